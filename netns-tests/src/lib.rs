@@ -1,0 +1,1 @@
+//! A laboratory of network namespaces: nodes, links that can be cut, real partners.

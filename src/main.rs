@@ -1,0 +1,3 @@
+//! The `vipgate` binary: parses arguments, calls the library, maps errors to exit codes.
+
+fn main() {}

@@ -1,0 +1,123 @@
+//! The validated configuration and the vocabulary every room shares. No I/O, no clock, std only.
+//!
+//! A [`Config`] is a plain value: two of them compare with `==`, part by part, and that comparison *is* the
+//! reload. Every room keeps what it runs keyed by name and is handed the new slice; what compares equal is not
+//! touched.
+
+mod net;
+mod service;
+mod vrrp;
+
+use std::time::Duration;
+
+pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
+pub use service::{Affinity, Algorithm, Check, OnMarkedDown, Pool, Server, ServerPort, Service, TableSpec};
+pub use vrrp::{
+    Announce, ChecksumMode, InitialState, Interval, Password, Priority, Scope, Version, VirtualAddress, VirtualRouter,
+    Vrid,
+};
+
+/// Everything one process runs, validated: names are unique and every reference resolves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Settings of the process as a whole.
+    pub global: Global,
+    /// The virtual routers, by unique name.
+    pub routers: Vec<VirtualRouter>,
+    /// The TCP services, by unique name.
+    pub services: Vec<Service>,
+    /// The server pools, by unique name.
+    pub pools: Vec<Pool>,
+    /// The HTTP statistics endpoint; absent unless configured.
+    pub stats: Option<Stats>,
+}
+
+/// Settings of the process as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Global {
+    /// The node's name in status, logs and pages; the host name when not configured.
+    pub node: Option<String>,
+    /// Data-plane threads; one a core when not configured. Fixed for the life of the process.
+    pub workers: Option<usize>,
+    /// Concurrent proxied connections over all services; bounded by the descriptor limit when not configured.
+    pub max_connections: Option<u32>,
+    /// How long open flows may go on after TERM once the addresses are with the successor.
+    pub stop_grace: Duration,
+    /// How long `vipgate drain` waits for the last flow.
+    pub drain_timeout: Duration,
+    /// Health checks are spread by up to this many percent of their interval (HAProxy's `spread-checks`), 0 to 50.
+    pub spread_checks: u8,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level written.
+    pub level: LogLevel,
+    /// One line a proxied connection.
+    pub connections: bool,
+    /// One line per health check result that changes a server's counter, not only per state change
+    /// (HAProxy's `option log-health-checks`).
+    pub checks: bool,
+}
+
+/// Severity of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// The HTTP statistics endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Where it listens. HAProxy's `bind *:8081` is `0.0.0.0:8081`.
+    pub listen: Vec<std::net::SocketAddr>,
+    /// The path of the HTML page; `/` natively, HAProxy's `stats uri` from an imported file.
+    /// `<path>;csv` is its CSV form.
+    pub path: String,
+    /// Users that may see it, as (name, password); empty: everybody that can connect.
+    pub users: Vec<(String, String)>,
+    /// The page reloads itself after this many seconds.
+    pub refresh: Option<Duration>,
+    /// Do not show the version.
+    pub hide_version: bool,
+    /// Show the node's name.
+    pub show_node: bool,
+    /// Concurrent connections.
+    pub max_connections: u32,
+}
+
+impl Default for Global {
+    fn default() -> Self {
+        Self {
+            node: None,
+            workers: None,
+            max_connections: None,
+            stop_grace: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(3600),
+            spread_checks: 5,
+            log: Log { level: LogLevel::Info, connections: true, checks: false },
+        }
+    }
+}
+
+impl Config {
+    /// The pool called `name`.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// The services whose listen addresses include one of `router`'s addresses, or that it names: those whose
+    /// readiness decides whether it may be master.
+    pub fn fronted<'a>(&'a self, router: &'a VirtualRouter) -> impl Iterator<Item = &'a Service> {
+        self.services.iter().filter(|service| router.fronts.contains(&service.name))
+    }
+}

@@ -1,0 +1,209 @@
+//! Addresses, prefixes, ports and interface names.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A value that cannot be what it is meant to be; the text names the cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// IP version of a virtual router or socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// Address bits: 32 or 128.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// An address with its prefix length, as it is set on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefix {
+    /// The address, host bits included.
+    pub address: IpAddr,
+    /// Prefix length in bits, at most 32 or 128.
+    pub length: u8,
+}
+
+impl FromStr for Prefix {
+    type Err = Invalid;
+
+    /// `192.0.2.1/24`; without a length, a host address (/32 or /128).
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| Invalid(format!("`{address}` is not an IP address")))?;
+        let bits = Family::of(address).bits();
+        let length = match length {
+            None => bits,
+            Some(digits) => digits
+                .parse()
+                .ok()
+                .filter(|length| *length <= bits)
+                .ok_or_else(|| Invalid(format!("prefix length `{digits}` is not a number from 0 to {bits}")))?,
+        };
+        Ok(Self { address, length })
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+/// An inclusive range of TCP ports; a single port is a range of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl PortRange {
+    /// The range `first..=last`. Fails when it is empty or contains port 0.
+    pub fn new(first: u16, last: u16) -> Result<Self, Invalid> {
+        if first == 0 {
+            return Err(Invalid("port 0 is not a port a client can reach".into()));
+        }
+        if last < first {
+            return Err(Invalid(format!("port range {first}-{last} ends before it begins")));
+        }
+        Ok(Self { first, last })
+    }
+
+    /// The first port.
+    #[must_use]
+    pub fn first(self) -> u16 {
+        self.first
+    }
+
+    /// The last port, inclusive.
+    #[must_use]
+    pub fn last(self) -> u16 {
+        self.last
+    }
+
+    /// All ports, ascending.
+    pub fn iter(self) -> impl Iterator<Item = u16> {
+        self.first..=self.last
+    }
+
+    /// Whether `port` is in the range.
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let port = |digits: &str| {
+            digits
+                .parse::<u16>()
+                .map_err(|_| Invalid(format!("`{digits}` is not a port: a number from 1 to 65535 was expected")))
+        };
+        match text.split_once('-') {
+            Some((first, last)) => Self::new(port(first)?, port(last)?),
+            None => port(text).and_then(|port| Self::new(port, port)),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
+/// A network interface's name, as the kernel accepts it: 1 to 15 bytes, no `/`, no white space.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InterfaceName(String);
+
+impl InterfaceName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for InterfaceName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let valid = !text.is_empty()
+            && text.len() <= 15
+            && text != "."
+            && text != ".."
+            && !text.contains(|c: char| c == '/' || c.is_whitespace());
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Invalid(format!("`{text}` cannot be an interface name: 1 to 15 bytes without `/` or spaces")))
+        }
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a service listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ListenAddress {
+    /// The local address; unspecified for all of a family.
+    pub address: IpAddr,
+    /// The ports, each listened on.
+    pub ports: PortRange,
+    /// Bind although the address is not on this node now (IP_FREEBIND). Always true natively; from a haproxy.cfg
+    /// only with `transparent` or when the address is a virtual address of the same run.
+    pub nonlocal: bool,
+    /// Only connections that arrive on this interface (SO_BINDTODEVICE).
+    pub interface: Option<InterfaceName>,
+    /// For `::`: whether IPv4 connections are accepted too.
+    pub dual_stack: bool,
+}

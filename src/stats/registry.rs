@@ -1,0 +1,374 @@
+//! Counters and states by name. Shells hold an `Arc` to their entry and never look a name up on the data path.
+//! Entries outlive a reload: a service that stays keeps counting.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// All counters of the process.
+#[derive(Debug, Default)]
+pub struct Registry {
+    routers: Mutex<BTreeMap<String, Arc<RouterStats>>>,
+    services: Mutex<BTreeMap<String, Arc<ServiceStats>>>,
+    servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
+    /// Accept calls that failed because the process or the system had no descriptor left.
+    pub descriptor_shortages: AtomicU64,
+    /// Log lines dropped because nobody read them.
+    pub log_lines_lost: AtomicU64,
+}
+
+/// Counters of one service.
+#[derive(Debug, Default)]
+pub struct ServiceStats {
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections open now.
+    pub open: AtomicU64,
+    /// Most connections open at once.
+    pub open_max: AtomicU64,
+    /// Bytes from clients.
+    pub bytes_in: AtomicU64,
+    /// Bytes to clients.
+    pub bytes_out: AtomicU64,
+    /// Times a limit made it stop accepting.
+    pub limited: AtomicU64,
+    /// Ended connections by reason.
+    ended: [AtomicU64; EndReason::ALL.len()],
+}
+
+/// Counters and state of one server of a pool.
+#[derive(Debug, Default)]
+pub struct ServerStats {
+    /// Connections given to it.
+    pub chosen: AtomicU64,
+    /// Connections open now (established or being established).
+    pub open: AtomicU64,
+    /// Most connections open at once.
+    pub open_max: AtomicU64,
+    /// Bytes sent to it.
+    pub bytes_in: AtomicU64,
+    /// Bytes received from it.
+    pub bytes_out: AtomicU64,
+    /// Connection attempts that failed.
+    pub connect_errors: AtomicU64,
+    /// Attempts repeated on it.
+    pub retries: AtomicU64,
+    /// Connections moved away from it after a failed attempt.
+    pub redispatches: AtomicU64,
+    /// Checks made.
+    pub checks: AtomicU64,
+    /// Checks failed.
+    pub checks_failed: AtomicU64,
+    /// Times it went down.
+    pub downs: AtomicU64,
+    status: Mutex<ServerStatus>,
+}
+
+/// State of one server.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ServerStatus {
+    /// Health.
+    pub health: Health,
+    /// The rise/fall counter, as (now, maximum); none without a check.
+    pub counter: Option<(u32, u32)>,
+    /// Last check's result in words, such as `connection refused in 0.2 ms`.
+    pub reason: String,
+    /// When health last changed.
+    pub since: Option<Instant>,
+}
+
+/// A server's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Health {
+    /// Without a check: taken for up.
+    #[default]
+    Unchecked,
+    /// Passed its checks.
+    Up,
+    /// Failed its checks.
+    Down,
+    /// Configured out of use.
+    Disabled,
+}
+
+/// Counters and state of one virtual router.
+#[derive(Debug, Default)]
+pub struct RouterStats {
+    /// Advertisements sent.
+    pub sent: AtomicU64,
+    /// Advertisements accepted.
+    pub received: AtomicU64,
+    /// Sends the kernel refused (EPERM: a firewall).
+    pub send_errors: AtomicU64,
+    /// Priority-0 advertisements sent.
+    pub zero_sent: AtomicU64,
+    /// Priority-0 advertisements received.
+    pub zero_received: AtomicU64,
+    /// Times it became master.
+    pub became_master: AtomicU64,
+    /// Announcements (gratuitous ARP, NA) sent.
+    pub announcements: AtomicU64,
+    rejected: [AtomicU64; RejectReason::ALL.len()],
+    status: Mutex<RouterStatus>,
+}
+
+/// State of one virtual router.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RouterStatus {
+    /// Its role now.
+    pub role: Role,
+    /// Why it is in that role.
+    pub reason: String,
+    /// When the role last changed.
+    pub since: Option<Instant>,
+    /// Priority it advertises or would advertise.
+    pub priority: u8,
+    /// The master last heard, with its priority.
+    pub master: Option<(IpAddr, u8)>,
+    /// When an acceptable advertisement of another router was last heard.
+    pub heard: Option<Instant>,
+    /// Whether the services it fronts can be served here.
+    pub ready: bool,
+}
+
+/// A virtual router's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum Role {
+    /// Not started, or waiting for its interface.
+    #[default]
+    Initialize,
+    /// Listening.
+    Backup,
+    /// Owns the addresses.
+    Master,
+    /// Gave up being master, serves on until the successor has announced itself.
+    Leaving,
+    /// Cannot take part: its interface, or one it tracks, is down.
+    Fault,
+}
+
+/// Why a packet of protocol 112 was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the labels say it")]
+pub enum RejectReason {
+    Truncated,
+    Version,
+    Type,
+    Checksum,
+    TtlNot255,
+    UnknownVrid,
+    Authentication,
+    Interval,
+    AddressCount,
+    Destination,
+}
+
+/// Why a connection ended; the labels are the reasons in its log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the labels say it")]
+pub enum EndReason {
+    Complete,
+    ClientAborted,
+    ServerAborted,
+    ClientTimeout,
+    ServerTimeout,
+    ConnectRefused,
+    ConnectTimeout,
+    ConnectFailed,
+    NoServer,
+    ServerDown,
+    Moved,
+    Stopped,
+    Removed,
+    Resources,
+}
+
+impl EndReason {
+    /// Every reason, in label order.
+    pub const ALL: [Self; 14] = [
+        Self::Complete,
+        Self::ClientAborted,
+        Self::ServerAborted,
+        Self::ClientTimeout,
+        Self::ServerTimeout,
+        Self::ConnectRefused,
+        Self::ConnectTimeout,
+        Self::ConnectFailed,
+        Self::NoServer,
+        Self::ServerDown,
+        Self::Moved,
+        Self::Stopped,
+        Self::Removed,
+        Self::Resources,
+    ];
+
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::ClientAborted => "client-aborted",
+            Self::ServerAborted => "server-aborted",
+            Self::ClientTimeout => "client-timeout",
+            Self::ServerTimeout => "server-timeout",
+            Self::ConnectRefused => "connect-refused",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::ConnectFailed => "connect-failed",
+            Self::NoServer => "no-server",
+            Self::ServerDown => "server-down",
+            Self::Moved => "address-moved",
+            Self::Stopped => "stopped",
+            Self::Removed => "service-removed",
+            Self::Resources => "out-of-resources",
+        }
+    }
+}
+
+impl RejectReason {
+    /// Every reason, in label order.
+    pub const ALL: [Self; 10] = [
+        Self::Truncated,
+        Self::Version,
+        Self::Type,
+        Self::Checksum,
+        Self::TtlNot255,
+        Self::UnknownVrid,
+        Self::Authentication,
+        Self::Interval,
+        Self::AddressCount,
+        Self::Destination,
+    ];
+
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::Version => "version",
+            Self::Type => "type",
+            Self::Checksum => "checksum",
+            Self::TtlNot255 => "ttl",
+            Self::UnknownVrid => "unknown-vrid",
+            Self::Authentication => "authentication",
+            Self::Interval => "interval",
+            Self::AddressCount => "address-count",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+impl Role {
+    /// Its name in logs, pages and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Backup => "backup",
+            Self::Master => "master",
+            Self::Leaving => "leaving",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+impl Health {
+    /// Its name in logs, pages and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unchecked => "no check",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl ServiceStats {
+    /// Counts an ended connection.
+    pub fn count_end(&self, reason: EndReason) {
+        self.ended[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ended connections of one reason.
+    #[must_use]
+    pub fn ended(&self, reason: EndReason) -> u64 {
+        self.ended[reason as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl RouterStats {
+    /// Counts a packet that was not accepted.
+    pub fn count_reject(&self, reason: RejectReason) {
+        self.rejected[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Packets not accepted for one reason.
+    #[must_use]
+    pub fn rejected(&self, reason: RejectReason) -> u64 {
+        self.rejected[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn status(&self) -> RouterStatus {
+        lock(&self.status).clone()
+    }
+
+    /// Changes its state.
+    pub fn update_status(&self, change: impl FnOnce(&mut RouterStatus)) {
+        change(&mut lock(&self.status));
+    }
+}
+
+impl ServerStats {
+    /// Its state.
+    #[must_use]
+    pub fn status(&self) -> ServerStatus {
+        lock(&self.status).clone()
+    }
+
+    /// Changes its state.
+    pub fn update_status(&self, change: impl FnOnce(&mut ServerStatus)) {
+        change(&mut lock(&self.status));
+    }
+}
+
+impl Registry {
+    /// The router called `name`, made if new.
+    #[must_use]
+    pub fn router(&self, name: &str) -> Arc<RouterStats> {
+        Arc::clone(lock(&self.routers).entry(name.to_owned()).or_default())
+    }
+
+    /// The service called `name`, made if new.
+    #[must_use]
+    pub fn service(&self, name: &str) -> Arc<ServiceStats> {
+        Arc::clone(lock(&self.services).entry(name.to_owned()).or_default())
+    }
+
+    /// The server called `server` of `pool`, made if new.
+    #[must_use]
+    pub fn server(&self, pool: &str, server: &str) -> Arc<ServerStats> {
+        Arc::clone(lock(&self.servers).entry((pool.to_owned(), server.to_owned())).or_default())
+    }
+
+    /// Forgets what the configuration no longer names.
+    pub fn retain(
+        &self,
+        router: impl Fn(&str) -> bool,
+        service: impl Fn(&str) -> bool,
+        server: impl Fn(&str, &str) -> bool,
+    ) {
+        lock(&self.routers).retain(|name, _| router(name));
+        lock(&self.services).retain(|name, _| service(name));
+        lock(&self.servers).retain(|(pool, name), _| server(pool, name));
+    }
+}
+
+/// A counter is never left half-changed, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
