@@ -1,0 +1,45 @@
+# The two commands of the README are `make demo` and `make test`; both run as root on a fresh Debian 12 with a
+# Rust toolchain, and leave `git status` clean.
+
+PACKAGES = build-essential keepalived haproxy nginx-light libnginx-mod-stream openssh-server openssh-client vsftpd \
+           lftp curl iproute2 tcpdump socat nftables procps openssl jq
+PROGRAMS = cc keepalived haproxy nginx sshd ssh vsftpd lftp curl ip tcpdump socat nft ps openssl jq
+CARGO   ?= cargo
+
+.PHONY: build packages test lint demo bench fuzz clean
+
+build:
+	$(CARGO) build --release --locked
+
+# Installs what is missing, and nothing when nothing is: no service of these packages is started.
+packages:
+	@missing=; for p in $(PROGRAMS); do PATH="$$PATH:/usr/sbin:/sbin" command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$$missing nginx-stream"; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" != 0 ]; then echo "missing:$$missing; run as root, or install: $(PACKAGES)" >&2; exit 1; fi; \
+	echo "installing Debian packages (missing:$$missing)"; \
+	policy=/usr/sbin/policy-rc.d; made=; \
+	if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy && made=1; fi; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	status=$$?; [ -n "$$made" ] && rm -f $$policy; exit $$status
+
+# Every test, the namespace tests included. `cargo test` alone runs what needs no root and says what it skipped.
+test: packages build
+	VIPGATE_FUZZ=$${VIPGATE_FUZZ:-4000000} $(CARGO) test --release --locked --workspace --no-fail-fast
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked --test rooms
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; \
+	else echo "SKIPPED: cargo-deny is not installed (cargo install cargo-deny); licences and bans were not checked" >&2; fi
+
+demo: packages build
+	$(CARGO) build --release --locked --package netns-tests --bin demo
+	@KEEP=$(KEEP) target/release/demo
+
+bench: packages build
+	$(CARGO) bench --locked --bench proxy
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,47 @@
+//! Why a command ended without success, and the exit code that says so (keepalived's).
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// Why a command failed. The text is a whole sentence with cause and remedy.
+#[derive(Debug)]
+pub enum Failure {
+    /// Something the machine refused. Exit code 1.
+    Fatal(String),
+    /// The configuration is wrong; the diagnostics, rendered. Exit code 2.
+    Configuration(String),
+    /// A permission is missing. Exit code 4.
+    Permission(String),
+    /// There is no configuration. Exit code 6.
+    NoConfiguration(String),
+    /// A fault of vipgate itself. Exit code 70.
+    Internal(String),
+}
+
+impl Failure {
+    /// The exit code: 1 fatal, 2 configuration, 4 permission, 6 no configuration, 70 internal.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Fatal(_) => 1,
+            Self::Configuration(_) => 2,
+            Self::Permission(_) => 4,
+            Self::NoConfiguration(_) => 6,
+            Self::Internal(_) => 70,
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fatal(text)
+            | Self::Configuration(text)
+            | Self::Permission(text)
+            | Self::NoConfiguration(text)
+            | Self::Internal(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

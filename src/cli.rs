@@ -1,0 +1,121 @@
+//! The command line. Everything it can say is here; what it does is in [`crate::app`] and [`crate::control`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// A front node in one process: VRRP, virtual addresses and TCP balancing.
+#[derive(Debug, Parser)]
+#[command(name = "vipgate", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run in the foreground until TERM (hand over and end) or INT (end now); HUP reloads
+    Run(Run),
+    /// Read and validate the configuration and print every error; needs neither root nor a free port
+    Check(Files),
+    /// Print the TOML that says the same as the given keepalived.conf and haproxy.cfg
+    Import(Files),
+    /// Print the state of the running process; exits 0 (well), 1 (degraded) or 2 (down)
+    Status(Status),
+    /// Move the virtual addresses to the other node now, without an outage
+    Handover(Handover),
+    /// Keep the virtual addresses until the last flow ended (at most drain-timeout), then move them
+    Drain(Drain),
+    /// Have the running process read its files again, as HUP does, and say what came of it
+    Reload(Control),
+    /// Remove the addresses that a killed process left on this machine
+    Cleanup(Files),
+    /// Undo what a killed daemon left: started by `run`, its estate arrives on standard input
+    #[command(hide = true)]
+    Guardian,
+}
+
+/// Which files configure the process.
+#[derive(Debug, Clone, Args)]
+pub struct Files {
+    /// Native configuration; may be given several times, lists append
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// A keepalived.conf, unchanged
+    #[arg(long, value_name = "FILE")]
+    pub keepalived: Option<PathBuf>,
+    /// A haproxy.cfg, unchanged
+    #[arg(long, value_name = "FILE")]
+    pub haproxy: Option<PathBuf>,
+}
+
+/// Where the process keeps what it shares with others.
+#[derive(Debug, Clone, Args)]
+pub struct Control {
+    /// Directory of the control socket
+    #[arg(long, value_name = "DIR", default_value = "/run/vipgate")]
+    pub run_dir: PathBuf,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct Run {
+    /// Files.
+    #[command(flatten)]
+    pub files: Files,
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Directory of what is learnt and kept; a start depends on nothing in it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/vipgate")]
+    pub state_dir: PathBuf,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Clone, Args)]
+pub struct Status {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `handover`.
+#[derive(Debug, Clone, Args)]
+pub struct Handover {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Only this virtual router
+    #[arg(value_name = "VIRTUAL-ROUTER")]
+    pub router: Option<String>,
+}
+
+/// Arguments of `drain`.
+#[derive(Debug, Clone, Args)]
+pub struct Drain {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Stop draining: the addresses stay
+    #[arg(long)]
+    pub cancel: bool,
+}
+
+/// Where the native configuration is when no file is named.
+pub const DEFAULT_CONFIG: &str = "/etc/vipgate/vipgate.toml";
+
+impl Files {
+    /// The files to read: [`DEFAULT_CONFIG`] when none is named.
+    #[must_use]
+    pub fn or_default(mut self) -> Self {
+        if self.config.is_empty() && self.keepalived.is_none() && self.haproxy.is_none() {
+            self.config.push(PathBuf::from(DEFAULT_CONFIG));
+        }
+        self
+    }
+}
