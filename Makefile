@@ -5,6 +5,7 @@ PACKAGES = build-essential keepalived haproxy nginx-light libnginx-mod-stream op
            lftp curl iproute2 tcpdump socat nftables procps openssl jq
 PROGRAMS = cc keepalived haproxy nginx sshd ssh vsftpd lftp curl ip tcpdump socat nft ps openssl jq
 CARGO   ?= cargo
+DENY_VERSION = 0.20.2
 
 .PHONY: build packages test lint demo bench fuzz clean
 
@@ -31,8 +32,11 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) test --locked --test rooms
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --offline check licenses bans sources; \
-	else echo "SKIPPED: cargo-deny is not installed (cargo install cargo-deny); licences and bans were not checked" >&2; fi
+	@$(CARGO) fetch --quiet --locked; \
+	deny=$$(command -v cargo-deny || echo target/tools/bin/cargo-deny); \
+	[ -x "$$deny" ] || $(CARGO) install --quiet --locked --root target/tools --version $(DENY_VERSION) cargo-deny || true; \
+	if [ -x "$$deny" ]; then "$$deny" --offline check licenses bans sources; \
+	else echo "SKIPPED: cargo-deny could not be installed: licences and bans were not checked" >&2; fi
 
 demo: packages build
 	$(CARGO) build --release --locked --package netns-tests --bin demo
