@@ -6,5 +6,6 @@
 //! |---|---|---|
 //! | [`model`] | validated configuration, shared vocabulary; no I/O | std |
 
+pub mod balance;
 pub mod model;
 pub mod stats;
