@@ -7,5 +7,6 @@
 //! | [`model`] | validated configuration, shared vocabulary; no I/O | std |
 
 pub mod balance;
+pub mod control;
 pub mod model;
 pub mod stats;

@@ -260,6 +260,14 @@ impl Snapshot {
         snapshot.judge(around.troubles);
         snapshot
     }
+
+    /// As `/stats.json` and `vipgate status --json` show it.
+    ///
+    /// # Errors
+    /// None that a snapshot can cause.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
 }
 
 impl RouterSnapshot {

@@ -164,7 +164,7 @@ fn render(view: View, mut snapshot: Snapshot, config: &Stats) -> Answer {
     match view {
         View::Page { refresh } => page(&snapshot, config, refresh),
         View::Csv => typed("text/plain; charset=utf-8", csv::render(&snapshot)),
-        View::Json => match serde_json::to_string_pretty(&snapshot) {
+        View::Json => match snapshot.to_json() {
             Ok(body) => typed("application/json", body),
             Err(error) => failure(&error.to_string()),
         },
