@@ -6,5 +6,7 @@
 //! |---|---|---|
 //! | [`model`] | validated configuration, shared vocabulary; no I/O | std |
 
+pub mod balance;
+pub mod control;
 pub mod model;
 pub mod stats;

@@ -1,8 +1,27 @@
 //! What the process counts and knows about itself: a registry of atomics the shells write, a snapshot the
 //! pages, the metrics and `vipgate status` are made from.
 
+mod csv;
+mod html;
+pub mod human;
+mod process;
+mod prometheus;
 mod registry;
+mod server;
+mod snapshot;
+mod verdict;
 
+pub use process::ProcessSnapshot;
 pub use registry::{
-    EndReason, Health, Registry, RejectReason, Role, RouterStats, RouterStatus, ServerStats, ServerStatus, ServiceStats,
+    CheckResult, EndReason, Health, LastCheck, Registry, RejectReason, Role, RouterStats, RouterStatus, ServerStats,
+    ServerStatus, ServiceStats,
 };
+pub use server::{BindError, Endpoint, Prepared, Source};
+pub use snapshot::{
+    Counter, LastCheckSnapshot, MasterSnapshot, PoolSnapshot, RouterSnapshot, ServerSnapshot, ServiceSnapshot,
+    Snapshot, Surroundings,
+};
+pub use verdict::Verdict;
+
+#[cfg(test)]
+mod tests;

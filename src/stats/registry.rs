@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 /// All counters of the process.
 #[derive(Debug, Default)]
@@ -77,10 +79,40 @@ pub struct ServerStatus {
     pub reason: String,
     /// When health last changed.
     pub since: Option<Instant>,
+    /// The last check made.
+    pub last_check: Option<LastCheck>,
+}
+
+/// A finished health check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LastCheck {
+    /// How it ended.
+    pub result: CheckResult,
+    /// The system's words for a failure, such as `Connection refused`; empty otherwise.
+    pub detail: String,
+    /// How long it took.
+    pub duration: Duration,
+    /// When it ended.
+    pub at: Instant,
+}
+
+/// How a health check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckResult {
+    /// The connection was established.
+    Passed,
+    /// It was refused, or the server could not be reached.
+    Failed,
+    /// Nobody answered in time.
+    TimedOut,
+    /// This node could not try: no descriptor, port or memory left.
+    SocketError,
 }
 
 /// A server's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Health {
     /// Without a check: taken for up.
     #[default]
@@ -134,7 +166,8 @@ pub struct RouterStatus {
 }
 
 /// A virtual router's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Not started, or waiting for its interface.
     #[default]
@@ -259,7 +292,34 @@ impl RejectReason {
     }
 }
 
+impl CheckResult {
+    /// HAProxy's code for it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Passed => "L4OK",
+            Self::Failed => "L4CON",
+            Self::TimedOut => "L4TOUT",
+            Self::SocketError => "SOCKERR",
+        }
+    }
+
+    /// HAProxy's words for it, as in its log lines and its statistics.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Passed => "Layer4 check passed",
+            Self::Failed => "Layer4 connection problem",
+            Self::TimedOut => "Layer4 timeout",
+            Self::SocketError => "Socket error",
+        }
+    }
+}
+
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::Initialize, Self::Backup, Self::Master, Self::Leaving, Self::Fault];
+
     /// Its name in logs, pages and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {

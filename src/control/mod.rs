@@ -1,0 +1,81 @@
+//! The control socket: what `vipgate status`, `handover`, `drain` and a reload by hand say to the running process.
+//! One JSON request a line, one JSON reply a line; [`Reply::Progress`] lines may come before the last one.
+
+pub mod client;
+pub mod server;
+pub mod table;
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::Snapshot;
+
+/// The socket's name in the run directory.
+pub const SOCKET_NAME: &str = "control.sock";
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Does it answer?
+    Ping,
+    /// How is it?
+    Status,
+    /// Give the addresses to the peer now.
+    Handover {
+        /// Of this virtual router only.
+        #[serde(default)]
+        router: Option<String>,
+    },
+    /// Keep the addresses until the last flow ended, then give them away.
+    Drain {
+        /// End a drain that is under way instead.
+        #[serde(default)]
+        cancel: bool,
+    },
+    /// Read the configuration again.
+    Reload,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// To [`Request::Status`].
+    Status {
+        /// The state of everything.
+        snapshot: Box<Snapshot>,
+    },
+    /// It is done.
+    Done {
+        /// What was done.
+        text: String,
+    },
+    /// It is under way; another line follows.
+    Progress {
+        /// How far it is.
+        text: String,
+    },
+    /// It was not done.
+    Failed {
+        /// Why.
+        text: String,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remedy: Option<String>,
+    },
+}
+
+impl Reply {
+    /// A success.
+    pub fn done(text: impl Into<String>) -> Self {
+        Self::Done { text: text.into() }
+    }
+
+    /// A failure and its remedy.
+    pub fn failed(text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Failed { text: text.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

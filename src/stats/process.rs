@@ -1,0 +1,91 @@
+//! What the process uses: read from /proc when a snapshot is made.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+/// What the process uses and may use. A figure the system does not tell is zero.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProcessSnapshot {
+    /// Process id.
+    pub pid: u32,
+    /// Resident memory, in bytes.
+    pub resident_bytes: u64,
+    /// Descriptors open.
+    pub open_descriptors: u64,
+    /// Descriptors the process may have open (soft RLIMIT_NOFILE).
+    pub descriptor_limit: u64,
+    /// Data-plane threads.
+    pub workers: usize,
+    /// Accept calls that failed for lack of a descriptor.
+    pub descriptor_shortages: u64,
+    /// Log lines dropped because nobody read them.
+    pub log_lines_lost: u64,
+}
+
+impl ProcessSnapshot {
+    /// The calling process; the counters are left at zero.
+    pub(super) fn measure(workers: usize) -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        Self {
+            pid: std::process::id(),
+            resident_bytes: resident_bytes(&status).unwrap_or(0),
+            open_descriptors: count_descriptors(),
+            descriptor_limit: descriptor_limit(&limits).unwrap_or(0),
+            workers,
+            descriptor_shortages: 0,
+            log_lines_lost: 0,
+        }
+    }
+}
+
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Since Linux 6.2 the size of the directory is the number of descriptors; listing 20,000 of them would take
+/// milliseconds that the control thread has better uses for.
+fn count_descriptors() -> u64 {
+    match fs::metadata("/proc/self/fd") {
+        Ok(metadata) if metadata.len() > 0 => metadata.len(),
+        Ok(_) | Err(_) => {
+            let listed = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+            // The listing itself has one open.
+            u64::try_from(listed.saturating_sub(1)).unwrap_or(u64::MAX)
+        }
+    }
+}
+
+fn descriptor_limit(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    match line.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX),
+        soft => soft.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_tables() {
+        assert_eq!(resident_bytes("VmPeak:\t 10 kB\nVmRSS:\t    1234 kB\n"), Some(1_263_616));
+        assert_eq!(resident_bytes("nothing"), None);
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max open files            1024                 524288               files\n";
+        assert_eq!(descriptor_limit(limits), Some(1024));
+        assert_eq!(descriptor_limit("Max open files            unlimited            unlimited files"), Some(u64::MAX));
+    }
+
+    #[test]
+    fn measures_this_process() {
+        let here = ProcessSnapshot::measure(2);
+        assert_eq!(here.pid, std::process::id());
+        assert!(here.resident_bytes > 100_000, "{here:?}");
+        assert!((3..100_000).contains(&here.open_descriptors), "{here:?}");
+        assert!(here.descriptor_limit >= here.open_descriptors, "{here:?}");
+    }
+}

@@ -1,0 +1,454 @@
+//! One moment of the process as a plain value: what every page, the metrics and `vipgate status` show.
+//! Durations are seconds, sizes are bytes.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service, Version, VirtualRouter,
+};
+
+use super::process::ProcessSnapshot;
+use super::registry::{CheckResult, EndReason, Health, LastCheck, Registry, RejectReason, Role};
+use super::verdict::Verdict;
+
+/// One moment of the process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The node's name; none where it is not to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The program's version; none where it is not to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Since the process started.
+    pub uptime_seconds: f64,
+    /// All in one word.
+    pub verdict: Verdict,
+    /// Why the verdict is not better, the worst first; one line each.
+    pub causes: Vec<String>,
+    /// What the operator should know and that changes no verdict.
+    pub warnings: Vec<String>,
+    /// Virtual routers, in the order of the configuration.
+    pub routers: Vec<RouterSnapshot>,
+    /// Services, in the order of the configuration.
+    pub services: Vec<ServiceSnapshot>,
+    /// Pools, in the order of the configuration.
+    pub pools: Vec<PoolSnapshot>,
+    /// The process.
+    pub process: ProcessSnapshot,
+}
+
+/// What a snapshot needs beside the counters and the configuration; `app` knows it.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Now.
+    pub now: Instant,
+    /// When the process started.
+    pub started: Instant,
+    /// The node's name where the configuration has none: the host's.
+    pub host_name: String,
+    /// Data-plane threads.
+    pub workers: usize,
+    /// Troubles only `app` knows, such as `keepalived (pid 123) also speaks VRRP here`; each makes the verdict
+    /// at least degraded.
+    pub troubles: Vec<String>,
+    /// Warnings that change no verdict.
+    pub warnings: Vec<String>,
+}
+
+/// One virtual router.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouterSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its role now.
+    pub role: Role,
+    /// Why it is in that role.
+    pub reason: String,
+    /// For how long it has been in that role.
+    pub since_seconds: Option<f64>,
+    /// The interface it speaks on.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// Protocol version, 2 or 3.
+    pub protocol: u8,
+    /// Advertisement interval.
+    pub interval_seconds: f64,
+    /// Priority it advertises or would advertise.
+    pub priority: u8,
+    /// Priority it is configured with.
+    pub configured_priority: u8,
+    /// Whether the services it fronts can be served here.
+    pub ready: bool,
+    /// The master last heard.
+    pub master: Option<MasterSnapshot>,
+    /// How long ago an acceptable advertisement of another router was heard.
+    pub heard_seconds: Option<f64>,
+    /// What it owns while master, as address/prefix length.
+    pub addresses: Vec<String>,
+    /// The services it fronts.
+    pub fronts: Vec<String>,
+    /// Advertisements sent.
+    pub sent: u64,
+    /// Advertisements accepted.
+    pub received: u64,
+    /// Sends the kernel refused.
+    pub send_errors: u64,
+    /// Priority-0 advertisements sent.
+    pub zero_sent: u64,
+    /// Priority-0 advertisements received.
+    pub zero_received: u64,
+    /// Times it became master.
+    pub became_master: u64,
+    /// Gratuitous ARP and NA messages sent.
+    pub announcements: u64,
+    /// Packets not accepted, by reason; every reason is there.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+/// A master that was heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterSnapshot {
+    /// Where its advertisements come from.
+    pub address: IpAddr,
+    /// The priority it advertises.
+    pub priority: u8,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Where it listens, as `address:port` or `address:first-last`.
+    pub listen: Vec<String>,
+    /// The pool its connections go to.
+    pub pool: String,
+    /// Whether a new connection would find a server.
+    pub ready: bool,
+    /// Connections open now.
+    pub open: u64,
+    /// Most connections open at once.
+    pub open_max: u64,
+    /// Most connections it may have open.
+    pub max_connections: Option<u32>,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections ended, by reason; every reason is there.
+    pub ended: BTreeMap<String, u64>,
+    /// Bytes from clients.
+    pub bytes_in: u64,
+    /// Bytes to clients.
+    pub bytes_out: u64,
+    /// Times a limit made it stop accepting.
+    pub limited: u64,
+}
+
+/// One pool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PoolSnapshot {
+    /// Its name.
+    pub name: String,
+    /// How a server is chosen when nothing is remembered.
+    pub algorithm: String,
+    /// How a client stays with its server.
+    pub affinity: String,
+    /// Servers, in the order of the configuration.
+    pub servers: Vec<ServerSnapshot>,
+}
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its address and port, as `192.0.2.1:same`, `192.0.2.1:80` or `192.0.2.1:+1000`.
+    pub address: String,
+    /// Weight, 0 to 256.
+    pub weight: u16,
+    /// Used only when no other is usable.
+    pub backup: bool,
+    /// Health.
+    pub health: Health,
+    /// Where its rise/fall counter stands; none without a check.
+    pub counter: Option<Counter>,
+    /// Last check's result in words.
+    pub reason: String,
+    /// For how long it has been in that health.
+    pub since_seconds: Option<f64>,
+    /// The last check made.
+    pub last_check: Option<LastCheckSnapshot>,
+    /// Most connections it may have open.
+    pub max_connections: Option<u32>,
+    /// Connections open now.
+    pub open: u64,
+    /// Most connections open at once.
+    pub open_max: u64,
+    /// Connections given to it.
+    pub chosen: u64,
+    /// Bytes sent to it.
+    pub bytes_in: u64,
+    /// Bytes received from it.
+    pub bytes_out: u64,
+    /// Connection attempts that failed.
+    pub connect_errors: u64,
+    /// Attempts repeated on it.
+    pub retries: u64,
+    /// Connections moved away from it after a failed attempt.
+    pub redispatches: u64,
+    /// Checks made.
+    pub checks: u64,
+    /// Checks failed.
+    pub checks_failed: u64,
+    /// Times it went down.
+    pub downs: u64,
+}
+
+/// A rise/fall counter: 0 to rise + fall - 1, up from `rise` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    /// Where it stands.
+    pub now: u32,
+    /// Successes that make the server up.
+    pub rise: u32,
+    /// Failures that make it down.
+    pub fall: u32,
+}
+
+/// A finished health check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastCheckSnapshot {
+    /// How it ended.
+    pub result: CheckResult,
+    /// The system's words for a failure.
+    pub detail: String,
+    /// How long it took.
+    pub duration_seconds: f64,
+    /// How long ago it ended.
+    pub ago_seconds: f64,
+}
+
+impl Snapshot {
+    /// The moment `around.now`, as `registry` and `config` tell it.
+    #[must_use]
+    pub fn take(registry: &Registry, config: &Config, around: Surroundings) -> Self {
+        let now = around.now;
+        let pools: Vec<PoolSnapshot> =
+            config.pools.iter().map(|pool| PoolSnapshot::take(registry, pool, now)).collect();
+        let services = config.services.iter().map(|service| ServiceSnapshot::take(registry, service, &pools)).collect();
+        let mut process = ProcessSnapshot::measure(around.workers);
+        process.descriptor_shortages = load(&registry.descriptor_shortages);
+        process.log_lines_lost = load(&registry.log_lines_lost);
+        let mut snapshot = Self {
+            node: Some(config.global.node.clone().unwrap_or(around.host_name)),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            uptime_seconds: seconds(now.saturating_duration_since(around.started)),
+            verdict: Verdict::Ok,
+            causes: Vec::new(),
+            warnings: around.warnings,
+            routers: config.routers.iter().map(|router| RouterSnapshot::take(registry, config, router, now)).collect(),
+            services,
+            pools,
+            process,
+        };
+        snapshot.judge(around.troubles);
+        snapshot
+    }
+
+    /// As `/stats.json` and `vipgate status --json` show it.
+    ///
+    /// # Errors
+    /// None that a snapshot can cause.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+}
+
+impl RouterSnapshot {
+    fn take(registry: &Registry, config: &Config, router: &VirtualRouter, now: Instant) -> Self {
+        let stats = registry.router(&router.name);
+        let status = stats.status();
+        let rejected = RejectReason::ALL.iter().map(|why| (why.label().to_owned(), stats.rejected(*why))).collect();
+        Self {
+            name: router.name.clone(),
+            role: status.role,
+            reason: status.reason,
+            since_seconds: status.since.map(|since| ago(since, now)),
+            interface: router.interface.to_string(),
+            vrid: router.vrid.get(),
+            protocol: match router.version {
+                Version::V2 => 2,
+                Version::V3 => 3,
+            },
+            interval_seconds: seconds(router.interval.as_duration()),
+            priority: status.priority,
+            configured_priority: router.priority.get(),
+            ready: status.ready,
+            master: status.master.map(|(address, priority)| MasterSnapshot { address, priority }),
+            heard_seconds: status.heard.map(|heard| ago(heard, now)),
+            addresses: router.owned().map(|address| address.prefix.to_string()).collect(),
+            fronts: config.fronted(router).map(|service| service.name.clone()).collect(),
+            sent: load(&stats.sent),
+            received: load(&stats.received),
+            send_errors: load(&stats.send_errors),
+            zero_sent: load(&stats.zero_sent),
+            zero_received: load(&stats.zero_received),
+            became_master: load(&stats.became_master),
+            announcements: load(&stats.announcements),
+            rejected,
+        }
+    }
+}
+
+impl ServiceSnapshot {
+    fn take(registry: &Registry, service: &Service, pools: &[PoolSnapshot]) -> Self {
+        let stats = registry.service(&service.name);
+        let ended = EndReason::ALL.iter().map(|why| (why.label().to_owned(), stats.ended(*why))).collect();
+        Self {
+            name: service.name.clone(),
+            listen: service.listen.iter().map(listen_text).collect(),
+            pool: service.pool.clone(),
+            ready: pools
+                .iter()
+                .any(|pool| pool.name == service.pool && pool.servers.iter().any(ServerSnapshot::usable)),
+            open: load(&stats.open),
+            open_max: load(&stats.open_max),
+            max_connections: service.max_connections,
+            accepted: load(&stats.accepted),
+            ended,
+            bytes_in: load(&stats.bytes_in),
+            bytes_out: load(&stats.bytes_out),
+            limited: load(&stats.limited),
+        }
+    }
+}
+
+impl PoolSnapshot {
+    fn take(registry: &Registry, pool: &Pool, now: Instant) -> Self {
+        Self {
+            name: pool.name.clone(),
+            algorithm: match pool.algorithm {
+                Algorithm::RoundRobin => "round robin",
+                Algorithm::LeastConnections => "least connections",
+                Algorithm::Source => "source hash",
+            }
+            .to_owned(),
+            affinity: match pool.affinity {
+                Affinity::None => "none",
+                Affinity::Source => "source hash",
+                Affinity::Table(_) => "source table",
+            }
+            .to_owned(),
+            servers: pool.servers.iter().map(|server| ServerSnapshot::take(registry, pool, server, now)).collect(),
+        }
+    }
+
+    /// Usable servers, as (active, backup).
+    #[must_use]
+    pub fn usable(&self) -> (usize, usize) {
+        let backup = self.servers.iter().filter(|server| server.usable() && server.backup).count();
+        let all = self.servers.iter().filter(|server| server.usable()).count();
+        (all - backup, backup)
+    }
+}
+
+impl ServerSnapshot {
+    fn take(registry: &Registry, pool: &Pool, server: &Server, now: Instant) -> Self {
+        let stats = registry.server(&pool.name, &server.name);
+        let status = stats.status();
+        // The configuration says whether it is checked at all; before its first check a server is taken for up.
+        let health = match (server.disabled, &server.check, status.health) {
+            (true, _, _) => Health::Disabled,
+            (false, None, _) => Health::Unchecked,
+            (false, Some(_), Health::Down) => Health::Down,
+            (false, Some(_), Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
+        };
+        Self {
+            name: server.name.clone(),
+            address: server_text(server),
+            weight: server.weight,
+            backup: server.backup,
+            health,
+            counter: server.check.as_ref().map(|check| Counter {
+                now: status.counter.map_or(check.rise, |(now, _)| now),
+                rise: check.rise,
+                fall: check.fall,
+            }),
+            reason: status.reason,
+            since_seconds: status.since.map(|since| ago(since, now)),
+            last_check: status.last_check.map(|check| LastCheckSnapshot::of(check, now)),
+            max_connections: server.max_connections,
+            open: load(&stats.open),
+            open_max: load(&stats.open_max),
+            chosen: load(&stats.chosen),
+            bytes_in: load(&stats.bytes_in),
+            bytes_out: load(&stats.bytes_out),
+            connect_errors: load(&stats.connect_errors),
+            retries: load(&stats.retries),
+            redispatches: load(&stats.redispatches),
+            checks: load(&stats.checks),
+            checks_failed: load(&stats.checks_failed),
+            downs: load(&stats.downs),
+        }
+    }
+
+    /// Whether a new client may be given to it. Weight 0 keeps only the clients it has.
+    #[must_use]
+    pub fn usable(&self) -> bool {
+        match self.health {
+            Health::Up | Health::Unchecked => self.weight > 0,
+            Health::Down | Health::Disabled => false,
+        }
+    }
+}
+
+impl LastCheckSnapshot {
+    fn of(check: LastCheck, now: Instant) -> Self {
+        Self {
+            result: check.result,
+            detail: check.detail,
+            duration_seconds: seconds(check.duration),
+            ago_seconds: ago(check.at, now),
+        }
+    }
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn ago(then: Instant, now: Instant) -> f64 {
+    seconds(now.saturating_duration_since(then))
+}
+
+/// To the microsecond: more digits say nothing and make the JSON long.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e6
+}
+
+fn listen_text(listen: &ListenAddress) -> String {
+    let text = format!("{}:{}", host(listen.address), listen.ports);
+    listen.interface.as_ref().map_or(text.clone(), |interface| format!("{text}%{interface}"))
+}
+
+fn server_text(server: &Server) -> String {
+    let address = host(server.address);
+    match server.port {
+        ServerPort::Same => format!("{address}:same"),
+        ServerPort::Fixed(port) => format!("{address}:{port}"),
+        ServerPort::Offset(offset) => format!("{address}:{offset:+}"),
+    }
+}
+
+fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
