@@ -6,5 +6,6 @@
 //! |---|---|---|
 //! | [`model`] | validated configuration, shared vocabulary; no I/O | std |
 
+pub mod config;
 pub mod model;
 pub mod stats;
