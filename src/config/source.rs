@@ -86,6 +86,12 @@ impl Sources {
         id
     }
 
+    /// The first that was added.
+    #[must_use]
+    pub fn first(&self) -> Option<SourceId> {
+        (!self.all.is_empty()).then_some(SourceId(0))
+    }
+
     /// The source with this id.
     ///
     /// # Panics
@@ -96,12 +102,19 @@ impl Sources {
         &self.all[id.0 as usize]
     }
 
+    /// The line where `at` begins, from 1.
+    #[must_use]
+    pub fn line(&self, at: Location) -> usize {
+        let source = self.get(at.source);
+        source.lines.partition_point(|begin| *begin <= at.start.min(source.text.len()))
+    }
+
     /// Line and column where `at` begins.
     #[must_use]
     pub fn line_column(&self, at: Location) -> LineColumn {
         let source = self.get(at.source);
         let start = at.start.min(source.text.len());
-        let line = source.lines.partition_point(|begin| *begin <= start);
+        let line = self.line(at);
         let begin = source.lines[line - 1];
         let column = source.text.get(begin..start).map_or(1, |text| text.chars().count() + 1);
         LineColumn { line, column }
