@@ -9,4 +9,5 @@
 pub mod balance;
 pub mod control;
 pub mod model;
+pub mod probe;
 pub mod stats;
