@@ -7,4 +7,5 @@ pub mod balance;
 pub mod config;
 pub mod control;
 pub mod model;
+pub mod probe;
 pub mod stats;
