@@ -8,3 +8,5 @@
 
 pub mod model;
 pub mod stats;
+pub mod vrrp;
+pub mod wire;
