@@ -9,3 +9,5 @@ pub mod control;
 pub mod model;
 pub mod probe;
 pub mod stats;
+pub mod vrrp;
+pub mod wire;
