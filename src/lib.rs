@@ -8,4 +8,5 @@
 
 pub mod balance;
 pub mod model;
+pub mod os;
 pub mod stats;
