@@ -7,6 +7,7 @@ pub mod balance;
 pub mod config;
 pub mod control;
 pub mod model;
+pub mod os;
 pub mod probe;
 pub mod stats;
 pub mod vrrp;

@@ -1,0 +1,6 @@
+//! What the kernel offers, without an opinion: sockets, descriptors, events. Knows no protocol and no configuration file.
+
+pub mod epoll;
+pub mod eventfd;
+pub mod port_owner;
+pub mod tcp;
