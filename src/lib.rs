@@ -7,4 +7,5 @@
 //! | [`model`] | validated configuration, shared vocabulary; no I/O | std |
 
 pub mod model;
+pub mod os;
 pub mod stats;
