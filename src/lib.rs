@@ -9,3 +9,5 @@
 pub mod model;
 pub mod os;
 pub mod stats;
+pub mod vrrp;
+pub mod wire;
