@@ -4,3 +4,8 @@ pub mod epoll;
 pub mod eventfd;
 pub mod port_owner;
 pub mod tcp;
+pub mod netlink;
+pub mod packet;
+pub mod process;
+pub mod raw;
+pub mod sched;
