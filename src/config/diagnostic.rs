@@ -81,7 +81,10 @@ pub enum Style {
     Terminal,
 }
 
-/// All diagnostics as text, each with `file:line:column` and the text underlined, an empty line between two and a
+/// Nobody reads more at once, and a reload must not fill a log.
+const DRAWN: usize = 100;
+
+/// All diagnostics (of very many: the first) as text, each with `file:line:column` and the text underlined, an empty line between two and a
 /// line end after the last.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, style: Style) -> String {
@@ -90,12 +93,15 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, style: Style) -> St
         Style::Terminal => Renderer::styled().decor_style(DecorStyle::Unicode),
     };
     let mut text = String::new();
-    for diagnostic in diagnostics {
+    for diagnostic in diagnostics.iter().take(DRAWN) {
         if !text.is_empty() {
             text.push('\n');
         }
         text.push_str(&renderer.render(&[report(diagnostic, sources)]));
         text.push('\n');
+    }
+    if let Some(more) = diagnostics.len().checked_sub(DRAWN).filter(|more| *more > 0) {
+        text.push_str(&format!("\n({more} more)\n"));
     }
     text
 }

@@ -79,9 +79,19 @@ impl Loading {
     /// Adds a native TOML file.
     pub fn native(&mut self, path: &Path) {
         if let Some(source) = self.read(path) {
-            let decoded = decode(&self.sources, source, &mut self.diagnostics);
-            merge(&mut self.raw, decoded, Tables::OnceOnly, &mut self.diagnostics);
+            self.decoded(source);
         }
+    }
+
+    /// Adds native TOML that is not in a file; `name` stands for it in messages.
+    pub fn text(&mut self, name: &str, text: &str) {
+        let source = self.sources.add(name, text);
+        self.decoded(source);
+    }
+
+    fn decoded(&mut self, source: SourceId) {
+        let decoded = decode(&self.sources, source, &mut self.diagnostics);
+        merge(&mut self.raw, decoded, Tables::OnceOnly, &mut self.diagnostics);
     }
 
     /// Reads a file for an importer. One that is missing, unreadable or empty is reported, and `None`.
