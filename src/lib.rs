@@ -9,4 +9,5 @@
 pub mod balance;
 pub mod model;
 pub mod os;
+pub mod proxy;
 pub mod stats;
