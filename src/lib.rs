@@ -9,6 +9,7 @@ pub mod control;
 pub mod model;
 pub mod os;
 pub mod probe;
+pub mod proxy;
 pub mod stats;
 pub mod vrrp;
 pub mod wire;

@@ -44,10 +44,10 @@ impl Event {
         self.flags.contains(EpollFlags::EPOLLRDHUP)
     }
 
-    /// Both sides have ended, or the connection was reset.
+    /// The connection was reset, or could not be made.
     #[must_use]
-    pub fn hang_up(self) -> bool {
-        self.flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR)
+    pub fn error(self) -> bool {
+        self.flags.contains(EpollFlags::EPOLLERR)
     }
 
     /// The peer sent urgent data.
@@ -64,15 +64,16 @@ impl Poller {
         Ok(Self { epoll, events: vec![EpollEvent::empty(); BATCH] })
     }
 
-    /// Reports each change of a TCP connection's readiness once, in both directions: there is nothing to re-arm, and
-    /// what was reported stays true until a read or write says it would block.
-    pub fn add_stream(&self, descriptor: impl AsFd, token: u64) -> io::Result<()> {
-        let flags = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLPRI
-            | EpollFlags::EPOLLET;
-        Ok(self.epoll.add(descriptor, EpollEvent::new(flags, token))?)
+    /// Reports each change of a TCP connection's readiness once: there is nothing to re-arm, and what was reported stays
+    /// true until a call says that it would block. Room to write is reported from the start or, to be spared the report
+    /// that every new connection has room, only after [`Poller::watch_writes`].
+    pub fn add_stream(&self, descriptor: impl AsFd, token: u64, writes: bool) -> io::Result<()> {
+        Ok(self.epoll.add(descriptor, EpollEvent::new(stream_flags(writes), token))?)
+    }
+
+    /// Reports room to write too, at once if there is any.
+    pub fn watch_writes(&self, descriptor: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.epoll.modify(descriptor, &mut EpollEvent::new(stream_flags(true), token))?)
     }
 
     /// Reports each arrival at a listener or an event counter once.
@@ -102,4 +103,9 @@ impl Poller {
         let event = self.events[index];
         Event { token: event.data(), flags: event.events() }
     }
+}
+
+fn stream_flags(writes: bool) -> EpollFlags {
+    let reads = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLPRI | EpollFlags::EPOLLET;
+    if writes { reads | EpollFlags::EPOLLOUT } else { reads }
 }

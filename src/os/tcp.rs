@@ -1,8 +1,9 @@
 //! Non-blocking TCP sockets: listeners, connections, and the options that save segments.
+#![expect(unsafe_code, reason = "ioctl(SIOCOUTQ) has no safe wrapper")]
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -46,7 +47,7 @@ impl Listener {
     /// acknowledgement ride on the answer (it has no effect when set before listen()).
     pub fn open(options: ListenOptions<'_>) -> io::Result<Self> {
         let socket = Self::bind(options)?;
-        socket.listen(i32::try_from(options.backlog.max(1)).unwrap_or(i32::MAX))?;
+        listen(&socket, options.backlog)?;
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_quickack(false)?;
         // Urgent bytes (FTP's ABOR) stay in their place of the stream instead of vanishing from it.
@@ -78,6 +79,11 @@ impl Listener {
         }
         socket.bind(&options.address.into())?;
         Ok(socket)
+    }
+
+    /// Another length of the queue of connections not accepted yet.
+    pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
+        listen(&self.0, backlog)
     }
 
     /// Whether connections accepted from now on get keep-alive probes (inherited).
@@ -170,6 +176,14 @@ impl Stream {
         self.0.shutdown(Shutdown::Write)
     }
 
+    /// Bytes written that the peer has not acknowledged: a reset would throw them away.
+    pub fn unacknowledged(&self) -> io::Result<usize> {
+        let mut count: libc::c_int = 0;
+        // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one c_int to the address it is given, which is that of a live c_int.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(count).unwrap_or(0)) }
+    }
+
     /// Makes the close that follows a reset: the peer learns at once that nothing more is heard or said here.
     pub fn reset_on_close(&self) -> io::Result<()> {
         self.0.set_linger(Some(Duration::ZERO))
@@ -179,6 +193,10 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         local_addr(&self.0)
     }
+}
+
+fn listen(socket: &Socket, backlog: u32) -> io::Result<()> {
+    socket.listen(i32::try_from(backlog.max(1)).unwrap_or(i32::MAX))
 }
 
 fn open(family: IpAddr) -> io::Result<Socket> {
