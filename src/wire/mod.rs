@@ -7,6 +7,9 @@ pub mod ip;
 pub mod ndp;
 pub mod vrrp;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use pnet_packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
