@@ -3,13 +3,16 @@
 //! Each module is a room; ARCHITECTURE.md has the map and the table of which room may import which, and
 //! `tests/rooms.rs` holds the `use` lines to it.
 
+pub mod app;
 pub mod balance;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod model;
 pub mod os;
 pub mod probe;
 pub mod proxy;
+pub mod speaker;
 pub mod stats;
 pub mod vrrp;
 pub mod wire;

@@ -25,7 +25,8 @@ use crate::guardian::Guardian;
 use crate::model::Estate;
 use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
-use crate::speaker::{self, Notice, Speaker};
+use crate::speaker::foreign::{self, ForeignSpeaker};
+use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
 use crate::stats::Endpoint;
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
@@ -106,7 +107,6 @@ impl Node {
                 Flow::Left => return self.end(),
                 Flow::Quit => {
                     tracing::info!(target: "vipgate", "INT: ending now, the guardian cleans up");
-                    self.log.flush();
                     return ExitCode::SUCCESS;
                 }
             }
@@ -128,6 +128,10 @@ impl Node {
             Notice::Estate(estate) => {
                 self.estate = estate;
                 self.tell_guardian();
+            }
+            Notice::Changed { router, role, reason } => {
+                let text = format!("{router}: {} ({reason})", role.label());
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
             }
         }
         Flow::Continue
@@ -232,13 +236,13 @@ impl Node {
         if !self.shared.config().routers.is_empty() {
             let done = self.done.clone();
             tokio::task::spawn_blocking(move || {
-                let line = |user: speaker::foreign::User| {
+                let line = |user: ForeignSpeaker| {
                     format!(
                         "{} (pid {}) also speaks VRRP in this network namespace: stop it, or two daemons manage the same addresses",
                         user.name, user.pid
                     )
                 };
-                let _ = done.send(Done::Foreign(speaker::foreign::protocol_112_users().into_iter().map(line).collect()));
+                let _ = done.send(Done::Foreign(foreign::protocol_112_users().into_iter().map(line).collect()));
             });
         }
         Flow::Continue
@@ -320,19 +324,40 @@ impl Node {
         let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
         proxy.stop(shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent)));
         tracing::info!(target: "vipgate", "ended");
-        log.flush();
+        drop(log);
         ExitCode::SUCCESS
     }
 }
 
 async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer) {
-    let outcomes = speaker.handover(router).await;
-    let lines: Vec<String> = outcomes.iter().map(ToString::to_string).collect();
-    if outcomes.is_empty() {
-        answer.finish(Reply::failed("there is no virtual router", "a hand-over moves virtual addresses: configure a [[virtual-router]]"));
-    } else if outcomes.iter().any(speaker::HandoverReport::failed) {
-        answer.finish(Reply::failed(lines.join("\n"), "is the other node up, and do its advertisements arrive? see `vipgate status` there"));
+    let reports = speaker.handover(router).await;
+    if reports.is_empty() {
+        let remedy = "a hand-over moves virtual addresses: configure a [[virtual-router]]";
+        answer.finish(Reply::failed("there is no virtual router", remedy));
+        return;
+    }
+    let text = reports.iter().map(describe).collect::<Vec<_>>().join("\n");
+    let moved = |report: &HandoverReport| match report.outcome {
+        HandoverOutcome::Moved { .. } | HandoverOutcome::NotMaster(_) => true,
+        HandoverOutcome::NobodyTook | HandoverOutcome::Interrupted(_) | HandoverOutcome::UnknownRouter => false,
+    };
+    answer.finish(if reports.iter().all(moved) {
+        Reply::done(text)
     } else {
-        answer.finish(Reply::done(lines.join("\n")));
+        Reply::failed(text, "does the other node run, and do its advertisements arrive? `vipgate status` there says what it hears")
+    });
+}
+
+/// One hand-over in one line.
+fn describe(report: &HandoverReport) -> String {
+    let HandoverReport { router, outcome, took } = report;
+    let took = took.as_millis();
+    match outcome {
+        HandoverOutcome::Moved { to: Some(to) } => format!("{router}: {to} took over after {took} ms"),
+        HandoverOutcome::Moved { to: None } => format!("{router}: another node took over after {took} ms"),
+        HandoverOutcome::NobodyTook => format!("{router}: nobody took over within {took} ms, this node is master still"),
+        HandoverOutcome::NotMaster(role) => format!("{router}: nothing to hand over, its role here is {}", role.label()),
+        HandoverOutcome::Interrupted(role) => format!("{router}: the hand-over was interrupted, the role is {} now", role.label()),
+        HandoverOutcome::UnknownRouter => format!("{router}: there is no such virtual router"),
     }
 }

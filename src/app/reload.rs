@@ -10,7 +10,7 @@ use crate::control::server::Answer;
 use crate::model::Config;
 use crate::probe::Policy;
 use crate::proxy::{self, BindError};
-use crate::stats::{self, Endpoint, Registry};
+use crate::stats::{self, Endpoint};
 use std::sync::Arc;
 
 /// The statistics endpoint after a reload.
@@ -88,8 +88,13 @@ impl Node {
             NextEndpoint::Fresh(endpoint) => self.endpoint = Some(endpoint),
             NextEndpoint::None => self.endpoint = None,
         }
-        self.speaker.apply(self.shared.config().routers.clone());
         let config = self.shared.config();
+        let (speaker, routers) = (Arc::clone(&self.speaker), config.routers.clone());
+        tokio::spawn(async move {
+            if let Err(error) = speaker.apply(routers).await {
+                tracing::error!(target: "vipgate", %error, "the virtual routers stay as they were");
+            }
+        });
         self.shared.registry.retain(
             |router| config.routers.iter().any(|known| known.name == router),
             |service| config.services.iter().any(|known| known.name == service),
