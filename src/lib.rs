@@ -8,6 +8,7 @@
 
 pub mod model;
 pub mod os;
+pub mod speaker;
 pub mod stats;
 pub mod vrrp;
 pub mod wire;
