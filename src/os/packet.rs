@@ -8,6 +8,8 @@ use std::mem::{size_of, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+use tokio::io::unix::AsyncFd;
+
 /// Sends Ethernet frames; receives nothing.
 #[derive(Debug)]
 pub struct FrameSender {
@@ -62,6 +64,12 @@ impl AnnouncementReceiver {
             )
         };
         if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { socket }) }
+    }
+
+    /// Registers it with the calling thread's runtime.
+    pub fn register(self) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: the socket is private to this type, which owns it and never closes or replaces it before it is dropped.
+        Ok(unsafe { AsyncFd::register(self) }?)
     }
 
     /// The next frame, into `buffer`. Never blocks: `WouldBlock` when there is none.

@@ -1,6 +1,8 @@
 //! Raw IP sockets: one that only sends packets whose IP header is ours, and one that receives a protocol on one
 //! interface, with what the IP header said.
 
+#![expect(unsafe_code, reason = "registering a descriptor with the runtime")]
+
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -9,6 +11,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
 
 use crate::model::Family;
 
@@ -139,6 +142,12 @@ impl Receiver {
             None => {}
         }
         Ok(Self { family: options.family, socket })
+    }
+
+    /// Registers it with the calling thread's runtime.
+    pub fn register(self) -> io::Result<AsyncFd<Self>> {
+        // SAFETY: the socket is private to this type, which owns it and never closes or replaces it before it is dropped.
+        Ok(unsafe { AsyncFd::register(self) }?)
     }
 
     /// The next packet, into `buffer`; what does not fit is cut off. Never blocks: `WouldBlock` when there is none.
