@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `vipgate status`: the table, or with `json` the snapshot. The exit code is the verdict: 0 well, 1 degraded,
 /// 2 down; a process that does not answer is down.
-pub fn status(run_dir: &Path, json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+pub(super) fn status(run_dir: &Path, json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let reply = client::ask(&run_dir.join(SOCKET_NAME), &Request::Status, Some(PATIENCE), |_| {});
     let snapshot = match reply {
         Ok(Reply::Status { snapshot }) => snapshot,
@@ -32,7 +32,7 @@ pub fn status(run_dir: &Path, json: bool, out: &mut impl Write) -> Result<ExitCo
 }
 
 /// `vipgate handover`, `drain` and `reload`: prints progress and the result.
-pub fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -> Result<ExitCode, Failure> {
+pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let patience = match request {
         Request::Drain { cancel: false } => None,
         Request::Ping | Request::Status | Request::Handover { .. } | Request::Drain { .. } | Request::Reload => {

@@ -64,7 +64,6 @@ impl Log {
     pub(super) fn set_level(&self, level: LogLevel) {
         let _ = self.level.reload(filter(level));
     }
-
 }
 
 impl Drop for Log {

@@ -82,7 +82,8 @@ fn cleanup(files: &Files, out: &mut impl Write) -> Result<ExitCode, Failure> {
     };
     let removed = speaker::cleanup(&addresses).map_err(|error| Failure::Fatal(error.to_string()))?;
     let list: Vec<String> = removed.iter().map(|(interface, prefix)| format!("{prefix} from {interface}")).collect();
-    let text = if list.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {}", list.join(", ")) };
+    let text =
+        if list.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {}", list.join(", ")) };
     ask::print(out, &(text + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -207,7 +207,9 @@ impl Node {
                 self.guardian = Some(guardian);
                 self.tell_guardian();
             }
-            Err(error) => tracing::warn!(target: "vipgate", %error, "no guardian: a killed daemon would leave its addresses"),
+            Err(error) => {
+                tracing::warn!(target: "vipgate", %error, "no guardian: a killed daemon would leave its addresses")
+            }
         }
     }
 
@@ -344,7 +346,10 @@ async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer
     answer.finish(if reports.iter().all(moved) {
         Reply::done(text)
     } else {
-        Reply::failed(text, "does the other node run, and do its advertisements arrive? `vipgate status` there says what it hears")
+        Reply::failed(
+            text,
+            "does the other node run, and do its advertisements arrive? `vipgate status` there says what it hears",
+        )
     });
 }
 
@@ -355,9 +360,15 @@ fn describe(report: &HandoverReport) -> String {
     match outcome {
         HandoverOutcome::Moved { to: Some(to) } => format!("{router}: {to} took over after {took} ms"),
         HandoverOutcome::Moved { to: None } => format!("{router}: another node took over after {took} ms"),
-        HandoverOutcome::NobodyTook => format!("{router}: nobody took over within {took} ms, this node is master still"),
-        HandoverOutcome::NotMaster(role) => format!("{router}: nothing to hand over, its role here is {}", role.label()),
-        HandoverOutcome::Interrupted(role) => format!("{router}: the hand-over was interrupted, the role is {} now", role.label()),
+        HandoverOutcome::NobodyTook => {
+            format!("{router}: nobody took over within {took} ms, this node is master still")
+        }
+        HandoverOutcome::NotMaster(role) => {
+            format!("{router}: nothing to hand over, its role here is {}", role.label())
+        }
+        HandoverOutcome::Interrupted(role) => {
+            format!("{router}: the hand-over was interrupted, the role is {} now", role.label())
+        }
         HandoverOutcome::UnknownRouter => format!("{router}: there is no such virtual router"),
     }
 }

@@ -117,9 +117,7 @@ impl Node {
             (_, None) => NextEndpoint::None,
             (None, Some(stats)) => NextEndpoint::Fresh(open_endpoint(stats, &self.shared).map_err(failed)?),
             (Some(_), Some(stats)) if self.shared.config().stats.as_ref() == Some(stats) => NextEndpoint::Same,
-            (Some(endpoint), Some(stats)) => {
-                NextEndpoint::Changed(endpoint.prepare(stats.clone()).map_err(failed)?)
-            }
+            (Some(endpoint), Some(stats)) => NextEndpoint::Changed(endpoint.prepare(stats.clone()).map_err(failed)?),
         })
     }
 }
@@ -165,7 +163,10 @@ fn difference<T: PartialEq>(what: &str, before: &[T], after: &[T], name: impl Fn
         }
     }
     changes.extend(
-        before.iter().filter(|item| find(after, name(item)).is_none()).map(|item| format!("{what} {} removed", name(item))),
+        before
+            .iter()
+            .filter(|item| find(after, name(item)).is_none())
+            .map(|item| format!("{what} {} removed", name(item))),
     );
     (!changes.is_empty()).then(|| changes.join("; "))
 }

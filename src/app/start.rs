@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::runtime;
 use sd_notify::NotifyState;
+use tokio::runtime;
 use tokio::sync::mpsc::{self, unbounded_channel};
 
 use super::failure::Failure;
@@ -67,19 +67,18 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
     let shared = Arc::new(Shared::new(registry, loaded.config, workers, warnings));
     let config = shared.config();
     let endpoint = match &config.stats {
-        Some(stats) => {
-            Some(reload::open_endpoint(stats, &shared).map_err(|error| Failure::Fatal(error.to_string()))?)
-        }
+        Some(stats) => Some(reload::open_endpoint(stats, &shared).map_err(|error| Failure::Fatal(error.to_string()))?),
         None => None,
     };
     let (notice_sender, notices) = unbounded_channel();
     let (transition_sender, transitions) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
-    let speaker = Speaker::start(config.routers.clone(), Arc::clone(&shared.registry), notice_sender).map_err(|error| {
-        let text = error.to_string();
-        if error.is_permission() { Failure::Permission(text) } else { Failure::Fatal(text) }
-    })?;
+    let speaker =
+        Speaker::start(config.routers.clone(), Arc::clone(&shared.registry), notice_sender).map_err(|error| {
+            let text = error.to_string();
+            if error.is_permission() { Failure::Permission(text) } else { Failure::Fatal(text) }
+        })?;
 
     let mut node = Node {
         run,
@@ -114,7 +113,8 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
 /// Watches the heartbeats of the workers and of the control thread.
 fn watch(node: &Node) -> Result<(), Failure> {
     let beats = node.proxy.heartbeats().into_iter().enumerate();
-    let mut watched: Vec<Watched> = beats.map(|(index, beats)| Watched { name: format!("worker-{index}"), beats }).collect();
+    let mut watched: Vec<Watched> =
+        beats.map(|(index, beats)| Watched { name: format!("worker-{index}"), beats }).collect();
     watched.push(Watched { name: "control".into(), beats: Arc::clone(&node.beats) });
     let (shared, speaker) = (Arc::clone(&node.shared), Arc::clone(&node.speaker));
     let changed = move |stuck: &[String]| {
