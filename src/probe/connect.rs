@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use socket2::SockRef;
 use tokio::net::TcpSocket;
 
@@ -43,11 +44,11 @@ async fn connect(target: SocketAddr) -> io::Result<()> {
 
 /// What this node lacks is not the server's fault.
 fn classify(error: &io::Error) -> CheckResult {
-    match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL | libc::EAGAIN) => {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EADDRNOTAVAIL | Errno::EAGAIN) => {
             CheckResult::SocketError
         }
-        Some(libc::ETIMEDOUT) => CheckResult::TimedOut,
+        Some(Errno::ETIMEDOUT) => CheckResult::TimedOut,
         Some(_) | None => CheckResult::Failed,
     }
 }

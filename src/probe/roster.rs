@@ -117,7 +117,7 @@ impl Roster {
         }
     }
 
-    /// Replaces the servers. Returns the known ones whose state that changed.
+    /// Replaces the servers. Returns those that were there before and are in another state by it.
     pub(super) fn apply(&mut self, pools: &[Pool], policy: Policy, now: Instant) -> Vec<Transition> {
         self.policy = policy;
         let mut known = std::mem::take(&mut self.entries);
