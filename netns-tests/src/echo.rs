@@ -8,9 +8,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::node::Node;
 
@@ -25,6 +26,8 @@ pub enum Mode {
     Sink,
     /// Reads a line with a number and sends so many bytes, then closes.
     Source,
+    /// Answers the first bytes with a reset.
+    Abort,
 }
 
 /// A running server, until dropped.
@@ -35,7 +38,7 @@ pub struct Echo {
     thread: Option<JoinHandle<()>>,
 }
 
-/// One port of the pattern that [`Mode::Source`] sends, byte by byte.
+/// The byte that [`Mode::Source`] sends at `offset`.
 #[must_use]
 pub fn pattern(offset: u64) -> u8 {
     // A prime period, so that a lost or repeated block of any usual size shows.
@@ -222,6 +225,10 @@ impl Connection {
                 self.out.extend_from_slice(bytes);
             }
             Mode::Sink => {}
+            Mode::Abort => {
+                let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+                self.ended = true;
+            }
             Mode::Source => {
                 self.left = String::from_utf8_lossy(bytes).trim().parse().unwrap_or(0);
             }

@@ -1,6 +1,6 @@
 //! The usual topology: two gates between a client network and a server network, three servers, one client.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use crate::wait::{pass, until};
 
 /// The virtual address of the client network.
 pub const VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 56, 100));
+/// Its sibling of IPv6.
+pub const VIP6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x56, 0, 0, 0, 0, 0, 0x100));
 /// The virtual router's id.
 pub const VRID: u8 = 51;
 /// Ports of the service.
@@ -169,7 +171,7 @@ impl FrontPair {
             frozen: None,
             gates: [None, None],
             echoes,
-            ownership: Ownership::watch(&[&nodes[0], &nodes[1]], &[VIP]),
+            ownership: Ownership::watch(&[&nodes[0], &nodes[1]], &[VIP, VIP6]),
             adverts: Adverts::listen(&front_lan),
             plans,
             subject,
