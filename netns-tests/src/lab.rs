@@ -1,5 +1,6 @@
 //! The laboratory: namespaces with unique names, removed when it goes, whatever ended it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -7,7 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -23,6 +24,12 @@ const ETC_NETNS_DIR: &str = "/etc/netns";
 
 /// Two cores: one scenario at a time, or nothing that is measured means anything.
 static TURN: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// A test keeps its turn until its thread ends: what it prints stays together.
+    static MY_TURN: RefCell<Option<MutexGuard<'static, ()>>> = const { RefCell::new(None) };
+}
+
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 static SWEPT: Once = Once::new();
 
@@ -34,7 +41,6 @@ pub struct Lab {
     switch: Node,
     nodes: Mutex<BTreeMap<String, Node>>,
     ports: Arc<AtomicU32>,
-    _turn: MutexGuard<'static, ()>,
 }
 
 impl Lab {
@@ -42,6 +48,7 @@ impl Lab {
     /// environment a missing privilege is a failure.
     #[must_use]
     pub fn for_test(name: &str) -> Option<Self> {
+        take_turn();
         match missing_privilege() {
             None => {
                 crate::report::line(&format!("\n-- {name}"));
@@ -57,19 +64,19 @@ impl Lab {
         }
     }
 
-    /// A laboratory; waits for the one before it to end.
+    /// A laboratory; waits for the tests of other threads to end.
     #[must_use]
     pub fn new() -> Self {
         SWEPT.call_once(|| {
             sweep_dead();
             raise_descriptor_limit();
         });
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        take_turn();
         let id = format!("{PREFIX}{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&id);
         fs::create_dir_all(&dir).expect("the laboratory's directory");
         let switch = Node::create(&id, "switch", &dir);
-        Self { id, dir, switch, nodes: Mutex::default(), ports: Arc::default(), _turn: turn }
+        Self { id, dir, switch, nodes: Mutex::default(), ports: Arc::default() }
     }
 
     /// A new node: a namespace with its loopback up.
@@ -128,6 +135,17 @@ pub fn remove_all_of_this_process() {
 /// Why no laboratory can be built here.
 #[must_use]
 pub fn missing_privilege() -> Option<String> {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    MISSING.get_or_init(find_missing_privilege).clone()
+}
+
+fn take_turn() {
+    MY_TURN.with_borrow_mut(|mine| {
+        mine.get_or_insert_with(|| TURN.lock().unwrap_or_else(PoisonError::into_inner));
+    });
+}
+
+fn find_missing_privilege() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("not root, so no network namespaces".to_owned());
     }

@@ -94,16 +94,23 @@ impl Process {
         descendants(self.pid)
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory, in bytes, with its children's.
     #[must_use]
     pub fn resident(&self) -> u64 {
-        resident(self.pid)
+        self.family().into_iter().map(resident).sum()
     }
 
-    /// Open descriptors.
+    /// Open descriptors, with its children's.
     #[must_use]
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
+        let count = |pid: Pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        self.family().into_iter().map(count).sum()
+    }
+
+    fn family(&self) -> Vec<Pid> {
+        let mut family = self.descendants();
+        family.push(self.pid);
+        family
     }
 
     /// Its threads: id and name.
@@ -170,9 +177,7 @@ impl Drop for Frozen {
     }
 }
 
-/// Resident memory of any process, in bytes.
-#[must_use]
-pub fn resident(pid: Pid) -> u64 {
+fn resident(pid: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());

@@ -1,5 +1,10 @@
 //! Through the virtual address: stickiness, port ranges, real file transfers.
-#![expect(clippy::disallowed_methods, clippy::expect_used, reason = "scenarios in real time, which end at what fails")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "scenarios in real time, which end at what fails"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
