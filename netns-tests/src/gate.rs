@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -101,7 +102,7 @@ impl Gate {
     pub fn kill(&self) {
         match self.subject {
             Subject::Toml | Subject::Foreign => self.main().signal(Signal::SIGKILL),
-            Subject::Daemons => self.processes.iter().for_each(|process| process.signal_tree(Signal::SIGKILL)),
+            Subject::Daemons => self.processes.iter().for_each(Process::kill_tree),
         }
     }
 
@@ -221,6 +222,10 @@ pub fn write_files(node: &Node, subject: Subject, plan: &Plan) {
 #[track_caller]
 fn start_keepalived(node: &Node) -> Process {
     let path = |name: &str| node.dir().join(name);
+    // Left by a killed run: the dead child, not yet reaped by init, would pass for "already running".
+    for left in ["keepalived.pid", "vrrp.pid"] {
+        let _ = fs::remove_file(path(left));
+    }
     let mut command: Command = node.command("keepalived");
     command.args(["--dont-fork", "--log-console", "--log-detail", "--dump-conf", "--vrrp", "--use-file"]);
     command.arg(path("keepalived.conf"));

@@ -199,7 +199,7 @@ fn the_proxy_alone_is_killed() {
     let silence = Silence::start(&pair.client, &pair.targets(), &[]);
     silence.wait_steady(300, PATIENCE);
     let begun = Instant::now();
-    pair.gate(0).proxy().signal_tree(nix::sys::signal::Signal::SIGKILL);
+    pair.gate(0).proxy().kill_tree();
     pass(WATCHED);
     let report = silence.report_since(begun);
     line(&format!("keepalived + HAProxy, HAProxy alone killed, watched for {}: {}", ms(WATCHED), report.summary()));
