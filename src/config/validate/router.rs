@@ -143,13 +143,15 @@ fn interval(raw: &Maybe<Duration>, version: Version, findings: &mut Findings<'_>
 fn password(raw: &Maybe<Secret>, version: Version, findings: &mut Findings<'_>) -> Option<Password> {
     let Located { value: Secret(text), at } = raw.as_ref()?;
     if version == Version::V3 {
-        findings.error(*at, "version 3 has no password", "remove it, or write version = 2");
+        let error = Diagnostic::error(*at, "version 3 has no password").secret();
+        findings.push(error.help("remove it, or write version = 2"));
         return None;
     }
     let password = Password::new(text);
     if password.is_err() {
         let cause = format!("a password has 1 to 8 bytes, this one has {}", text.len());
-        findings.error(*at, cause, "keepalived uses the first 8: write those on both nodes");
+        let error = Diagnostic::error(*at, cause).secret();
+        findings.push(error.help("keepalived uses the first 8: write those on both nodes"));
     }
     password.ok()
 }
