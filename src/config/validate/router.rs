@@ -1,6 +1,6 @@
 //! Virtual routers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -275,14 +275,16 @@ fn preemption(raw: &raw::VirtualRouter, priority: Priority, findings: &mut Findi
     }
 }
 
+/// The interfaces beside its own, which is tracked anyway.
 fn track(raw: &raw::VirtualRouter, own: &InterfaceName, findings: &mut Findings<'_>) -> Vec<InterfaceName> {
-    let mut seen = HashSet::from([own]);
+    let mut seen = Unique::new();
     let mut track = Vec::new();
     for Located { value: interface, at } in &raw.track_interfaces {
-        if seen.insert(interface) {
+        if let Some(first) = seen.insert(interface, *at) {
+            let warning = Diagnostic::warning(*at, format!("{interface} is tracked twice"));
+            findings.push(warning.related(first, "the first is here").help("remove one of the two"));
+        } else if interface != own {
             track.push(interface.clone());
-        } else {
-            findings.warning(*at, format!("{interface} is tracked anyway"), "remove it");
         }
     }
     track
