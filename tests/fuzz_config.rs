@@ -13,6 +13,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use vipgate::config::diagnostic::{Style, render};
 use vipgate::config::{Failed, Loaded, Loading, emit};
 
+/// Small ones first: half of the inputs start from these, where a mutation leaves more of the rest valid.
+const SMALL: [&str; 3] = [
+    "[[virtual-router]]\nname = \"r\"\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.1/24\"]\npriority = 100\n\
+     interval = \"1s\"\nstart = \"backup\"\npreempt = true\npreempt-delay = \"0s\"\npeers = [\"192.0.2.2\"]\n",
+    "[[service]]\nname = \"s\"\nlisten = \"*:22\"\nservers = [\"10.0.0.1:22\", \"10.0.0.2:+1000\"]\nretries = 3\n\
+     client-timeout = \"1h\"\naffinity = { table = \"source\", size = 9, expire = \"1m\" }\nbacklog = 10\n",
+    "[[service]]\nname = \"s\"\nlisten = [\"*:22\"]\npool = \"p\"\n[[pool]]\nname = \"p\"\ncheck = { port = 22, rise = 2 }\n\
+     servers = [{ name = \"a\", address = \"10.0.0.1\", port = 22, weight = 1, backup = false }]\n",
+];
+
 const CORPUS: [&str; 6] = [
     include_str!("../config/pair-a.toml"),
     include_str!("../config/single.toml"),
@@ -23,63 +33,18 @@ const CORPUS: [&str; 6] = [
 ];
 
 /// What a person, or a bad merge, would put in.
-const TOKENS: [&str; 56] = [
-    "[[pool]]\n",
-    "[[service]]\n",
-    "[[virtual-router]]\n",
-    "[global]\n",
-    "[",
-    "]",
-    "[[",
-    "]]",
-    "{",
-    "}",
-    "\"",
-    "'",
-    "\"\"\"",
-    "=",
-    ",",
-    "\n",
-    "#",
-    ".",
-    "-",
-    "+",
-    "0",
-    "1",
-    "-1",
-    "255",
-    "256",
-    "65535",
-    "65536",
-    "18446744073709551616",
-    "1e9",
-    "nan",
-    "true",
-    "false",
-    "\"none\"",
-    "\"1s\"",
-    "\"0s\"",
-    "\"999999999years\"",
-    "\"*:1-65535\"",
-    "\"[::]:22\"",
-    "\"10.0.0.1:+1\"",
-    "\"10.0.0.1:-65534\"",
-    "\"192.0.2.100\"",
-    "\"::1/129\"",
-    "\"name.example\"",
-    "name = \"x\"\n",
-    "vrid = 51\n",
-    "pool = \"files\"\n",
-    "check = true\n",
-    "servers = []\n",
-    "fronts = []\n",
-    "version = 2\n",
-    "\u{0}",
-    "\u{feff}",
-    "é",
-    "\\u0000",
-    "1979-05-27T07:32:00Z",
-    "0x_",
+#[rustfmt::skip]
+const PIECES: [&str; 33] = [
+    "[[pool]]\n", "[[service]]\n", "[[virtual-router]]\n", "[global]\n", "[", "]", "[[", "]]", "{", "}", "\"", "'", "\"\"\"",
+    "=", ",", "\n", "#", ".", "-", "+", "name = \"x\"\n", "vrid = 51\n", "pool = \"files\"\n", "check = true\n", "servers = []\n",
+    "fronts = []\n", "version = 2\n", "\u{0}", "\u{feff}", "é", "\\u0000", "1979-05-27T07:32:00Z", "0x_",
+];
+const NUMBERS: [&str; 9] = ["0", "1", "2", "-1", "255", "256", "65535", "65536", "18446744073709551616"];
+const TRUTHS: [&str; 2] = ["true", "false"];
+#[rustfmt::skip]
+const STRINGS: [&str; 13] = [
+    "\"none\"", "\"1s\"", "\"0s\"", "\"999999999years\"", "\"*:1-65535\"", "\"[::]:22\"", "\"10.0.0.1:+1\"", "\"10.0.0.1:-65534\"",
+    "\"192.0.2.100\"", "\"::1/129\"", "\"name.example\"", "\"source\"", "\"\"",
 ];
 
 /// xorshift64*: small, seeded, good enough to choose mutations.
@@ -100,17 +65,25 @@ impl Random {
     fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
     }
+
+    fn token(&mut self) -> &'static str {
+        match self.below(4) {
+            0 => self.one(&NUMBERS),
+            1 => self.one(&STRINGS),
+            _ => self.one(&PIECES),
+        }
+    }
 }
 
 fn mutate(random: &mut Random) -> String {
-    let mut text = random.one(&CORPUS).to_owned();
-    for _ in 0..1 + random.below(4) {
+    let mut text = if random.below(2) == 0 { random.one(&SMALL) } else { random.one(&CORPUS) }.to_owned();
+    for _ in 0..1 + random.below(3) {
         let (start, end) = (boundary(&text, random), boundary(&text, random));
         let (start, end) = (start.min(end), start.max(end).min(start.min(end) + 40));
         let end = text.floor_char_boundary(end).max(start);
-        match random.below(12) {
-            0 => text.insert_str(start, random.one(&TOKENS)),
-            1 => text.replace_range(start..end, random.one(&TOKENS)),
+        match random.below(16) {
+            0 => text.insert_str(start, random.token()),
+            1 => text.replace_range(start..end, random.token()),
             2 => text.replace_range(start..end, ""),
             3 => {
                 let piece = text[start..end].to_owned();
@@ -146,7 +119,13 @@ fn replace_value(text: &mut String, random: &mut Random) {
     }
     let start = starts[random.below(starts.len())];
     let end = text[start..].find([',', '\n', '#', '}']).map_or(text.len(), |length| start + length);
-    text.replace_range(start..end, random.one(&TOKENS[20..43]));
+    let alike = match text[start..end].chars().next() {
+        Some('"') => random.one(&STRINGS),
+        Some('t' | 'f') => random.one(&TRUTHS),
+        Some(c) if c.is_ascii_digit() => random.one(&NUMBERS),
+        Some(_) | None => random.token(),
+    };
+    text.replace_range(start..end, if random.below(5) > 0 { alike } else { random.token() });
 }
 
 fn hosts(name: &str) -> io::Result<Vec<IpAddr>> {

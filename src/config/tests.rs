@@ -263,6 +263,16 @@ users = { \"a b\" = 'p\"w', \"é\" = \"\\u00a0\" }",
 }
 
 #[test]
+fn every_duration_is_written_as_it_is_read() {
+    let mut milliseconds: u64 = 1;
+    while milliseconds < 300_000_000_000 {
+        let written = humantime::format_duration(Duration::from_millis(milliseconds)).to_string();
+        assert_eq!(super::syntax::duration(&written).unwrap(), Duration::from_millis(milliseconds), "{written}");
+        milliseconds += 1 + milliseconds / 7;
+    }
+}
+
+#[test]
 fn several_files_append_and_tables_do_not_repeat() {
     let mut loading = Loading::new();
     loading.text("a.toml", &with_service("listen = \"*:22\"\npool = \"p\"\n[global]\nworkers = 1"));
