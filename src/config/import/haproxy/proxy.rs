@@ -45,7 +45,7 @@ impl Kind {
 }
 
 /// `mode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
     Tcp,
     Http,
@@ -222,6 +222,9 @@ impl Translator<'_> {
                 self.findings.error(statement.at(), format!("`no` and `default` go with options, not with `{name}`"));
                 return;
             }
+        }
+        if name.starts_with("stats ") && statement.prefix == Prefix::None {
+            proxy.stats.enabled.get_or_insert(statement.at());
         }
         match (keyword.status, statement.prefix) {
             // Not to do what is not done is done.

@@ -21,7 +21,9 @@ impl Translator<'_> {
         for proxy in proxies.iter().filter(|proxy| !proxy.disabled && proxy.kind == Kind::Backend) {
             match mode(proxy) {
                 Mode::Tcp => self.pool(proxy),
-                Mode::Http if wanted.contains(&proxy.name) => self.http_refused(proxy),
+                Mode::Http if wanted.contains(&(Mode::Tcp, proxy.name.clone())) => self.http_refused(proxy),
+                // Its frontend has been refused.
+                Mode::Http if wanted.contains(&(Mode::Http, proxy.name.clone())) => {}
                 Mode::Http => self.findings.push(
                     Diagnostic::warning(
                         proxy.at,
@@ -34,7 +36,7 @@ impl Translator<'_> {
         self.log_checks(proxies);
     }
 
-    fn frontend(&mut self, proxy: &Proxy, wanted: &mut HashSet<String>) {
+    fn frontend(&mut self, proxy: &Proxy, wanted: &mut HashSet<(Mode, String)>) {
         if proxy.listen.is_empty() {
             // Bind lines that could not be read have been told.
             if proxy.bind_lines == 0 {
@@ -43,6 +45,7 @@ impl Translator<'_> {
             return;
         }
         let backend = proxy.backend.as_ref().or(proxy.default_backend.as_ref());
+        wanted.extend(backend.map(|backend| (mode(proxy), backend.value.clone())));
         match mode(proxy) {
             Mode::Http if proxy.stats.enabled.is_some() && proxy.servers.is_empty() && backend.is_none() => {
                 self.stats_endpoint(proxy);
@@ -52,18 +55,15 @@ impl Translator<'_> {
                 if let Some(at) = proxy.stats.enabled.filter(|_| self.told.insert((proxy.at, "stats".into()))) {
                     self.push_once(Diagnostic::warning(at, "`stats` needs `mode http`: ignored in a TCP proxy"));
                 }
-                self.service(proxy, backend, wanted);
+                self.service(proxy, backend);
             }
         }
     }
 
     /// A frontend, or the front half of a `listen`.
-    fn service(&mut self, proxy: &Proxy, backend: Option<&Located<String>>, wanted: &mut HashSet<String>) {
+    fn service(&mut self, proxy: &Proxy, backend: Option<&Located<String>>) {
         let pool = match (backend, proxy.kind) {
-            (Some(backend), _) => {
-                wanted.insert(backend.value.clone());
-                backend.clone()
-            }
+            (Some(backend), _) => backend.clone(),
             (None, Kind::Listen) => Located::new(proxy.name.clone(), proxy.at),
             (None, Kind::Frontend | Kind::Backend | Kind::Defaults) => {
                 self.findings.push(
@@ -109,7 +109,8 @@ impl Translator<'_> {
             balance: proxy.balance,
             affinity,
             retries: proxy.retries,
-            redispatch: Some(proxy.redispatch.unwrap_or(Located::new(false, at))),
+            // Clients of the TLS idiom lose nothing by another server: their sessions are made anew.
+            redispatch: Some(proxy.redispatch.unwrap_or(Located::new(proxy.stick.is_tls(), at))),
             connect_timeout: Some(or_none(proxy.timeouts.connect, at)),
             server_timeout: proxy.timeouts.server.map(after),
             server_fin_timeout: Some(or_none(proxy.timeouts.server_fin, at)),

@@ -34,7 +34,6 @@ impl Translator<'_> {
         said: &mut StatsSaid,
     ) {
         let at = statement.at();
-        said.enabled.get_or_insert(at);
         let mut value = || match arguments.first() {
             Some(word) => Some(word),
             None => {

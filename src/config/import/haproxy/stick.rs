@@ -21,6 +21,13 @@ pub(super) struct StickSaid {
     on: Maybe<Key>,
 }
 
+impl StickSaid {
+    /// Whether it is the published way of keeping TLS sessions.
+    pub(super) fn is_tls(&self) -> bool {
+        self.on.is_some_and(|on| on.value == Key::TlsSession)
+    }
+}
+
 #[derive(Debug, Clone)]
 struct StickTable {
     at: Location,

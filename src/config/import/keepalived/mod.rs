@@ -56,10 +56,10 @@ impl Translator<'_> {
             self.global_defs(node, &mut globals, &mut config);
         }
         for node in roots {
-            match self.look_up("root", node) {
-                Some("vrrp_instance") => config.routers.extend(self.instance(node, &globals)),
-                Some("vrrp_sync_group") => self.sync_group(node),
-                Some(_) | None => {}
+            if node.keyword().text == "vrrp_sync_group" {
+                self.sync_group(node);
+            } else if self.look_up("root", node) == Some("vrrp_instance") {
+                config.routers.extend(self.instance(node, &globals));
             }
         }
         config
@@ -114,7 +114,7 @@ impl Translator<'_> {
         } else {
             self.findings.warning(word.at, "a sync group of one instance has no effect; its scripts are not run yet");
         }
-        for child in node.children() {
+        for child in node.children().iter().filter(|child| child.keyword().text != "group") {
             self.look_up("vrrp_sync_group", child);
         }
     }
