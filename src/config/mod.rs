@@ -7,6 +7,7 @@ pub mod decode;
 pub mod diagnostic;
 pub mod emit;
 mod files;
+pub mod import;
 mod load;
 mod merge;
 pub mod raw;
