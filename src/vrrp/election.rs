@@ -10,15 +10,6 @@ use crate::model::{Priority, Version};
 /// Another master is answered at most this often, however short the interval.
 const MIN_ANSWER_GAP: Duration = Duration::from_millis(10);
 
-/// A hand-over was taken: its taker is not preempted for as long as it is heard.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Yielded {
-    /// Who took it; none: not heard yet.
-    pub(super) to: Option<IpAddr>,
-    /// It counts as silent from then on.
-    pub(super) until: Instant,
-}
-
 impl Router {
     /// RFC 9568 section 6.4.2, the backup's side.
     pub(super) fn hear_as_backup(&mut self, heard: Heard, now: Instant) {
@@ -29,20 +20,18 @@ impl Router {
         if self.reconsider_master(now) {
             return;
         }
-        if heard.priority < self.priority() && self.preempts(heard.source, now) {
+        if heard.priority < self.priority() && self.preempts(now) {
             // Discarded: the timer runs on from the last one that was accepted.
             self.cause = Reason::Preempted { source: heard.source, priority: heard.priority };
             return;
         }
         if heard.priority >= self.priority() {
             self.preempt_at = None;
+            self.yielded = false;
         }
         self.follow(heard);
         self.cause = Reason::MasterSilent;
         self.timers.set(Timer::MasterDown, now + self.down_interval());
-        if let Some(yielded) = self.yielded.filter(|yielded| yielded.to == Some(heard.source)) {
-            self.yielded = Some(Yielded { until: now + self.down_interval(), ..yielded });
-        }
     }
 
     /// RFC 9568 section 6.4.3, the master's (Active) side.
@@ -140,23 +129,8 @@ impl Router {
     }
 
     /// Whether a master of lower priority is to be preempted.
-    fn preempts(&mut self, source: IpAddr, now: Instant) -> bool {
-        self.config.preempt && !self.yields_to(source, now) && self.preempt_delay_is_over(now)
-    }
-
-    /// Whether the addresses were handed to this one; the first master heard after a hand-over is its taker.
-    fn yields_to(&mut self, source: IpAddr, now: Instant) -> bool {
-        match self.yielded.filter(|yielded| now < yielded.until) {
-            Some(Yielded { to: Some(taker), .. }) => taker == source,
-            Some(Yielded { to: None, until }) => {
-                self.yielded = Some(Yielded { to: Some(source), until });
-                true
-            }
-            None => {
-                self.yielded = None;
-                false
-            }
-        }
+    fn preempts(&mut self, now: Instant) -> bool {
+        self.config.preempt && !self.yielded && self.preempt_delay_is_over(now)
     }
 
     /// The delay begins with the start, else with the first advertisement of lower priority.

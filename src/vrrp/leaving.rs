@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::election::Yielded;
 use super::timers::Timer;
 use super::{Action, Heard, Reason, Role, Router};
 
@@ -144,13 +143,12 @@ impl Router {
     /// Releases what is left and goes where the cause leads.
     fn finish(&mut self, reason: Reason, now: Instant) {
         let Some(leaving) = &self.leaving else { return };
-        let (cause, to) = (leaving.cause, leaving.successor);
-        match cause {
+        match leaving.cause {
             Cause::Stop => self.end(reason),
             Cause::NotReady | Cause::Overslept => self.become_backup(reason, now),
             Cause::Handover => {
                 self.become_backup(reason, now);
-                self.yielded = Some(Yielded { to, until: now + self.down_interval() });
+                self.yielded = true;
             }
         }
     }

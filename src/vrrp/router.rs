@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::election::Yielded;
 use super::leaving::{Cause, Leaving};
 use super::timers::{Timer, Timers};
 use super::{Action, Event, Heard, Reason, Role};
@@ -31,8 +30,9 @@ pub struct Router {
     pub(super) cause: Reason,
     /// Not before this does it preempt a master of lower priority.
     pub(super) preempt_at: Option<Instant>,
-    /// Whom a hand-over went to.
-    pub(super) yielded: Option<Yielded>,
+    /// It handed over: whoever took the addresses is not preempted. Until it is master again, or one with its own
+    /// priority or a higher one is.
+    pub(super) yielded: bool,
     /// While leaving: how.
     pub(super) leaving: Option<Leaving>,
     /// When another master was last answered.
@@ -63,7 +63,7 @@ impl Router {
             master_interval: config.interval,
             cause: Reason::MasterSilent,
             preempt_at: None,
-            yielded: None,
+            yielded: false,
             leaving: None,
             answered: None,
             answer_announces: false,
@@ -372,7 +372,7 @@ impl Router {
         self.master_interval = self.config.interval;
         self.cause = Reason::MasterSilent;
         self.preempt_at = None;
-        self.yielded = None;
+        self.yielded = false;
         self.answered = None;
         self.answer_announces = false;
         self.advertise(now);
@@ -409,7 +409,7 @@ impl Router {
         self.release(|_, _| true);
         self.cause = Reason::MasterSilent;
         self.preempt_at = None;
-        self.yielded = None;
+        self.yielded = false;
     }
 
     pub(super) fn change(&mut self, to: Role, reason: Reason) {
