@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`model`] | validated configuration, shared vocabulary; no I/O | std |
 
+pub mod guardian;
 pub mod model;
 pub mod os;
 pub mod speaker;
