@@ -108,7 +108,9 @@ pub enum ApplyError {
         interface: InterfaceName,
     },
     /// The routers were stopped, or this process never could run any.
-    #[error("virtual routers cannot run in this process: it was started without CAP_NET_RAW and CAP_NET_ADMIN, or it is ending; restart it")]
+    #[error(
+        "virtual routers cannot run in this process: it was started without CAP_NET_RAW and CAP_NET_ADMIN, or it is ending; restart it"
+    )]
     Stopped,
 }
 
