@@ -171,7 +171,7 @@ impl Speaker {
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
-        let configured = routers.iter().flat_map(VirtualRouter::owned).map(ownership::key).collect();
+        let configured = ownership::reclaimable(&routers);
         let setup = addresses::Setup {
             orders: ordered,
             inputs: inputs.downgrade(),
