@@ -177,6 +177,9 @@ fn hostile_inputs_take_linear_time() {
             let imported = import(&world(), input);
             let took = begin.elapsed();
             let start = input.chars().take(40).collect::<String>();
+            if took > LONGEST_EXECUTION / 20 {
+                println!("{took:?} for {} bytes of {start:?}", input.len());
+            }
             assert!(took < LONGEST_EXECUTION, "{took:?} for {} bytes of {start:?}", input.len());
             assert!(imported.diagnostics.len() <= 2000, "{} findings", imported.diagnostics.len());
         }

@@ -28,8 +28,10 @@ const MOST_FILES: usize = 1000;
 /// A substitution in a substitution, or a sequence in a sequence, nests no deeper.
 const DEEPEST_NESTING: usize = 64;
 /// Bytes that definitions and sequences may expand to, all together.
-const MOST_EXPANDED: usize = 4 << 20;
+const MOST_EXPANDED: usize = 1 << 20;
 
+/// The kernel's longest path.
+const LONGEST_PATTERN: usize = 4096;
 /// What one turn of a sequence counts at least.
 const LEAST_PER_TURN: usize = 32;
 
@@ -411,6 +413,10 @@ impl Expander<'_> {
         let name = argument.trim().trim_matches('"');
         if name.is_empty() {
             self.findings.error(at, format!("`{keyword}` wants the name of a file"));
+            return;
+        }
+        if name.len() > LONGEST_PATTERN {
+            self.findings.error(at, format!("a file name longer than {LONGEST_PATTERN} bytes"));
             return;
         }
         let directory = self.open.last().and_then(|path| path.parent()).unwrap_or(Path::new("")).to_path_buf();
