@@ -1,5 +1,8 @@
 //! The examples in `config/` load without a warning, and together name every key.
 
+#![expect(clippy::panic, reason = "a test's way to fail")]
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use vipgate::config::decode::keys;
@@ -43,25 +46,39 @@ fn the_pair_differs_in_its_priority_only() {
 fn all_options_names_every_key() {
     let text = std::fs::read_to_string(example("all-options.toml")).unwrap();
     let written: toml::Table = text.parse().unwrap();
-    let mut names = std::collections::HashSet::new();
-    collect(&toml::Value::Table(written), &mut names);
+    let mut seen = HashSet::new();
+    collect("the file", &toml::Value::Table(written), &mut seen);
     let missing: Vec<_> = keys::ALL
         .iter()
-        .flat_map(|keys| keys.keys.iter().map(|key| (keys.table, *key)))
-        .filter(|(_, key)| !names.contains(*key))
+        .flat_map(|keys| keys.keys.iter().map(|key| (keys.table, (*key).to_owned())))
+        .filter(|key| !seen.contains(key))
         .collect();
     assert!(missing.is_empty(), "not in all-options.toml: {missing:?}");
 }
 
-fn collect(value: &toml::Value, names: &mut std::collections::HashSet<String>) {
-    if let Some(table) = value.as_table() {
-        for (key, value) in table {
-            names.insert(key.clone());
-            collect(value, names);
-        }
-    }
+/// The keys of every table, with the decoder's name for such a table.
+fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static str, String)>) {
     for item in value.as_array().into_iter().flatten() {
-        collect(item, names);
+        collect(kind, item, seen);
+    }
+    for (key, value) in value.as_table().into_iter().flatten() {
+        seen.insert((kind, key.clone()));
+        let inner = match key.as_str() {
+            "global" => "[global]",
+            "log" => "[log]",
+            "stats" => "[stats]",
+            "virtual-router" => "[[virtual-router]]",
+            "service" => "[[service]]",
+            "pool" => "[[pool]]",
+            "addresses" | "excluded-addresses" => "a virtual address",
+            "listen" => "a listen address",
+            "servers" => "a server",
+            "announce" => "announce",
+            "affinity" => "affinity",
+            "check" => "check",
+            _ => continue,
+        };
+        collect(inner, value, seen);
     }
 }
 

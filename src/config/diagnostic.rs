@@ -1,9 +1,9 @@
 //! What is wrong with a configuration, where, and what would be right.
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
+use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
-use super::source::{Location, Sources};
+use super::source::{LineColumn, Location, Sources};
 
 /// Whether a configuration with it can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,13 +29,16 @@ pub struct Diagnostic {
     pub related: Option<(Location, String)>,
     /// The remedy.
     pub help: Option<String>,
+    /// The text holds a secret and is not shown: findings of a reload end up in logs.
+    pub secret: bool,
 }
 
 impl Diagnostic {
     /// An error.
     #[must_use]
     pub fn error(at: Location, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), at, label: None, related: None, help: None }
+        let message = message.into();
+        Self { severity: Severity::Error, message, at, label: None, related: None, help: None, secret: false }
     }
 
     /// A warning.
@@ -65,6 +68,13 @@ impl Diagnostic {
         self
     }
 
+    /// Without showing the text.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     /// Whether the configuration cannot run with it.
     #[must_use]
     pub fn is_error(&self) -> bool {
@@ -81,7 +91,10 @@ pub enum Style {
     Terminal,
 }
 
-/// All diagnostics as text, each with `file:line:column` and the text underlined, an empty line between two and a
+/// Nobody reads more at once, and a reload must not fill a log.
+const DRAWN: usize = 100;
+
+/// All diagnostics (of very many: the first) as text, each with `file:line:column` and the text underlined, an empty line between two and a
 /// line end after the last.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, style: Style) -> String {
@@ -90,12 +103,15 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, style: Style) -> St
         Style::Terminal => Renderer::styled().decor_style(DecorStyle::Unicode),
     };
     let mut text = String::new();
-    for diagnostic in diagnostics {
+    for diagnostic in diagnostics.iter().take(DRAWN) {
         if !text.is_empty() {
             text.push('\n');
         }
         text.push_str(&renderer.render(&[report(diagnostic, sources)]));
         text.push('\n');
+    }
+    if let Some(more) = diagnostics.len().checked_sub(DRAWN).filter(|more| *more > 0) {
+        text.push_str(&format!("\n({more} more)\n"));
     }
     text
 }
@@ -118,14 +134,13 @@ fn report<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
         Severity::Warning => Level::WARNING,
     };
     let title = level.primary_title(normalize_untrusted_str(&diagnostic.message));
-    // A file that could not be read has no text to show, only its name.
-    let group = if sources.get(diagnostic.at.source).text().is_empty() {
-        title.element(Origin::path(shown_path(sources, diagnostic.at)))
+    let group = if diagnostic.secret {
+        title.element(origin(sources, diagnostic.at))
     } else {
-        title.element(snippet(sources, diagnostic.at, AnnotationKind::Primary, diagnostic.label.as_deref()))
+        title.element(place(sources, diagnostic.at, AnnotationKind::Primary, diagnostic.label.as_deref()))
     };
     let group = match &diagnostic.related {
-        Some((at, label)) => group.element(snippet(sources, *at, AnnotationKind::Context, Some(label))),
+        Some((at, label)) => group.element(place(sources, *at, AnnotationKind::Context, Some(label))),
         None => group,
     };
     match &diagnostic.help {
@@ -134,17 +149,17 @@ fn report<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     }
 }
 
-/// The line where `at` begins. Only that line: the renderer reads all of the text it is given, and a thousand
-/// findings in a long file would cost a thousand files.
-fn snippet<'a>(
-    sources: &'a Sources,
-    at: Location,
-    kind: AnnotationKind,
-    label: Option<&str>,
-) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+/// The line where `at` begins, underlined. Only that line: the renderer reads all of the text it is given, and a
+/// hundred findings in a long file would cost a hundred files. A line too long to show is only named, and so is a
+/// file that could not be read.
+fn place<'a>(sources: &'a Sources, at: Location, kind: AnnotationKind, label: Option<&str>) -> Element<'a> {
+    const LONGEST: usize = 2000;
     let source = sources.get(at.source);
-    let line = sources.line_column(at).line;
+    let line = sources.line(at);
     let span = sources.line_span(at.source, line);
+    if source.text().is_empty() || span.len() > LONGEST {
+        return origin(sources, at).into();
+    }
     let text = &source.text()[span.clone()];
     let boundary = |at: usize| text.floor_char_boundary(at.clamp(span.start, span.end) - span.start);
     let annotation = kind.span(boundary(at.start)..boundary(at.end).max(boundary(at.start)));
@@ -152,7 +167,17 @@ fn snippet<'a>(
         Some(label) => annotation.label(normalize_untrusted_str(label)),
         None => annotation,
     };
-    Snippet::source(text).line_start(line).path(shown_path(sources, at)).annotation(annotation)
+    Snippet::source(text).line_start(line).path(shown_path(sources, at)).annotation(annotation).into()
+}
+
+/// The place alone.
+fn origin<'a>(sources: &Sources, at: Location) -> Origin<'a> {
+    let origin = Origin::path(shown_path(sources, at));
+    if sources.get(at.source).text().is_empty() {
+        return origin;
+    }
+    let LineColumn { line, column } = sources.line_column(at);
+    origin.line(line).char_column(column)
 }
 
 fn shown_path(sources: &Sources, at: Location) -> String {
@@ -199,6 +224,22 @@ error: `node` is given twice
             render(&[error], &sources, Style::Plain),
             "error: cannot read it: no such file\n--> /etc/none.toml\n"
         );
+    }
+
+    #[test]
+    fn a_line_too_long_to_show_is_named() {
+        let mut sources = Sources::new();
+        let id = sources.add("a.toml", "\n".to_owned() + &"x".repeat(3000));
+        let error = Diagnostic::error(Location::new(id, 1001..1002), "wrong").help("right");
+        assert_eq!(render(&[error], &sources, Style::Plain), "error: wrong\n--> a.toml:2:1001\n = help: right\n");
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let mut sources = Sources::new();
+        let id = sources.add("a.toml", "password = \"hunter2\"\n");
+        let error = Diagnostic::error(Location::new(id, 11..20), "wrong").secret();
+        assert_eq!(render(&[error], &sources, Style::Plain), "error: wrong\n--> a.toml:1:12\n");
     }
 
     #[test]

@@ -128,7 +128,8 @@ impl Loading {
     /// Validates all of it.
     pub fn finish(self, resolve: &dyn Resolve) -> Result<Loaded, Box<Failed>> {
         let Self { mut sources, raw, mut diagnostics, mut absent } = self;
-        if raw.routers.is_empty() && raw.services.is_empty() && diagnostics.is_empty() {
+        let nothing = raw.routers.is_empty() && raw.services.is_empty();
+        if nothing && !diagnostics.iter().any(Diagnostic::is_error) {
             absent = true;
             let source = sources.first().unwrap_or_else(|| sources.add("no file", ""));
             let error =

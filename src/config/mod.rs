@@ -18,3 +18,6 @@ mod words;
 
 pub use files::resolve;
 pub use load::{Failed, Failure, Loaded, Loading, load};
+
+#[cfg(test)]
+mod tests;

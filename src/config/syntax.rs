@@ -110,6 +110,9 @@ pub fn duration(text: &str) -> Result<Duration, Invalid> {
     humantime::parse_duration(text).map_err(|_| Invalid(format!("`{text}` is not a duration")))
 }
 
+/// Suggestions are for people: a file with thousands of wrong names must not cost thousands of searches.
+pub(super) const SUGGESTIONS: usize = 50;
+
 /// The candidate that `word` was probably meant to be. Costs the length of the candidates: callers bound how often.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;

@@ -13,14 +13,15 @@ use self::reader::{Decoder, Fields, Value};
 use super::diagnostic::Diagnostic;
 use super::raw::{Config, Global, Located, Log, Secret, Stats, User};
 use super::source::{SourceId, Sources};
-use super::{syntax, words};
+use super::syntax::{self, SUGGESTIONS};
+use super::words;
 
 /// Reads one TOML file. Faults go to `diagnostics`; what could be read is returned.
 pub fn decode(sources: &Sources, source: SourceId, diagnostics: &mut Vec<Diagnostic>) -> Config {
     let (text, syntax) = syntax_errors::collect(sources, source);
     let (root, _) = DeTable::parse_recoverable(&text);
     let mut found = Vec::new();
-    let mut decoder = Decoder { source, diagnostics: &mut found, gaps: syntax.gaps };
+    let mut decoder = Decoder { source, diagnostics: &mut found, gaps: syntax.gaps, suggestions: SUGGESTIONS };
     let config = decoder.config(root.get_ref());
     // What stands on a line with a syntax error was perhaps not meant as it reads now.
     found.retain(|finding| syntax.lines.binary_search(&sources.line(finding.at)).is_err());

@@ -19,6 +19,8 @@ pub(super) struct Decoder<'d> {
     pub(super) diagnostics: &'d mut Vec<Diagnostic>,
     /// The text had faults that may have swallowed keys: then a missing key says nothing.
     pub(super) gaps: bool,
+    /// How often more a slip is compared with all that it may have been.
+    pub(super) suggestions: usize,
 }
 
 /// A value and its place.
@@ -67,6 +69,11 @@ impl Decoder<'_> {
             }
             let here = known.first().map_or("", |keys| keys.table);
             let error = Diagnostic::error(self.at(key.span()), format!("`{name}` is not a key of {here}"));
+            if self.suggestions == 0 {
+                self.diagnostics.push(error);
+                continue;
+            }
+            self.suggestions -= 1;
             let near = syntax::nearest(name, known.iter().flat_map(|keys| keys.keys.iter().copied()));
             let elsewhere = keys::ALL.iter().find(|keys| keys.keys.contains(&name));
             self.diagnostics.push(match (near, elsewhere) {

@@ -9,14 +9,11 @@ use super::Resolve;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Host, Located, Maybe, Timeout};
 use crate::config::source::Location;
-use crate::config::syntax;
+use crate::config::syntax::{self, SUGGESTIONS};
 use crate::model::Family;
 
 /// Longer than any sensible timeout, short enough that adding it to a clock never overflows.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-
-/// Suggestions are for people; a file with thousands of wrong names must not cost thousands of searches.
-const SUGGESTIONS: usize = 50;
 
 /// Collects findings and resolves names.
 pub(super) struct Findings<'f> {

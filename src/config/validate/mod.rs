@@ -1,4 +1,4 @@
-//! What was written to what it means: [`raw`](super::raw) to the model, all errors at once.
+//! What was written to what it means: [`raw`] to the model, all errors at once.
 //!
 //! A value that cannot be is replaced by its default and validation goes on, so that the next mistake is found too;
 //! the model is only given away when there was no error.

@@ -30,7 +30,7 @@ enum InterfaceKey {
     Any,
 }
 
-/// Disjoint ranges of ports: first port to last port and who was the first to take it.
+/// Disjoint ranges of ports: first port to last port and who took them last.
 type Ranges = BTreeMap<u16, (u16, Location)>;
 
 impl Overlaps {
@@ -73,7 +73,7 @@ impl Overlaps {
         for interface in [exact, InterfaceKey::Any] {
             for address in [AddressKey::Exactly(address), AddressKey::AnyOf(family)] {
                 let ranges = self.taken.entry((address, interface.clone())).or_default();
-                fill_gaps(ranges, (first, last), at);
+                take(ranges, (first, last), at);
             }
         }
     }
@@ -106,26 +106,99 @@ fn overlap(ranges: &Ranges, (first, last): (u16, u16)) -> Option<(u16, Location)
     Some(((*begin).max(first), *at))
 }
 
-/// Adds those ports that nobody has, so that each port is in one range only.
-fn fill_gaps(ranges: &mut Ranges, (first, last): (u16, u16), at: Location) {
-    let mut next = u32::from(first);
-    if let Some((_, (end, _))) = ranges.range(..=first).next_back() {
-        next = next.max(u32::from(*end) + 1);
-    }
-    let inside: Vec<(u16, u16)> = ranges.range(first..=last).map(|(begin, (end, _))| (*begin, *end)).collect();
-    for (begin, end) in inside {
-        if next < u32::from(begin) {
-            insert(ranges, next, u32::from(begin) - 1, at);
+/// Gives `first..=last` to `at`: what others have of it is cut away, so that each port is in one range only and a
+/// range costs no more than the ranges it replaces.
+fn take(ranges: &mut Ranges, (first, last): (u16, u16), at: Location) {
+    let before = ranges.range(..first).next_back().map(|(begin, (end, other))| (*begin, *end, *other));
+    if let Some((begin, end, other)) = before.filter(|(_, end, _)| *end >= first) {
+        ranges.insert(begin, (first - 1, other));
+        if end > last {
+            ranges.insert(last + 1, (end, other));
         }
-        next = next.max(u32::from(end) + 1);
     }
-    if next <= u32::from(last) {
-        insert(ranges, next, u32::from(last), at);
+    while let Some(begin) = ranges.range(first..=last).next().map(|(begin, _)| *begin) {
+        if let Some((end, other)) = ranges.remove(&begin).filter(|(end, _)| *end > last) {
+            ranges.insert(last + 1, (end, other));
+        }
     }
+    ranges.insert(first, (last, at));
 }
 
-fn insert(ranges: &mut Ranges, first: u32, last: u32, at: Location) {
-    if let (Ok(first), Ok(last)) = (u16::try_from(first), u16::try_from(last)) {
-        ranges.insert(first, (last, at));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source::Sources;
+    use crate::config::validate::Resolve;
+    use crate::model::PortRange;
+
+    fn listen(address: &str, ports: (u16, u16), interface: Option<&str>, dual_stack: bool) -> ListenAddress {
+        ListenAddress {
+            address: address.parse().unwrap(),
+            ports: PortRange::new(ports.0, ports.1).unwrap(),
+            nonlocal: true,
+            interface: interface.map(|name| name.parse().unwrap()),
+            dual_stack,
+        }
+    }
+
+    /// For each of the addresses whether it was found to overlap an earlier one.
+    fn found(all: &[ListenAddress]) -> Vec<bool> {
+        let at = Location::new(Sources::new().add("x", "x"), 0..1);
+        let resolve: &dyn Resolve = &|_: &str| Ok(Vec::new());
+        let mut overlaps = Overlaps::new();
+        all.iter()
+            .map(|listen| {
+                let mut diagnostics = Vec::new();
+                overlaps.add_listen(listen, at, &mut Findings::new(&mut diagnostics, resolve, true));
+                !diagnostics.is_empty()
+            })
+            .collect()
+    }
+
+    /// What Linux says of two sockets, port by port.
+    fn conflict(one: &ListenAddress, other: &ListenAddress) -> bool {
+        let families = |listen: &ListenAddress| {
+            let own = Family::of(listen.address);
+            let both = own == Family::V6 && listen.dual_stack && listen.address.is_unspecified();
+            [Some(own), both.then_some(Family::V4)]
+        };
+        let family = families(one).iter().flatten().any(|family| families(other).contains(&Some(*family)));
+        let wild = one.address.is_unspecified() || other.address.is_unspecified();
+        let address = family && (wild || one.address == other.address);
+        let interface = one.interface.is_none() || other.interface.is_none() || one.interface == other.interface;
+        address && interface && one.ports.iter().any(|port| other.ports.contains(port))
+    }
+
+    #[test]
+    fn every_overlap_is_found_and_no_other() {
+        let addresses = ["0.0.0.0", "::", "10.0.0.1", "10.0.0.2", "::1"];
+        let interfaces = [None, None, Some("eth0"), Some("eth1")];
+        let mut state: u64 = 7;
+        let mut random = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 40).unwrap() % limit
+        };
+        for _ in 0..2000 {
+            let all: Vec<ListenAddress> = (0..8)
+                .map(|_| {
+                    let first = u16::try_from(1 + random(40)).unwrap();
+                    let last = first + u16::try_from(random(12)).unwrap();
+                    listen(addresses[random(5)], (first, last), interfaces[random(4)], random(2) == 0)
+                })
+                .collect();
+            let expected: Vec<bool> =
+                (0..all.len()).map(|index| all[..index].iter().any(|earlier| conflict(&all[index], earlier))).collect();
+            assert_eq!(found(&all), expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_port_is_a_port() {
+        let all = [
+            listen("10.0.0.1", (1, 65535), None, false),
+            listen("10.0.0.2", (65535, 65535), None, false),
+            listen("10.0.0.2", (65535, 65535), None, false),
+        ];
+        assert_eq!(found(&all), [false, false, true]);
     }
 }

@@ -1,6 +1,6 @@
 //! Virtual routers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -143,13 +143,15 @@ fn interval(raw: &Maybe<Duration>, version: Version, findings: &mut Findings<'_>
 fn password(raw: &Maybe<Secret>, version: Version, findings: &mut Findings<'_>) -> Option<Password> {
     let Located { value: Secret(text), at } = raw.as_ref()?;
     if version == Version::V3 {
-        findings.error(*at, "version 3 has no password", "remove it, or write version = 2");
+        let error = Diagnostic::error(*at, "version 3 has no password").secret();
+        findings.push(error.help("remove it, or write version = 2"));
         return None;
     }
     let password = Password::new(text);
     if password.is_err() {
         let cause = format!("a password has 1 to 8 bytes, this one has {}", text.len());
-        findings.error(*at, cause, "keepalived uses the first 8: write those on both nodes");
+        let error = Diagnostic::error(*at, cause).secret();
+        findings.push(error.help("keepalived uses the first 8: write those on both nodes"));
     }
     password.ok()
 }
@@ -273,14 +275,16 @@ fn preemption(raw: &raw::VirtualRouter, priority: Priority, findings: &mut Findi
     }
 }
 
+/// The interfaces beside its own, which is tracked anyway.
 fn track(raw: &raw::VirtualRouter, own: &InterfaceName, findings: &mut Findings<'_>) -> Vec<InterfaceName> {
-    let mut seen = HashSet::from([own]);
+    let mut seen = Unique::new();
     let mut track = Vec::new();
     for Located { value: interface, at } in &raw.track_interfaces {
-        if seen.insert(interface) {
+        if let Some(first) = seen.insert(interface, *at) {
+            let warning = Diagnostic::warning(*at, format!("{interface} is tracked twice"));
+            findings.push(warning.related(first, "the first is here").help("remove one of the two"));
+        } else if interface != own {
             track.push(interface.clone());
-        } else {
-            findings.warning(*at, format!("{interface} is tracked anyway"), "remove it");
         }
     }
     track
