@@ -124,7 +124,7 @@ fn bind_takes_lists_ranges_families_and_names() {
     let config = model(
         None,
         Some(
-            "listen l\n bind 127.0.0.1:80-82,127.0.0.2:90\n bind :::81\n bind [::]:83 v6only\n bind ipv6@:84\n bind ipv4@localhost:85 transparent\n server s 10.0.0.1\n",
+            "listen l\n bind 127.0.0.1:80-82,127.0.0.2:90\n bind :::86\n bind [::]:83 v6only\n bind ipv6@:84\n bind ipv4@localhost:85 transparent\n server s 10.0.0.1\n",
         ),
     );
     let seen = config.services[0]
@@ -134,7 +134,7 @@ fn bind_takes_lists_ranges_families_and_names() {
     let expected = [
         ("127.0.0.1", "80-82", false, false),
         ("127.0.0.2", "90", false, false),
-        ("::", "81", false, true),
+        ("::", "86", false, true),
         ("::", "83", false, false),
         ("::", "84", false, true),
         ("127.0.0.1", "85", true, false),
@@ -286,6 +286,8 @@ fn header_lines_are_checked() {
         ("listen \"a b\"", false),
         ("backend a-b_c.d:e", true),
         ("defaults from", true),
+        ("defaults a b", true),
+        ("backend a b", true),
         ("defaults x from y", false),
     ] {
         let text = format!("{line}\n");

@@ -164,7 +164,8 @@ fn unicast() {
     let unicast = router(" unicast_src_ip 10.0.0.1\n unicast_peer {\n 10.0.0.2\n 10.0.0.3 min_ttl 255\n fe80::1\n }");
     assert_eq!(unicast.peers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2", "10.0.0.3"]);
     assert_eq!(unicast.source.unwrap().to_string(), "10.0.0.1");
-    assert!(findings(" unicast_peer {\n zork\n }")[0].starts_with("error 8: "));
+    let broken = keepalived_text(&instance(" unicast_peer {\n zork\n }"));
+    assert_eq!(broken.errors(), ["error 8: `zork` is not an IP address"]);
     assert_eq!(router(" mcast_src_ip 10.0.0.9").source.unwrap().to_string(), "10.0.0.9");
 }
 

@@ -135,6 +135,7 @@ fn keepalived_example(keyword: &Keyword) -> (String, Vec<usize>) {
         ("root", "vrrp_instance") => (instance("priority 1"), vec![1]),
         ("root", _) => (format!("{line}\n"), vec![1]),
         ("global_defs", _) => (format!("global_defs {{\n {line}\n}}\n"), vec![2]),
+        ("vrrp_instance", "native_ipv6") => (instance(&format!("{line}\n unicast_peer {{ fe80::2 }}")), vec![4]),
         ("vrrp_instance", "unicast_src_ip") => (instance(&format!("{line}\n unicast_peer {{ 192.0.2.2 }}")), vec![4]),
         ("vrrp_instance", _) => (instance(&line), vec![4]),
         ("authentication", _) => {

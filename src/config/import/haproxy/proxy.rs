@@ -191,9 +191,14 @@ impl Translator<'_> {
                 self.findings.error(from.at, "`from` wants the name of a `defaults` section");
                 (name, None)
             }
-            [word, ..] => {
+            // As HAProxy: an address where there used to be one is an error, other words are passed over.
+            [word, ..] if matches!(section.kind.as_str(), "frontend" | "listen") => {
                 self.findings
                     .error(word.at, format!("`{}` cannot stand here: addresses go on `bind` lines", word.text));
+                (name, None)
+            }
+            [word, ..] => {
+                self.findings.warning(word.at, format!("`{}` has no effect here", word.text));
                 (name, None)
             }
         }
