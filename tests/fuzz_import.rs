@@ -3,6 +3,7 @@
 //!
 //! `VIPGATE_FUZZ` is the number of executions (20,000 by default), `VIPGATE_FUZZ_SEED` the seed.
 #![expect(clippy::disallowed_methods, reason = "the time of each execution is measured")]
+#![expect(clippy::print_stdout, reason = "a helper of tests: figures are printed")]
 
 mod import_support;
 

@@ -1,5 +1,10 @@
 //! The same texts given to Debian's HAProxy and keepalived, where they are installed: what they refuse is refused, what
 //! they take is taken. Known differences are said beside the text.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests: they fail them, and say what was skipped"
+)]
 
 mod import_support;
 

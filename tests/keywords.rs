@@ -1,5 +1,6 @@
 //! The keyword tables say what really happens: every keyword of both manuals is in them, and each is walked through the
 //! importer. An implemented one is accepted, a warned one gives a warning, a refused one an error, with its line.
+#![expect(clippy::print_stdout, reason = "a helper of tests: figures are printed")]
 
 mod import_support;
 
