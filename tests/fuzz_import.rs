@@ -3,6 +3,7 @@
 //!
 //! `VIPGATE_FUZZ` is the number of executions (20,000 by default), `VIPGATE_FUZZ_SEED` the seed.
 #![expect(clippy::disallowed_methods, reason = "the time of each execution is measured")]
+#![expect(clippy::print_stdout, reason = "a helper of tests: figures are printed")]
 
 mod import_support;
 
@@ -177,6 +178,9 @@ fn hostile_inputs_take_linear_time() {
             let imported = import(&world(), input);
             let took = begin.elapsed();
             let start = input.chars().take(40).collect::<String>();
+            if took > LONGEST_EXECUTION / 20 {
+                println!("{took:?} for {} bytes of {start:?}", input.len());
+            }
             assert!(took < LONGEST_EXECUTION, "{took:?} for {} bytes of {start:?}", input.len());
             assert!(imported.diagnostics.len() <= 2000, "{} findings", imported.diagnostics.len());
         }

@@ -67,6 +67,8 @@ pub struct Loading {
     raw: raw::Config,
     diagnostics: Vec<Diagnostic>,
     absent: bool,
+    /// A foreign file said something. HAProxy runs with Debian's own file, which has no proxy.
+    foreign: bool,
 }
 
 impl Loading {
@@ -115,6 +117,7 @@ impl Loading {
     /// Adds what an importer made of a file. Tables that several foreign files speak of are joined key by key: the
     /// first to set one keeps it.
     pub fn imported(&mut self, raw: raw::Config, diagnostics: Vec<Diagnostic>) {
+        self.foreign |= !diagnostics.is_empty() || raw != raw::Config::default();
         self.diagnostics.extend(diagnostics);
         merge(&mut self.raw, raw, Tables::Join, &mut self.diagnostics);
     }
@@ -127,8 +130,8 @@ impl Loading {
 
     /// Validates all of it.
     pub fn finish(self, resolve: &dyn Resolve) -> Result<Loaded, Box<Failed>> {
-        let Self { mut sources, raw, mut diagnostics, mut absent } = self;
-        let nothing = raw.routers.is_empty() && raw.services.is_empty();
+        let Self { mut sources, raw, mut diagnostics, mut absent, foreign } = self;
+        let nothing = raw.routers.is_empty() && raw.services.is_empty() && !foreign;
         if nothing && !diagnostics.iter().any(Diagnostic::is_error) {
             absent = true;
             let source = sources.first().unwrap_or_else(|| sources.add("no file", ""));

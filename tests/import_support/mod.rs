@@ -1,5 +1,6 @@
 //! A machine that exists in memory only, and shorthands for importing text.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::panic, reason = "a helper of tests: a configuration that does not load fails them")]
 
 use std::collections::BTreeMap;
 use std::io;

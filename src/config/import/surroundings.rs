@@ -1,7 +1,10 @@
 //! What an import needs of the machine, behind a trait: tests and the fuzzer bring their own.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
+
+/// No configuration is as long; a device or a wrong file may be.
+const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// What an import needs of the machine.
 pub trait Surroundings {
@@ -36,7 +39,11 @@ impl Surroundings for System {
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {
-        let bytes = std::fs::read(path)?;
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LONGEST {
+            return Err(io::Error::other("it is longer than 16 MiB"));
+        }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 

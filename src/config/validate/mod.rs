@@ -111,7 +111,7 @@ fn stats(raw: &raw::Stats, overlaps: &mut Overlaps, findings: &mut Findings<'_>)
     }
     let path = raw.path.as_ref().map_or("/", |path| &path.value);
     if let Some(located) = &raw.path
-        && (!path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control() || "?#;".contains(c)))
+        && (!path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control() || "#;".contains(c)))
     {
         findings.error(
             located.at,

@@ -57,7 +57,12 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
         findings.name(name, "name");
     }
     if raw.addresses.is_empty() {
-        findings.missing(raw.at, "this router has no address", "add addresses = [\"192.0.2.100/24\"]");
+        // keepalived runs such an instance, for its scripts.
+        findings.warning(
+            raw.at,
+            "this router has no address: a master is elected, and nothing moves",
+            "add addresses = [\"192.0.2.100/24\"]",
+        );
     }
     let vrid = findings.optional_number(&raw.vrid, "vrid", 1..=255).and_then(|vrid| Vrid::new(vrid).ok());
     let priority = findings
@@ -65,7 +70,7 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
         .and_then(|priority| Priority::new(priority).ok())
         .unwrap_or(Priority::DEFAULT);
     let (name, interface) = (name?.value.clone(), interface?.value.clone());
-    let family = raw.addresses.first().map_or(Family::V4, |first| Family::of(first.prefix.value.address));
+    let family = family(raw);
     let version = version(raw, family, findings);
     let addresses: Vec<_> =
         raw.addresses.iter().map(|address| virtual_address(address, &interface, findings)).collect();
@@ -95,6 +100,14 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
         fronts: Vec::new(),
         interface,
     })
+}
+
+/// Of its addresses; of those it speaks to or from when it has none.
+fn family(raw: &raw::VirtualRouter) -> Family {
+    let first = raw.addresses.first().map(|address| address.prefix.value.address);
+    let peer = raw.peers.first().map(|peer| peer.value);
+    let source = raw.source.as_ref().map(|source| source.value);
+    first.or(peer).or(source).map_or(Family::V4, Family::of)
 }
 
 fn version(raw: &raw::VirtualRouter, family: Family, findings: &mut Findings<'_>) -> Version {

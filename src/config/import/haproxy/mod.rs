@@ -162,7 +162,7 @@ impl<'a> Translator<'a> {
     }
 
     fn global_table(&mut self, at: Location) -> &mut raw::Global {
-        self.config.global.get_or_insert_with(|| raw::Global {
+        self.config.global.get_or_insert(raw::Global {
             at,
             node: None,
             workers: None,

@@ -1,5 +1,6 @@
 //! What the statements of `defaults`, `frontend`, `backend` and `listen` say, with inheritance.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::grammar::{Prefix, Section, Statement};
@@ -44,8 +45,7 @@ impl Kind {
     }
 }
 
-/// Of what every proxy inherits a copy, `defaults` keep no more than this: ten thousand proxies would copy it ten thousand
-/// times.
+/// Of what proxies inherit and add to, no more than this is kept: ten thousand of them would copy it ten thousand times.
 const MOST_INHERITED: usize = 100;
 
 /// `mode`.
@@ -90,7 +90,7 @@ pub(super) struct Proxy {
     pub(super) default_backend: Maybe<String>,
     pub(super) stats: StatsSaid,
     /// What cannot be ignored once a server is checked.
-    pub(super) check_refusals: Vec<Diagnostic>,
+    pub(super) check_refusals: Rc<Vec<Diagnostic>>,
     // From here on nothing is inherited: `defaults` cannot say it.
     pub(super) listen: Vec<Listen>,
     pub(super) listen_limit: Maybe<u64>,
@@ -99,7 +99,7 @@ pub(super) struct Proxy {
     pub(super) servers: Vec<ServerSaid>,
     pub(super) stick: StickSaid,
     /// Rules that would close part of the statistics page.
-    pub(super) http_rules: Vec<Location>,
+    pub(super) http_rules: Rc<Vec<Location>>,
 }
 
 impl Proxy {
@@ -124,14 +124,14 @@ impl Proxy {
             default_server: ServerOptions::default(),
             default_backend: None,
             stats: StatsSaid::default(),
-            check_refusals: Vec::new(),
+            check_refusals: Rc::default(),
             listen: Vec::new(),
             listen_limit: None,
             bind_lines: 0,
             backend: None,
             servers: Vec::new(),
             stick: StickSaid::default(),
-            http_rules: Vec::new(),
+            http_rules: Rc::default(),
         }
     }
 }
@@ -191,9 +191,14 @@ impl Translator<'_> {
                 self.findings.error(from.at, "`from` wants the name of a `defaults` section");
                 (name, None)
             }
-            [word, ..] => {
+            // As HAProxy: an address where there used to be one is an error, other words are passed over.
+            [word, ..] if matches!(section.kind.as_str(), "frontend" | "listen") => {
                 self.findings
                     .error(word.at, format!("`{}` cannot stand here: addresses go on `bind` lines", word.text));
+                (name, None)
+            }
+            [word, ..] => {
+                self.findings.warning(word.at, format!("`{}` has no effect here", word.text));
                 (name, None)
             }
         }
@@ -236,7 +241,7 @@ impl Translator<'_> {
             (Status::Implemented, _) => self.implemented(name, statement, arguments, proxy),
             (Status::Refused, Prefix::None) if concerns_checks(name) => {
                 if proxy.check_refusals.len() < MOST_INHERITED {
-                    proxy.check_refusals.push(refusal(keyword, statement.at()));
+                    Rc::make_mut(&mut proxy.check_refusals).push(refusal(keyword, statement.at()));
                 }
             }
             (Status::Warned, Prefix::None) => {
@@ -244,7 +249,7 @@ impl Translator<'_> {
                     && !is_metrics_service(arguments)
                     && proxy.http_rules.len() < MOST_INHERITED
                 {
-                    proxy.http_rules.push(statement.at());
+                    Rc::make_mut(&mut proxy.http_rules).push(statement.at());
                 }
                 self.tell(keyword, statement.at());
             }
@@ -317,7 +322,9 @@ impl Translator<'_> {
             }
             "log-health-checks" => proxy.log_checks = value,
             // The last of the check options counts; this one only connects.
-            "tcp-check" => proxy.check_refusals.retain(|refusal| !refusal.message.contains("`option ")),
+            "tcp-check" => {
+                Rc::make_mut(&mut proxy.check_refusals).retain(|refusal| !refusal.message.contains("`option "))
+            }
             // The others ask for what is done anyway.
             _ => {}
         }

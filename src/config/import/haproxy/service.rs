@@ -98,7 +98,7 @@ impl Translator<'_> {
         let at = proxy.at;
         let checked = proxy.servers.iter().any(|server| server.options.check.is_some_and(|check| check.value));
         if checked {
-            for refusal in &proxy.check_refusals {
+            for refusal in proxy.check_refusals.iter() {
                 self.push_once(refusal.clone());
             }
         }

@@ -1,5 +1,6 @@
 //! `stats ...` statements, and the proxies that are nothing but a statistics page.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::proxy::Proxy;
@@ -13,7 +14,7 @@ use crate::config::source::Location;
 /// Where HAProxy serves the page unless it is told otherwise.
 const DEFAULT_URI: &str = "/haproxy?stats";
 
-/// Every proxy inherits a copy of the list.
+/// Proxies that add to an inherited list copy it.
 const MOST_USERS: usize = 100;
 /// Each is a socket; a range here is a mistake.
 const MOST_PORTS: usize = 64;
@@ -24,7 +25,7 @@ pub(super) struct StatsSaid {
     /// Where the first of them stands: each of them enables the page.
     pub(super) enabled: Option<Location>,
     uri: Maybe<String>,
-    users: Vec<User>,
+    users: Rc<Vec<User>>,
     refresh: Maybe<Duration>,
     hide_version: Maybe<bool>,
     show_node: Maybe<bool>,
@@ -54,7 +55,7 @@ impl Translator<'_> {
                     Some(_) if said.users.len() >= MOST_USERS => {
                         self.findings.error(word.at, format!("more than {MOST_USERS} users of the statistics page"));
                     }
-                    Some((name, password)) => said.users.push(User {
+                    Some((name, password)) => Rc::make_mut(&mut said.users).push(User {
                         name: Located::new(name.to_owned(), word.at),
                         password: Located::new(Secret(password.to_owned()), word.at),
                     }),
@@ -85,7 +86,7 @@ impl Translator<'_> {
             );
             return;
         }
-        for rule in &proxy.http_rules {
+        for rule in proxy.http_rules.iter() {
             self.findings
                 .error(*rule, "HTTP rules are not there yet: the statistics page would be open to more clients");
         }
@@ -103,7 +104,7 @@ impl Translator<'_> {
             at: proxy.at,
             listen: listen.collect(),
             path: Some(said.uri.clone().unwrap_or_else(|| Located::new(DEFAULT_URI.to_owned(), proxy.at))),
-            users: said.users.clone(),
+            users: said.users.to_vec(),
             refresh: said.refresh,
             hide_version: said.hide_version,
             show_node: said.show_node,

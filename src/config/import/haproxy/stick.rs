@@ -96,7 +96,8 @@ impl Translator<'_> {
                 _ => {}
             }
         }
-        if !typed || table.size.is_none() {
+        let sized = arguments.iter().any(|word| word.text == "size");
+        if !typed || !sized {
             self.findings.error(statement.at(), "a stick table wants `type` and `size`, as in `type ip size 10k`");
         }
         said.table = Some(table);

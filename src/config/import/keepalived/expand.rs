@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::glob;
+use super::line::{definition_of, include_of, integer, is_name, items_of, parameter_at, without_comment};
 use crate::config::import::{Findings, Surroundings};
 use crate::config::source::{Location, SourceId, Sources};
 
@@ -28,8 +29,10 @@ const MOST_FILES: usize = 1000;
 /// A substitution in a substitution, or a sequence in a sequence, nests no deeper.
 const DEEPEST_NESTING: usize = 64;
 /// Bytes that definitions and sequences may expand to, all together.
-const MOST_EXPANDED: usize = 4 << 20;
+const MOST_EXPANDED: usize = 1 << 20;
 
+/// The kernel's longest path.
+const LONGEST_PATTERN: usize = 4096;
 /// What one turn of a sequence counts at least.
 const LEAST_PER_TURN: usize = 32;
 
@@ -413,6 +416,10 @@ impl Expander<'_> {
             self.findings.error(at, format!("`{keyword}` wants the name of a file"));
             return;
         }
+        if name.len() > LONGEST_PATTERN {
+            self.findings.error(at, format!("a file name longer than {LONGEST_PATTERN} bytes"));
+            return;
+        }
         let directory = self.open.last().and_then(|path| path.parent()).unwrap_or(Path::new("")).to_path_buf();
         for found in glob::expand(&directory, name, self.around) {
             let required =
@@ -455,91 +462,4 @@ impl Expander<'_> {
             }
         }
     }
-}
-
-/// `line` up to a `!` or `#` that is not in quotes.
-fn without_comment(line: &str) -> &str {
-    let mut quote = None;
-    let mut escaped = false;
-    for (at, c) in line.char_indices() {
-        match (quote, c) {
-            _ if escaped => escaped = false,
-            (_, '\\') => escaped = true,
-            (None, '!' | '#') => return &line[..at],
-            (None, '"' | '\'') => quote = Some(c),
-            (Some(open), c) if open == c => quote = None,
-            _ => {}
-        }
-    }
-    line
-}
-
-fn include_of(text: &str) -> Option<(&str, &str)> {
-    let end = text.find([' ', '\t']).unwrap_or(text.len());
-    let (keyword, argument) = text.split_at(end);
-    matches!(keyword, "include" | "includer" | "includem" | "includew" | "includeb" | "includea")
-        .then_some((keyword, argument))
-}
-
-/// `$NAME=value`.
-fn definition_of(text: &str) -> Option<(&str, &str)> {
-    let (name, value) = text.strip_prefix('$')?.split_once('=')?;
-    is_name(name).then_some((name, value))
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// The parameter that `text`, which begins with `$`, names, and how many bytes that takes.
-fn parameter_at(text: &str) -> Option<(&str, usize)> {
-    let after = &text[1..];
-    if let Some(inner) = after.strip_prefix('{') {
-        let end =
-            inner.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | ' ' | '\t'))).unwrap_or(inner.len());
-        let name = inner[..end].trim();
-        let first = name.split_ascii_whitespace().next().unwrap_or_default();
-        return (inner[end..].starts_with('}') && is_name(first)).then_some((name, end + 3));
-    }
-    let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
-    let delimited = after[end..].chars().next().is_none_or(char::is_whitespace);
-    (is_name(&after[..end]) && delimited).then_some((&after[..end], end + 1))
-}
-
-/// A decimal or `0x` number.
-fn integer(text: &str) -> Result<i64, String> {
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text),
-    };
-    let value = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-        Some(hex) => i64::from_str_radix(hex, 16),
-        None => digits.parse(),
-    };
-    let value =
-        value.ok().filter(|_| !digits.starts_with(['+', '-'])).ok_or_else(|| format!("`{text}` is not a number"))?;
-    Ok(if negative { -value } else { value })
-}
-
-/// The items of a `~LST` header: each a value, or several in braces.
-fn items_of(header: &str) -> Result<Vec<Vec<String>>, String> {
-    let mut items = Vec::new();
-    let mut rest = header.trim();
-    while !rest.is_empty() {
-        if let Some(inner) = rest.strip_prefix('{') {
-            let (group, after) = inner.split_once('}').ok_or("a `{` is not closed")?;
-            items.push(group.split(',').map(|value| value.trim().to_owned()).collect());
-            rest = after.trim_start();
-            if !rest.is_empty() {
-                rest = rest.strip_prefix(',').ok_or("a comma was expected after `}`")?.trim_start();
-            }
-        } else {
-            let (value, after) = rest.split_once(',').unwrap_or((rest, ""));
-            items.push(vec![value.trim().to_owned()]);
-            rest = after.trim_start();
-        }
-    }
-    Ok(items)
 }

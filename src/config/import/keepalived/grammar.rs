@@ -128,11 +128,9 @@ impl Builder<'_> {
                 }
             }
         }
-        if self.open.len() >= DEEPEST_BLOCK {
-            if !std::mem::replace(&mut self.too_deep, true) {
-                self.findings.error(at, "blocks are nested too deeply");
-            }
-            // Kept flat, so that the closing braces still pair up.
+        // What is deeper is kept flat, so that the closing braces still pair up.
+        if self.open.len() >= DEEPEST_BLOCK && !std::mem::replace(&mut self.too_deep, true) {
+            self.findings.error(at, "blocks are nested too deeply");
         }
         self.open.push((words, Vec::new(), at));
     }

@@ -212,6 +212,10 @@ impl Translator<'_> {
     fn router(&mut self, name: &Word, said: Said, globals: &Globals) -> VirtualRouter {
         let family = family_of(&said);
         let version = self.version(&said, family, globals, name);
+        if let Some(at) = said.native_ipv6.filter(|_| spoken_family(&said) != Some(Family::V6)) {
+            self.findings
+                .error(at, "`native_ipv6` without an IPv6 address: this node and its peer would speak past each other");
+        }
         let addresses = self.of_family(said.addresses, family);
         let peers = self.peers_of_family(said.peers, family);
         if let Some(at) = said.unicast.filter(|_| peers.is_empty()) {
@@ -339,13 +343,18 @@ impl Translator<'_> {
     }
 }
 
-/// As keepalived decides: `native_ipv6`, else the first address, else the peers, else IPv4.
+/// As keepalived decides: `native_ipv6`, else what is spoken, else IPv4.
 fn family_of(said: &Said) -> Family {
-    if said.native_ipv6.is_some() {
-        return Family::V6;
+    match said.native_ipv6 {
+        Some(_) => Family::V6,
+        None => spoken_family(said).unwrap_or(Family::V4),
     }
+}
+
+/// Of the first address, else of the peers, else of the source.
+fn spoken_family(said: &Said) -> Option<Family> {
     let first = said.addresses.first().map(|address| address.prefix.value.address);
     let peer = || said.peers.first().map(|peer| peer.value);
     let source = || said.source.map(|source| source.value);
-    first.or_else(peer).or_else(source).map_or(Family::V4, Family::of)
+    first.or_else(peer).or_else(source).map(Family::of)
 }

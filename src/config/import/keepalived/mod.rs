@@ -8,6 +8,7 @@ mod glob;
 mod global;
 pub mod grammar;
 mod instance;
+mod line;
 mod value;
 
 use super::keywords::{self, Status};

@@ -1,0 +1,398 @@
+//! What haproxy.cfg's directives become, and how mistakes are told.
+#![expect(clippy::unwrap_used, reason = "a helper of tests: it fails them")]
+
+mod import_support;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use import_support::{World, haproxy_in, haproxy_text, load, model};
+use vipgate::model::{Affinity, Algorithm, OnMarkedDown, Pool, ServerPort};
+
+fn pool(lines: &str) -> Pool {
+    let config = model(None, Some(&format!("listen l\n bind 127.0.0.1:7000\n{lines}\n")));
+    config.pools.into_iter().next().unwrap()
+}
+
+#[test]
+fn defaults_are_haproxys_own() {
+    let config = model(None, Some("listen l\n bind *:7000\n server s 10.0.0.1 check port 22\n"));
+    let (service, pool) = (&config.services[0], &config.pools[0]);
+    assert_eq!((service.client_timeout, service.client_fin_timeout, service.client_keepalive), (None, None, false));
+    assert_eq!(
+        (pool.connect_timeout, pool.server_timeout, pool.server_fin_timeout, pool.tunnel_timeout),
+        (None, None, None, None)
+    );
+    assert_eq!((pool.retries, pool.redispatch, pool.server_keepalive, pool.all_backups), (3, false, false, false));
+    assert_eq!((pool.algorithm, &pool.affinity), (Algorithm::RoundRobin, &Affinity::None));
+    let server = &pool.servers[0];
+    assert_eq!((server.weight, server.backup, server.disabled, server.max_connections), (1, false, false, None));
+    let check = server.check.as_ref().unwrap();
+    let two = Duration::from_secs(2);
+    assert_eq!((check.interval, check.fast_interval, check.down_interval, check.timeout), (two, two, two, two));
+    assert_eq!((check.rise, check.fall), (2, 3));
+    let address = &service.listen[0];
+    assert_eq!((address.address, address.nonlocal, address.dual_stack), (IpAddr::from([0, 0, 0, 0]), false, false));
+}
+
+#[test]
+fn defaults_sections_hand_down_and_can_be_named() {
+    let config = model(
+        None,
+        Some(
+            "defaults a\n timeout connect 1s\n option redispatch\n option tcpka\n retries 1\n\
+             defaults b from a\n timeout server 2s\n no option tcpka\n\
+             listen one\n bind :1001\n server s 10.0.0.1:1\n\
+             listen two from a\n bind :1002\n server s 10.0.0.1:1\n no option redispatch\n\
+             defaults\n\
+             listen three\n bind :1003\n server s 10.0.0.1:1\n\
+             listen four from b\n bind :1004\n server s 10.0.0.1:1\n default option redispatch\n",
+        ),
+    );
+    let facts = config.pools.iter().map(|pool| {
+        (
+            pool.connect_timeout.is_some(),
+            pool.server_timeout.is_some(),
+            pool.redispatch,
+            pool.server_keepalive,
+            pool.retries,
+        )
+    });
+    assert_eq!(
+        facts.collect::<Vec<_>>(),
+        [
+            (true, true, true, false, 1),
+            (true, false, false, true, 1),
+            (false, false, false, false, 3),
+            (true, true, false, false, 1),
+        ]
+    );
+    assert_eq!(
+        haproxy_text("listen a from nope\n bind :1\n server s 1.1.1.1:1\n").errors(),
+        ["error 1: there is no `defaults nope` above"]
+    );
+}
+
+#[test]
+fn default_server_is_a_start_and_the_line_has_the_last_word() {
+    let pool = pool(
+        " default-server check inter 3s rise 5 weight 7 on-marked-down shutdown-sessions\n server a 10.0.0.1:1\n\
+         \n default-server inter 4s no-check\n server b 10.0.0.1:2 check weight 9\n server c 10.0.0.1:3 no-backup",
+    );
+    let [a, b, c] = &pool.servers[..] else { panic!("three servers") };
+    assert_eq!(
+        (a.weight, a.check.as_ref().unwrap().interval, a.check.as_ref().unwrap().rise),
+        (7, Duration::from_secs(3), 5)
+    );
+    assert_eq!(
+        (b.weight, b.check.as_ref().unwrap().interval, b.check.as_ref().unwrap().rise),
+        (9, Duration::from_secs(4), 5)
+    );
+    assert_eq!((c.check.is_none(), c.on_marked_down), (true, OnMarkedDown::ShutdownSessions));
+}
+
+#[test]
+fn a_check_may_take_inter_or_less_to_connect() {
+    let timeout = |lines: &str| pool(lines).servers[0].check.as_ref().unwrap().timeout.as_millis();
+    assert_eq!(timeout(" server s 10.0.0.1:1 check inter 1s"), 1000);
+    assert_eq!(timeout(" timeout connect 100\n server s 10.0.0.1:1 check inter 1s"), 1000);
+    assert_eq!(timeout(" timeout check 9s\n timeout connect 100\n server s 10.0.0.1:1 check inter 1s"), 100);
+    assert_eq!(timeout(" timeout check 9s\n timeout connect 5s\n server s 10.0.0.1:1 check inter 1s"), 1000);
+    assert_eq!(timeout(" timeout check 9s\n server s 10.0.0.1:1 check"), 2000);
+}
+
+#[test]
+fn server_ports_are_fixed_relative_or_the_clients() {
+    let pool = pool(
+        " server a 10.0.0.1\n server b 10.0.0.1:+1000\n server c 10.0.0.1:-9\n server d 10.0.0.1:80\n server e 10.0.0.1:0\n server f ::1:22",
+    );
+    let ports = pool.servers.iter().map(|server| server.port).collect::<Vec<_>>();
+    use ServerPort::{Fixed, Offset, Same};
+    assert_eq!(ports, [Same, Offset(1000), Offset(-9), Fixed(80), Same, Fixed(22)]);
+    assert_eq!(pool.servers[5].address.to_string(), "::1");
+}
+
+#[test]
+fn a_check_without_any_port_is_an_error() {
+    for server in ["10.0.0.1 check", "10.0.0.1:+5 check"] {
+        let failed = load(None, Some(&format!("listen l\n bind :1\n server s {server}\n"))).unwrap_err();
+        assert!(failed.to_string().contains("haproxy.cfg:3"), "{failed}");
+    }
+}
+
+#[test]
+fn bind_takes_lists_ranges_families_and_names() {
+    let config = model(
+        None,
+        Some(
+            "listen l\n bind 127.0.0.1:80-82,127.0.0.2:90\n bind :::86\n bind [::]:83 v6only\n bind ipv6@:84\n bind ipv4@localhost:85 transparent\n server s 10.0.0.1\n",
+        ),
+    );
+    let seen = config.services[0]
+        .listen
+        .iter()
+        .map(|listen| (listen.address.to_string(), listen.ports.to_string(), listen.nonlocal, listen.dual_stack));
+    let expected = [
+        ("127.0.0.1", "80-82", false, false),
+        ("127.0.0.2", "90", false, false),
+        ("::", "86", false, true),
+        ("::", "83", false, false),
+        ("::", "84", false, true),
+        ("127.0.0.1", "85", true, false),
+    ];
+    assert_eq!(seen.collect::<Vec<_>>(), expected.map(|(a, p, n, d)| (a.to_owned(), p.to_owned(), n, d)));
+}
+
+#[test]
+fn a_virtual_address_of_the_same_run_needs_no_transparent() {
+    let keepalived =
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 192.0.2.1/24\n }\n}\n";
+    let haproxy = "listen a\n bind 192.0.2.1:80\n bind 192.0.2.2:80\n server s 10.0.0.1\nlisten b\n bind *:81\n server s 10.0.0.1\n";
+    let config = model(Some(keepalived), Some(haproxy));
+    let nonlocal = config.services[0].listen.iter().map(|listen| listen.nonlocal).collect::<Vec<_>>();
+    assert_eq!(nonlocal, [true, false]);
+    assert_eq!(config.routers[0].fronts, ["a"], "a wildcard listener is not bound to the address");
+}
+
+#[test]
+fn unknown_words_are_errors_with_a_suggestion() {
+    let imported = haproxy_text(
+        "global\n maxcon 5\nlisten l\n bind :1 transparnt\n blance roundrobin\n balance leastcon\n server s 10.0.0.1 chek\n option tcpk\n timeout conect 5s\n stick-table type ip sise 5\nzork\n",
+    );
+    assert_eq!(
+        imported.errors(),
+        [
+            "error 2: `maxcon` is not a keyword here",
+            "error 4: `transparnt` is not a keyword of a bind line",
+            "error 5: `blance` is not a keyword here",
+            "error 6: `leastcon` is not a keyword of `balance`",
+            "error 7: `chek` is not a keyword of a server line",
+            "error 8: `option tcpk` is not a keyword here",
+            "error 9: `timeout conect` is not a keyword here",
+            "error 10: `sise` is not a keyword of a stick table",
+            "error 11: `zork` is not a keyword here",
+        ]
+    );
+    let helps = imported.diagnostics.iter().filter_map(|finding| finding.help.as_deref());
+    let helps = helps.filter(|help| help.starts_with("did you mean")).collect::<Vec<_>>();
+    assert!(helps.contains(&"did you mean `maxconn`?"), "{helps:?}");
+    assert!(helps.contains(&"did you mean `option tcpka`?"), "{helps:?}");
+    assert!(helps.contains(&"did you mean `timeout connect`?"), "{helps:?}");
+}
+
+#[test]
+fn values_are_read_strictly() {
+    // HAProxy 2.6 takes `maxconn abc` for 0 and `rise 2x` for 2, in silence.
+    for (line, column) in [
+        (" maxconn abc", "listen"),
+        (" maxconn", "listen"),
+        (" maxconn 1 2", "listen"),
+        (" retries 3x", "listen"),
+        (" timeout connect 5sx", "listen"),
+        (" timeout client 5.5", "listen"),
+        (" timeout server abc", "listen"),
+        (" timeout connect", "listen"),
+        (" balance", "listen"),
+        (" balance source 5", "listen"),
+        (" mode foo", "listen"),
+        (" server a", "listen"),
+        (" server a 1.1.1.1:70000", "listen"),
+        (" server a 1.1.1.1:80-90", "listen"),
+        (" server a 1.1.1.300:80", "listen"),
+        (" server a *:80", "listen"),
+        (" server a :80", "listen"),
+        (" server a unix@/run/x", "listen"),
+        (" server a 1.1.1.1:80 rise 2x", "listen"),
+        (" server a 1.1.1.1:80 fall 0", "listen"),
+        (" server a 1.1.1.1:80 weight 300", "listen"),
+        (" server a 1.1.1.1:80 weight", "listen"),
+        (" server a 1.1.1.1:80 check port 0", "listen"),
+        (" server a 1.1.1.1:80 check inter 2x", "listen"),
+        (" server a 1.1.1.1:80 check inter 0", "listen"),
+        (" server a 1.1.1.1:80 on-marked-down zork", "listen"),
+        (" bind", "listen"),
+        (" bind 1.1.1.1", "listen"),
+        (" bind 1.1.1.1:0", "listen"),
+        (" bind 1.1.1.1:90-80", "listen"),
+        (" bind 1.1.1.1:+5", "listen"),
+        (" bind 1.1.1.1:99999", "listen"),
+        (" bind /run/x.sock", "listen"),
+        (" bind fd@3", "listen"),
+        (" bind :80 maxconn", "listen"),
+        (" bind :80 maxconn 3x", "listen"),
+        (" stick-table type ip", "listen"),
+        (" stick-table type zork size 5", "listen"),
+        (" stick-table type ip size 10q", "listen"),
+        (" stick on", "listen"),
+        (" stick on req.len", "listen"),
+        (" use_backend", "listen"),
+        (" use_backend l if { src 10.0.0.1 }", "listen"),
+        (" hash-type zork", "listen"),
+        (" no maxconn", "listen"),
+        (" tcp-request connection", "listen"),
+        (" tcp-request connection reject if { src 10.0.0.0/8 }", "listen"),
+        (" tcp-request content zork", "listen"),
+    ] {
+        let text = format!("{column} l\n bind 127.0.0.1:7000\n server s 10.0.0.1:1\n{line}\n");
+        let errors = haproxy_text(&text).errors();
+        assert!(errors.len() == 1 && errors[0].starts_with("error 4: "), "{line}: {errors:?}");
+    }
+}
+
+#[test]
+fn twenty_mistakes_are_twenty_errors() {
+    let lines = (0..20).map(|n| format!(" server s{n} 10.0.0.1:80 check rise x{n}\n")).collect::<String>();
+    assert_eq!(haproxy_text(&format!("listen l\n bind :1\n{lines}")).errors().len(), 20);
+}
+
+#[test]
+fn what_is_in_the_wrong_section_is_told() {
+    let imported = haproxy_text(
+        "defaults\n bind :1\nfrontend f\n bind :2\n default_backend b\n server s 1.1.1.1\n balance leastconn\nbackend b\n bind :3\n timeout client 3s\n server s 1.1.1.1\n",
+    );
+    assert_eq!(
+        imported.findings(),
+        [
+            "error 2: `bind` has no place in a `defaults` section",
+            "error 6: `server` has no place in a `frontend` section",
+            "warning 7: `balance` has no place in a `frontend` section: ignored",
+            "warning 9: `bind` has no place in a `backend` section: ignored",
+            "warning 10: `timeout client` has no place in a `backend` section: ignored",
+        ]
+    );
+}
+
+#[test]
+fn frontends_need_a_way_out() {
+    assert_eq!(
+        haproxy_text("frontend f\n bind :1\n").errors(),
+        ["error 1: `f` has no backend: its connections would go nowhere"]
+    );
+    assert_eq!(
+        haproxy_text("frontend f\n default_backend b\nbackend b\n server s 1.1.1.1\n").findings(),
+        ["warning 1: `f` has no `bind` line: nobody can connect to it"]
+    );
+    haproxy_text("frontend f\n bind :1\n disabled\n").clean();
+    let missing = load(None, Some("frontend f\n bind :1\n default_backend nope\n")).unwrap_err();
+    assert!(missing.to_string().contains("haproxy.cfg:3:18"), "{missing}");
+}
+
+#[test]
+fn header_lines_are_checked() {
+    for (line, fine) in [
+        ("listen", false),
+        ("listen a b", false),
+        ("listen a :80", false),
+        ("listen a from", false),
+        ("listen \"a b\"", false),
+        ("backend a-b_c.d:e", true),
+        ("defaults from", true),
+        ("defaults a b", true),
+        ("backend a b", true),
+        ("defaults x from y", false),
+    ] {
+        let text = format!("{line}\n");
+        let errors = haproxy_text(&text).errors();
+        assert_eq!(errors.is_empty(), fine, "{line}: {errors:?}");
+    }
+}
+
+#[test]
+fn checks_that_do_more_than_connect_are_refused_where_a_server_is_checked() {
+    let with = |server: &str| {
+        haproxy_text(&format!("defaults\n option httpchk\nbackend b\n mode tcp\n server s 1.1.1.1:80 {server}\n"))
+            .errors()
+    };
+    assert_eq!(with("check"), ["error 2: `option httpchk` is not there yet and cannot be ignored safely"]);
+    assert!(with("").is_empty());
+    let twice =
+        "defaults\n option httpchk\nbackend a\n server s 1.1.1.1:1 check\nbackend b\n server s 1.1.1.1:1 check\n";
+    assert_eq!(haproxy_text(twice).errors().len(), 1, "told once");
+    haproxy_text("defaults\n option httpchk\nbackend a\n option tcp-check\n server s 1.1.1.1:1 check\n").clean();
+    haproxy_text("defaults\n no option httpchk\nbackend a\n server s 1.1.1.1:1 check\n").clean();
+}
+
+#[test]
+fn the_statistics_page() {
+    let stats = |lines: &str| {
+        model(None, Some(&format!("listen s\n bind 127.0.0.1:8404-8405\n mode http\n{lines}"))).stats.unwrap()
+    };
+    let page = stats(" stats enable\n");
+    assert_eq!((page.path.as_str(), page.users.len(), page.refresh), ("/haproxy?stats", 0, None));
+    assert_eq!(page.listen, ["127.0.0.1:8404".parse().unwrap(), "127.0.0.1:8405".parse().unwrap()]);
+    let page = stats(" stats uri /s\n stats auth a:b:c\n stats auth d:e\n stats refresh 5\n");
+    assert_eq!((page.path.as_str(), page.refresh), ("/s", Some(Duration::from_secs(5))));
+    assert_eq!(page.users, [("a".into(), "b:c".into()), ("d".into(), "e".into())]);
+    let page = "frontend s\n bind :8404\n mode http\n http-request use-service prometheus-exporter if { path /metrics }\n stats enable\n";
+    assert!(haproxy_text(page).without_errors().raw.stats.is_some());
+    let guarded =
+        haproxy_text("listen s\n bind :8404\n mode http\n stats enable\n http-request deny if !{ src 10.0.0.1 }\n");
+    assert_eq!(
+        guarded.errors(),
+        ["error 5: HTTP rules are not there yet: the statistics page would be open to more clients"]
+    );
+    let two = haproxy_text("defaults\n mode http\n stats enable\nlisten a\n bind :1\nlisten b\n bind :2\n");
+    assert_eq!(two.errors(), ["error 6: there is one statistics page, and this would be a second"]);
+    let tcp = haproxy_text("listen a\n bind :1\n stats enable\n server s 1.1.1.1\n");
+    assert_eq!(tcp.warnings(), ["warning 3: `stats` needs `mode http`: ignored in a TCP proxy"]);
+}
+
+#[test]
+fn http_mode_is_refused_where_it_is_bound_or_wanted() {
+    assert_eq!(
+        haproxy_text("defaults\n mode http\nfrontend f\n bind :1\n default_backend b\nbackend b\n server s 1.1.1.1\n")
+            .errors(),
+        ["error 2: HTTP mode is not there yet: `f` cannot be served"]
+    );
+    assert_eq!(
+        haproxy_text("frontend f\n bind :1\n default_backend b\nbackend b\n mode http\n server s 1.1.1.1\n").errors(),
+        ["error 5: HTTP mode is not there yet: `b` cannot be served"]
+    );
+    assert_eq!(
+        haproxy_text("backend b\n mode http\n server s 1.1.1.1\n").findings(),
+        ["warning 1: backend `b` is in HTTP mode, which is not there yet: left out"]
+    );
+}
+
+#[test]
+fn tls_is_refused_with_its_line() {
+    let errors =
+        haproxy_text("listen l\n bind :443 ssl crt /etc/x.pem alpn h2\n server s 1.1.1.1:443 ssl verify none\n")
+            .errors();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(errors[0].starts_with("error 2: `ssl`") && errors[2].starts_with("error 3: `ssl`"), "{errors:?}");
+}
+
+#[test]
+fn stick_tables() {
+    let affinity = |lines: &str| pool(&format!(" server s 10.0.0.1\n{lines}")).affinity;
+    let Affinity::Table(table) = affinity(" stick-table type ip size 1k\n stick on src table l") else {
+        panic!("a table")
+    };
+    assert_eq!((table.size, table.expire, table.nopurge, table.ipv6), (1024, None, false, false));
+    let Affinity::Table(table) = affinity(" stick on src\n stick-table type ipv6 size 5 expire 90 nopurge") else {
+        panic!("a table")
+    };
+    assert_eq!((table.expire, table.nopurge, table.ipv6), (Some(Duration::from_millis(90)), true, true));
+    for (lines, errors) in [
+        (" stick on src", 1),
+        (" stick-table type string size 1k\n stick on src", 1),
+        (" stick-table type ip size 1k\n stick on src if x", 1),
+        (" stick-table type ip size 1k\n stick on src table other", 1),
+        (" stick-table type ip size 1k\n stick on src\n stick on src", 1),
+        (" stick-table type ip size 1k", 0),
+    ] {
+        let found = haproxy_text(&format!("listen l\n bind :1\n server s 1.1.1.1\n{lines}\n")).errors();
+        assert_eq!(found.len(), errors, "{lines}: {found:?}");
+    }
+}
+
+#[test]
+fn variables_and_conditions_reach_the_translation() {
+    let world = World::default().variable("PORTS", "80-90").variable("SERVERS", "10.0.0.1:1 check");
+    let text = "listen l\n.if defined(PORTS)\n bind \"127.0.0.1:${PORTS}\"\n.else\n bind zork\n.endif\n server s \"${SERVERS[*]}\"\n \"${KEYWORD-balance}\" source\n";
+    let raw = haproxy_in(&world, text).clean().raw;
+    assert_eq!(raw.services[0].listen[0].ports.value.to_string(), "80-90");
+    assert!(raw.pools[0].servers[0].check.is_some());
+    assert_eq!(raw.pools[0].balance.unwrap().value, Algorithm::Source);
+}

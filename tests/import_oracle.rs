@@ -1,0 +1,226 @@
+//! The same texts given to Debian's HAProxy and keepalived, where they are installed: what they refuse is refused, what
+//! they take is taken. Known differences are said beside the text.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests: they fail them, and say what was skipped"
+)]
+
+mod import_support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use import_support::{haproxy_text, keepalived_text};
+
+/// Whether both agree, or how vipgate differs on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ours {
+    Alike,
+    /// HAProxy takes it, we refuse: it is a mistake it does not see, or not there yet.
+    Stricter,
+    /// HAProxy refuses it, we take it.
+    Milder,
+}
+use Ours::{Alike, Milder, Stricter};
+
+/// Each after `listen l`, a bind line and a server.
+const HAPROXY_LINES: &[(&str, Ours)] = &[
+    ("balance leastconn", Alike),
+    ("balance zork", Alike),
+    ("maxconn 5", Alike),
+    // Taken for 0 and 5 there.
+    ("maxconn abc", Stricter),
+    ("maxconn 5x", Stricter),
+    ("maxconn", Alike),
+    ("retries 3", Alike),
+    // Warned about there.
+    ("retries -1", Stricter),
+    ("timeout connect 5s", Alike),
+    ("timeout connect 5", Alike),
+    ("timeout connect 5sx", Stricter),
+    ("timeout connect 5.5", Alike),
+    ("timeout zork 5", Alike),
+    ("timeout connect", Alike),
+    ("option tcpka", Alike),
+    ("no option clitcpka", Alike),
+    ("default option redispatch", Alike),
+    // Only its two halves can be negated there.
+    ("no option tcpka", Milder),
+    ("no balance", Alike),
+    ("option zork", Alike),
+    ("mode zork", Alike),
+    ("zork", Alike),
+    ("bind 127.0.0.1:7001-7005", Alike),
+    ("bind 127.0.0.1", Alike),
+    ("bind 127.0.0.1:0", Alike),
+    ("bind 127.0.0.1:90-80", Alike),
+    ("bind 127.0.0.1:+5", Alike),
+    ("bind 127.0.0.1:7001 zork", Alike),
+    ("bind 127.0.0.1:7001 maxconn", Alike),
+    ("bind [::1]:7001,127.0.0.1:7002 name x", Alike),
+    ("bind :::7001 v6only", Alike),
+    ("bind ipv4@127.0.0.1:7001 transparent", Alike),
+    ("bind unix@/run/x.sock", Stricter),
+    ("server b 10.0.0.1", Alike),
+    ("server b 10.0.0.1:+5", Alike),
+    ("server b 10.0.0.1:-5", Alike),
+    ("server b 10.0.0.1:70000", Alike),
+    ("server b 10.0.0.1:80-90", Alike),
+    ("server b", Alike),
+    ("server b 10.0.0.1:80 zork", Alike),
+    ("server b 10.0.0.1:80 weight 300", Alike),
+    ("server b 10.0.0.1:80 fall 0", Alike),
+    ("server b 10.0.0.1:80 inter 2x", Alike),
+    // Taken for 2 there.
+    ("server b 10.0.0.1:80 rise 2x", Stricter),
+    ("server b 10.0.0.1:80 check inter 1s fastinter 500 downinter 5s rise 1 fall 9 port 22 backup disabled", Alike),
+    ("server b ::1:80", Alike),
+    ("default-server inter 1s zork", Alike),
+    ("default-server inter 1s weight 5", Alike),
+    ("stick-table type ip size 10k expire 5m nopurge", Alike),
+    ("stick-table type ip size 10q", Alike),
+    ("stick-table type zork size 10", Alike),
+    ("stick on src", Alike),
+    ("use_backend b\nbackend b", Alike),
+    ("use_backend", Alike),
+    ("hash-type consistent", Alike),
+    ("hash-type zork", Alike),
+    ("foo\\x4", Alike),
+    ("balance \"leastconn", Alike),
+    ("balance 'leastconn'", Alike),
+    ("balance least\\x63onn", Alike),
+    ("balance \"${NOPE-leastconn}\"", Alike),
+    ("balance \"${NOPE", Alike),
+    (".if 1", Alike),
+    (".if zork(\n.endif", Alike),
+    (".if streq(a,a) && !defined(NOPE)\n balance leastconn\n.else\n zork\n.endif", Alike),
+    (".if 0\n zork\n.elif 1\n.endif", Alike),
+    (".endif", Alike),
+    (".zork", Alike),
+    (".alert no", Alike),
+    (".notice yes", Alike),
+    // Pasted from documents: an unknown keyword there.
+    ("\u{a0}balance\u{a0}leastconn", Milder),
+    ("tcp-request connection accept", Alike),
+    ("tcp-request connection reject", Stricter),
+    ("tcp-request connection zork", Alike),
+    ("frontend x from nope", Alike),
+    ("defaults x y z", Alike),
+    ("backend a b", Alike),
+    // An alert there, which runs and listens nowhere.
+    ("frontend a b", Stricter),
+    ("listen a :80", Stricter),
+    ("backend \"a b\"", Alike),
+];
+
+#[test]
+fn haproxy_agrees() {
+    let Some(binary) = installed("haproxy") else { return };
+    let directory = Scratch::new("haproxy");
+    let mut wrong = Vec::new();
+    for (line, ours) in HAPROXY_LINES {
+        let text = format!(
+            "listen l\n bind 127.0.0.1:7000\n server s 127.0.0.1:7000\n stick-table type ip size 1k\n {line}\n"
+        );
+        // One table a proxy: where the line is one, it stands alone.
+        let text =
+            if line.starts_with("stick-table") { text.replacen(" stick-table type ip size 1k\n", "", 1) } else { text };
+        let path = directory.write(&text);
+        let output = Command::new(&binary).args(["-c", "-f"]).arg(path).env_remove("NOPE").output().unwrap();
+        let theirs = output.status.success();
+        let accepted = haproxy_text(&text).errors().is_empty();
+        let expected = match ours {
+            Alike => theirs,
+            Stricter => false,
+            Milder => true,
+        };
+        let really_differs = *ours == Alike || theirs != expected;
+        if accepted != expected || !really_differs {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            wrong.push(format!(
+                "{line:?} ({ours:?}): HAProxy {theirs}, vipgate {accepted}\n{said}{:?}",
+                haproxy_text(&text).findings()
+            ));
+        }
+    }
+    println!("{} texts given to {}", HAPROXY_LINES.len(), binary.display());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Words that keepalived does not know, after expansion: it names each, and so do we.
+const KEEPALIVED_TEXTS: &[&str] = &[
+    "zork1 a\nzork2 \"b c\" d\n",
+    "zork1 ! comment\n# zork2\nzork3 # more\n",
+    "$X=zork1\n$X a\n${X}b\n",
+    "$N=1\n$Y= \\\n zork${N} a \\\n zorky b\n$Y\n$N=2\n$Y\n",
+    "~SEQ(A, 1, 3) zork${A}\n~SEQ(B, 2) zorkb${B}\n~SEQ(C, -2) zorkc${C}\n~SEQx(D, 9, 11) zorkd${D}\n",
+    "~SEQ(A, 9, -4, 1) zork${A}\n",
+    "~LST(A, x, y) zork${A}\n~LST({B, C}, {1, 2}, {3, 4}) zork${B}_${C}\n",
+    "@^nobody zork1\n@nobody zork2\n",
+    "$A=zork${B}\n$B=1\n${A}\n$B=2\n${A}\n",
+    "include none.conf\nzork1\n",
+];
+
+#[test]
+fn keepalived_expands_alike() {
+    let Some(binary) = installed("keepalived") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: keepalived -t wants root");
+        return;
+    }
+    let directory = Scratch::new("keepalived");
+    for text in KEEPALIVED_TEXTS {
+        let path = directory.write(text);
+        let output = Command::new(&binary).args(["-t", "-l", "-f"]).arg(path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        let mut theirs = said.lines().filter_map(|line| quoted(line, "Unknown keyword '", '\'')).collect::<Vec<_>>();
+        theirs.sort();
+        theirs.dedup();
+        let findings = keepalived_text(text).findings();
+        let mut ours = findings.iter().filter_map(|line| quoted(line, "unknown word `", '`')).collect::<Vec<_>>();
+        ours.sort();
+        ours.dedup();
+        assert_eq!(ours, theirs, "{text}\n{said}");
+    }
+    println!("{} texts given to {}", KEEPALIVED_TEXTS.len(), binary.display());
+}
+
+fn quoted(line: &str, before: &str, end: char) -> Option<String> {
+    let (_, rest) = line.split_once(before)?;
+    Some(rest.split(end).next()?.to_owned())
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
+    let found = ["/usr/sbin", "/usr/local/sbin", "/usr/bin"]
+        .iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| path.exists());
+    if found.is_none() {
+        println!("SKIPPED: {name} is not installed, so nothing was compared with it");
+    }
+    found
+}
+
+/// A directory of this test, removed afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("vipgate-import-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, text: &str) -> PathBuf {
+        let path = self.0.join("test.cfg");
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
