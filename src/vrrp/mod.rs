@@ -14,6 +14,7 @@
 //! - **Late is not dead.** A master that was stopped for longer than its down interval listens before it goes on.
 
 mod action;
+mod addresses;
 mod election;
 mod event;
 mod leaving;

@@ -81,6 +81,51 @@ fn vectors_are_written_and_read() {
     }
 }
 
+/// Frames of Debian's keepalived 2.2.7, as tcpdump saw them.
+mod captured {
+    pub(super) const V2_PASS: &str = "01005e000012020000000001080045c0002800010000ff701891c0000201e0000012\
+        2133640101015503c00002643131313100000000";
+    pub(super) const V3: &str = "01005e000012020000000001080045c0002400010000ff701895c0000201e0000012\
+        313496020019114fc0000265c0000266";
+    pub(super) const V3_OVER_IPV6: &str = "33330000001202000000000186dd6c0c8cb7002870ff\
+        fe80000000000000000000fffe000001ff020000000000000000000000000012\
+        3135960200190d46fe80000000000000000000000000010020010db8000000000000000000000100";
+    pub(super) const GRATUITOUS_ARP: &str =
+        "ffffffffffff02000000000108060001080006040001020000000001c0000264ffffffffffffc0000264";
+    pub(super) const NEIGHBOUR_ADVERTISEMENT: &str = "33330000000102000000000186dd6000000000203aff\
+        20010db8000000000000000000000100ff020000000000000000000000000001\
+        8800f72c2000000020010db80000000000000000000001000201020000000001";
+}
+
+#[test]
+fn what_keepalived_sends_is_what_is_sent() {
+    let (source, group) = (addr("192.0.2.1"), IpAddr::V4(GROUP_V4));
+    let packet = |advertisement: &Advertisement| {
+        let mut packet = Vec::new();
+        advertisement.emit_packet(&mut packet, source, group, 1, ChecksumMode::PseudoHeader);
+        packet
+    };
+    let v2 = Advertisement {
+        auth: Authentication::Password(*b"1111\0\0\0\0"),
+        ..advert(Version::V2, 51, 100, &["192.0.2.100"])
+    };
+    assert_eq!(packet(&v2), hex(captured::V2_PASS)[14..]);
+    let quarter = Interval::from_centiseconds(25).unwrap();
+    let v3 = Advertisement { interval: quarter, ..advert(Version::V3, 52, 150, &["192.0.2.101", "192.0.2.102"]) };
+    assert_eq!(packet(&v3), hex(captured::V3)[14..]);
+
+    let over_v6 = Advertisement { interval: quarter, ..advert(Version::V3, 53, 150, &["fe80::100", "2001:db8::100"]) };
+    let mut message = Vec::new();
+    let envelope = v6("fe80::ff:fe00:1");
+    over_v6.emit(&mut message, envelope.source, envelope.destination, ChecksumMode::PseudoHeader);
+    assert_eq!(message, hex(captured::V3_OVER_IPV6)[54..]);
+
+    let mac = [2, 0, 0, 0, 0, 1];
+    assert_eq!(arp::announcement(Ipv4Addr::new(192, 0, 2, 100), mac)[..], hex(captured::GRATUITOUS_ARP));
+    let address = "2001:db8::100".parse().unwrap();
+    assert_eq!(ndp::announcement(address, mac, false)[..], hex(captured::NEIGHBOUR_ADVERTISEMENT));
+}
+
 #[test]
 fn every_fault_has_its_name() {
     let good = advert(Version::V3, 10, 200, &["192.0.2.1"]);
