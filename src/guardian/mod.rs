@@ -54,11 +54,13 @@ impl Guardian {
     pub fn goodbye(mut self) -> Result<(), GuardianError> {
         let message = protocol::encode(&Message::Goodbye).ok_or(GuardianError::TooLarge)?;
         self.helper.write(&message)?;
-        Ok(self.helper.finish()?)
+        self.helper.finish();
+        Ok(())
     }
 
     /// Whether it has ended by itself. Then start another and publish to it: nothing has moved.
-    pub fn has_died(&mut self) -> bool {
+    #[must_use]
+    pub fn has_died(&self) -> bool {
         self.helper.has_died()
     }
 

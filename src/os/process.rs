@@ -4,12 +4,21 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use super::sched;
 
 /// Bytes a pipe is asked to hold, so that a large message never makes the writer wait.
 const PIPE_SIZE: libc::c_int = 1 << 20;
@@ -17,31 +26,45 @@ const PIPE_SIZE: libc::c_int = 1 << 20;
 /// A helper that runs, and the only write end of its pipe (closed on exec: no other child holds it).
 #[derive(Debug)]
 pub struct Helper {
-    child: Child,
+    pid: u32,
     pipe: File,
+    has_died: Arc<AtomicBool>,
+    parent: JoinHandle<()>,
 }
 
 impl Helper {
     /// Starts this executable, even if its file was replaced meanwhile, with one argument and its standard input a pipe
     /// of ours.
-    pub fn spawn(argument: &str) -> io::Result<Self> {
+    ///
+    /// Its parent is a thread of its own, real-time where permitted: [`tell_parents_death`] goes by the thread that
+    /// started a process, and on a busy machine that thread is killed long before the last of a killed process's threads
+    /// has come to its end and the pipe closes.
+    pub fn spawn(argument: &'static str) -> io::Result<Self> {
         let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
         enlarge(&write);
         nonblocking(&write)?;
-        let child = Command::new("/proc/self/exe")
-            .arg0("vipgate")
-            .arg(argument)
-            .stdin(Stdio::from(read))
-            .stdout(Stdio::null())
-            .current_dir("/")
-            .spawn()?;
-        Ok(Self { child, pipe: File::from(write) })
+        let has_died = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&has_died);
+        let (tell, told) = mpsc::channel();
+        let parent = thread::Builder::new().name(argument.to_owned()).spawn(move || {
+            let _ = sched::round_robin();
+            match start(argument, read) {
+                Ok(mut child) => {
+                    let _ = tell.send(Ok(child.id()));
+                    let _ = child.wait();
+                }
+                Err(error) => drop(tell.send(Err(error))),
+            }
+            ended.store(true, Ordering::Release);
+        })?;
+        let pid = told.recv().map_err(io::Error::other)??;
+        Ok(Self { pid, pipe: File::from(write), has_died, parent })
     }
 
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// Writes all of `bytes`. Never blocks: a helper that does not read is an error (`WouldBlock`).
@@ -49,22 +72,58 @@ impl Helper {
         self.pipe.write_all(bytes)
     }
 
-    /// Whether it has ended. Collects it if so.
-    pub fn has_died(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_died(&self) -> bool {
+        self.has_died.load(Ordering::Acquire)
     }
 
     /// Closes the pipe and waits for its end. Only after having told it to end.
-    pub fn finish(self) -> io::Result<()> {
-        let Self { mut child, pipe } = self;
+    pub fn finish(self) {
+        let Self { pipe, parent, .. } = self;
         drop(pipe);
-        child.wait().map(drop)
+        let _ = parent.join();
     }
 
-    /// Kills it at once and collects it.
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Kills it at once.
+    pub fn kill(self) {
+        if !self.has_died() {
+            let _ = kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
+        }
+        self.finish();
+    }
+}
+
+fn start(argument: &str, input: OwnedFd) -> io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0("vipgate")
+        .arg(argument)
+        .stdin(Stdio::from(input))
+        .stdout(Stdio::null())
+        .current_dir("/")
+        .spawn()
+}
+
+/// A descriptor that becomes readable when the thread that started this process has died. Call it once, before other
+/// threads: the signal behind it is blocked in the calling thread.
+pub fn tell_parents_death() -> io::Result<SignalFd> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGUSR1);
+    signals.thread_block()?;
+    let told = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC)?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGUSR1)?;
+    Ok(told)
+}
+
+/// Waits until `first` or `second` is readable or closed. Whether it is `first`, which goes before.
+pub fn wait_for_either(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut both = [PollFd::new(first, PollFlags::POLLIN), PollFd::new(second, PollFlags::POLLIN)];
+    loop {
+        match poll(&mut both, PollTimeout::NONE) {
+            Ok(_) => return Ok(both[0].any().unwrap_or(true)),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
