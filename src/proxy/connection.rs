@@ -177,19 +177,16 @@ impl Connection {
         if server {
             self.last_server = context.now;
         }
-        match step {
-            Step::Wait => {
-                if relay.is_blocked(Side::Client) && !self.watches_writes {
-                    self.watches_writes = true;
-                    let watched =
-                        context.poller.watch_writes(relay.socket(Side::Client), token(context.key, Side::Client));
-                    if watched.is_err() {
-                        return Verdict::End(EndReason::Resources, Reset::Both);
-                    }
-                }
-                self.half_closed = relay.is_half_closed();
-                Verdict::Keep
+        self.half_closed = relay.is_half_closed();
+        if relay.is_blocked(Side::Client) && !self.watches_writes {
+            self.watches_writes = true;
+            let watched = context.poller.watch_writes(relay.socket(Side::Client), token(context.key, Side::Client));
+            if watched.is_err() {
+                return Verdict::End(EndReason::Resources, Reset::Both);
             }
+        }
+        match step {
+            Step::Wait => Verdict::Keep,
             Step::Again => Verdict::Again,
             Step::Done(End::Complete) => Verdict::End(EndReason::Complete, Reset::None),
             Step::Done(End::Aborted(side)) => self.abort(side, context.now),

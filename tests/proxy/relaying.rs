@@ -177,7 +177,7 @@ fn a_reset_of_the_server_reaches_the_client_after_its_last_bytes() {
 fn silences_end_connections() {
     let net = Net::new();
     serve(net.at(2, 9000), echo);
-    let short = Some(Duration::from_millis(150));
+    let short = Some(Duration::from_millis(400));
     let mut service = service(net.at(1, 8000));
     let mut pool = pool(&[net.at(2, 9000)]);
     service.client_timeout = short;
@@ -190,21 +190,21 @@ fn silences_end_connections() {
         client.write_all(b"y").is_ok() && client.read(&mut [0]).is_ok_and(|count| count == 1)
     };
     assert!(silent_for(Duration::from_millis(50)));
-    assert!(!silent_for(Duration::from_millis(250)));
+    assert!(!silent_for(Duration::from_millis(700)));
     running.wait_ended(EndReason::ClientTimeout, 1);
 
     pool.tunnel_timeout = Some(Duration::from_secs(5));
     running.reload(&[service.clone()], &[pool.clone()]);
-    assert!(silent_for(Duration::from_millis(250)), "the tunnel timeout replaces the client's");
+    assert!(silent_for(Duration::from_millis(700)), "the tunnel timeout replaces the client's");
 
     service.client_fin_timeout = short;
     running.reload(&[service.clone()], &[pool.clone()]);
-    assert!(silent_for(Duration::from_millis(250)), "a fin timeout is for half-closed connections");
+    assert!(silent_for(Duration::from_millis(700)), "a fin timeout is for half-closed connections");
 
     (service.client_timeout, service.client_fin_timeout) = (None, None);
     (pool.tunnel_timeout, pool.server_timeout) = (None, short);
     running.reload(&[service], &[pool]);
-    assert!(!silent_for(Duration::from_millis(250)));
+    assert!(!silent_for(Duration::from_millis(700)));
     running.wait_ended(EndReason::ServerTimeout, 1);
 }
 

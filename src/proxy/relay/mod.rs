@@ -7,8 +7,8 @@
 
 use std::io;
 
-/// Reads of one direction in a step before others get their turn.
-const READS: usize = 8;
+/// Reads of one direction in a step before others get their turn: many bulk transfers must not delay a keystroke.
+const READS: usize = 2;
 
 /// What the relay needs of a socket; none of it blocks.
 pub trait Transport {
