@@ -27,96 +27,74 @@ const REFUSAL: Duration = Duration::from_secs(3);
 
 #[test]
 fn junk_does_not_delay_our_own_adverts() {
-    const PER_MILLISECOND: usize = 10;
-    const SPAN: Duration = Duration::from_secs(4);
+    const ROUNDS: usize = 3;
     const LATE: Duration = Duration::from_millis(10);
     let mut table = Table::new(
         "10,000 junk adverts a second, adverts every 100 ms",
-        &["subject", "junk sent", "own adverts", "spacing before", "spacing under junk", "the address moved"],
+        &["subject", "junk sent", "longest spacing before", "under junk, three rounds", "the address moved"],
     );
+    let mut broken = Vec::new();
     for subject in SUBJECTS {
         let Some(mut pair) = FrontPair::build("junk adverts", subject) else { return };
         let forger = stranger(&pair);
         pair.start();
         let quiet = Instant::now();
-        pass(Duration::from_secs(1));
+        pass(Duration::from_secs(2));
         let noisy = Instant::now();
+        let before = longest_spacing(&pair, quiet, noisy);
         let mut sent = 0;
-        while noisy.elapsed() < SPAN {
-            // Absolute pace: a late round is followed by a longer one.
-            let due = usize::try_from(noisy.elapsed().as_millis()).unwrap_or(0) * PER_MILLISECOND;
-            while sent < due {
-                // An unknown VRID would be dropped early; the others reach the router that is meant.
-                let fault = Fault::ALL[sent % Fault::ALL.len()];
-                if forger.send(fault, GATES[sent % 2]).is_ok() {
-                    sent += 1;
-                }
-            }
-            pass(Duration::from_millis(1));
-        }
-        let end = Instant::now();
-        let before = spacing(&pair.adverts.between(VRID, quiet, noisy), GATES[0].into()).unwrap_or_default();
-        let during = pair.adverts.between(VRID, noisy, end);
-        let own = during.iter().filter(|advert| advert.source == GATES[0]).count();
-        let under = spacing(&during, GATES[0].into()).unwrap_or_default();
+        let mut under: Vec<Duration> = (0..ROUNDS)
+            .map(|_| {
+                let begun = Instant::now();
+                sent += send_junk(&forger);
+                longest_spacing(&pair, begun, Instant::now())
+            })
+            .collect();
         let moved = pair.ownership.events().into_iter().filter(|event| event.at > noisy).count();
-        table.row(&[
-            &subject.to_string(),
-            &sent.to_string(),
-            &own.to_string(),
-            &format!("{} to {}", ms(before.0), ms(before.1)),
-            &format!("{} to {}", ms(under.0), ms(under.1)),
-            &format!("{moved} times"),
-        ]);
+        let rounds: Vec<String> = under.iter().map(|&spacing| ms(spacing)).collect();
+        let moved_text = format!("{moved} times");
+        table.row(&[&subject.to_string(), &sent.to_string(), &ms(before), &rounds.join(" / "), &moved_text]);
         if subject != Subject::Daemons {
-            assert!(own > 30 && under.1 <= pair.interval() + LATE, "{subject}: adverts up to {:?} apart", under.1);
-            assert_eq!(moved, 0, "{subject}: junk moved the address");
+            under.sort_unstable();
+            let median = under[ROUNDS / 2];
+            // A machine that is late without junk is not late because of it.
+            let bound = before.max(pair.interval()) + LATE;
+            check(&mut broken, median <= bound, format!("{subject}: adverts {} apart", rounds.join(" / ")));
+            check(&mut broken, moved == 0, format!("{subject}: junk moved the address"));
         }
     }
     table.print();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-#[test]
-fn every_fault_is_counted_and_changes_nothing_else() {
-    const EACH: u64 = 20;
-    for subject in Subject::VIPGATE {
-        let Some(mut pair) = FrontPair::build("faulty adverts", subject) else { return };
-        let forger = stranger(&pair);
-        pair.start();
-        let mut table = Table::new(
-            &format!("{subject}: {EACH} adverts with one fault each"),
-            &["fault", "counted by the master", "by the backup", "own adverts' spacing"],
-        );
-        for fault in Fault::ALL {
-            let before = [0, 1].map(|which| router(&pair, which));
-            let since = Instant::now();
-            for _ in 0..EACH {
-                for to in &GATES[..if fault == Fault::Destination { 2 } else { 1 }] {
-                    forger.send(fault, *to).expect("sent");
-                }
+/// Two seconds of junk at 10 a millisecond; says how much.
+fn send_junk(forger: &Forger) -> usize {
+    const SPAN: Duration = Duration::from_secs(2);
+    const PER_MILLISECOND: usize = 10;
+    let begun = Instant::now();
+    let mut sent = 0;
+    while begun.elapsed() < SPAN {
+        // Absolute pace: a late round is followed by a longer one.
+        let due = usize::try_from(begun.elapsed().as_millis()).unwrap_or(0) * PER_MILLISECOND;
+        while sent < due {
+            let fault = Fault::ALL[sent % Fault::ALL.len()];
+            if forger.send(fault, GATES[sent % 2]).is_ok() {
+                sent += 1;
             }
-            pass(5 * pair.interval());
-            let after = [0, 1].map(|which| router(&pair, which));
-            let counted = [0, 1].map(|which: usize| rejected(&after[which], fault) - rejected(&before[which], fault));
-            let (shortest, longest) = spacing(&pair.adverts.since(VRID, since), GATES[0].into()).unwrap_or_default();
-            table.row(&[
-                fault.label(),
-                &counted[0].to_string(),
-                &counted[1].to_string(),
-                &format!("{} to {}", ms(shortest), ms(longest)),
-            ]);
-            assert_eq!(counted, [EACH, EACH], "{subject}: {} was not counted: {after:?}", fault.label());
-            for key in ["role", "priority", "became_master", "master"] {
-                for which in [0, 1] {
-                    assert_eq!(before[which][key], after[which][key], "{subject}: {} changed {key}", fault.label());
-                }
-            }
-            // No answer of the master either: its own adverts keep their pace.
-            let pace = pair.interval();
-            assert!(shortest + Duration::from_millis(15) >= pace, "{subject}: {}: {shortest:?}", fault.label());
-            assert!(longest <= pace + Duration::from_millis(15), "{subject}: {}: {longest:?}", fault.label());
         }
-        table.print();
+        pass(Duration::from_millis(1));
+    }
+    sent
+}
+
+/// The longest spacing of the master's advertisements; an age if there were none.
+fn longest_spacing(pair: &FrontPair, from: Instant, to: Instant) -> Duration {
+    spacing(&pair.adverts.between(VRID, from, to), GATES[0].into()).map_or(to - from, |(_, longest)| longest)
+}
+
+fn check(broken: &mut Vec<String>, holds: bool, otherwise: String) {
+    if !holds {
+        broken.push(otherwise);
     }
 }
 
