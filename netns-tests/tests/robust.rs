@@ -92,6 +92,53 @@ fn longest_spacing(pair: &FrontPair, from: Instant, to: Instant) -> Duration {
     spacing(&pair.adverts.between(VRID, from, to), GATES[0].into()).map_or(to - from, |(_, longest)| longest)
 }
 
+#[test]
+fn every_fault_is_counted_and_changes_nothing_else() {
+    const EACH: u64 = 20;
+    for subject in Subject::VIPGATE {
+        let Some(mut pair) = FrontPair::build("faulty adverts", subject) else { return };
+        let forger = stranger(&pair);
+        pair.start();
+        let mut table = Table::new(
+            &format!("{subject}: {EACH} adverts with one fault each"),
+            &["fault", "counted by the master", "by the backup", "own adverts' spacing"],
+        );
+        for fault in Fault::ALL {
+            let before = [0, 1].map(|which| router(&pair, which));
+            let since = Instant::now();
+            for _ in 0..EACH {
+                for to in &GATES[..if fault == Fault::Destination { 2 } else { 1 }] {
+                    forger.send(fault, *to).expect("sent");
+                }
+            }
+            pass(5 * pair.interval());
+            let after = [0, 1].map(|which| router(&pair, which));
+            let counted = [0, 1].map(|which: usize| rejected(&after[which], fault) - rejected(&before[which], fault));
+            let (shortest, longest) = spacing(&pair.adverts.since(VRID, since), GATES[0].into()).unwrap_or_default();
+            table.row(&[
+                fault.label(),
+                &counted[0].to_string(),
+                &counted[1].to_string(),
+                &format!("{} to {}", ms(shortest), ms(longest)),
+            ]);
+            // Another virtual router's advertisements are none of this one's business.
+            if fault != Fault::UnknownVrid {
+                assert_eq!(counted, [EACH, EACH], "{subject}: {} was not counted: {after:?}", fault.label());
+            }
+            for key in ["role", "priority", "became_master", "master"] {
+                for which in [0, 1] {
+                    assert_eq!(before[which][key], after[which][key], "{subject}: {} changed {key}", fault.label());
+                }
+            }
+            // No answer of the master either: its own adverts keep their pace.
+            let pace = pair.interval();
+            assert!(shortest + Duration::from_millis(15) >= pace, "{subject}: {}: {shortest:?}", fault.label());
+            assert!(longest <= pace + Duration::from_millis(15), "{subject}: {}: {longest:?}", fault.label());
+        }
+        table.print();
+    }
+}
+
 fn check(broken: &mut Vec<String>, holds: bool, otherwise: String) {
     if !holds {
         broken.push(otherwise);
