@@ -18,7 +18,7 @@ use nix::sys::time::TimeSpec;
 use socket2::{SockFilter, Socket};
 
 use crate::lan::Lan;
-use crate::silence::prefer_this_thread;
+use crate::node::Node;
 
 /// IP protocol number of VRRP.
 pub const VRRP: u8 = 112;
@@ -62,7 +62,7 @@ impl Adverts {
     #[track_caller]
     pub fn listen(lan: &Lan) -> Self {
         let shared = Arc::<Shared>::default();
-        let sniffer = lan.switch().exec_in(open);
+        let sniffer = Sniffer { socket: lan.switch().exec_in(open), bridges: bridges(lan.switch()) };
         let inside = Arc::clone(&shared);
         let thread = std::thread::spawn(move || inside.run(&sniffer));
         Self { shared, thread: Some(thread) }
@@ -115,6 +115,19 @@ pub fn by_source(adverts: &[Advert]) -> BTreeMap<IpAddr, usize> {
     counts
 }
 
+/// Sees every packet at every interface of the switch: at the port it enters by, at the bridge, at the ports it leaves by.
+struct Sniffer {
+    socket: OwnedFd,
+    bridges: Vec<usize>,
+}
+
+#[track_caller]
+fn bridges(switch: &Node) -> Vec<usize> {
+    let links: serde_json::Value = serde_json::from_str(&switch.run("ip -j link show type bridge")).expect("ip's JSON");
+    let indexes = links.as_array().into_iter().flatten().filter_map(|link| link["ifindex"].as_u64());
+    indexes.filter_map(|index| usize::try_from(index).ok()).collect()
+}
+
 fn open() -> OwnedFd {
     let sniffer = socket(
         AddressFamily::Packet,
@@ -149,10 +162,9 @@ impl Shared {
         self.adverts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, sniffer: &OwnedFd) {
-        prefer_this_thread();
+    fn run(&self, sniffer: &Sniffer) {
         while !self.stop.load(Ordering::Relaxed) {
-            let _ = poll(&mut [PollFd::new(sniffer.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8));
+            let _ = poll(&mut [PollFd::new(sniffer.socket.as_fd(), PollFlags::POLLIN)], PollTimeout::from(50u8));
             while let Some(received) = receive(sniffer) {
                 if let Some(advert) = received {
                     self.adverts().push(advert);
@@ -163,19 +175,22 @@ impl Shared {
 }
 
 /// None when nothing waits; `Some(None)` for a packet that is no advertisement on its way in.
-fn receive(sniffer: &OwnedFd) -> Option<Option<Advert>> {
+fn receive(sniffer: &Sniffer) -> Option<Option<Advert>> {
     let mut buffer = [0; 2048];
     let mut control = nix::cmsg_space!(TimeSpec);
     let mut slices = [IoSliceMut::new(&mut buffer)];
-    let message = recvmsg::<LinkAddr>(sniffer.as_raw_fd(), &mut slices, Some(&mut control), MsgFlags::empty()).ok()?;
-    let (count, direction) = (message.bytes, message.address.map(|address| address.pkttype()));
+    let descriptor = sniffer.socket.as_raw_fd();
+    let message = recvmsg::<LinkAddr>(descriptor, &mut slices, Some(&mut control), MsgFlags::empty()).ok()?;
+    let count = message.bytes;
+    let enters = |seen: LinkAddr| seen.pkttype() != OUTGOING && !sniffer.bridges.contains(&seen.ifindex());
+    let entering = message.address.is_some_and(enters);
     let stamp = message.cmsgs().ok().and_then(|mut all| {
         all.find_map(|control| match control {
             ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
             _ => None,
         })
     });
-    if direction == Some(OUTGOING) {
+    if !entering {
         return Some(None);
     }
     Some(parse(&buffer[..count], stamp.map_or_else(Instant::now, monotonic)))

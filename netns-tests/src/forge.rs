@@ -41,7 +41,7 @@ pub enum Fault {
     UnknownVrid,
     /// Interval zero.
     Interval,
-    /// With more addresses announced than present.
+    /// Without any address.
     AddressCount,
     /// Sent to the node itself instead of to the group.
     Destination,
@@ -110,11 +110,11 @@ impl Forger {
         };
         let vrid = if fault == Fault::UnknownVrid { self.vrid + 100 } else { self.vrid };
         let interval = if fault == Fault::Interval { 0 } else { self.interval };
-        let count = if fault == Fault::AddressCount { 7 } else { 1 };
-        let mut packet = vec![kind, vrid, 254, count];
+        let addresses: &[Ipv4Addr] = if fault == Fault::AddressCount { &[] } else { &[self.vip] };
+        let mut packet = vec![kind, vrid, 254, u8::try_from(addresses.len()).unwrap_or(u8::MAX)];
         packet.extend(interval.to_be_bytes());
         packet.extend([0, 0]);
-        packet.extend(self.vip.octets());
+        packet.extend(addresses.iter().flat_map(Ipv4Addr::octets));
         if fault == Fault::Truncated {
             packet.truncate(6);
             return packet;

@@ -67,7 +67,9 @@ impl Lan {
         }
     }
 
-    pub(crate) fn switch(&self) -> &Node {
+    /// The switch it is part of.
+    #[must_use]
+    pub fn switch(&self) -> &Node {
         &self.switch
     }
 }

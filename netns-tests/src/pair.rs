@@ -236,6 +236,12 @@ impl FrontPair {
         });
     }
 
+    /// Gives a node that was just started the time to hear its master and to check its servers: before that it is no
+    /// standby.
+    pub fn wait_standby(&self) {
+        pass(4 * self.interval() + Duration::from_millis(300));
+    }
+
     /// The first port of the service.
     #[must_use]
     pub fn target(&self) -> SocketAddr {

@@ -213,6 +213,7 @@ fn two_virtual_routers_back_each_other_up() {
             assert!(report.silence <= Duration::from_millis(5) + SLACK, "{}", report.summary());
             pair.heal(which, Event::Terminate);
             until_true("each node to own its own again", PATIENCE, || owners(&pair) == (Some(0), Some(1)));
+            pair.wait_standby();
             silence.wait_steady(300, PATIENCE);
         }
     }
@@ -241,6 +242,7 @@ fn equal_owners_fail_over_in_either_direction() {
         pair.wait_owner(0);
         pair.start_gate(1);
         pair.wait_serving();
+        pair.wait_standby();
         let silence = Silence::start(&pair.client, &pair.targets(), &[]);
         silence.wait_steady(300, PATIENCE);
         let mut owner = 0;
@@ -263,6 +265,7 @@ fn equal_owners_fail_over_in_either_direction() {
                 [one] => pair.nodes.iter().position(|node| node.name() == *one),
                 _ => None,
             });
+            pair.wait_standby();
             silence.wait_steady(300, PATIENCE);
         }
     }
