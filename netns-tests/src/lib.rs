@@ -1,1 +1,27 @@
-//! A laboratory of network namespaces: nodes, links that can be cut, real partners.
+//! A laboratory of network namespaces: nodes, links that can be cut, real partners, and the instruments that measure
+//! what a client sees. Tests and the demonstration never touch a namespace themselves.
+//!
+//! ```text
+//! lab, node, lan, process    namespaces, links that can be cut, processes that end with the laboratory
+//! echo, silence, flows       servers that name themselves; clients that measure
+//! ownership, adverts         who has the address; who announces himself
+//! plan, gate, pair           one description, three subjects (TOML, foreign files, keepalived + HAProxy), one topology
+//! report                     figures, printed past the test harness's capture
+//! ```
+#![expect(clippy::disallowed_methods, reason = "a laboratory measures real time on real sockets")]
+#![expect(clippy::panic, clippy::expect_used, reason = "a broken laboratory ends the test that asked for it")]
+
+pub mod adverts;
+pub mod echo;
+pub mod flows;
+pub mod gate;
+pub mod lab;
+pub mod lan;
+pub mod node;
+pub mod ownership;
+pub mod pair;
+pub mod plan;
+pub mod process;
+pub mod report;
+pub mod silence;
+pub mod wait;

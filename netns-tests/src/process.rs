@@ -1,0 +1,228 @@
+//! Processes of the laboratory: output in a file, ended with their children, always by their ids.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::ptrace;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::wait::try_until;
+
+/// A running program.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    pid: Pid,
+    log: PathBuf,
+    child: Mutex<Child>,
+}
+
+/// A thread stopped in the middle of whatever it did; dropping the value lets it go on.
+#[derive(Debug)]
+pub struct Frozen {
+    release: Option<Sender<()>>,
+    tracer: Option<JoinHandle<()>>,
+}
+
+impl Process {
+    #[track_caller]
+    pub(crate) fn start(name: &str, command: &mut Command, log: &Path) -> Self {
+        let file = File::create(log).expect("a log file");
+        let errors = file.try_clone().expect("a log file");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file)
+            .stderr(errors)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+        Self { name: name.to_owned(), pid, log: log.to_owned(), child: Mutex::new(child) }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// What it has written so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Whether it still runs.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        matches!(self.child().try_wait(), Ok(None))
+    }
+
+    /// Sends it a signal; nothing if it has ended.
+    pub fn signal(&self, signal: Signal) {
+        if self.alive() {
+            let _ = kill(self.pid, signal);
+        }
+    }
+
+    /// Sends a signal to it and to its children.
+    pub fn signal_tree(&self, signal: Signal) {
+        if self.alive() {
+            let family = descendants(self.pid);
+            let _ = kill(self.pid, signal);
+            for pid in family {
+                let _ = kill(pid, signal);
+            }
+        }
+    }
+
+    /// Waits for its end.
+    pub fn wait(&self, limit: Duration) -> Option<ExitStatus> {
+        try_until(limit, || self.child().try_wait().ok().flatten())
+    }
+
+    /// Its children, theirs, and so on.
+    #[must_use]
+    pub fn descendants(&self) -> Vec<Pid> {
+        descendants(self.pid)
+    }
+
+    /// Resident memory, in bytes, with its children's.
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        self.family().into_iter().map(resident).sum()
+    }
+
+    /// Open descriptors, with its children's.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        let count = |pid: Pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        self.family().into_iter().map(count).sum()
+    }
+
+    fn family(&self) -> Vec<Pid> {
+        let mut family = self.descendants();
+        family.push(self.pid);
+        family
+    }
+
+    /// Its threads: id and name.
+    #[must_use]
+    pub fn threads(&self) -> Vec<(Pid, String)> {
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten() {
+            let Ok(id) = entry.file_name().to_string_lossy().parse() else { continue };
+            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            threads.push((Pid::from_raw(id), name.trim().to_owned()));
+        }
+        threads
+    }
+
+    /// Stops one thread, as a bug that never returns would, and leaves the others running.
+    #[track_caller]
+    pub fn freeze_thread(&self, name: &str) -> Frozen {
+        let threads = self.threads();
+        let Some(&(thread, _)) = threads.iter().find(|(_, comm)| comm == name) else {
+            panic!("{} has no thread called {name}, only {threads:?}", self.name)
+        };
+        Frozen::stop(thread)
+    }
+
+    fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.signal_tree(Signal::SIGKILL);
+        let _ = self.child().wait();
+    }
+}
+
+impl Frozen {
+    /// A tracer owns its tracee by thread, so one thread both stops it and lets it go.
+    #[track_caller]
+    fn stop(thread: Pid) -> Self {
+        let (stopped, is_stopped) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let tracer = std::thread::spawn(move || {
+            let held = ptrace::seize(thread, ptrace::Options::empty())
+                .and_then(|()| ptrace::interrupt(thread))
+                .and_then(|()| waitpid(thread, Some(WaitPidFlag::__WALL)));
+            let _ = stopped.send(held);
+            let _ = released.recv();
+            // Fails if the process has ended meanwhile, and then nothing is left to release.
+            let _ = ptrace::detach(thread, None);
+        });
+        let held = is_stopped.recv().expect("the tracer answers");
+        assert!(held.is_ok(), "thread {thread} cannot be stopped: {held:?}");
+        Self { release: Some(release), tracer: Some(tracer) }
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        if let Some(tracer) = self.tracer.take() {
+            let _ = tracer.join();
+        }
+    }
+}
+
+fn resident(pid: Pid) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// Kills every process of a network namespace, each by its id.
+pub(crate) fn kill_all_in(namespace: &Path) {
+    let Ok(wanted) = fs::metadata(namespace) else { return };
+    // A process that forks while the list is read escapes one round, not all of them.
+    for _ in 0..3 {
+        let mut found = false;
+        for pid in all_pids() {
+            let inside = fs::metadata(format!("/proc/{pid}/ns/net"))
+                .is_ok_and(|seen| seen.ino() == wanted.ino() && seen.dev() == wanted.dev());
+            if inside && pid != Pid::this() {
+                found = true;
+                let _ = kill(pid, Signal::SIGKILL);
+            }
+        }
+        if !found {
+            return;
+        }
+    }
+}
+
+fn descendants(root: Pid) -> Vec<Pid> {
+    let parents: Vec<(Pid, Pid)> = all_pids().into_iter().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut family = vec![root];
+    let mut next = 0;
+    while let Some(&of) = family.get(next) {
+        family.extend(parents.iter().filter(|&&(_, parent)| parent == of).map(|&(pid, _)| pid));
+        next += 1;
+    }
+    family.split_off(1)
+}
+
+fn all_pids() -> Vec<Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok().map(Pid::from_raw)).collect()
+}
+
+fn parent(pid: Pid) -> Option<Pid> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, a parenthesis too: look behind the last one.
+    let rest = stat.rsplit_once(')')?.1;
+    rest.split_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
+}

@@ -1,0 +1,481 @@
+//! Silence as a client sees it: a new TCP connection every millisecond, one line echoed through it, and when that failed.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use socket2::{Domain, Socket, Type};
+
+use crate::node::Node;
+use crate::report::ms;
+use crate::wait::until_true;
+
+/// The client's pace.
+pub const PERIOD: Duration = Duration::from_millis(1);
+/// An echo later than this is a failure: shorter than TCP's first retransmission (1 s), so that a lost SYN counts.
+pub const PATIENCE: Duration = Duration::from_millis(150);
+/// Key of the pacing timer among the sockets.
+const TICK: u64 = u64::MAX;
+const LINE: &[u8] = b"x\n";
+
+/// The client, until stopped or dropped.
+#[derive(Debug)]
+pub struct Silence {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stop: AtomicBool,
+    samples: Mutex<Samples>,
+}
+
+/// What the client saw so far. Ends are not in the order of starts.
+#[derive(Debug)]
+struct Samples {
+    /// The client sends and never waits for a reader.
+    news: Receiver<News>,
+    attempts: Vec<Attempt>,
+    servers: Vec<String>,
+}
+
+#[derive(Debug)]
+enum News {
+    Attempt(Attempt),
+    Server(String),
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// When it began.
+    pub start: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The echo came; by which server, as an index of [`Report::servers`].
+    Echoed(usize),
+    /// Connection refused.
+    Refused,
+    /// Reset after the connection stood.
+    Reset,
+    /// Closed before the echo was complete.
+    Closed,
+    /// Host or network unreachable.
+    Unreachable,
+    /// No answer in time.
+    Timeout,
+    /// Another error, such as no descriptor or port left here.
+    Other,
+}
+
+/// What happened between two instants.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Attempts in order of their start.
+    pub attempts: Vec<Attempt>,
+    /// Names of the servers that answered.
+    pub servers: Vec<String>,
+    /// The longest span without a successful attempt and with at least one failed, less the pace of 1 ms.
+    pub silence: Duration,
+    /// When that span began.
+    pub since: Option<Instant>,
+    /// The longest span in which the client itself attempted nothing: lateness of this machine, not of the subject.
+    pub pause: Duration,
+    /// The slowest successful echo.
+    pub slowest: Duration,
+    /// Failures by kind.
+    pub failures: BTreeMap<Outcome, usize>,
+}
+
+impl Silence {
+    /// Starts a client on `node` that goes through `targets` and `sources` (none: the node's own choice) in turn.
+    #[track_caller]
+    pub fn start(node: &Node, targets: &[SocketAddr], sources: &[IpAddr]) -> Self {
+        let (sender, news) = mpsc::channel();
+        let samples = Samples { news, attempts: Vec::new(), servers: Vec::new() };
+        let shared = Arc::new(Shared { stop: AtomicBool::new(false), samples: Mutex::new(samples) });
+        node.sysctl("net/ipv4/ip_local_port_range", "1024 65535");
+        let client = Client {
+            shared: Arc::clone(&shared),
+            news: sender,
+            servers: Vec::new(),
+            targets: targets.to_vec(),
+            sources: sources.to_vec(),
+            open: HashMap::new(),
+            order: VecDeque::new(),
+            launched: 0,
+        };
+        let thread = node.thread("silence", move || client.run());
+        Self { shared, thread: Some(thread) }
+    }
+
+    /// Waits until the last `count` attempts all succeeded.
+    #[track_caller]
+    pub fn wait_steady(&self, count: usize, limit: Duration) {
+        until_true(format_args!("{count} echoes in a row"), limit, || {
+            let samples = self.shared.samples();
+            let last = samples.attempts.iter().rev().take(count);
+            last.clone().count() == count && last.into_iter().all(Attempt::succeeded)
+        });
+    }
+
+    /// Waits until an attempt that began after `event` succeeded and `calm` passed since without a failure.
+    #[track_caller]
+    pub fn wait_recovered(&self, event: Instant, calm: Duration, limit: Duration) {
+        until_true("new connections to succeed again", limit, || {
+            let now = Instant::now();
+            let samples = self.shared.samples();
+            let recent = samples.attempts.iter().rev().take_while(|attempt| now - attempt.start < calm + PATIENCE);
+            let recent: Vec<&Attempt> = recent.filter(|attempt| attempt.start > event).collect();
+            now - event > calm + PATIENCE && !recent.is_empty() && recent.iter().all(|attempt| attempt.succeeded())
+        });
+    }
+
+    /// What happened to the attempts begun from `from` to `to`.
+    #[must_use]
+    pub fn report(&self, from: Instant, to: Instant) -> Report {
+        let samples = self.shared.samples();
+        let attempts =
+            samples.attempts.iter().copied().filter(|attempt| (from..=to).contains(&attempt.start)).collect();
+        Report::new(attempts, samples.servers.clone())
+    }
+
+    /// What happened from `from` until the last attempt that must have ended by now.
+    #[must_use]
+    pub fn report_since(&self, from: Instant) -> Report {
+        self.report(from, Instant::now() - PATIENCE)
+    }
+
+    /// Attempts that have ended so far, from the `from`th on: for a live view.
+    #[must_use]
+    pub fn attempts_from(&self, from: usize) -> (Vec<Attempt>, Vec<String>) {
+        let samples = self.shared.samples();
+        (samples.attempts.get(from..).unwrap_or_default().to_vec(), samples.servers.clone())
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Attempt {
+    /// Whether the echo came in time.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        matches!(self.outcome, Outcome::Echoed(_))
+    }
+}
+
+impl Report {
+    fn new(mut attempts: Vec<Attempt>, servers: Vec<String>) -> Self {
+        attempts.sort_by_key(|attempt| attempt.start);
+        let mut report = Self {
+            silence: Duration::ZERO,
+            since: None,
+            pause: Duration::ZERO,
+            slowest: Duration::ZERO,
+            failures: BTreeMap::new(),
+            attempts: Vec::new(),
+            servers,
+        };
+        let mut last_start: Option<Instant> = None;
+        let mut last_good: Option<Instant> = attempts.first().map(|attempt| attempt.start);
+        let mut failed_since = false;
+        for attempt in &attempts {
+            if let Some(last) = last_start {
+                report.pause = report.pause.max((attempt.start - last).saturating_sub(PERIOD));
+            }
+            last_start = Some(attempt.start);
+            if !attempt.succeeded() {
+                *report.failures.entry(attempt.outcome).or_default() += 1;
+                failed_since = true;
+                continue;
+            }
+            report.slowest = report.slowest.max(attempt.took);
+            report.note_span(last_good, attempt.start, failed_since);
+            (last_good, failed_since) = (Some(attempt.start), false);
+        }
+        if let Some(last) = last_start {
+            report.note_span(last_good, last, failed_since);
+        }
+        report.attempts = attempts;
+        report
+    }
+
+    fn note_span(&mut self, from: Option<Instant>, to: Instant, failed: bool) {
+        if let Some(from) = from.filter(|_| failed) {
+            let span = (to - from).saturating_sub(PERIOD);
+            if span >= self.silence {
+                (self.silence, self.since) = (span, Some(from));
+            }
+        }
+    }
+
+    /// How many attempts failed.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.failures.values().sum()
+    }
+
+    /// Answers by server.
+    #[must_use]
+    pub fn by_server(&self) -> BTreeMap<&str, usize> {
+        let mut counts = BTreeMap::new();
+        for attempt in &self.attempts {
+            if let Outcome::Echoed(server) = attempt.outcome {
+                *counts.entry(self.servers[server].as_str()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// Failures in words.
+    #[must_use]
+    pub fn failures_text(&self) -> String {
+        if self.failures.is_empty() {
+            return "none".to_owned();
+        }
+        let kinds = self.failures.iter().map(|(kind, count)| format!("{count} {}", kind.label()));
+        kinds.collect::<Vec<_>>().join(", ")
+    }
+
+    /// One line with everything.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!(
+            "silence {}, {} attempts, failed: {}; slowest echo {}, own pause {}",
+            ms(self.silence),
+            self.attempts.len(),
+            self.failures_text(),
+            ms(self.slowest),
+            ms(self.pause)
+        )
+    }
+}
+
+impl Outcome {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Echoed(_) => "echoed",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Shared {
+    fn samples(&self) -> MutexGuard<'_, Samples> {
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Ok(news) = samples.news.try_recv() {
+            match news {
+                News::Attempt(attempt) => samples.attempts.push(attempt),
+                News::Server(name) => samples.servers.push(name),
+            }
+        }
+        samples
+    }
+}
+
+struct Client {
+    shared: Arc<Shared>,
+    news: Sender<News>,
+    servers: Vec<String>,
+    targets: Vec<SocketAddr>,
+    sources: Vec<IpAddr>,
+    open: HashMap<u64, Open>,
+    order: VecDeque<u64>,
+    launched: u64,
+}
+
+struct Open {
+    stream: TcpStream,
+    start: Instant,
+    asked: bool,
+    answer: Vec<u8>,
+}
+
+impl Client {
+    fn run(mut self) {
+        prefer_this_thread();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("epoll");
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK).expect("timerfd");
+        // An interval timer keeps absolute deadlines: a late wake-up shifts nothing.
+        timer.set(Expiration::Interval(TimeSpec::from_duration(PERIOD)), TimerSetTimeFlags::empty()).expect("timerfd");
+        epoll.add(timer.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, TICK)).expect("epoll");
+        let mut events = [EpollEvent::empty(); 256];
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            let ready = epoll.wait(&mut events, EpollTimeout::from(50u8)).unwrap_or(0);
+            let mut tick = false;
+            for event in &events[..ready] {
+                if event.data() == TICK {
+                    tick = timer.wait().is_ok();
+                } else {
+                    self.advance(event.data());
+                }
+            }
+            if tick {
+                // Slots missed while this thread did not run are not made up for: they would come as a burst.
+                self.give_up_old();
+                self.launch(&epoll);
+            }
+        }
+    }
+
+    fn launch(&mut self, epoll: &Epoll) {
+        let id = self.launched;
+        self.launched += 1;
+        let start = Instant::now();
+        match self.begin(id).and_then(|stream| {
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+            epoll.add(&stream, EpollEvent::new(flags, id))?;
+            Ok(stream)
+        }) {
+            Ok(stream) => {
+                self.open.insert(id, Open { stream, start, asked: false, answer: Vec::new() });
+                self.order.push_back(id);
+            }
+            Err(error) => self.record(start, classify(&error)),
+        }
+    }
+
+    fn begin(&self, id: u64) -> io::Result<TcpStream> {
+        let index = usize::try_from(id).unwrap_or(0);
+        let target = self.targets[index % self.targets.len()];
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+        if let Some(&source) = self.sources.get(index % self.sources.len().max(1)) {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&target.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(socket.into())
+    }
+
+    fn advance(&mut self, id: u64) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let outcome = match open.step() {
+            Ok(None) => return,
+            Ok(Some(name)) => Outcome::Echoed(self.server_index(name)),
+            Err(error) => classify(&error),
+        };
+        if let Some(open) = self.open.remove(&id) {
+            self.record(open.start, outcome);
+        }
+    }
+
+    fn server_index(&mut self, name: String) -> usize {
+        match self.servers.iter().position(|known| *known == name) {
+            Some(index) => index,
+            None => {
+                self.servers.push(name.clone());
+                let _ = self.news.send(News::Server(name));
+                self.servers.len() - 1
+            }
+        }
+    }
+
+    fn give_up_old(&mut self) {
+        let now = Instant::now();
+        while let Some(&id) = self.order.front() {
+            match self.open.get(&id) {
+                Some(open) if now - open.start <= PATIENCE => return,
+                Some(open) => {
+                    let start = open.start;
+                    self.open.remove(&id);
+                    self.record(start, Outcome::Timeout);
+                }
+                None => {}
+            }
+            self.order.pop_front();
+        }
+    }
+
+    fn record(&self, start: Instant, outcome: Outcome) {
+        let took = start.elapsed();
+        let outcome = if took > PATIENCE { Outcome::Timeout } else { outcome };
+        let _ = self.news.send(News::Attempt(Attempt { start, took, outcome }));
+    }
+}
+
+impl Open {
+    /// The server's name once the echo is complete.
+    fn step(&mut self) -> io::Result<Option<String>> {
+        if !self.asked {
+            if let Some(error) = self.stream.take_error()? {
+                return Err(error);
+            }
+            match self.stream.write(LINE) {
+                Ok(count) if count == LINE.len() => self.asked = true,
+                Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut buffer = [0; 256];
+        loop {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.answer.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+            if let Some(first) = self.answer.iter().position(|&byte| byte == b'\n')
+                && self.answer[first + 1..] == *LINE
+            {
+                let name = self.answer[..first].split(|&byte| byte == b':').next().unwrap_or_default();
+                return Ok(Some(String::from_utf8_lossy(name).into_owned()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn classify(error: &io::Error) -> Outcome {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Outcome::Refused,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Outcome::Reset,
+        io::ErrorKind::UnexpectedEof => Outcome::Closed,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Outcome::Unreachable,
+        io::ErrorKind::TimedOut => Outcome::Timeout,
+        _ => Outcome::Other,
+    }
+}
+
+/// The instrument must not wait behind what it measures. Without the privilege it measures a little worse, and says so
+/// as its own pause.
+pub(crate) fn prefer_this_thread() {
+    let thread = nix::unistd::gettid().to_string();
+    let _ = Command::new("chrt").args(["--rr", "--pid", "2", &thread]).output();
+}
