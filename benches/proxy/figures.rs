@@ -35,7 +35,11 @@ pub(crate) enum Metric {
 
 /// Figures by row and subject, each with its round.
 #[derive(Default)]
-pub(crate) struct Figures(BTreeMap<(Metric, Subject), BTreeMap<usize, f64>>);
+pub(crate) struct Figures {
+    rows: BTreeMap<(Metric, Subject), BTreeMap<usize, f64>>,
+    /// What other processes took of the processor, each time.
+    others: Vec<f64>,
+}
 
 impl Metric {
     const ALL: [Self; 22] = [
@@ -116,7 +120,17 @@ impl Metric {
 impl Figures {
     /// Notes a figure; several of one round are added up.
     pub(crate) fn note(&mut self, metric: Metric, subject: Subject, round: usize, value: f64) {
-        *self.0.entry((metric, subject)).or_default().entry(round).or_default() += value;
+        *self.rows.entry((metric, subject)).or_default().entry(round).or_default() += value;
+    }
+
+    /// Notes what other processes took of the processor during one measurement.
+    pub(crate) fn note_others(&mut self, share: f64) {
+        self.others.push(share);
+    }
+
+    /// The median and the largest of those shares.
+    pub(crate) fn others(&self) -> Option<(f64, f64)> {
+        Spread::of(self.others.iter().copied()).map(|spread| (spread.median, spread.largest))
     }
 
     /// The table of everything.
@@ -134,7 +148,7 @@ impl Figures {
     }
 
     fn cell(&self, metric: Metric, subject: Subject) -> String {
-        let Some(mine) = self.0.get(&(metric, subject)) else { return "-".to_owned() };
+        let Some(mine) = self.rows.get(&(metric, subject)) else { return "-".to_owned() };
         if metric == Metric::Errors {
             return metric.format(mine.values().sum());
         }
@@ -144,7 +158,7 @@ impl Figures {
             let half = (spread.largest - spread.smallest) / 2.0 / spread.median * 100.0;
             return format!("{text} \u{b1}{half:.0}%");
         }
-        let Some(theirs) = self.0.get(&(metric, Subject::Haproxy)) else { return text };
+        let Some(theirs) = self.rows.get(&(metric, Subject::Haproxy)) else { return text };
         let ratios = mine.iter().filter_map(|(round, value)| Some(value / theirs.get(round).filter(|&&v| v > 0.0)?));
         match Spread::of(ratios) {
             Some(ratio) => {

@@ -6,12 +6,13 @@
 //! subject    the balancers: their configurations, their processes, what the kernel says of them
 //! server     answers, closes or streams, as the first byte of a connection asks
 //! load       clients: short connections, keep-alive requests, bulk streams
+//! usage      who used the processor
 //! histogram  latencies
 //! figures    medians, spreads, the table
 //! watch      ends the bench cleanly on a signal or when it takes too long
 //! ```
 //!
-//! `VIPGATE_BENCH_ROUNDS` (5) and `VIPGATE_BENCH_SECONDS` (1.5, the length of one measurement) change how long it
+//! `VIPGATE_BENCH_ROUNDS` (7) and `VIPGATE_BENCH_SECONDS` (1, the length of one measurement) change how long it
 //! takes; `VIPGATE_BENCH_SUBJECTS` (`vipgate,haproxy,nginx,direct`) what is measured; `VIPGATE_BIN` names another binary.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time on real sockets")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot measure ends")]
@@ -22,6 +23,7 @@ mod load;
 mod server;
 mod stand;
 mod subject;
+mod usage;
 mod watch;
 
 use std::env;
@@ -39,11 +41,16 @@ use crate::figures::{Figures, Metric};
 use crate::load::{Kind, Load};
 use crate::stand::Stand;
 use crate::subject::{Subject, Use};
+use crate::usage::Usage;
 
 /// Load runs so long before it is measured.
 const WARM_UP: Duration = Duration::from_millis(300);
 /// Connections that are open and silent while memory is read.
 const IDLE: usize = 4000;
+/// Before memory and descriptors are read.
+const SETTLE: Duration = Duration::from_millis(300);
+/// What others may take of the processor before the reader is warned.
+const QUIET: f64 = 0.05;
 
 /// How much is measured.
 struct Plan {
@@ -93,7 +100,7 @@ fn main() -> ExitCode {
         }
     }
     line(&figures.render(&plan.subjects, plan.rounds));
-    line(&notes(&plan, began.elapsed()));
+    line(&notes(&plan, &figures, began.elapsed()));
     if failures.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -113,7 +120,11 @@ fn measure(
 ) -> Result<(), String> {
     let mut note = |metric, value| figures.note(metric, subject, round, value);
     match task {
-        Task::Load(kind) => load(stand, subject, kind, plan.window, &mut note),
+        Task::Load(kind) => {
+            let others = load(stand, subject, kind, plan.window, &mut note)?;
+            figures.note_others(others);
+            Ok(())
+        }
         // Nothing stands between client and server there.
         Task::Idle | Task::Start if subject == Subject::Direct => Ok(()),
         Task::Idle => idle(stand, subject, &mut note),
@@ -121,22 +132,24 @@ fn measure(
     }
 }
 
+/// Returns what other processes took of the processor meanwhile, as a share of all of it.
 fn load(
     stand: &Stand,
     subject: Subject,
     kind: Kind,
     window: Duration,
     note: &mut impl FnMut(Metric, f64),
-) -> Result<(), String> {
+) -> Result<f64, String> {
     let balancer = subject.start(stand, Use::OnePort)?;
     let load = Load::start(stand, kind, balancer.target());
     load.wait_connected(Duration::from_secs(10))?;
     pass(WARM_UP);
     load.record(true);
-    let (before, cpu_before, began) = (load.counts(), balancer.cpu(), Instant::now());
+    let (before, usage_before, began) = (load.counts(), Usage::read(&balancer), Instant::now());
     pass(window);
-    let (after, cpu_after, took) = (load.counts(), balancer.cpu(), began.elapsed());
+    let (after, usage_after, took) = (load.counts(), Usage::read(&balancer), began.elapsed());
     load.record(false);
+    let usage = usage_after.since(usage_before);
     let latencies = load.finish();
     let done = (after.units - before.units) as f64;
     if done == 0.0 {
@@ -152,8 +165,8 @@ fn load(
         Kind::Bulk { .. } => (Metric::Bulk4, rate * 8.0 / 1e9, Metric::Bulk4Cpu, 1e9),
     };
     note(rate_metric, rate);
-    if let (Some(before), Some(after)) = (cpu_before, cpu_after) {
-        note(cpu_metric, after.saturating_sub(before).as_secs_f64() / done * cpu_unit);
+    if subject != Subject::Direct {
+        note(cpu_metric, usage.balancer / done * cpu_unit);
     }
     let micros = |share| latencies.at(share).as_secs_f64() * 1e6;
     match kind {
@@ -171,12 +184,11 @@ fn load(
         }
         Kind::Bulk { .. } => {}
     }
-    Ok(())
+    Ok(usage.others() / took.as_secs_f64() / cores() as f64)
 }
 
 /// What a silent connection costs, in a process that has served before.
 fn idle(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) -> Result<(), String> {
-    const SETTLE: Duration = Duration::from_millis(300);
     let balancer = subject.start(stand, Use::OnePort)?;
     drop(load::open_idle(stand, balancer.target(), 64)?);
     pass(SETTLE);
@@ -194,12 +206,14 @@ fn idle(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) -> 
 fn start(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) -> Result<(), String> {
     let (balancer, took) = subject.start_range(stand)?;
     note(Metric::Start, took.as_secs_f64() * 1e3);
+    // The ports accept before the workers of some have started.
+    pass(SETTLE);
     note(Metric::Descriptors, balancer.descriptors() as f64);
     note(Metric::RangeMemory, balancer.memory().proportional as f64 / 1e6);
     Ok(())
 }
 
-fn notes(plan: &Plan, took: Duration) -> String {
+fn notes(plan: &Plan, figures: &Figures, took: Duration) -> String {
     let mut text = String::from(
         "Medians; x: median of the ratios to HAProxy within a round (smallest to largest); for HAProxy itself the spread over \
          the rounds.\nOn in each balancer: stickiness by source address (100,000 entries), a log line for every connection \
@@ -210,10 +224,19 @@ fn notes(plan: &Plan, took: Duration) -> String {
     }
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    if let Some((median, largest)) = figures.others() {
+        let _ = writeln!(
+            text,
+            "Other processes took {:.0} % of the processor during the measurements (at most {:.0} %){}.",
+            median * 100.0,
+            largest * 100.0,
+            if median > QUIET { ": the machine was not quiet, measure again when it is" } else { "" }
+        );
+    }
     let _ = write!(
         text,
-        "Machine: {cores} cores, shared by client, balancer and server; {}; Linux {}; {}. {} rounds of {:?}, {:.0} s in all.",
+        "Machine: {} cores, shared by client, balancer and server; {}; Linux {}; {}. {} rounds of {:?}, {:.0} s in all.",
+        cores(),
         processor(),
         kernel.trim(),
         congestion.trim(),
@@ -224,6 +247,10 @@ fn notes(plan: &Plan, took: Duration) -> String {
     text
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -232,14 +259,14 @@ fn processor() -> String {
 
 impl Plan {
     fn from_environment() -> Self {
-        let seconds = number("VIPGATE_BENCH_SECONDS", 1.5f64).clamp(0.1, 60.0);
+        let seconds = number("VIPGATE_BENCH_SECONDS", 1.0f64).clamp(0.1, 60.0);
         let all = Subject::ALL.to_vec();
         let subjects = env::var("VIPGATE_BENCH_SUBJECTS").map_or(all, |wanted| {
             let parse = |name: &str| name.parse().unwrap_or_else(|error| panic!("VIPGATE_BENCH_SUBJECTS: {error}"));
             wanted.split(',').map(parse).collect()
         });
         Self {
-            rounds: number("VIPGATE_BENCH_ROUNDS", 5).clamp(1, 100),
+            rounds: number("VIPGATE_BENCH_ROUNDS", 7).clamp(1, 100),
             window: Duration::from_secs_f64(seconds),
             subjects,
         }

@@ -18,8 +18,6 @@ use crate::load::open_idle;
 use crate::stand::{FRONT, PORT, RANGE, SERVERS, Stand};
 
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
-/// Clock ticks a second in /proc/PID/stat: part of the kernel's interface (proc(5), `USER_HZ`).
-const TICKS: u64 = 100;
 /// A balancer that does not serve after this long never will.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -197,16 +195,14 @@ impl Balancer {
         self.target
     }
 
-    /// Processor time of all its processes so far, user and system.
-    pub(crate) fn cpu(&self) -> Option<Duration> {
-        let process = self.process.as_ref()?;
-        let ticks: u64 = family(process).into_iter().map(ticks).sum();
-        Some(Duration::from_millis(ticks * 1000 / TICKS))
+    /// Its processes.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        self.process.as_ref().map(family).unwrap_or_default()
     }
 
     pub(crate) fn memory(&self) -> Memory {
         let mut all = Memory::default();
-        for pid in self.process.iter().flat_map(family) {
+        for pid in self.processes() {
             all.resident += kilobytes(&format!("/proc/{pid}/status"), "VmRSS:") * 1024;
             all.proportional += kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:") * 1024;
         }
@@ -230,13 +226,6 @@ fn family(process: &Process) -> Vec<Pid> {
     let mut family = process.descendants();
     family.push(process.pid());
     family
-}
-
-fn ticks(pid: Pid) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // utime and stime are fields 14 and 15; the name before may hold spaces and parentheses.
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }
 
 fn kilobytes(path: &str, key: &str) -> u64 {
