@@ -1,12 +1,19 @@
 //! vipgate: a front node in one process.
 //!
-//! The rooms, and which may import which (a test reads the `use` lines and holds them to this table):
-//!
-//! | room | what lives there | may import |
-//! |---|---|---|
-//! | [`model`] | validated configuration, shared vocabulary; no I/O | std |
+//! Each module is a room; ARCHITECTURE.md has the map and the table of which room may import which, and
+//! `tests/rooms.rs` holds the `use` lines to it.
 
+pub mod app;
 pub mod balance;
+pub mod cli;
+pub mod config;
 pub mod control;
+pub mod guardian;
 pub mod model;
+pub mod os;
+pub mod probe;
+pub mod proxy;
+pub mod speaker;
 pub mod stats;
+pub mod vrrp;
+pub mod wire;

@@ -1,3 +1,20 @@
 //! The `vipgate` binary: parses arguments, calls the library, maps errors to exit codes.
 
-fn main() {}
+use std::io::{Write, stderr, stdout};
+use std::process::ExitCode;
+
+use clap::Parser;
+use vipgate::app;
+use vipgate::cli::Cli;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match app::main(cli.command, &mut stdout().lock(), &mut stderr()) {
+        Ok(code) => code,
+        Err(failure) => {
+            // Nobody may be listening; the exit code says it too.
+            let _ = writeln!(stderr(), "vipgate: {failure}");
+            failure.exit_code()
+        }
+    }
+}

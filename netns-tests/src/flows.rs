@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::node::Node;
+use crate::wait::try_until;
 
 /// A flow whose echo has not come for so long hangs.
 pub const HANGING: Duration = Duration::from_millis(800);
@@ -122,6 +123,12 @@ impl Flows {
             }
         }
         tally
+    }
+
+    /// Waits until no flow hangs, or `limit`: a client that sends into an address that moved learns it by a reset.
+    pub fn settle(&self, limit: Duration) -> Tally {
+        let _ = try_until(limit, || (self.tally().hanging == 0).then_some(()));
+        self.tally()
     }
 
     /// Alive flows by server.

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -101,7 +102,7 @@ impl Gate {
     pub fn kill(&self) {
         match self.subject {
             Subject::Toml | Subject::Foreign => self.main().signal(Signal::SIGKILL),
-            Subject::Daemons => self.processes.iter().for_each(|process| process.signal_tree(Signal::SIGKILL)),
+            Subject::Daemons => self.processes.iter().for_each(Process::kill_tree),
         }
     }
 
@@ -144,12 +145,15 @@ impl Gate {
     /// Runs a command of vipgate's against the running daemon.
     #[track_caller]
     pub fn vipgate(&self, command: &str) -> Output {
-        self.node
-            .command(vipgate_binary())
-            .arg(command)
-            .args(file_arguments(&self.node, self.subject))
-            .output()
-            .expect("ip netns exec")
+        let mut run = self.node.command(vipgate_binary());
+        run.args(command.split_whitespace()).arg("--run-dir").arg(run_dir(&self.node));
+        run.output().expect("ip netns exec")
+    }
+
+    /// What vipgate says of itself; none while it does not answer.
+    #[must_use]
+    pub fn status(&self) -> Option<serde_json::Value> {
+        serde_json::from_slice(&self.vipgate("status --json").stdout).ok()
     }
 
     /// Everything it wrote.
@@ -158,13 +162,14 @@ impl Gate {
         self.processes.iter().map(Process::log).collect()
     }
 
-    /// The file that is read first: to break it.
+    /// The file with the services and the one with the virtual routers: to break them.
     #[must_use]
-    pub fn first_file(&self) -> PathBuf {
-        self.node.dir().join(match self.subject {
-            Subject::Toml => "vipgate.toml",
-            Subject::Foreign | Subject::Daemons => "keepalived.conf",
-        })
+    pub fn files(&self) -> [PathBuf; 2] {
+        let names = match self.subject {
+            Subject::Toml => ["vipgate.toml", "vipgate.toml"],
+            Subject::Foreign | Subject::Daemons => ["haproxy.cfg", "keepalived.conf"],
+        };
+        names.map(|name| self.node.dir().join(name))
     }
 }
 
@@ -202,8 +207,12 @@ pub fn file_arguments(node: &Node, subject: Subject) -> Vec<std::ffi::OsString> 
             vec!["--keepalived".into(), path("keepalived.conf"), "--haproxy".into(), path("haproxy.cfg")]
         }
     };
-    arguments.extend(["--run-dir".into(), path("run"), "--state-dir".into(), path("state")]);
+    arguments.extend(["--run-dir".into(), run_dir(node).into(), "--state-dir".into(), path("state")]);
     arguments
+}
+
+fn run_dir(node: &Node) -> PathBuf {
+    node.dir().join("run")
 }
 
 /// Writes the files that `subject` reads.
@@ -221,6 +230,10 @@ pub fn write_files(node: &Node, subject: Subject, plan: &Plan) {
 #[track_caller]
 fn start_keepalived(node: &Node) -> Process {
     let path = |name: &str| node.dir().join(name);
+    // Left by a killed run: the dead child, not yet reaped by init, would pass for "already running".
+    for left in ["keepalived.pid", "vrrp.pid"] {
+        let _ = fs::remove_file(path(left));
+    }
     let mut command: Command = node.command("keepalived");
     command.args(["--dont-fork", "--log-console", "--log-detail", "--dump-conf", "--vrrp", "--use-file"]);
     command.arg(path("keepalived.conf"));

@@ -243,7 +243,7 @@ fn raise_descriptor_limit() {
 
 /// The last lines of every log, for the reader of a failed test.
 fn log_tails(dir: &Path) -> String {
-    const LINES: usize = 40;
+    const LINES: usize = 25;
     let mut text = String::new();
     for path in logs_below(dir) {
         let content = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();

@@ -5,6 +5,7 @@
 //! lab, node, lan, process    namespaces, links that can be cut, processes that end with the laboratory
 //! echo, silence, flows       servers that name themselves; clients that measure
 //! ownership, adverts         who has the address; who announces himself
+//! forge, burst               faulty advertisements; many short connections
 //! plan, gate, pair           one description, three subjects (TOML, foreign files, keepalived + HAProxy), one topology
 //! report                     figures, printed past the test harness's capture
 //! ```
@@ -12,8 +13,10 @@
 #![expect(clippy::panic, clippy::expect_used, reason = "a broken laboratory ends the test that asked for it")]
 
 pub mod adverts;
+pub mod burst;
 pub mod echo;
 pub mod flows;
+pub mod forge;
 pub mod gate;
 pub mod lab;
 pub mod lan;

@@ -172,6 +172,16 @@ impl Node {
         self.exec_in(|| fs::read_to_string(format!("/proc/thread-self/net/{name}")).expect("a file of /proc/net"))
     }
 
+    /// Inodes of the listening TCP sockets of IPv4, with their ports.
+    #[must_use]
+    #[track_caller]
+    pub fn listeners(&self) -> Vec<(u16, u64)> {
+        let table = self.proc_net("tcp");
+        let mut listeners: Vec<(u16, u64)> = table.lines().skip(1).filter_map(listener).collect();
+        listeners.sort_unstable();
+        listeners
+    }
+
     /// `ip -j addr`, as the command prints it.
     #[must_use]
     #[track_caller]
@@ -234,4 +244,13 @@ impl Node {
         }
         Ok(Answer { server: server.to_owned(), port })
     }
+}
+
+/// Port and inode of a line of /proc/net/tcp, if it is of a listener.
+fn listener(line: &str) -> Option<(u16, u64)> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (_, port) = fields.get(1)?.split_once(':')?;
+    (*fields.get(3)? == LISTEN).then_some(())?;
+    Some((u16::from_str_radix(port, 16).ok()?, fields.get(9)?.parse().ok()?))
 }

@@ -72,14 +72,14 @@ impl Process {
         }
     }
 
-    /// Sends a signal to it and to its children.
-    pub fn signal_tree(&self, signal: Signal) {
+    /// Kills it and its children in one blow: no child reacts to its parent's death, no parent to its child's.
+    pub fn kill_tree(&self) {
         if self.alive() {
-            let family = descendants(self.pid);
-            let _ = kill(self.pid, signal);
-            for pid in family {
-                let _ = kill(pid, signal);
+            let _ = kill(self.pid, Signal::SIGSTOP);
+            for pid in descendants(self.pid) {
+                let _ = kill(pid, Signal::SIGKILL);
             }
+            let _ = kill(self.pid, Signal::SIGKILL);
         }
     }
 
@@ -142,7 +142,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal_tree(Signal::SIGKILL);
+        self.kill_tree();
         let _ = self.child().wait();
     }
 }

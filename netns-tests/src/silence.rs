@@ -63,6 +63,8 @@ pub struct Attempt {
     pub start: Instant,
     /// How long it took.
     pub took: Duration,
+    /// Which address it went to, as an index into the addresses in the order given.
+    pub address: usize,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -93,7 +95,7 @@ pub struct Report {
     pub attempts: Vec<Attempt>,
     /// Names of the servers that answered.
     pub servers: Vec<String>,
-    /// The longest span without a successful attempt and with at least one failed, less the pace of 1 ms.
+    /// The longest span without a successful attempt to one address, and with at least one failed, less the pace.
     pub silence: Duration,
     /// When that span began.
     pub since: Option<Instant>,
@@ -117,7 +119,7 @@ impl Silence {
             shared: Arc::clone(&shared),
             news: sender,
             servers: Vec::new(),
-            targets: targets.to_vec(),
+            targets: with_address_index(targets),
             sources: sources.to_vec(),
             open: HashMap::new(),
             order: VecDeque::new(),
@@ -198,39 +200,51 @@ impl Report {
             pause: Duration::ZERO,
             slowest: Duration::ZERO,
             failures: BTreeMap::new(),
-            attempts: Vec::new(),
+            attempts,
             servers,
         };
-        let mut last_start: Option<Instant> = None;
-        let mut last_good: Option<Instant> = attempts.first().map(|attempt| attempt.start);
-        let mut failed_since = false;
-        for attempt in &attempts {
-            if let Some(last) = last_start {
-                report.pause = report.pause.max((attempt.start - last).saturating_sub(PERIOD));
-            }
-            last_start = Some(attempt.start);
-            if !attempt.succeeded() {
+        for pair in report.attempts.windows(2) {
+            report.pause = report.pause.max((pair[1].start - pair[0].start).saturating_sub(PERIOD));
+        }
+        for attempt in &report.attempts {
+            if attempt.succeeded() {
+                report.slowest = report.slowest.max(attempt.took);
+            } else {
                 *report.failures.entry(attempt.outcome).or_default() += 1;
-                failed_since = true;
-                continue;
             }
-            report.slowest = report.slowest.max(attempt.took);
-            report.note_span(last_good, attempt.start, failed_since);
-            (last_good, failed_since) = (Some(attempt.start), false);
         }
-        if let Some(last) = last_start {
-            report.note_span(last_good, last, failed_since);
+        let addresses = report.attempts.iter().map(|attempt| attempt.address + 1).max().unwrap_or(0);
+        for address in 0..addresses {
+            report.listen_to(address, addresses);
         }
-        report.attempts = attempts;
         report
     }
 
-    fn note_span(&mut self, from: Option<Instant>, to: Instant, failed: bool) {
-        if let Some(from) = from.filter(|_| failed) {
-            let span = (to - from).saturating_sub(PERIOD);
+    /// Finds the longest silence of one of so many addresses.
+    fn listen_to(&mut self, address: usize, addresses: usize) {
+        let pace = PERIOD * u32::try_from(addresses).unwrap_or(1);
+        let attempts: Vec<Attempt> =
+            self.attempts.iter().copied().filter(|attempt| attempt.address == address).collect();
+        let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else { return };
+        let (mut good, mut failed) = (first.start, false);
+        let mut note = |from: Instant, to: Instant| {
+            let span = (to - from).saturating_sub(pace);
             if span >= self.silence {
                 (self.silence, self.since) = (span, Some(from));
             }
+        };
+        for attempt in &attempts {
+            if !attempt.succeeded() {
+                failed = true;
+                continue;
+            }
+            if failed {
+                note(good, attempt.start);
+            }
+            (good, failed) = (attempt.start, false);
+        }
+        if failed {
+            note(good, last.start);
         }
     }
 
@@ -307,7 +321,7 @@ struct Client {
     shared: Arc<Shared>,
     news: Sender<News>,
     servers: Vec<String>,
-    targets: Vec<SocketAddr>,
+    targets: Vec<(SocketAddr, usize)>,
     sources: Vec<IpAddr>,
     open: HashMap<u64, Open>,
     order: VecDeque<u64>,
@@ -317,6 +331,7 @@ struct Client {
 struct Open {
     stream: TcpStream,
     start: Instant,
+    address: usize,
     asked: bool,
     answer: Vec<u8>,
 }
@@ -352,33 +367,16 @@ impl Client {
         let id = self.launched;
         self.launched += 1;
         let start = Instant::now();
-        match self.begin(id).and_then(|stream| {
-            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-            epoll.add(&stream, EpollEvent::new(flags, id))?;
-            Ok(stream)
-        }) {
+        let turn = usize::try_from(id).unwrap_or(0);
+        let (target, address) = self.targets[turn % self.targets.len()];
+        let source = self.sources.get(turn % self.sources.len().max(1)).copied();
+        match begin(epoll, id, target, source) {
             Ok(stream) => {
-                self.open.insert(id, Open { stream, start, asked: false, answer: Vec::new() });
+                self.open.insert(id, Open { stream, start, address, asked: false, answer: Vec::new() });
                 self.order.push_back(id);
             }
-            Err(error) => self.record(start, classify(&error)),
+            Err(error) => self.record(start, address, classify(&error)),
         }
-    }
-
-    fn begin(&self, id: u64) -> io::Result<TcpStream> {
-        let index = usize::try_from(id).unwrap_or(0);
-        let target = self.targets[index % self.targets.len()];
-        let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
-        if let Some(&source) = self.sources.get(index % self.sources.len().max(1)) {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-        }
-        socket.set_tcp_nodelay(true)?;
-        match socket.connect(&target.into()) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(socket.into())
     }
 
     fn advance(&mut self, id: u64) {
@@ -389,7 +387,7 @@ impl Client {
             Err(error) => classify(&error),
         };
         if let Some(open) = self.open.remove(&id) {
-            self.record(open.start, outcome);
+            self.record(open.start, open.address, outcome);
         }
     }
 
@@ -410,9 +408,9 @@ impl Client {
             match self.open.get(&id) {
                 Some(open) if now - open.start <= PATIENCE => return,
                 Some(open) => {
-                    let start = open.start;
+                    let (start, address) = (open.start, open.address);
                     self.open.remove(&id);
-                    self.record(start, Outcome::Timeout);
+                    self.record(start, address, Outcome::Timeout);
                 }
                 None => {}
             }
@@ -420,11 +418,39 @@ impl Client {
         }
     }
 
-    fn record(&self, start: Instant, outcome: Outcome) {
+    fn record(&self, start: Instant, address: usize, outcome: Outcome) {
         let took = start.elapsed();
         let outcome = if took > PATIENCE { Outcome::Timeout } else { outcome };
-        let _ = self.news.send(News::Attempt(Attempt { start, took, outcome }));
+        let _ = self.news.send(News::Attempt(Attempt { start, took, address, outcome }));
     }
+}
+
+fn begin(epoll: &Epoll, id: u64, target: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&target.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+    epoll.add(&socket, EpollEvent::new(flags, id))?;
+    Ok(socket.into())
+}
+
+/// Each target with the number of its address among the different ones.
+fn with_address_index(targets: &[SocketAddr]) -> Vec<(SocketAddr, usize)> {
+    let mut known: Vec<IpAddr> = Vec::new();
+    let mut index = |address: IpAddr| {
+        known.iter().position(|&seen| seen == address).unwrap_or_else(|| {
+            known.push(address);
+            known.len() - 1
+        })
+    };
+    targets.iter().map(|&target| (target, index(target.ip()))).collect()
 }
 
 impl Open {

@@ -10,6 +10,8 @@ pub enum Failure {
     Fatal(String),
     /// The configuration is wrong; the diagnostics, rendered. Exit code 2.
     Configuration(String),
+    /// `vipgate status` got no answer: the verdict is down. Exit code 2.
+    Down(String),
     /// A permission is missing. Exit code 4.
     Permission(String),
     /// There is no configuration. Exit code 6.
@@ -24,7 +26,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Fatal(_) => 1,
-            Self::Configuration(_) => 2,
+            Self::Configuration(_) | Self::Down(_) => 2,
             Self::Permission(_) => 4,
             Self::NoConfiguration(_) => 6,
             Self::Internal(_) => 70,
@@ -37,6 +39,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Fatal(text)
             | Self::Configuration(text)
+            | Self::Down(text)
             | Self::Permission(text)
             | Self::NoConfiguration(text)
             | Self::Internal(text) => f.write_str(text),

@@ -64,9 +64,11 @@ impl Log {
     pub(super) fn set_level(&self, level: LogLevel) {
         let _ = self.level.reload(filter(level));
     }
+}
 
+impl Drop for Log {
     /// Waits until what is queued has been written, at most half a second.
-    pub(super) fn flush(&self) {
+    fn drop(&mut self) {
         flush(&self.queue);
     }
 }

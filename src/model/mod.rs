@@ -4,12 +4,14 @@
 //! reload. Every room keeps what it runs keyed by name and is handed the new slice; what compares equal is not
 //! touched.
 
+mod estate;
 mod net;
 mod service;
 mod vrrp;
 
 use std::time::Duration;
 
+pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use service::{Affinity, Algorithm, Check, OnMarkedDown, Pool, Server, ServerPort, Service, TableSpec};
 pub use vrrp::{

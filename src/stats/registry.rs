@@ -17,6 +17,10 @@ pub struct Registry {
     servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
     /// Accept calls that failed because the process or the system had no descriptor left.
     pub descriptor_shortages: AtomicU64,
+    /// Packets of protocol 112 that belong to no virtual router of this node.
+    pub stray_adverts: AtomicU64,
+    /// The most the VRRP thread ever woke too late, in microseconds.
+    pub late_wake_max_micros: AtomicU64,
     /// Log lines dropped because nobody read them.
     pub log_lines_lost: AtomicU64,
 }

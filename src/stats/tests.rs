@@ -1,1 +1,348 @@
+#![expect(clippy::disallowed_methods, reason = "an instant to count from; the clock stands")]
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::model::{
+    Affinity, Algorithm, Announce, Check, ChecksumMode, Config, Family, Global, InitialState, Interval, ListenAddress,
+    OnMarkedDown, Pool, PortRange, Priority, Scope, Server, ServerPort, Service, TableSpec, Version, VirtualAddress,
+    VirtualRouter, Vrid,
+};
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
+}
+
+fn router(name: &str, fronts: &[&str]) -> VirtualRouter {
+    VirtualRouter {
+        name: name.to_owned(),
+        interface: "eth0".parse().unwrap(),
+        vrid: Vrid::new(51).unwrap(),
+        version: Version::V3,
+        family: Family::V4,
+        priority: Priority::new(150).unwrap(),
+        interval: Interval::DEFAULT,
+        initial: InitialState::Backup,
+        preempt: true,
+        preempt_delay: Duration::ZERO,
+        password: None,
+        peers: Vec::new(),
+        source: None,
+        checksum: ChecksumMode::PseudoHeader,
+        addresses: vec![VirtualAddress {
+            prefix: "192.0.2.100/24".parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            label: None,
+            scope: Scope::Global,
+            broadcast: None,
+        }],
+        excluded: Vec::new(),
+        track: Vec::new(),
+        announce: Announce::default(),
+        fronts: fronts.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+fn service(name: &str, pool: &str, ports: &str) -> Service {
+    Service {
+        name: name.to_owned(),
+        listen: vec![ListenAddress {
+            address: address(100),
+            ports: ports.parse::<PortRange>().unwrap(),
+            nonlocal: true,
+            interface: None,
+            dual_stack: false,
+        }],
+        pool: pool.to_owned(),
+        max_connections: Some(1000),
+        client_timeout: None,
+        client_fin_timeout: None,
+        client_keepalive: true,
+        backlog: 1024,
+        log: true,
+    }
+}
+
+fn server(name: &str, last: u8, checked: bool) -> Server {
+    let check = Check {
+        target: (address(last), 22).into(),
+        interval: Duration::from_secs(2),
+        fast_interval: Duration::from_secs(1),
+        down_interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(2),
+        rise: 2,
+        fall: 3,
+    };
+    Server {
+        name: name.to_owned(),
+        address: address(last),
+        port: ServerPort::Same,
+        weight: 1,
+        backup: false,
+        disabled: false,
+        max_connections: None,
+        check: checked.then_some(check),
+        on_marked_down: OnMarkedDown::Keep,
+    }
+}
+
+fn pool(name: &str, servers: Vec<Server>) -> Pool {
+    Pool {
+        name: name.to_owned(),
+        algorithm: Algorithm::LeastConnections,
+        affinity: Affinity::Table(TableSpec { size: 1000, expire: None, nopurge: false, ipv6: true }),
+        servers,
+        retries: 3,
+        redispatch: true,
+        connect_timeout: None,
+        server_timeout: None,
+        server_fin_timeout: None,
+        tunnel_timeout: None,
+        server_keepalive: true,
+        all_backups: false,
+    }
+}
+
+/// A node with everything, and a clock that stands.
+struct Node {
+    registry: Registry,
+    config: Config,
+    now: Instant,
+}
+
+impl Node {
+    fn new() -> Self {
+        let mut backup = server("spare", 13, true);
+        backup.backup = true;
+        let config = Config {
+            global: Global { node: Some("front-a".to_owned()), ..Global::default() },
+            routers: vec![router("front", &["sftp"])],
+            services: vec![service("sftp", "files", "22"), service("ftp", "ftp", "20000-20299")],
+            pools: vec![
+                pool("files", vec![server("s1", 11, true), server("s2", 12, true), backup]),
+                pool("ftp", vec![server("f1", 11, false)]),
+            ],
+            stats: None,
+        };
+        let now = Instant::now() + Duration::from_secs(1000);
+        let registry = Registry::default();
+        registry.router("front").update_status(|status| {
+            *status = RouterStatus {
+                role: Role::Master,
+                reason: "the peer's adverts stopped".to_owned(),
+                since: Some(now - Duration::from_secs(100)),
+                priority: 150,
+                master: None,
+                heard: None,
+                ready: true,
+            };
+        });
+        Self { registry, config, now }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot_with(&[])
+    }
+
+    fn snapshot_with(&self, troubles: &[&str]) -> Snapshot {
+        let around = Surroundings {
+            now: self.now,
+            started: self.now - Duration::from_secs(725),
+            host_name: "host".to_owned(),
+            workers: 2,
+            troubles: troubles.iter().map(|text| (*text).to_owned()).collect(),
+            warnings: vec!["client timeout 30s cuts idle SFTP sessions".to_owned()],
+        };
+        Snapshot::take(&self.registry, &self.config, around)
+    }
+
+    fn health(&self, pool: &str, server: &str, health: Health, counter: u32) {
+        self.registry.server(pool, server).update_status(|status| {
+            status.health = health;
+            status.counter = Some((counter, 4));
+            status.reason = "Layer4 connection problem: connection refused in 0.2 ms".to_owned();
+            status.since = Some(self.now - Duration::from_secs(3));
+            status.last_check = Some(LastCheck {
+                result: CheckResult::Failed,
+                detail: "Connection refused, \"really\"".to_owned(),
+                duration: Duration::from_micros(1600),
+                at: self.now - Duration::from_millis(1500),
+            });
+        });
+    }
+}
+
+#[test]
+fn a_node_that_does_its_work_is_ok() {
+    let node = Node::new();
+    node.registry.service("sftp").count_end(EndReason::ServerTimeout);
+    node.registry.service("sftp").accepted.fetch_add(7, Ordering::Relaxed);
+    node.registry.router("front").count_reject(RejectReason::Checksum);
+    let snapshot = node.snapshot();
+    assert_eq!((snapshot.verdict, snapshot.causes.as_slice()), (Verdict::Ok, [].as_slice()));
+    assert_eq!(snapshot.unready(), Vec::<String>::new());
+    assert_eq!(snapshot.node.as_deref(), Some("front-a"));
+    assert!((snapshot.uptime_seconds - 725.0).abs() < 1e-6);
+    let front = &snapshot.routers[0];
+    assert_eq!((front.role, front.since_seconds), (Role::Master, Some(100.0)));
+    assert_eq!(
+        (front.addresses.as_slice(), front.fronts.as_slice()),
+        (["192.0.2.100/24".to_owned()].as_slice(), ["sftp".to_owned()].as_slice())
+    );
+    assert_eq!((front.rejected["checksum"], front.rejected["ttl"]), (1, 0));
+    let sftp = &snapshot.services[0];
+    assert_eq!((sftp.listen[0].as_str(), sftp.accepted, sftp.ended["server-timeout"]), ("192.0.2.100:22", 7, 1));
+    assert_eq!(snapshot.services[1].listen, ["192.0.2.100:20000-20299"]);
+    let files = &snapshot.pools[0];
+    assert_eq!(
+        (files.algorithm.as_str(), files.affinity.as_str(), files.usable()),
+        ("least connections", "source table", (2, 1))
+    );
+    assert_eq!(files.servers[0].address, "192.0.2.11:same");
+    assert_eq!(
+        (files.servers[0].health, files.servers[0].counter),
+        (Health::Up, Some(Counter { now: 2, rise: 2, fall: 3 }))
+    );
+    assert_eq!(snapshot.pools[1].servers[0].health, Health::Unchecked);
+}
+
+#[test]
+fn every_trouble_is_named_and_weighed() {
+    let node = Node::new();
+    node.health("files", "s2", Health::Down, 0);
+    let snapshot = node.snapshot();
+    assert_eq!(snapshot.verdict, Verdict::Degraded);
+    assert_eq!(snapshot.causes, ["pool files: 1 of 3 servers down: s2"]);
+
+    node.health("files", "s1", Health::Down, 0);
+    assert_eq!(node.snapshot().causes, ["pool files runs on backup (1 up); down: s1, s2"]);
+
+    node.health("files", "spare", Health::Down, 0);
+    let snapshot = node.snapshot();
+    assert_eq!(snapshot.causes, ["no server up in pool files"]);
+    assert_eq!(snapshot.verdict, Verdict::Degraded, "ftp still serves");
+    assert_eq!(snapshot.unready(), ["service sftp: no server up in pool files"]);
+
+    node.registry.router("front").update_status(|status| {
+        status.role = Role::Fault;
+        status.reason = "interface eth0 is down".to_owned();
+    });
+    let snapshot = node.snapshot_with(&["keepalived (pid 123) also speaks VRRP here"]);
+    assert_eq!(snapshot.verdict, Verdict::Down);
+    assert_eq!(
+        snapshot.causes,
+        [
+            "router front: fault, interface eth0 is down",
+            "no server up in pool files",
+            "keepalived (pid 123) also speaks VRRP here"
+        ]
+    );
+}
+
+#[test]
+fn no_service_at_all_is_down() {
+    let mut node = Node::new();
+    node.config.services.truncate(1);
+    for name in ["s1", "s2", "spare"] {
+        node.health("files", name, Health::Down, 0);
+    }
+    assert_eq!(node.snapshot().verdict, Verdict::Down);
+}
+
+#[test]
+fn a_second_master_is_told_from_the_last_words_of_the_first() {
+    let node = Node::new();
+    let heard = |ago: Duration| {
+        node.registry.router("front").update_status(|status| {
+            status.master = Some((address(2), 100));
+            status.heard = Some(node.now - ago);
+        });
+        node.snapshot().causes
+    };
+    assert_eq!(heard(Duration::from_millis(99_500)), [""; 0], "crossed with our first advertisement");
+    assert_eq!(heard(Duration::from_secs(200)), [""; 0], "before we became master");
+    assert_eq!(heard(Duration::from_secs(50)), [""; 0], "long ago");
+    assert_eq!(
+        heard(Duration::from_secs(1)),
+        ["router front: two masters heard, the other is 192.0.2.2 at priority 100"]
+    );
+}
+
+#[test]
+fn a_router_that_is_not_ready_names_what_it_fronts() {
+    let node = Node::new();
+    node.registry.router("front").update_status(|status| status.ready = false);
+    assert_eq!(node.snapshot().causes, ["router front: what it fronts cannot be served here (sftp)"]);
+}
+
+#[test]
+fn json_comes_back_the_same() {
+    let node = Node::new();
+    node.health("files", "s1", Health::Down, 1);
+    let snapshot = node.snapshot();
+    let text = snapshot.to_json().unwrap();
+    assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), snapshot);
+    assert!(text.contains("\"verdict\": \"degraded\"") && text.contains("\"role\": \"master\""), "{text}");
+}
+
+#[test]
+fn csv_has_haproxys_columns() {
+    let node = Node::new();
+    node.health("files", "s1", Health::Down, 1);
+    node.health("files", "s2", Health::Up, 3);
+    let text = csv::render(&node.snapshot());
+    let mut lines = text.lines();
+    let columns: Vec<&str> = lines.next().unwrap().strip_prefix("# ").unwrap().split(',').collect();
+    assert_eq!(&columns[..4], ["pxname", "svname", "qcur", "qmax"]);
+    assert_eq!((columns[17], columns[36], columns[73]), ("status", "check_status", "addr"));
+    let rows: Vec<&str> = lines.collect();
+    let names: Vec<String> = rows.iter().map(|row| row.split(',').take(2).collect::<Vec<_>>().join("/")).collect();
+    assert_eq!(
+        names,
+        [
+            "sftp/FRONTEND",
+            "ftp/FRONTEND",
+            "ftp/f1",
+            "ftp/BACKEND",
+            "files/s1",
+            "files/s2",
+            "files/spare",
+            "files/BACKEND"
+        ]
+    );
+    let cell = |row: usize, column: &str| {
+        rows[row].split(',').nth(columns.iter().position(|name| *name == column).unwrap()).unwrap().to_owned()
+    };
+    assert_eq!(
+        (cell(4, "status"), cell(4, "check_status"), cell(4, "check_duration")),
+        ("DOWN 1/2".into(), "L4CON".into(), "2".into())
+    );
+    assert_eq!(
+        (cell(5, "status"), cell(2, "status"), cell(0, "status")),
+        ("UP 2/3".into(), "no check".into(), "OPEN".into())
+    );
+    assert_eq!((cell(7, "act"), cell(7, "bck"), cell(7, "status")), ("1".into(), "1".into(), "UP".into()));
+    assert!(rows[4].contains(",\"Connection refused, \"\"really\"\"\","), "{}", rows[4]);
+    assert!(rows.iter().all(|row| row.ends_with(',')), "as HAProxy ends its lines");
+}
+
+#[test]
+fn metrics_escape_their_labels() {
+    let mut node = Node::new();
+    node.config.pools[1].servers[0].name = "a\"b\\c\nd".to_owned();
+    let text = prometheus::render(&node.snapshot());
+    assert!(text.contains(r#"vipgate_server_up{pool="ftp",server="a\"b\\c\nd"} 1"#), "{text}");
+}
+
+#[test]
+fn the_page_escapes_what_it_shows() {
+    let mut node = Node::new();
+    node.config.pools[1].name = "<script>".to_owned();
+    node.health("files", "s1", Health::Up, 3);
+    let page = html::render(&node.snapshot_with(&["<b>trouble</b>"]), "/stats").unwrap();
+    assert!(!page.contains("<script>") && !page.contains("<b>") && page.contains("trouble"), "{page}");
+    assert!(page.contains("href=\"/stats;csv\"") && page.contains(">up 3/4<") && page.contains(">master<"), "{page}");
+    assert!(!page.contains("style=\""), "the content security policy would drop it");
+}

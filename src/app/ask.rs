@@ -1,0 +1,68 @@
+//! Commands that ask the running process over its control socket.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use super::failure::Failure;
+use crate::control::client::{self, ClientError};
+use crate::control::{Reply, Request, SOCKET_NAME, table};
+
+/// How long a command that ends by itself may take; a drain may take as long as it is configured to.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `vipgate status`: the table, or with `json` the snapshot. The exit code is the verdict: 0 well, 1 degraded,
+/// 2 down; a process that does not answer is down.
+pub(super) fn status(run_dir: &Path, json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let reply = client::ask(&run_dir.join(SOCKET_NAME), &Request::Status, Some(PATIENCE), |_| {});
+    let snapshot = match reply {
+        Ok(Reply::Status { snapshot }) => snapshot,
+        Ok(other) => return Err(unexpected(&other)),
+        Err(error @ ClientError::Permission { .. }) => return Err(Failure::Permission(error.to_string())),
+        Err(error) => return Err(Failure::Down(error.to_string())),
+    };
+    let text = if json {
+        serde_json::to_string_pretty(&snapshot).map_err(|error| Failure::Internal(error.to_string()))? + "\n"
+    } else {
+        table::render(&snapshot)
+    };
+    print(out, &text)?;
+    Ok(ExitCode::from(table::exit_code(snapshot.verdict)))
+}
+
+/// `vipgate handover`, `drain` and `reload`: prints progress and the result.
+pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let patience = match request {
+        Request::Drain { cancel: false } => None,
+        Request::Ping | Request::Status | Request::Handover { .. } | Request::Drain { .. } | Request::Reload => {
+            Some(PATIENCE)
+        }
+    };
+    let reply = client::ask(&run_dir.join(SOCKET_NAME), request, patience, |text| {
+        // The command goes on although nobody reads how far it is.
+        let _ = print(out, &format!("{text}\n"));
+    });
+    match reply {
+        Ok(Reply::Done { text }) => print(out, &format!("{text}\n")).map(|()| ExitCode::SUCCESS),
+        Ok(Reply::Failed { text, remedy }) => {
+            Err(Failure::Fatal(remedy.map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}"))))
+        }
+        Ok(other) => Err(unexpected(&other)),
+        Err(error @ ClientError::Permission { .. }) => Err(Failure::Permission(error.to_string())),
+        Err(error) => Err(Failure::Fatal(error.to_string())),
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error worth a word (`vipgate status | head -1`).
+pub(super) fn print(out: &mut impl Write, text: &str) -> Result<(), Failure> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Fatal(format!("cannot write to standard output: {error}"))),
+    }
+}
+
+fn unexpected(reply: &Reply) -> Failure {
+    Failure::Internal(format!("the running process gave an answer to another question: {reply:?}"))
+}

@@ -1,0 +1,79 @@
+//! The files of a command line to a configuration, or to a failure with its exit code.
+
+use std::io::IsTerminal;
+
+use super::failure::Failure;
+use crate::cli::Files;
+use crate::config::diagnostic::{self, Diagnostic, Style};
+use crate::config::import::{System, haproxy, keepalived};
+use crate::config::source::Sources;
+use crate::config::{self, Failed, Loading, emit};
+use crate::model::Config;
+
+/// A configuration that can run, and what is perhaps not as meant.
+pub(super) struct Loaded {
+    pub(super) config: Config,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) sources: Sources,
+}
+
+impl Loaded {
+    /// The warnings as single lines, `file:line:column: message`.
+    pub(super) fn warning_lines(&self) -> Vec<String> {
+        let line = |warning: &Diagnostic| format!("{}: {}", self.sources.describe(warning.at), warning.message);
+        self.warnings.iter().map(line).collect()
+    }
+}
+
+/// Reads, translates and validates. Names may be looked up, which can take seconds.
+pub(super) fn load(files: &Files) -> Result<Loaded, Failure> {
+    let loading = gather(files);
+    match loading.finish(&config::resolve) {
+        Ok(config::Loaded { config, warnings, sources }) => Ok(Loaded { config, warnings, sources }),
+        Err(failed) => Err(failure(&failed)),
+    }
+}
+
+/// The TOML that says the same as the files.
+pub(super) fn to_toml(files: &Files) -> Result<(String, Loaded), Failure> {
+    let loading = gather(files);
+    let text = emit::emit(loading.raw());
+    match loading.finish(&config::resolve) {
+        Ok(config::Loaded { config, warnings, sources }) => Ok((text, Loaded { config, warnings, sources })),
+        Err(failed) => Err(failure(&failed)),
+    }
+}
+
+fn gather(files: &Files) -> Loading {
+    let mut loading = Loading::new();
+    for path in &files.config {
+        loading.native(path);
+    }
+    if let Some(path) = &files.keepalived
+        && let Some(source) = loading.read(path)
+    {
+        let options = keepalived::Options::default();
+        let (raw, findings) = keepalived::import(loading.sources(), source, &options, &System);
+        loading.imported(raw, findings);
+    }
+    if let Some(path) = &files.haproxy
+        && let Some(source) = loading.read(path)
+    {
+        let (raw, findings) = haproxy::import(loading.sources(), source, &System);
+        loading.imported(raw, findings);
+    }
+    loading
+}
+
+fn failure(failed: &Failed) -> Failure {
+    let text = diagnostic::render(&failed.diagnostics, &failed.sources, style()).trim_end().to_owned();
+    match failed.kind {
+        config::Failure::NoConfiguration => Failure::NoConfiguration(text),
+        config::Failure::Invalid => Failure::Configuration(text),
+    }
+}
+
+/// Diagnostics go to standard error.
+pub(super) fn style() -> Style {
+    if std::io::stderr().is_terminal() { Style::Terminal } else { Style::Plain }
+}

@@ -1,0 +1,89 @@
+//! The composition root: what each command does, and how the rooms of the running process are put together.
+#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here, and the watchdog sleeps")]
+
+mod ask;
+mod drain;
+mod failure;
+mod load;
+mod log;
+mod node;
+mod readiness;
+mod reload;
+mod shared;
+mod signals;
+mod start;
+mod watchdog;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+pub use failure::Failure;
+
+use crate::cli::{Command, Files};
+use crate::config::diagnostic;
+use crate::control::Request;
+use crate::{guardian, speaker};
+
+/// Does what the command line says. Results go to `out`, findings to `err`.
+pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Run(run) => start::run(run),
+        Command::Check(files) => check(&files.or_default(), out, err),
+        Command::Import(files) => import(&files.or_default(), out, err),
+        Command::Status(status) => ask::status(&status.control.run_dir, status.json, out),
+        Command::Handover(handover) => {
+            ask::command(&handover.control.run_dir, &Request::Handover { router: handover.router }, out)
+        }
+        Command::Drain(drain) => ask::command(&drain.control.run_dir, &Request::Drain { cancel: drain.cancel }, out),
+        Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
+        Command::Cleanup(files) => cleanup(&files.or_default(), out),
+        Command::Guardian => {
+            guardian::run();
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<ExitCode, Failure> {
+    let loaded = load::load(files)?;
+    warn(&loaded, err);
+    let config = &loaded.config;
+    let text = format!(
+        "valid: {} virtual router(s), {} service(s), {} pool(s), {} warning(s)\n",
+        config.routers.len(),
+        config.services.len(),
+        config.pools.len(),
+        loaded.warnings.len()
+    );
+    ask::print(out, &text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn import(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<ExitCode, Failure> {
+    let (text, loaded) = load::to_toml(files)?;
+    warn(&loaded, err);
+    ask::print(out, &text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn warn(loaded: &load::Loaded, err: &mut impl Write) {
+    let text = diagnostic::render(&loaded.warnings, &loaded.sources, load::style());
+    // Whoever closed standard error does not want them.
+    let _ = err.write_all(text.as_bytes());
+}
+
+/// Removes what is marked as ours, and the configured addresses if there is a readable configuration.
+fn cleanup(files: &Files, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let addresses = match load::load(files) {
+        Ok(loaded) => {
+            loaded.config.routers.iter().flat_map(|router| router.owned().cloned().collect::<Vec<_>>()).collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    let removed = speaker::cleanup(&addresses).map_err(|error| Failure::Fatal(error.to_string()))?;
+    let list: Vec<String> = removed.iter().map(|(interface, prefix)| format!("{prefix} from {interface}")).collect();
+    let text =
+        if list.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {}", list.join(", ")) };
+    ask::print(out, &(text + "\n"))?;
+    Ok(ExitCode::SUCCESS)
+}

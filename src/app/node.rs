@@ -1,0 +1,374 @@
+//! The running node: passes what the rooms say to each other, reloads, and ends.
+//!
+//! One loop on the control thread. Nothing in it waits: what takes long (a hand-over, reading files) is a task whose
+//! result comes back to the loop as [`Done`].
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::time::MissedTickBehavior;
+
+use super::drain::{Drain, Step};
+use super::failure::Failure;
+use super::load::Loaded;
+use super::log::Log;
+use super::shared::Shared;
+use super::signals::Request as Signal;
+use crate::cli::Run;
+use crate::control::server::{Answer, Call};
+use crate::control::{Reply, Request};
+use crate::guardian::Guardian;
+use crate::model::Estate;
+use crate::probe::{Prober, Transition};
+use crate::proxy::Proxy;
+use crate::speaker::foreign::{self, ForeignSpeaker};
+use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
+use crate::stats::Endpoint;
+
+/// The control thread's heartbeat, and how often it looks after the guardian and a drain.
+const TICK: Duration = Duration::from_millis(100);
+/// How often other VRRP speakers are looked for.
+const FOREIGN_PERIOD: Duration = Duration::from_secs(10);
+/// From TERM to the end of the process, successor or none.
+const STOP_LIMIT: Duration = Duration::from_millis(1900);
+
+/// What a task brings back to the loop.
+pub(super) enum Done {
+    /// The files were read for a reload; somebody may wait for the outcome.
+    Read(Box<Result<Loaded, Failure>>, Option<Answer>),
+    /// Other processes that speak VRRP here.
+    Foreign(Vec<String>),
+    /// Every router has left.
+    Left,
+}
+
+/// Where everything that happens arrives.
+pub(super) struct Inbox {
+    pub(super) signals: UnboundedReceiver<Signal>,
+    pub(super) calls: mpsc::Receiver<Call>,
+    pub(super) notices: UnboundedReceiver<Notice>,
+    pub(super) transitions: UnboundedReceiver<Transition>,
+    pub(super) done: UnboundedReceiver<Done>,
+}
+
+/// The rooms, running.
+pub(super) struct Node {
+    pub(super) run: Run,
+    pub(super) log: Log,
+    pub(super) shared: Arc<Shared>,
+    pub(super) proxy: Proxy,
+    pub(super) speaker: Arc<Speaker>,
+    pub(super) prober: Prober,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) guardian: Option<Guardian>,
+    /// What a killed daemon would leave; a new guardian is told at once.
+    pub(super) estate: Estate,
+    /// The control thread's heartbeat.
+    pub(super) beats: Arc<AtomicU64>,
+    pub(super) done: UnboundedSender<Done>,
+    pub(super) drain: Option<Drain>,
+    /// Since when it is ending.
+    pub(super) stopping: Option<Instant>,
+}
+
+/// Whether the loop goes on.
+enum Flow {
+    Continue,
+    /// Ends after the routers have left: no trace remains.
+    Left,
+    /// Ends at once: the guardian undoes the rest.
+    Quit,
+}
+
+impl Node {
+    /// Serves until a signal ends it.
+    pub(super) async fn serve(mut self, mut inbox: Inbox) -> ExitCode {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut foreign = tokio::time::interval(FOREIGN_PERIOD);
+        foreign.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let flow = tokio::select! {
+                biased;
+                Some(notice) = inbox.notices.recv() => self.notice(notice),
+                Some(signal) = inbox.signals.recv() => self.signal(signal),
+                Some(transition) = inbox.transitions.recv() => self.transition(&transition),
+                Some(done) = inbox.done.recv() => self.done(done),
+                Some(call) = inbox.calls.recv() => self.call(call),
+                _ = tick.tick() => self.tick(),
+                _ = foreign.tick() => self.look_for_foreign(),
+            };
+            match flow {
+                Flow::Continue => {}
+                Flow::Left => return self.end(),
+                Flow::Quit => {
+                    tracing::info!(target: "vipgate", "INT: ending now, the guardian cleans up");
+                    return ExitCode::SUCCESS;
+                }
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) -> Flow {
+        match notice {
+            Notice::Releasing { addresses, done } => {
+                // Afterwards neither data nor a reset would leave this node.
+                self.proxy.reset_local(&addresses, move |flows| {
+                    if flows > 0 {
+                        tracing::info!(target: "vipgate", flows, "connections reset: their address moves");
+                    }
+                    // The speaker waits no longer than it must.
+                    let _ = done.send(());
+                });
+            }
+            Notice::Estate(estate) => {
+                self.estate = estate;
+                self.tell_guardian();
+            }
+            Notice::Changed { router, role, reason } => {
+                let text = format!("{router}: {} ({reason})", role.label());
+                let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
+            }
+        }
+        Flow::Continue
+    }
+
+    fn signal(&mut self, signal: Signal) -> Flow {
+        match signal {
+            Signal::Reload => self.start_reload(None),
+            Signal::Stop => self.stop(),
+            Signal::Quit => return Flow::Quit,
+        }
+        Flow::Continue
+    }
+
+    fn transition(&mut self, transition: &Transition) -> Flow {
+        self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
+        self.refresh_serving();
+        Flow::Continue
+    }
+
+    fn done(&mut self, done: Done) -> Flow {
+        match done {
+            Done::Read(read, answer) => self.finish_reload(*read, answer),
+            Done::Foreign(foreign) => {
+                if self.shared.set_foreign(foreign.clone()) {
+                    for line in foreign {
+                        tracing::warn!(target: "vipgate", "{line}");
+                    }
+                }
+            }
+            Done::Left => return Flow::Left,
+        }
+        Flow::Continue
+    }
+
+    fn call(&mut self, call: Call) -> Flow {
+        let Call { request, answer } = call;
+        match request {
+            Request::Ping => _ = answer.finish(Reply::done("vipgate answers")),
+            Request::Status => {
+                let shared = Arc::clone(&self.shared);
+                // Reads /proc and every counter: not on the control thread.
+                tokio::task::spawn_blocking(move || {
+                    answer.finish(Reply::Status { snapshot: Box::new(shared.snapshot()) })
+                });
+            }
+            Request::Handover { router } => self.hand_over(router, answer),
+            Request::Drain { cancel: true } => self.cancel_drain(answer),
+            Request::Drain { cancel: false } => self.start_drain(answer),
+            Request::Reload => self.start_reload(Some(answer)),
+        }
+        Flow::Continue
+    }
+
+    fn tick(&mut self) -> Flow {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        if self.guardian.as_mut().is_some_and(Guardian::has_died) {
+            tracing::warn!(target: "vipgate", "the guardian died: it is replaced, nothing moves");
+            self.guardian = None;
+        }
+        if self.guardian.is_none() && self.stopping.is_none() && !self.shared.config().routers.is_empty() {
+            self.start_guardian();
+        }
+        self.step_drain();
+        Flow::Continue
+    }
+
+    /// Starts a guardian and tells it what there is to undo.
+    pub(super) fn start_guardian(&mut self) {
+        match Guardian::spawn() {
+            Ok(guardian) => {
+                self.guardian = Some(guardian);
+                self.tell_guardian();
+            }
+            Err(error) => {
+                tracing::warn!(target: "vipgate", %error, "no guardian: a killed daemon would leave its addresses")
+            }
+        }
+    }
+
+    fn tell_guardian(&mut self) {
+        if let Some(guardian) = &mut self.guardian
+            && let Err(error) = guardian.publish(&self.estate)
+        {
+            tracing::warn!(target: "vipgate", %error, "the guardian does not listen: it is replaced");
+            self.guardian = None;
+        }
+    }
+
+    /// Recomputes which services can be served here and tells the routers that front them.
+    pub(super) fn refresh_serving(&self) {
+        let config = self.shared.config();
+        let serving: BTreeSet<String> = config
+            .services
+            .iter()
+            .filter(|service| self.proxy.ready(&service.name))
+            .map(|service| service.name.clone())
+            .collect();
+        self.shared.set_serving(serving, &self.speaker);
+    }
+
+    fn look_for_foreign(&self) -> Flow {
+        if !self.shared.config().routers.is_empty() {
+            let done = self.done.clone();
+            tokio::task::spawn_blocking(move || {
+                let line = |user: ForeignSpeaker| {
+                    format!(
+                        "{} (pid {}) also speaks VRRP in this network namespace: stop it, or two daemons manage the same addresses",
+                        user.name, user.pid
+                    )
+                };
+                let _ = done.send(Done::Foreign(foreign::protocol_112_users().into_iter().map(line).collect()));
+            });
+        }
+        Flow::Continue
+    }
+
+    fn hand_over(&self, router: Option<String>, answer: Answer) {
+        let config = self.shared.config();
+        if let Some(name) = &router
+            && !config.routers.iter().any(|router| router.name == *name)
+        {
+            let known: Vec<&str> = config.routers.iter().map(|router| router.name.as_str()).collect();
+            answer.finish(Reply::failed(
+                format!("there is no virtual router `{name}`"),
+                format!("the routers are: {}", known.join(", ")),
+            ));
+            return;
+        }
+        let speaker = Arc::clone(&self.speaker);
+        tokio::spawn(async move { finish_handover(&speaker, router.as_deref(), answer).await });
+    }
+
+    fn start_drain(&mut self, answer: Answer) {
+        if self.drain.is_some() {
+            answer.finish(Reply::failed("a drain is under way", "wait for it, or `vipgate drain --cancel`"));
+            return;
+        }
+        let timeout = self.shared.config().global.drain_timeout;
+        tracing::info!(target: "vipgate", open = self.proxy.open_flows(), ?timeout, "draining");
+        self.drain = Some(Drain::new(answer, Instant::now(), timeout));
+        self.shared.set_draining(true);
+        self.step_drain();
+    }
+
+    fn cancel_drain(&mut self, answer: Answer) {
+        let Some(drain) = self.drain.take() else {
+            answer.finish(Reply::failed("no drain is under way", "nothing needs to be cancelled"));
+            return;
+        };
+        self.shared.set_draining(false);
+        drain.answer.finish(Reply::failed("the drain was cancelled", "the addresses stay here"));
+        answer.finish(Reply::done("the drain is cancelled: the addresses stay here"));
+    }
+
+    fn step_drain(&mut self) {
+        let Some(drain) = &mut self.drain else { return };
+        match drain.step(self.proxy.open_flows(), Instant::now()) {
+            Step::Wait => return,
+            Step::Empty => tracing::info!(target: "vipgate", "drained: handing over"),
+            Step::Overdue(open) => tracing::warn!(target: "vipgate", open, "drain-timeout is over: handing over"),
+        }
+        if let Some(Drain { answer, .. }) = self.drain.take() {
+            self.shared.set_draining(false);
+            self.hand_over(None, answer);
+        }
+    }
+
+    /// TERM: the routers leave while the data plane serves on.
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        tracing::info!(target: "vipgate", "TERM: handing over, then ending");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        self.stopping = Some(Instant::now());
+        let (speaker, done) = (Arc::clone(&self.speaker), self.done.clone());
+        tokio::spawn(async move {
+            speaker.stop().await;
+            let _ = done.send(Done::Left);
+        });
+    }
+
+    /// The addresses are gone: what is open otherwise gets its grace, and nothing is left for the guardian.
+    fn end(self) -> ExitCode {
+        let Self { proxy, guardian, endpoint, stopping, shared, log, .. } = self;
+        drop(endpoint);
+        if let Some(guardian) = guardian {
+            guardian.goodbye();
+        }
+        let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
+        proxy.stop(shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent)));
+        tracing::info!(target: "vipgate", "ended");
+        drop(log);
+        ExitCode::SUCCESS
+    }
+}
+
+async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer) {
+    let reports = speaker.handover(router).await;
+    if reports.is_empty() {
+        let remedy = "a hand-over moves virtual addresses: configure a [[virtual-router]]";
+        answer.finish(Reply::failed("there is no virtual router", remedy));
+        return;
+    }
+    let text = reports.iter().map(describe).collect::<Vec<_>>().join("\n");
+    let moved = |report: &HandoverReport| match report.outcome {
+        HandoverOutcome::Moved { .. } | HandoverOutcome::NotMaster(_) => true,
+        HandoverOutcome::NobodyTook | HandoverOutcome::Interrupted(_) | HandoverOutcome::UnknownRouter => false,
+    };
+    answer.finish(if reports.iter().all(moved) {
+        Reply::done(text)
+    } else {
+        Reply::failed(
+            text,
+            "does the other node run, and do its advertisements arrive? `vipgate status` there says what it hears",
+        )
+    });
+}
+
+/// One hand-over in one line.
+fn describe(report: &HandoverReport) -> String {
+    let HandoverReport { router, outcome, took } = report;
+    let took = took.as_millis();
+    match outcome {
+        HandoverOutcome::Moved { to: Some(to) } => format!("{router}: {to} took over after {took} ms"),
+        HandoverOutcome::Moved { to: None } => format!("{router}: another node took over after {took} ms"),
+        HandoverOutcome::NobodyTook => {
+            format!("{router}: nobody took over within {took} ms, this node is master still")
+        }
+        HandoverOutcome::NotMaster(role) => {
+            format!("{router}: nothing to hand over, its role here is {}", role.label())
+        }
+        HandoverOutcome::Interrupted(role) => {
+            format!("{router}: the hand-over was interrupted, the role is {} now", role.label())
+        }
+        HandoverOutcome::UnknownRouter => format!("{router}: there is no such virtual router"),
+    }
+}

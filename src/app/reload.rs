@@ -1,0 +1,172 @@
+//! Reload: read and validate off the loop, then apply the difference between two models in the process. Whatever can
+//! fail comes first; once something has changed, nothing can fail any more.
+
+use super::failure::Failure;
+use super::load::{self, Loaded};
+use super::node::{Done, Node};
+use super::shared::Shared;
+use crate::control::Reply;
+use crate::control::server::Answer;
+use crate::model::Config;
+use crate::probe::Policy;
+use crate::proxy::{self, BindError};
+use crate::stats::{self, Endpoint};
+use std::sync::Arc;
+
+/// The statistics endpoint after a reload.
+enum NextEndpoint {
+    Same,
+    Changed(stats::Prepared),
+    Fresh(Endpoint),
+    None,
+}
+
+impl Node {
+    /// Reads the files on a thread of its own: a name may take seconds to resolve.
+    pub(super) fn start_reload(&self, answer: Option<Answer>) {
+        if self.stopping.is_some() {
+            if let Some(answer) = answer {
+                answer.finish(Reply::failed("the process is ending", "reload the one that is started next"));
+            }
+            return;
+        }
+        tracing::info!(target: "vipgate", "reloading");
+        let (files, done) = (self.run.files.clone(), self.done.clone());
+        tokio::task::spawn_blocking(move || {
+            let _ = done.send(Done::Read(Box::new(load::load(&files)), answer));
+        });
+    }
+
+    /// Applies what was read, or says why not.
+    pub(super) fn finish_reload(&mut self, read: Result<Loaded, Failure>, answer: Option<Answer>) {
+        let reply = match read.and_then(|loaded| self.apply(loaded)) {
+            Ok(text) => {
+                tracing::info!(target: "vipgate", "{text}");
+                Reply::done(text)
+            }
+            Err(failure) => {
+                let text = failure.to_string();
+                tracing::error!(target: "vipgate", "reload refused, nothing has changed:\n{text}");
+                self.shared.reload_failed(text.lines().next().unwrap_or_default().to_owned());
+                Reply::failed(format!("reload refused, nothing has changed:\n{text}"), "correct it and reload again")
+            }
+        };
+        if let Some(answer) = answer {
+            answer.finish(reply);
+        }
+    }
+
+    fn apply(&mut self, loaded: Loaded) -> Result<String, Failure> {
+        let before = self.shared.config();
+        let warnings = loaded.warning_lines();
+        let Loaded { config, .. } = loaded;
+        self.speaker.check_interfaces(&config.routers).map_err(|error| Failure::Fatal(error.to_string()))?;
+        let endpoint = self.next_endpoint(&config)?;
+        let prepared = self
+            .proxy
+            .prepare(&config.services, &config.pools)
+            .map_err(|errors| Failure::Fatal(bind_errors(&errors)))?;
+        // From here on nothing fails.
+        for warning in &warnings {
+            tracing::warn!(target: "vipgate", "{warning}");
+        }
+        if config.global.workers != before.global.workers {
+            tracing::warn!(target: "vipgate", "the number of workers is fixed for the life of the process: restart to change it");
+        }
+        let text = summary(&before, &config);
+        self.log.set_level(config.global.log.level);
+        self.proxy.set_max_connections(config.global.max_connections);
+        self.shared.replace_config(config, warnings);
+        self.commit(prepared);
+        match endpoint {
+            NextEndpoint::Same => {}
+            NextEndpoint::Changed(prepared) => {
+                if let Some(endpoint) = &mut self.endpoint {
+                    endpoint.commit(prepared);
+                }
+            }
+            NextEndpoint::Fresh(endpoint) => self.endpoint = Some(endpoint),
+            NextEndpoint::None => self.endpoint = None,
+        }
+        let config = self.shared.config();
+        let (speaker, routers) = (Arc::clone(&self.speaker), config.routers.clone());
+        tokio::spawn(async move {
+            if let Err(error) = speaker.apply(routers).await {
+                tracing::error!(target: "vipgate", %error, "the virtual routers stay as they were");
+            }
+        });
+        self.shared.registry.retain(
+            |router| config.routers.iter().any(|known| known.name == router),
+            |service| config.services.iter().any(|known| known.name == service),
+            |pool, server| config.pool(pool).is_some_and(|pool| pool.servers.iter().any(|known| known.name == server)),
+        );
+        Ok(text)
+    }
+
+    /// Serves and checks what the configuration in force says. The first start is a reload from nothing.
+    pub(super) fn commit(&mut self, prepared: proxy::Prepared) {
+        let config = self.shared.config();
+        self.proxy.commit(prepared);
+        self.prober.apply(&config.pools, policy(&config));
+        self.refresh_serving();
+    }
+
+    fn next_endpoint(&self, config: &Config) -> Result<NextEndpoint, Failure> {
+        let failed = |error: stats::BindError| Failure::Fatal(error.to_string());
+        Ok(match (&self.endpoint, &config.stats) {
+            (_, None) => NextEndpoint::None,
+            (None, Some(stats)) => NextEndpoint::Fresh(open_endpoint(stats, &self.shared).map_err(failed)?),
+            (Some(_), Some(stats)) if self.shared.config().stats.as_ref() == Some(stats) => NextEndpoint::Same,
+            (Some(endpoint), Some(stats)) => NextEndpoint::Changed(endpoint.prepare(stats.clone()).map_err(failed)?),
+        })
+    }
+}
+
+/// Opens the statistics endpoint.
+pub(super) fn open_endpoint(config: &crate::model::Stats, shared: &Arc<Shared>) -> Result<Endpoint, stats::BindError> {
+    let shared = Arc::clone(shared);
+    Endpoint::start(config.clone(), Arc::new(move || shared.snapshot()))
+}
+
+fn policy(config: &Config) -> Policy {
+    Policy { spread_percent: config.global.spread_checks, log_checks: config.global.log.checks }
+}
+
+/// One sentence a line.
+pub(super) fn bind_errors(errors: &[BindError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// What a reload changed, in one line.
+fn summary(before: &Config, after: &Config) -> String {
+    if before == after {
+        return "reloaded: nothing changed".into();
+    }
+    let parts = [
+        difference("virtual router", &before.routers, &after.routers, |router| &router.name),
+        difference("service", &before.services, &after.services, |service| &service.name),
+        difference("pool", &before.pools, &after.pools, |pool| &pool.name),
+        (before.global != after.global).then(|| "global settings changed".to_owned()),
+        (before.stats != after.stats).then(|| "statistics endpoint changed".to_owned()),
+    ];
+    format!("reloaded: {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
+}
+
+fn difference<T: PartialEq>(what: &str, before: &[T], after: &[T], name: impl Fn(&T) -> &String) -> Option<String> {
+    let find = |list: &[T], wanted: &str| list.iter().position(|item| name(item) == wanted);
+    let mut changes = Vec::new();
+    for item in after {
+        match find(before, name(item)) {
+            None => changes.push(format!("{what} {} added", name(item))),
+            Some(index) if before[index] != *item => changes.push(format!("{what} {} changed", name(item))),
+            Some(_) => {}
+        }
+    }
+    changes.extend(
+        before
+            .iter()
+            .filter(|item| find(after, name(item)).is_none())
+            .map(|item| format!("{what} {} removed", name(item))),
+    );
+    (!changes.is_empty()).then(|| changes.join("; "))
+}

@@ -1,0 +1,146 @@
+//! `vipgate run`: everything is claimed, bound and checked before the first advertisement leaves, so that a start
+//! that fails has changed nothing.
+
+use std::num::NonZero;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use sd_notify::NotifyState;
+use tokio::runtime;
+use tokio::sync::mpsc::{self, unbounded_channel};
+
+use super::failure::Failure;
+use super::load;
+use super::log::{self, Log};
+use super::node::{Inbox, Node};
+use super::shared::Shared;
+use super::watchdog::{self, Watched};
+use super::{reload, signals};
+use crate::cli::Run;
+use crate::control::SOCKET_NAME;
+use crate::control::server::{BindError as ControlError, Server};
+use crate::model::{Estate, LogLevel};
+use crate::probe::Prober;
+use crate::proxy::{BindReason, Proxy};
+use crate::speaker::Speaker;
+use crate::stats::Registry;
+
+/// Requests on the control socket that wait for the loop.
+const CALLS: usize = 16;
+
+/// Runs until a signal ends it.
+pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
+    // Before anything else: a signal that comes now waits until somebody listens.
+    signals::block().map_err(|error| Failure::Fatal(format!("cannot block signals: {error}")))?;
+    run.files = run.files.or_default();
+    let registry = Arc::new(Registry::default());
+    let log = log::start(LogLevel::Info, &registry);
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Fatal(format!("cannot start the control thread's runtime: {error}")))?
+        .block_on(start(run, registry, log))
+}
+
+async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, Failure> {
+    let signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
+    let loaded = load::load(&run.files)?;
+    let config = &loaded.config;
+    log.set_level(config.global.log.level);
+    let warnings = loaded.warning_lines();
+    for warning in &warnings {
+        tracing::warn!(target: "vipgate", "{warning}");
+    }
+    let control = claim(&run)?;
+
+    let workers =
+        config.global.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get)).max(1);
+    let mut proxy = Proxy::start(workers, Arc::clone(&registry), config.global.max_connections)
+        .map_err(|error| Failure::Fatal(format!("cannot start the data plane's threads: {error}")))?;
+    let prepared = proxy.prepare(&config.services, &config.pools).map_err(|errors| {
+        let denied = errors.iter().any(|error| matches!(error.reason, BindReason::Permission));
+        let text = reload::bind_errors(&errors);
+        if denied { Failure::Permission(text) } else { Failure::Fatal(text) }
+    })?;
+
+    let shared = Arc::new(Shared::new(registry, loaded.config, workers, warnings));
+    let config = shared.config();
+    let endpoint = match &config.stats {
+        Some(stats) => Some(reload::open_endpoint(stats, &shared).map_err(|error| Failure::Fatal(error.to_string()))?),
+        None => None,
+    };
+    let (notice_sender, notices) = unbounded_channel();
+    let (transition_sender, transitions) = unbounded_channel();
+    let (done, done_receiver) = unbounded_channel();
+    let (call_sender, calls) = mpsc::channel(CALLS);
+    let speaker =
+        Speaker::start(config.routers.clone(), Arc::clone(&shared.registry), notice_sender).map_err(|error| {
+            let text = error.to_string();
+            if error.is_permission() { Failure::Permission(text) } else { Failure::Fatal(text) }
+        })?;
+
+    let mut node = Node {
+        run,
+        log,
+        prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
+        shared,
+        proxy,
+        speaker: Arc::new(speaker),
+        endpoint,
+        guardian: None,
+        estate: Estate::default(),
+        beats: Arc::default(),
+        done,
+        drain: None,
+        stopping: None,
+    };
+    if !config.routers.is_empty() {
+        node.start_guardian();
+    }
+    node.commit(prepared);
+    watch(&node)?;
+    tokio::spawn(async move {
+        if let Err(error) = control.serve(call_sender).await {
+            tracing::error!(target: "vipgate", %error, "the control socket is not served");
+        }
+    });
+    tracing::info!(target: "vipgate", version = env!("CARGO_PKG_VERSION"), workers, "running");
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    Ok(node.serve(Inbox { signals, calls, notices, transitions, done: done_receiver }).await)
+}
+
+/// Watches the heartbeats of the workers and of the control thread.
+fn watch(node: &Node) -> Result<(), Failure> {
+    let beats = node.proxy.heartbeats().into_iter().enumerate();
+    let mut watched: Vec<Watched> =
+        beats.map(|(index, beats)| Watched { name: format!("worker-{index}"), beats }).collect();
+    watched.push(Watched { name: "control".into(), beats: Arc::clone(&node.beats) });
+    let (shared, speaker) = (Arc::clone(&node.shared), Arc::clone(&node.speaker));
+    let changed = move |stuck: &[String]| {
+        match stuck {
+            [] => tracing::warn!(target: "vipgate", "every thread moves again"),
+            names => tracing::error!(target: "vipgate", "stuck: {}; the addresses are given up", names.join(", ")),
+        }
+        shared.set_stuck(stuck, &speaker);
+    };
+    watchdog::start(watched, changed).map_err(|error| Failure::Fatal(format!("cannot start the watchdog: {error}")))
+}
+
+/// The run directory, and with it the right to be the only one who uses it.
+fn claim(run: &Run) -> Result<Server, Failure> {
+    let directory = &run.control.run_dir;
+    let failed = |text: String, denied: bool| if denied { Failure::Permission(text) } else { Failure::Fatal(text) };
+    std::fs::create_dir_all(directory).map_err(|error| {
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        let text = format!("cannot create {}: {error}; create it, or name another with --run-dir", directory.display());
+        failed(text, denied)
+    })?;
+    Server::bind(&directory.join(SOCKET_NAME)).map_err(|error| {
+        let denied = match &error {
+            ControlError::Running { .. } => false,
+            ControlError::System { source, .. } => source.kind() == std::io::ErrorKind::PermissionDenied,
+        };
+        failed(error.to_string(), denied)
+    })
+}

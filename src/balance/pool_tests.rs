@@ -1,0 +1,291 @@
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{OnMarkedDown, ServerPort, TableSpec};
+
+fn now() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
+    Instant::now()
+}
+
+fn client(n: u32) -> IpAddr {
+    Ipv4Addr::from(0xc000_0200 + n).into()
+}
+
+fn server(name: &str) -> model::Server {
+    model::Server {
+        name: name.to_owned(),
+        address: Ipv4Addr::LOCALHOST.into(),
+        port: ServerPort::Same,
+        weight: 1,
+        backup: false,
+        disabled: false,
+        max_connections: None,
+        check: Some(model::Check {
+            target: ([127, 0, 0, 1], 1).into(),
+            interval: Duration::from_secs(1),
+            fast_interval: Duration::from_secs(1),
+            down_interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            rise: 1,
+            fall: 1,
+        }),
+        on_marked_down: OnMarkedDown::Keep,
+    }
+}
+
+fn spec(names: &[&str], algorithm: Algorithm, affinity: Affinity) -> model::Pool {
+    model::Pool {
+        name: "pool".into(),
+        algorithm,
+        affinity,
+        servers: names.iter().map(|name| server(name)).collect(),
+        retries: 3,
+        redispatch: true,
+        connect_timeout: None,
+        server_timeout: None,
+        server_fin_timeout: None,
+        tunnel_timeout: None,
+        server_keepalive: false,
+        all_backups: false,
+    }
+}
+
+fn stick() -> Affinity {
+    Affinity::Table(TableSpec { size: 100, expire: None, nopurge: false, ipv6: false })
+}
+
+/// A connection that is established and stays open.
+fn connect(pool: &mut Pool, key: IpAddr, now: Instant) -> Choice {
+    let choice = pool.select(key, |_| 0, &[], None, now).unwrap();
+    if let Some(pin) = choice.pin {
+        pool.prove(pin, choice.id);
+    }
+    choice
+}
+
+/// A connection that comes and goes.
+fn visit(pool: &mut Pool, key: IpAddr, now: Instant) -> usize {
+    let choice = connect(pool, key, now);
+    if let Some(pin) = choice.pin {
+        pool.release(pin, now);
+    }
+    choice.position
+}
+
+#[test]
+fn new_clients_go_round_and_remembered_ones_stay() {
+    let now = now();
+    let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, stick()), now);
+    let first: Vec<_> = (0..6).map(|n| visit(&mut pool, client(n), now)).collect();
+    assert_eq!(first, [0, 1, 2, 0, 1, 2]);
+    let again: Vec<_> = (0..6).rev().map(|n| visit(&mut pool, client(n), now)).collect();
+    assert_eq!(again, [2, 1, 0, 2, 1, 0]);
+    assert_eq!(pool.table_len(now), 6);
+}
+
+#[test]
+fn only_the_clients_of_a_dead_server_move_and_stay_where_they_went() {
+    let now = now();
+    let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, stick()), now);
+    let before: Vec<_> = (0..30).map(|n| visit(&mut pool, client(n), now)).collect();
+    assert!(pool.set_up("b", false));
+    assert!(!pool.set_up("b", false));
+    let during: Vec<_> = (0..30).map(|n| visit(&mut pool, client(n), now)).collect();
+    assert!(pool.set_up("b", true));
+    let after: Vec<_> = (0..30).map(|n| visit(&mut pool, client(n), now)).collect();
+    for n in 0..30 {
+        assert_ne!(during[n], 1);
+        assert!(before[n] == 1 || during[n] == before[n]);
+    }
+    assert_eq!(during, after);
+}
+
+#[test]
+fn source_affinity_moves_the_clients_of_a_dead_server_and_takes_them_back() {
+    let now = now();
+    let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, Affinity::Source), now);
+    let before: Vec<_> = (0..300).map(|n| visit(&mut pool, client(n), now)).collect();
+    pool.set_up("b", false);
+    let during: Vec<_> = (0..300).map(|n| visit(&mut pool, client(n), now)).collect();
+    pool.set_up("b", true);
+    let after: Vec<_> = (0..300).map(|n| visit(&mut pool, client(n), now)).collect();
+    assert!((0..300).all(|n| before[n] == 1 || during[n] == before[n]));
+    assert_eq!(before, after);
+    assert_eq!(pool.table_len(now), 0);
+}
+
+#[test]
+fn a_client_with_live_flows_stays_although_its_server_is_back() {
+    let now = now();
+    let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, Affinity::Source), now);
+    let key = (0..).map(client).find(|&key| visit(&mut pool, key, now) == 1).unwrap();
+    pool.set_up("b", false);
+    let flow = connect(&mut pool, key, now);
+    pool.set_up("b", true);
+    assert_eq!(visit(&mut pool, key, now), flow.position);
+    pool.release(flow.pin.unwrap(), now);
+    assert_eq!(visit(&mut pool, key, now), 1);
+}
+
+#[test]
+fn weight_zero_gets_its_sticky_clients_only() {
+    let now = now();
+    let mut spec = spec(&["a", "b"], Algorithm::RoundRobin, stick());
+    let mut pool = Pool::new(&spec, now);
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    spec.servers[0].weight = 0;
+    pool.reconfigure(&spec, now);
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    assert!((2..10).all(|n| visit(&mut pool, client(n), now) == 1));
+    pool.set_up("a", false);
+    assert_eq!(visit(&mut pool, client(1), now), 1);
+}
+
+#[test]
+fn backups_serve_when_no_active_server_is_up() {
+    let now = now();
+    let mut spec = spec(&["a", "b", "c"], Algorithm::RoundRobin, Affinity::None);
+    spec.servers[1].backup = true;
+    spec.servers[2].backup = true;
+    let mut pool = Pool::new(&spec, now);
+    let positions = |pool: &mut Pool| [1, 2, 3].map(|n| visit(pool, client(n), now));
+    assert_eq!(positions(&mut pool), [0, 0, 0]);
+    pool.set_up("a", false);
+    assert_eq!(positions(&mut pool), [1, 1, 1]);
+    pool.set_up("b", false);
+    assert_eq!(positions(&mut pool), [2, 2, 2]);
+    pool.set_up("b", true);
+    spec.all_backups = true;
+    pool.reconfigure(&spec, now);
+    assert_eq!(positions(&mut pool).iter().filter(|&&position| position == 1).count(), 2);
+    pool.set_up("b", false);
+    pool.set_up("c", false);
+    assert!(!pool.is_usable());
+    assert_eq!(pool.select(client(1), |_| 0, &[], None, now), Err(Refusal::NoneUp));
+}
+
+#[test]
+fn hashed_backups_share_only_when_all_may_serve() {
+    let now = now();
+    let mut spec = spec(&["a", "b", "c"], Algorithm::Source, Affinity::None);
+    spec.servers[1].backup = true;
+    spec.servers[2].backup = true;
+    let mut pool = Pool::new(&spec, now);
+    assert!((0..50).all(|n| visit(&mut pool, client(n), now) == 0));
+    pool.set_up("a", false);
+    assert!((0..50).all(|n| visit(&mut pool, client(n), now) == 1));
+    spec.all_backups = true;
+    pool.reconfigure(&spec, now);
+    let on_c = (0..50).filter(|&n| visit(&mut pool, client(n), now) == 2).count();
+    assert!((10..40).contains(&on_c), "{on_c}");
+}
+
+#[test]
+fn a_full_server_is_passed_over_and_keeps_its_clients() {
+    let now = now();
+    let mut spec = spec(&["a", "b"], Algorithm::RoundRobin, stick());
+    spec.servers[0].max_connections = Some(2);
+    let mut pool = Pool::new(&spec, now);
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    let elsewhere = pool.select(client(1), |position| [2, 0][position], &[], None, now).unwrap();
+    assert_eq!((elsewhere.position, elsewhere.pin, elsewhere.sticky), (1, None, false));
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    spec.servers[1].max_connections = Some(1);
+    pool.reconfigure(&spec, now);
+    assert_eq!(pool.select(client(1), |_| 2, &[], None, now), Err(Refusal::Full));
+}
+
+#[test]
+fn excluded_servers_are_not_chosen_and_the_entry_follows() {
+    let now = now();
+    let mut pool = Pool::new(&spec(&["a", "b"], Algorithm::RoundRobin, stick()), now);
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    let first = pool.select(client(1), |_| 0, &[], None, now).unwrap();
+    assert!(first.sticky);
+    let second = pool.select(client(1), |_| 0, &[first.id], first.pin, now).unwrap();
+    assert_eq!((second.position, second.pin, second.sticky), (1, first.pin, false));
+    pool.prove(second.pin.unwrap(), second.id);
+    pool.release(second.pin.unwrap(), now);
+    assert_eq!(visit(&mut pool, client(1), now), 1);
+    assert_eq!(pool.select(client(2), |_| 0, &[first.id, second.id], None, now), Err(Refusal::Excluded));
+}
+
+#[test]
+fn a_reload_keeps_turns_health_and_clients() {
+    let now = now();
+    let mut spec = spec(&["a", "b", "c"], Algorithm::RoundRobin, stick());
+    let mut pool = Pool::new(&spec, now);
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    assert_eq!(visit(&mut pool, client(2), now), 1);
+    pool.set_up("a", false);
+    spec.servers.insert(0, server("new"));
+    pool.reconfigure(&spec, now);
+    assert_eq!(visit(&mut pool, client(2), now), 2, "b has moved to position 2 and kept its client");
+    assert_ne!(visit(&mut pool, client(1), now), 1, "a is still down");
+    spec.servers.retain(|server| server.name != "b");
+    pool.reconfigure(&spec, now);
+    assert!(pool.select(client(2), |_| 0, &[], None, now).is_ok_and(|choice| !choice.sticky));
+}
+
+#[test]
+fn without_affinity_held_entries_are_given_back() {
+    let now = now();
+    let mut spec = spec(&["a", "b"], Algorithm::RoundRobin, stick());
+    let mut pool = Pool::new(&spec, now);
+    let flow = connect(&mut pool, client(1), now);
+    spec.affinity = Affinity::None;
+    pool.reconfigure(&spec, now);
+    assert_eq!(connect(&mut pool, client(1), now).pin, None);
+    pool.release(flow.pin.unwrap(), now);
+    assert_eq!(pool.table_len(now), 0);
+}
+
+#[test]
+fn least_connections_goes_by_load() {
+    let now = now();
+    let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::LeastConnections, Affinity::None), now);
+    let chosen = pool.select(client(1), |position| [3, 1, 2][position], &[], None, now).unwrap();
+    assert_eq!(chosen.position, 1);
+}
+
+proptest! {
+    /// Whatever is up, full or excluded: what is chosen may be used, and a refusal is true.
+    #[test]
+    fn what_is_chosen_may_be_used(
+        servers in prop::collection::vec((0..4_u16, any::<bool>(), any::<bool>(), any::<bool>(), 0..3_u32), 0..8),
+        excluded in prop::collection::vec(1..9_u32, 0..4),
+        algorithm in prop::sample::select(vec![Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::Source]),
+        affinity in prop::sample::select(vec![Affinity::None, Affinity::Source, stick()]),
+        all_backups in any::<bool>(),
+    ) {
+        let now = now();
+        let names: Vec<_> = (0..servers.len()).map(|n| format!("s{n}")).collect();
+        let mut spec = spec(&names.iter().map(String::as_str).collect::<Vec<_>>(), algorithm, affinity);
+        spec.all_backups = all_backups;
+        for (server, (weight, backup, disabled, _, _)) in spec.servers.iter_mut().zip(&servers) {
+            (server.weight, server.backup, server.disabled) = (*weight, *backup, *disabled);
+            server.max_connections = Some(2);
+        }
+        let mut pool = Pool::new(&spec, now);
+        for (name, (.., down, _)) in names.iter().zip(&servers) {
+            pool.set_up(name, !down);
+        }
+        let load = |position: usize| u64::from(servers[position].4);
+        let eligible = |s: &(u16, bool, bool, bool, u32)| s.0 > 0 && !s.2 && !s.3;
+        let active = servers.iter().any(|s| eligible(s) && !s.1);
+        match pool.select(client(1), load, &excluded, None, now) {
+            Ok(choice) => {
+                let server = servers[choice.position];
+                prop_assert!(eligible(&server) && server.4 < 2 && !excluded.contains(&choice.id));
+                prop_assert_eq!(server.1, !active);
+            }
+            Err(Refusal::NoneUp) => prop_assert!(!servers.iter().any(eligible)),
+            Err(Refusal::Full) => prop_assert!(servers.iter().any(eligible)),
+            Err(Refusal::Excluded) => prop_assert!(!excluded.is_empty()),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! TOML to [`raw`](super::raw), with every fault at once: the parser recovers from bad syntax, and a value that
+//! cannot be read is one finding and left out.
+
+pub mod keys;
+mod reader;
+mod router;
+mod service;
+mod syntax_errors;
+
+use toml::de::{DeTable, DeValue};
+
+use self::reader::{Decoder, Fields, Value};
+use super::diagnostic::Diagnostic;
+use super::raw::{Config, Global, Located, Log, Secret, Stats, User};
+use super::source::{SourceId, Sources};
+use super::syntax::{self, SUGGESTIONS};
+use super::words;
+
+/// Reads one TOML file. Faults go to `diagnostics`; what could be read is returned.
+pub fn decode(sources: &Sources, source: SourceId, diagnostics: &mut Vec<Diagnostic>) -> Config {
+    let (text, syntax) = syntax_errors::collect(sources, source);
+    let (root, _) = DeTable::parse_recoverable(&text);
+    let mut found = Vec::new();
+    let mut decoder = Decoder { source, diagnostics: &mut found, gaps: syntax.gaps, suggestions: SUGGESTIONS };
+    let config = decoder.config(root.get_ref());
+    // What stands on a line with a syntax error was perhaps not meant as it reads now.
+    found.retain(|finding| syntax.lines.binary_search(&sources.line(finding.at)).is_err());
+    diagnostics.extend(syntax.errors);
+    diagnostics.append(&mut found);
+    config
+}
+
+impl Decoder<'_> {
+    fn config(&mut self, root: &DeTable<'_>) -> Config {
+        let fields = Fields { table: root, at: self.at(0..0) };
+        self.known_keys(fields, &[&keys::TOP]);
+        let mut config = Config {
+            global: self.field(fields, "global", Self::global).map(|located| located.value),
+            log: self.field(fields, "log", Self::log).map(|located| located.value),
+            stats: self.field(fields, "stats", Self::stats).map(|located| located.value),
+            routers: self.tables(fields, "virtual-router", Self::router),
+            services: Vec::new(),
+            pools: self.tables(fields, "pool", Self::pool),
+        };
+        for (service, pool) in self.tables(fields, "service", Self::service) {
+            config.services.push(service);
+            config.pools.extend(pool);
+        }
+        config
+    }
+
+    /// An array of tables, `[[key]]`.
+    fn tables<'v, T>(
+        &mut self,
+        fields: Fields<'v>,
+        key: &str,
+        read: impl FnMut(&mut Self, Value<'v>, &str) -> Option<T>,
+    ) -> Vec<T> {
+        if let Some(DeValue::Table(_)) = fields.table.get(key).map(|value| value.get_ref()) {
+            let at = fields.table.get(key).map_or(fields.at, |value| self.at(value.span()));
+            let error = Diagnostic::error(at, format!("there can be several of `{key}`"));
+            self.diagnostics.push(error.help(format!("write [[{key}]] in two brackets")));
+        }
+        self.list(fields, key, read)
+    }
+
+    fn global(&mut self, value: Value<'_>, key: &str) -> Option<Global> {
+        let fields = self.table(value, key, &[&keys::GLOBAL])?;
+        Some(Global {
+            at: value.at,
+            node: self.field(fields, "node", Self::string),
+            workers: self.field(fields, "workers", Self::number),
+            max_connections: self.field(fields, "max-connections", Self::number),
+            stop_grace: self.field(fields, "stop-grace", Self::duration),
+            drain_timeout: self.field(fields, "drain-timeout", Self::duration),
+            spread_checks: self.field(fields, "spread-checks", Self::number),
+        })
+    }
+
+    fn log(&mut self, value: Value<'_>, key: &str) -> Option<Log> {
+        let fields = self.table(value, key, &[&keys::LOG])?;
+        Some(Log {
+            at: value.at,
+            level: self.field(fields, "level", |this, value, key| this.word(value, key, words::LEVELS)),
+            connections: self.field(fields, "connections", Self::boolean),
+            checks: self.field(fields, "checks", Self::boolean),
+        })
+    }
+
+    fn stats(&mut self, value: Value<'_>, key: &str) -> Option<Stats> {
+        let fields = self.table(value, key, &[&keys::STATS])?;
+        Some(Stats {
+            at: value.at,
+            listen: self.list(fields, "listen", |this, value, key| {
+                Some(Located::new(this.parsed(value, key, syntax::host_port)?, value.at))
+            }),
+            path: self.field(fields, "path", Self::string),
+            users: self.field(fields, "users", Self::users).map(|located| located.value).unwrap_or_default(),
+            refresh: self.field(fields, "refresh", Self::duration),
+            hide_version: self.field(fields, "hide-version", Self::boolean),
+            show_node: self.field(fields, "show-node", Self::boolean),
+            max_connections: self.field(fields, "max-connections", Self::number),
+        })
+    }
+
+    fn users(&mut self, value: Value<'_>, key: &str) -> Option<Vec<User>> {
+        let DeValue::Table(table) = value.value else {
+            self.wrong_type(value, key, "a table such as { name = \"password\" }");
+            return None;
+        };
+        let mut users = Vec::new();
+        for (name, password) in table.iter() {
+            let password = self.value(password);
+            if let Some(secret) = self.text(password, name.get_ref()) {
+                users.push(User {
+                    name: Located::new(name.get_ref().to_string(), self.at(name.span())),
+                    password: Located::new(Secret(secret.to_owned()), password.at),
+                });
+            }
+        }
+        Some(users)
+    }
+}

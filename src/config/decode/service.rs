@@ -1,0 +1,216 @@
+//! `[[service]]` and `[[pool]]`.
+
+use toml::de::DeValue;
+
+use super::keys;
+use super::reader::{Decoder, Fields, Value};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::raw::{Affinity, Check, CheckOptions, Listen, Located, Maybe, Pool, Server, Service, Table};
+
+use crate::config::{syntax, words};
+use crate::model::ServerPort;
+
+impl Decoder<'_> {
+    /// A service, and the pool that is written inside it.
+    pub(super) fn service(&mut self, value: Value<'_>, key: &str) -> Option<(Service, Option<Pool>)> {
+        let fields = self.table(value, key, &[&keys::SERVICE, &keys::POOL])?;
+        self.require(fields, &keys::SERVICE, &["name"], "give it a name of your own: name = \"sftp\"");
+        self.require(fields, &keys::SERVICE, &["listen"], "say where clients connect: listen = \"192.0.2.100:22\"");
+        let mut service = Service {
+            at: value.at,
+            name: self.field(fields, "name", Self::string),
+            listen: self.list(fields, "listen", Self::listen),
+            pool: self.field(fields, "pool", Self::string),
+            max_connections: self.field(fields, "max-connections", Self::number),
+            client_timeout: self.field(fields, "client-timeout", Self::timeout),
+            client_fin_timeout: self.field(fields, "client-fin-timeout", Self::timeout),
+            client_keepalive: self.field(fields, "client-keepalive", Self::boolean),
+            backlog: self.field(fields, "backlog", Self::number),
+            log: self.field(fields, "log", Self::boolean),
+        };
+        let inside = keys::POOL
+            .keys
+            .iter()
+            .filter(|key| **key != "name")
+            .find_map(|key| fields.table.get_key_value(*key).map(|(key, _)| self.at(key.span())));
+        let pool = match (fields.table.contains_key("pool"), inside) {
+            (true, Some(at)) => {
+                let error = Diagnostic::error(at, "a service names a pool or contains its keys, not both");
+                self.diagnostics.push(error.help("move this key to the [[pool]], or remove `pool`"));
+                None
+            }
+            (true, None) => None,
+            (false, Some(_)) => {
+                self.require(fields, &keys::SERVICE, &["servers"], SERVERS_REMEDY);
+                service.pool.clone_from(&service.name);
+                Some(self.pool_fields(fields, service.name.clone()))
+            }
+            (false, None) => {
+                self.require(fields, &keys::SERVICE, &["pool"], "name a [[pool]], or write its `servers` here");
+                None
+            }
+        };
+        Some((service, pool))
+    }
+
+    pub(super) fn pool(&mut self, value: Value<'_>, key: &str) -> Option<Pool> {
+        let fields = self.table(value, key, &[&keys::POOL])?;
+        self.require(fields, &keys::POOL, &["name"], "give it the name that services use: name = \"files\"");
+        self.require(fields, &keys::POOL, &["servers"], SERVERS_REMEDY);
+        let name = self.field(fields, "name", Self::string);
+        Some(self.pool_fields(fields, name))
+    }
+
+    fn pool_fields(&mut self, fields: Fields<'_>, name: Maybe<String>) -> Pool {
+        Pool {
+            at: fields.at,
+            name,
+            balance: self.field(fields, "balance", |this, value, key| this.word(value, key, words::BALANCE)),
+            affinity: self.field(fields, "affinity", Self::affinity),
+            retries: self.field(fields, "retries", Self::number),
+            redispatch: self.field(fields, "redispatch", Self::boolean),
+            connect_timeout: self.field(fields, "connect-timeout", Self::timeout),
+            server_timeout: self.field(fields, "server-timeout", Self::timeout),
+            server_fin_timeout: self.field(fields, "server-fin-timeout", Self::timeout),
+            tunnel_timeout: self.field(fields, "tunnel-timeout", Self::timeout),
+            server_keepalive: self.field(fields, "server-keepalive", Self::boolean),
+            all_backups: self.field(fields, "all-backups", Self::boolean),
+            check: self.field(fields, "check", Self::check),
+            on_marked_down: self
+                .field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN)),
+            servers: self.list(fields, "servers", Self::server),
+        }
+    }
+
+    fn listen(&mut self, value: Value<'_>, key: &str) -> Option<Listen> {
+        if !matches!(value.value, DeValue::Table(_)) {
+            let (host, ports) = self.parsed(value, key, syntax::listen)?;
+            let (host, ports) = (Located::new(host, value.at), Located::new(ports, value.at));
+            return Some(Listen { host, ports, interface: None, nonlocal: None, dual_stack: None });
+        }
+        let fields = self.table(value, key, &[&keys::LISTEN])?;
+        self.require(fields, &keys::LISTEN, &["address"], "add address = \"192.0.2.100:22\"");
+        let address = self.field(fields, "address", |this, value, key| this.parsed(value, key, syntax::listen));
+        let interface = self.field(fields, "interface", Self::interface);
+        let nonlocal = self.field(fields, "nonlocal", Self::boolean);
+        let dual_stack = self.field(fields, "dual-stack", Self::boolean);
+        let Located { value: (host, ports), at } = address?;
+        let (host, ports) = (Located::new(host, at), Located::new(ports, at));
+        Some(Listen { host, ports, interface, nonlocal, dual_stack })
+    }
+
+    fn affinity(&mut self, value: Value<'_>, key: &str) -> Option<Affinity> {
+        if !matches!(value.value, DeValue::Table(_)) {
+            let source = self.word(value, key, &[("none", false), ("source", true)])?;
+            return Some(if source { Affinity::Source } else { Affinity::None });
+        }
+        let fields = self.table(value, key, &[&keys::TABLE])?;
+        self.require(fields, &keys::TABLE, &["table"], "say what it is keyed by: table = \"source\"");
+        self.field(fields, "table", |this, value, key| this.word(value, key, &[("source", ())]));
+        Some(Affinity::Table(Table {
+            size: self.field(fields, "size", Self::number),
+            expire: self.field(fields, "expire", Self::timeout),
+            nopurge: self.field(fields, "nopurge", Self::boolean),
+            ipv6: self.field(fields, "ipv6", Self::boolean),
+        }))
+    }
+
+    fn check(&mut self, value: Value<'_>, key: &str) -> Option<Check> {
+        match value.value {
+            DeValue::Boolean(false) => return Some(Check::Off),
+            DeValue::Boolean(true) => return Some(Check::On(Box::default())),
+            DeValue::Table(_) => {}
+            _ => {
+                self.wrong_type(value, key, "true, false or a table such as { port = 22 }");
+                return None;
+            }
+        }
+        let fields = self.table(value, key, &[&keys::CHECK])?;
+        Some(Check::On(Box::new(CheckOptions {
+            port: self.field(fields, "port", Self::number),
+            address: self.field(fields, "address", |this, value, key| this.parsed(value, key, syntax::host)),
+            interval: self.field(fields, "interval", Self::duration),
+            fast_interval: self.field(fields, "fast-interval", Self::duration),
+            down_interval: self.field(fields, "down-interval", Self::duration),
+            timeout: self.field(fields, "timeout", Self::duration),
+            rise: self.field(fields, "rise", Self::number),
+            fall: self.field(fields, "fall", Self::number),
+        })))
+    }
+
+    fn server(&mut self, value: Value<'_>, key: &str) -> Option<Server> {
+        if !matches!(value.value, DeValue::Table(_)) {
+            let (host, port) = self.parsed(value, key, syntax::server)?;
+            return Some(Server {
+                at: value.at,
+                name: None,
+                host: Located::new(host, value.at),
+                port: port.map(|port| Located::new(port, value.at)),
+                weight: None,
+                backup: None,
+                disabled: None,
+                max_connections: None,
+                check: None,
+                on_marked_down: None,
+            });
+        }
+        let fields = self.table(value, key, &[&keys::SERVER])?;
+        self.require(fields, &keys::SERVER, &["address"], "add address = \"10.0.0.11\"");
+        let address = self.field(fields, "address", |this, value, key| this.parsed(value, key, syntax::server));
+        let port = self.field(fields, "port", Self::server_port);
+        let name = self.field(fields, "name", Self::string);
+        let weight = self.field(fields, "weight", Self::number);
+        let backup = self.field(fields, "backup", Self::boolean);
+        let disabled = self.field(fields, "disabled", Self::boolean);
+        let max_connections = self.field(fields, "max-connections", Self::number);
+        let check = self.field(fields, "check", Self::check);
+        let on_marked_down =
+            self.field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN));
+        let Located { value: (host, in_address), at } = address?;
+        Some(Server {
+            at: value.at,
+            name,
+            host: Located::new(host, at),
+            port: self.one_port(in_address.map(|port| Located::new(port, at)), port),
+            weight,
+            backup,
+            disabled,
+            max_connections,
+            check,
+            on_marked_down,
+        })
+    }
+
+    /// A number, or a text that is a number or an offset. TOML reads a bare `+1000` as the number 1000, which is
+    /// not what was meant.
+    fn server_port(&mut self, value: Value<'_>, key: &str) -> Option<ServerPort> {
+        match value.value {
+            DeValue::Integer(integer) if integer.as_str().starts_with(['+', '-']) => {
+                let error = Diagnostic::error(value.at, "an offset to the client's port must be in quotes");
+                self.diagnostics.push(error.help(format!("write {key} = \"{}\"", integer.as_str())));
+                None
+            }
+            DeValue::Integer(_) => {
+                let number = self.number(value, key)?;
+                match syntax::server_port(&number.to_string()) {
+                    Ok(port) => Some(port),
+                    Err(invalid) => {
+                        self.error(value.at, invalid.0);
+                        None
+                    }
+                }
+            }
+            _ => self.parsed(value, key, syntax::server_port),
+        }
+    }
+
+    fn one_port(&mut self, in_address: Maybe<ServerPort>, own: Maybe<ServerPort>) -> Maybe<ServerPort> {
+        if let (Some(first), Some(second)) = (&in_address, &own) {
+            let error = Diagnostic::error(second.at, "the server's port is given twice");
+            self.diagnostics.push(error.related(first.at, "also here").help("keep one of the two"));
+        }
+        own.or(in_address)
+    }
+}
+
+const SERVERS_REMEDY: &str = "say who serves: servers = [\"10.0.0.11:22\", \"10.0.0.12:22\"]";

@@ -1,0 +1,315 @@
+//! [`raw`](super::raw) to TOML: what `vipgate import` prints. Reading it again gives the same model.
+
+use std::fmt::{Display, Write as _};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::raw::{
+    Affinity, Announce, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Log, Maybe, Pool, Server,
+    Service, Stats, Timeout, VirtualAddress, VirtualRouter,
+};
+use super::words::{self, Words, word_for};
+use crate::model::{Family, PortRange, ServerPort};
+
+/// The whole configuration as one TOML file.
+#[must_use]
+pub fn emit(config: &Config) -> String {
+    let mut sections = Vec::new();
+    sections.extend(config.global.as_ref().map(global));
+    sections.extend(config.log.as_ref().map(log));
+    sections.extend(config.stats.as_ref().map(stats));
+    sections.extend(config.routers.iter().map(router));
+    sections.extend(config.services.iter().map(service));
+    sections.extend(config.pools.iter().map(pool));
+    sections.join("\n")
+}
+
+fn global(raw: &Global) -> String {
+    let mut lines = Keys::new("[global]");
+    lines.maybe("node", &raw.node, |node| quoted(node));
+    lines.maybe("workers", &raw.workers, u64::to_string);
+    lines.maybe("max-connections", &raw.max_connections, u64::to_string);
+    lines.maybe("stop-grace", &raw.stop_grace, duration);
+    lines.maybe("drain-timeout", &raw.drain_timeout, duration);
+    lines.maybe("spread-checks", &raw.spread_checks, u64::to_string);
+    lines.lines()
+}
+
+fn log(raw: &Log) -> String {
+    let mut lines = Keys::new("[log]");
+    lines.maybe("level", &raw.level, |level| word(words::LEVELS, level));
+    lines.maybe("connections", &raw.connections, bool::to_string);
+    lines.maybe("checks", &raw.checks, bool::to_string);
+    lines.lines()
+}
+
+fn stats(raw: &Stats) -> String {
+    let mut lines = Keys::new("[stats]");
+    lines.list("listen", raw.listen.iter().map(|listen| host_port(&listen.value)));
+    lines.maybe("path", &raw.path, |path| quoted(path));
+    let mut users = Keys::new("");
+    for user in &raw.users {
+        users.add(&quoted(&user.name.value), quoted(&user.password.value.0));
+    }
+    if !raw.users.is_empty() {
+        lines.add("users", users.inline());
+    }
+    lines.maybe("refresh", &raw.refresh, duration);
+    lines.maybe("hide-version", &raw.hide_version, bool::to_string);
+    lines.maybe("show-node", &raw.show_node, bool::to_string);
+    lines.maybe("max-connections", &raw.max_connections, u64::to_string);
+    lines.lines()
+}
+
+fn router(raw: &VirtualRouter) -> String {
+    let mut lines = Keys::new("[[virtual-router]]");
+    lines.maybe("name", &raw.name, |name| quoted(name));
+    lines.maybe("interface", &raw.interface, |interface| quoted(interface.as_str()));
+    lines.maybe("vrid", &raw.vrid, u64::to_string);
+    lines.maybe("version", &raw.version, u64::to_string);
+    lines.maybe("priority", &raw.priority, u64::to_string);
+    lines.maybe("interval", &raw.interval, duration);
+    lines.maybe("start", &raw.start, |start| word(words::START, start));
+    lines.maybe("preempt", &raw.preempt, bool::to_string);
+    lines.maybe("preempt-delay", &raw.preempt_delay, duration);
+    lines.maybe("password", &raw.password, |password| quoted(&password.0));
+    lines.maybe("source", &raw.source, display);
+    lines.list("peers", raw.peers.iter().map(|peer| display(&peer.value)));
+    lines.maybe("checksum", &raw.checksum, |checksum| word(words::CHECKSUM, checksum));
+    lines.list("addresses", raw.addresses.iter().map(virtual_address));
+    lines.list("excluded-addresses", raw.excluded_addresses.iter().map(virtual_address));
+    lines.list("track-interfaces", raw.track_interfaces.iter().map(|interface| display(&interface.value)));
+    if let Some(fronts) = &raw.fronts {
+        lines.add("fronts", list(fronts.iter().map(|name| quoted(&name.value))));
+    }
+    if let Some(raw) = &raw.announce {
+        lines.add("announce", announce(raw));
+    }
+    lines.lines()
+}
+
+fn virtual_address(raw: &VirtualAddress) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("interface", &raw.interface, display);
+    keys.maybe("label", &raw.label, |label| quoted(label));
+    keys.maybe("scope", &raw.scope, |scope| word(words::SCOPES, scope));
+    keys.maybe("broadcast", &raw.broadcast, display);
+    keys.or_inline("address", display(&raw.prefix.value))
+}
+
+fn announce(raw: &Announce) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("count", &raw.count, u64::to_string);
+    keys.maybe("repeat-after", &raw.repeat_after, duration);
+    keys.maybe("repeat-count", &raw.repeat_count, u64::to_string);
+    keys.maybe("refresh", &raw.refresh, duration);
+    keys.maybe("refresh-count", &raw.refresh_count, u64::to_string);
+    keys.maybe("lower-priority-count", &raw.lower_priority_count, u64::to_string);
+    keys.inline()
+}
+
+fn service(raw: &Service) -> String {
+    let mut lines = Keys::new("[[service]]");
+    lines.maybe("name", &raw.name, |name| quoted(name));
+    lines.list("listen", raw.listen.iter().map(listen));
+    lines.maybe("pool", &raw.pool, |pool| quoted(pool));
+    lines.maybe("max-connections", &raw.max_connections, u64::to_string);
+    lines.maybe("client-timeout", &raw.client_timeout, timeout);
+    lines.maybe("client-fin-timeout", &raw.client_fin_timeout, timeout);
+    lines.maybe("client-keepalive", &raw.client_keepalive, bool::to_string);
+    lines.maybe("backlog", &raw.backlog, u64::to_string);
+    lines.maybe("log", &raw.log, bool::to_string);
+    lines.lines()
+}
+
+fn listen(raw: &Listen) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("interface", &raw.interface, display);
+    keys.maybe("nonlocal", &raw.nonlocal, bool::to_string);
+    keys.maybe("dual-stack", &raw.dual_stack, bool::to_string);
+    keys.or_inline("address", with_ports(&raw.host.value, &raw.ports.value))
+}
+
+fn pool(raw: &Pool) -> String {
+    let mut lines = Keys::new("[[pool]]");
+    lines.maybe("name", &raw.name, |name| quoted(name));
+    lines.maybe("balance", &raw.balance, |balance| word(words::BALANCE, balance));
+    lines.maybe("affinity", &raw.affinity, affinity);
+    lines.maybe("retries", &raw.retries, u64::to_string);
+    lines.maybe("redispatch", &raw.redispatch, bool::to_string);
+    lines.maybe("connect-timeout", &raw.connect_timeout, timeout);
+    lines.maybe("server-timeout", &raw.server_timeout, timeout);
+    lines.maybe("server-fin-timeout", &raw.server_fin_timeout, timeout);
+    lines.maybe("tunnel-timeout", &raw.tunnel_timeout, timeout);
+    lines.maybe("server-keepalive", &raw.server_keepalive, bool::to_string);
+    lines.maybe("all-backups", &raw.all_backups, bool::to_string);
+    lines.maybe("check", &raw.check, check);
+    lines.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
+    let servers: String = raw.servers.iter().map(|raw| format!("    {},\n", server(raw))).collect();
+    lines.add("servers", if servers.is_empty() { "[]".to_owned() } else { format!("[\n{servers}]") });
+    lines.lines()
+}
+
+fn affinity(raw: &Affinity) -> String {
+    match raw {
+        Affinity::None => quoted("none"),
+        Affinity::Source => quoted("source"),
+        Affinity::Table(table) => {
+            let mut keys = Keys::new("");
+            keys.add("table", quoted("source"));
+            keys.maybe("size", &table.size, u64::to_string);
+            keys.maybe("expire", &table.expire, timeout);
+            keys.maybe("nopurge", &table.nopurge, bool::to_string);
+            keys.maybe("ipv6", &table.ipv6, bool::to_string);
+            keys.inline()
+        }
+    }
+}
+
+fn check(raw: &Check) -> String {
+    match raw {
+        Check::Off => "false".to_owned(),
+        Check::On(options) if **options == CheckOptions::default() => "true".to_owned(),
+        Check::On(options) => {
+            let mut keys = Keys::new("");
+            keys.maybe("address", &options.address, |address| quoted(&host(address)));
+            keys.maybe("port", &options.port, u64::to_string);
+            keys.maybe("interval", &options.interval, duration);
+            keys.maybe("fast-interval", &options.fast_interval, duration);
+            keys.maybe("down-interval", &options.down_interval, duration);
+            keys.maybe("timeout", &options.timeout, duration);
+            keys.maybe("rise", &options.rise, u64::to_string);
+            keys.maybe("fall", &options.fall, u64::to_string);
+            keys.inline()
+        }
+    }
+}
+
+fn server(raw: &Server) -> String {
+    let address = match raw.port.as_ref().map(|port| port.value) {
+        None | Some(ServerPort::Same) => host(&raw.host.value),
+        Some(ServerPort::Fixed(port)) => format!("{}:{port}", bracketed(&raw.host.value)),
+        Some(ServerPort::Offset(offset)) => format!("{}:{offset:+}", bracketed(&raw.host.value)),
+    };
+    let mut keys = Keys::new("");
+    keys.maybe("name", &raw.name, |name| quoted(name));
+    keys.maybe("weight", &raw.weight, u64::to_string);
+    keys.maybe("backup", &raw.backup, bool::to_string);
+    keys.maybe("disabled", &raw.disabled, bool::to_string);
+    keys.maybe("max-connections", &raw.max_connections, u64::to_string);
+    keys.maybe("check", &raw.check, check);
+    keys.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
+    keys.or_inline("address", quoted(&address))
+}
+
+/// The keys of one table.
+struct Keys {
+    header: &'static str,
+    keys: Vec<String>,
+}
+
+impl Keys {
+    fn new(header: &'static str) -> Self {
+        Self { header, keys: Vec::new() }
+    }
+
+    fn add(&mut self, key: &str, value: String) {
+        self.keys.push(format!("{key} = {value}"));
+    }
+
+    fn maybe<T>(&mut self, key: &str, value: &Maybe<T>, write: impl Fn(&T) -> String) {
+        if let Some(Located { value, .. }) = value {
+            self.add(key, write(value));
+        }
+    }
+
+    /// A list, if it is not empty.
+    fn list(&mut self, key: &str, items: impl ExactSizeIterator<Item = String>) {
+        if items.len() > 0 {
+            self.add(key, list(items));
+        }
+    }
+
+    fn lines(self) -> String {
+        self.keys.into_iter().fold(format!("{}\n", self.header), |text, line| text + &line + "\n")
+    }
+
+    fn inline(self) -> String {
+        if self.keys.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", self.keys.join(", ")) }
+    }
+
+    /// `value` alone when there is no other key.
+    fn or_inline(mut self, key: &str, value: String) -> String {
+        if self.keys.is_empty() {
+            return value;
+        }
+        self.keys.insert(0, format!("{key} = {value}"));
+        self.inline()
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                // Writing to a String cannot fail.
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn display<T: Display>(value: &T) -> String {
+    quoted(&value.to_string())
+}
+
+fn word<T: PartialEq>(words: &Words<T>, meaning: &T) -> String {
+    quoted(word_for(words, meaning))
+}
+
+fn duration(duration: &Duration) -> String {
+    display(&humantime::format_duration(*duration))
+}
+
+fn timeout(raw: &Timeout) -> String {
+    match raw {
+        Timeout::None => quoted("none"),
+        Timeout::After(after) => duration(after),
+    }
+}
+
+fn host(raw: &Host) -> String {
+    match raw {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name, None) => name.clone(),
+        Host::Name(name, Some(Family::V4)) => format!("ipv4@{name}"),
+        Host::Name(name, Some(Family::V6)) => format!("ipv6@{name}"),
+    }
+}
+
+/// A host before a colon.
+fn bracketed(raw: &Host) -> String {
+    match raw {
+        Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
+        Host::Address(IpAddr::V4(_)) | Host::Name(..) => host(raw),
+    }
+}
+
+fn with_ports(raw: &Host, ports: &PortRange) -> String {
+    quoted(&format!("{}:{ports}", bracketed(raw)))
+}
+
+fn host_port(raw: &HostPort) -> String {
+    quoted(&format!("{}:{}", bracketed(&raw.host), raw.port))
+}

@@ -1,0 +1,115 @@
+//! `bind` lines.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::proxy::Proxy;
+use super::{Translator, endpoint, value};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::import::Word;
+use crate::config::import::haproxy::grammar::Statement;
+use crate::config::import::keywords;
+use crate::config::raw::{Host, Listen, Located, Maybe};
+use crate::model::{Family, InterfaceName, PortRange};
+
+/// What the words after the addresses say.
+#[derive(Default)]
+struct BindOptions {
+    nonlocal: bool,
+    interface: Maybe<InterfaceName>,
+    ipv6_only: bool,
+    max_connections: Maybe<u64>,
+    backlog: Maybe<u64>,
+}
+
+impl Translator<'_> {
+    /// `bind [<address>]:<port_range> [, ...] [param*]`
+    pub(super) fn bind(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some((addresses, options)) = arguments.split_first() else {
+            self.findings.error(statement.at(), "`bind` wants an address and a port, such as `*:443`");
+            return;
+        };
+        let options = self.bind_options(options);
+        for text in addresses.text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let listen = self.checked(addresses, listen(text));
+            let Some(Located { value: (host, ports), at }) = listen else { continue };
+            let any_v6 = host == Host::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+            proxy.listen.push(Listen {
+                host: Located::new(host, at),
+                ports: Located::new(ports, at),
+                interface: options.interface.clone(),
+                nonlocal: Some(Located::new(options.nonlocal, at)),
+                dual_stack: any_v6.then(|| Located::new(!options.ipv6_only, at)),
+            });
+        }
+        proxy.bind_lines += 1;
+        if let Some(limit) = options.max_connections {
+            if proxy.listen_limit.is_some() {
+                self.findings.warning(limit.at, "one limit a service: the first bind line's is used for all of them");
+            }
+            proxy.listen_limit.get_or_insert(limit);
+        }
+        proxy.backlog = options.backlog.or(proxy.backlog);
+    }
+
+    fn bind_options(&mut self, words: &[Word]) -> BindOptions {
+        let mut options = BindOptions::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let Some(keyword) = keywords::haproxy().get("bind", word.as_str()) else {
+                self.unknown("bind", &[word.as_str()], word.at);
+                return options;
+            };
+            let value = if keyword.places == "+" { words.next() } else { None };
+            if keyword.places == "+" && value.is_none() {
+                self.findings.error(word.at, format!("`{}` wants a value after it", word.text));
+                return options;
+            }
+            if !self.tell(keyword, word.at) {
+                continue;
+            }
+            match (keyword.name, value) {
+                ("transparent", _) => options.nonlocal = true,
+                ("v6only", _) => options.ipv6_only = true,
+                ("v4v6", _) => options.ipv6_only = false,
+                ("interface", Some(value)) => {
+                    options.interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));
+                }
+                ("maxconn", Some(value)) => {
+                    options.max_connections =
+                        self.checked(value, value::number(value.as_str(), 1..=u64::from(u32::MAX)));
+                }
+                ("backlog", Some(value)) => {
+                    options.backlog = self.checked(value, value::number(value.as_str(), 1..=u64::from(u32::MAX)));
+                }
+                // `name`, `id`, `label`, ...: of no consequence.
+                _ => {}
+            }
+        }
+        options
+    }
+
+    /// What HAProxy would do with a frontend that listens nowhere: go on without it, and say so.
+    pub(super) fn without_bind(&mut self, proxy: &Proxy) {
+        self.findings.push(
+            Diagnostic::warning(proxy.at, format!("`{}` has no `bind` line: nobody can connect to it", proxy.name))
+                .help("add one, or remove the section"),
+        );
+    }
+}
+
+/// One address with its ports.
+fn listen(text: &str) -> Result<(Host, PortRange), String> {
+    let (family, rest) = endpoint::family(text)?;
+    let (host, ports) = endpoint::split_port(rest);
+    let ports = ports.ok_or_else(|| format!("`{text}` names no port"))?;
+    if ports.starts_with(['+', '-']) {
+        return Err(format!("`{ports}` is relative to a client's port, which a listener does not have"));
+    }
+    let ports = ports.parse().map_err(|error| format!("{error}"))?;
+    let host = match (host, family) {
+        ("" | "*", Some(Family::V6)) => Host::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        ("" | "*", Some(Family::V4) | None) => Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        (host, family) => endpoint::host(host, family)?,
+    };
+    Ok((host, ports))
+}

@@ -1,0 +1,441 @@
+//! What the statements of `defaults`, `frontend`, `backend` and `listen` say, with inheritance.
+
+use std::time::Duration;
+
+use super::grammar::{Prefix, Section, Statement};
+use super::server::{ServerOptions, ServerSaid};
+use super::stats::StatsSaid;
+use super::stick::StickSaid;
+use super::{Translator, refusal, value};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::import::Word;
+use crate::config::import::keywords::{self, Status};
+use crate::config::raw::{Listen, Located, Maybe};
+use crate::config::source::Location;
+use crate::model::Algorithm;
+
+/// Which of the four sections it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Defaults,
+    Frontend,
+    Backend,
+    Listen,
+}
+
+impl Kind {
+    /// Its letter in the column `places` of the keyword table.
+    fn letter(self) -> char {
+        match self {
+            Self::Defaults => 'D',
+            Self::Frontend => 'F',
+            Self::Backend => 'B',
+            Self::Listen => 'L',
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Defaults => "defaults",
+            Self::Frontend => "frontend",
+            Self::Backend => "backend",
+            Self::Listen => "listen",
+        }
+    }
+}
+
+/// `mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Mode {
+    Tcp,
+    Http,
+}
+
+/// The timeouts, absent when there is none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Timeouts {
+    pub(super) check: Maybe<Duration>,
+    pub(super) client: Maybe<Duration>,
+    pub(super) client_fin: Maybe<Duration>,
+    pub(super) connect: Maybe<Duration>,
+    pub(super) server: Maybe<Duration>,
+    pub(super) server_fin: Maybe<Duration>,
+    pub(super) tunnel: Maybe<Duration>,
+}
+
+/// A `defaults` section, or a proxy that began as one.
+#[derive(Debug, Clone)]
+pub(super) struct Proxy {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    /// Where the name stands.
+    pub(super) at: Location,
+    pub(super) mode: Maybe<Mode>,
+    pub(super) disabled: bool,
+    pub(super) max_connections: Maybe<u64>,
+    pub(super) backlog: Maybe<u64>,
+    pub(super) balance: Maybe<Algorithm>,
+    pub(super) retries: Maybe<u64>,
+    pub(super) redispatch: Maybe<bool>,
+    pub(super) all_backups: Maybe<bool>,
+    pub(super) client_keepalive: Maybe<bool>,
+    pub(super) server_keepalive: Maybe<bool>,
+    pub(super) log_checks: Maybe<bool>,
+    pub(super) timeouts: Timeouts,
+    pub(super) default_server: ServerOptions,
+    pub(super) default_backend: Maybe<String>,
+    pub(super) stats: StatsSaid,
+    /// What cannot be ignored once a server is checked.
+    pub(super) check_refusals: Vec<Diagnostic>,
+    // From here on nothing is inherited: `defaults` cannot say it.
+    pub(super) listen: Vec<Listen>,
+    pub(super) listen_limit: Maybe<u64>,
+    pub(super) bind_lines: usize,
+    pub(super) backend: Maybe<String>,
+    pub(super) servers: Vec<ServerSaid>,
+    pub(super) stick: StickSaid,
+    /// Rules that would close part of the statistics page.
+    pub(super) http_rules: Vec<Location>,
+}
+
+impl Proxy {
+    /// One of which nothing is said yet.
+    pub(super) fn new(at: Location) -> Self {
+        Self {
+            kind: Kind::Defaults,
+            name: String::new(),
+            at,
+            mode: None,
+            disabled: false,
+            max_connections: None,
+            backlog: None,
+            balance: None,
+            retries: None,
+            redispatch: None,
+            all_backups: None,
+            client_keepalive: None,
+            server_keepalive: None,
+            log_checks: None,
+            timeouts: Timeouts::default(),
+            default_server: ServerOptions::default(),
+            default_backend: None,
+            stats: StatsSaid::default(),
+            check_refusals: Vec::new(),
+            listen: Vec::new(),
+            listen_limit: None,
+            bind_lines: 0,
+            backend: None,
+            servers: Vec::new(),
+            stick: StickSaid::default(),
+            http_rules: Vec::new(),
+        }
+    }
+}
+
+impl Translator<'_> {
+    /// `defaults [name] [from other]`.
+    pub(super) fn defaults(&mut self, section: &Section) {
+        let (name, from) = self.header(section);
+        let mut defaults = match from {
+            Some(from) => self.inherited(from),
+            None => Proxy::new(section.kind.at),
+        };
+        defaults.kind = Kind::Defaults;
+        defaults.at = section.kind.at;
+        self.statements(section, &mut defaults);
+        if let Some(name) = name {
+            self.named_defaults.insert(name.text.clone(), defaults.clone());
+        }
+        self.defaults = defaults;
+    }
+
+    /// `frontend name [from defaults]` and its like.
+    pub(super) fn proxy(&mut self, section: &Section, kind: Kind) {
+        let (name, from) = self.header(section);
+        let Some(name) = name else {
+            self.findings.error(section.kind.at, format!("a `{}` wants a name", kind.name()));
+            return;
+        };
+        let mut proxy = match from {
+            Some(from) => self.inherited(from),
+            None => self.defaults.clone(),
+        };
+        proxy.kind = kind;
+        proxy.name.clone_from(&name.text);
+        proxy.at = name.at;
+        self.statements(section, &mut proxy);
+        self.proxies.push(proxy);
+    }
+
+    fn header<'s>(&mut self, section: &'s Section) -> (Option<&'s Word>, Option<&'s Word>) {
+        let (name, rest) = match section.arguments.as_slice() {
+            [] => (None, [].as_slice()),
+            [from, ..] if from.text == "from" && section.arguments.len() > 1 => (None, section.arguments.as_slice()),
+            [name, rest @ ..] => (Some(name), rest),
+        };
+        if let Some(name) = name {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+            if let Some(bad) = name.text.chars().find(|c| !allowed(*c)) {
+                self.findings
+                    .error(name.at, format!("`{bad}` cannot be in a name: letters, digits, `-`, `_`, `.` and `:` can"));
+            }
+        }
+        match rest {
+            [] => (name, None),
+            [from, of] if from.text == "from" => (name, Some(of)),
+            [from] if from.text == "from" => {
+                self.findings.error(from.at, "`from` wants the name of a `defaults` section");
+                (name, None)
+            }
+            [word, ..] => {
+                self.findings
+                    .error(word.at, format!("`{}` cannot stand here: addresses go on `bind` lines", word.text));
+                (name, None)
+            }
+        }
+    }
+
+    fn inherited(&mut self, from: &Word) -> Proxy {
+        if let Some(defaults) = self.named_defaults.get(from.as_str()) {
+            return defaults.clone();
+        }
+        self.findings.error(from.at, format!("there is no `defaults {}` above", from.text));
+        Proxy::new(from.at)
+    }
+
+    fn statements(&mut self, section: &Section, proxy: &mut Proxy) {
+        for statement in &section.statements {
+            self.statement(statement, proxy);
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement, proxy: &mut Proxy) {
+        let Some((keyword, arguments)) = self.keyword("proxy", statement) else { return };
+        let name = keyword.name;
+        if !keyword.places.contains(proxy.kind.letter()) {
+            self.misplaced(name, statement, proxy.kind);
+            return;
+        }
+        if statement.prefix != Prefix::None {
+            let negatable = name.starts_with("option ") || name == "log";
+            if !negatable {
+                self.findings.error(statement.at(), format!("`no` and `default` go with options, not with `{name}`"));
+                return;
+            }
+        }
+        if name.starts_with("stats ") && statement.prefix == Prefix::None {
+            proxy.stats.enabled.get_or_insert(statement.at());
+        }
+        match (keyword.status, statement.prefix) {
+            // Not to do what is not done is done.
+            (Status::Warned | Status::Refused, Prefix::No | Prefix::Default) => {}
+            (Status::Implemented, _) => self.implemented(name, statement, arguments, proxy),
+            (Status::Refused, Prefix::None) if concerns_checks(name) => {
+                proxy.check_refusals.push(refusal(keyword, statement.at()));
+            }
+            (Status::Warned, Prefix::None) => {
+                if matches!(name, "http-request" | "http-response") && !is_metrics_service(arguments) {
+                    proxy.http_rules.push(statement.at());
+                }
+                self.tell(keyword, statement.at());
+            }
+            (Status::Refused, Prefix::None) => {
+                self.tell(keyword, statement.at());
+            }
+        }
+    }
+
+    fn misplaced(&mut self, name: &str, statement: &Statement, kind: Kind) {
+        let message = format!("`{name}` has no place in a `{}` section", kind.name());
+        // As HAProxy: what would change where connections go is an error, the rest is ignored.
+        if kind == Kind::Defaults || matches!(name, "server" | "server-template" | "stick on") {
+            self.findings.error(statement.at(), message);
+        } else {
+            self.findings.warning(statement.at(), format!("{message}: ignored"));
+        }
+    }
+
+    fn implemented(&mut self, name: &'static str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        if let Some(option) = name.strip_prefix("option ") {
+            self.option(option, statement, proxy);
+        } else if let Some(which) = name.strip_prefix("timeout ") {
+            self.timeout(which, statement, arguments, proxy);
+        } else if let Some(what) = name.strip_prefix("stats ") {
+            self.stats_statement(what, statement, arguments, &mut proxy.stats);
+        } else if name.starts_with("tcp-") {
+            self.rule(name, statement, arguments);
+        } else {
+            match name {
+                "mode" => self.mode(statement, arguments, proxy),
+                "disabled" => proxy.disabled = true,
+                "enabled" => proxy.disabled = false,
+                "maxconn" => proxy.max_connections = self.number(statement, arguments, 0..=u64::from(u32::MAX)),
+                "backlog" => proxy.backlog = self.number(statement, arguments, 1..=u64::from(u32::MAX)),
+                "retries" => proxy.retries = self.number(statement, arguments, 0..=u64::from(u32::MAX)),
+                "balance" => self.balance(statement, arguments, proxy),
+                "hash-type" => self.hash_type(statement, arguments),
+                "bind" => self.bind(statement, arguments, proxy),
+                "server" => self.server(statement, arguments, proxy),
+                "default-server" => self.server_options(arguments, &mut proxy.default_server),
+                "default_backend" => {
+                    proxy.default_backend =
+                        self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
+                }
+                "use_backend" => self.use_backend(statement, arguments, proxy),
+                "stick-table" => self.stick_table(statement, arguments, &mut proxy.stick),
+                "stick on" => self.stick_on(statement, arguments, proxy),
+                // `id`, `guid`, `description`: of no consequence.
+                _ => {}
+            }
+        }
+    }
+
+    fn option(&mut self, option: &str, statement: &Statement, proxy: &mut Proxy) {
+        let at = statement.at();
+        let value = match statement.prefix {
+            Prefix::None => Some(Located::new(true, at)),
+            Prefix::No => Some(Located::new(false, at)),
+            Prefix::Default => None,
+        };
+        match option {
+            "allbackups" => proxy.all_backups = value,
+            "redispatch" => proxy.redispatch = value,
+            "clitcpka" => proxy.client_keepalive = value,
+            "srvtcpka" => proxy.server_keepalive = value,
+            "tcpka" => {
+                proxy.client_keepalive = value;
+                proxy.server_keepalive = value;
+            }
+            "log-health-checks" => proxy.log_checks = value,
+            // The last of the check options counts; this one only connects.
+            "tcp-check" => proxy.check_refusals.retain(|refusal| !refusal.message.contains("`option ")),
+            // The others ask for what is done anyway.
+            _ => {}
+        }
+    }
+
+    fn timeout(&mut self, which: &str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some(word) = arguments.first() else {
+            self.findings.error(statement.at(), format!("`timeout {which}` wants a time after it"));
+            return;
+        };
+        if let Some(more) = arguments.get(1) {
+            self.findings.error(more.at, format!("`{}` cannot stand here: one time is wanted", more.text));
+        }
+        // Zero is none, as in HAProxy.
+        let time = self.checked(word, value::time(word.as_str())).filter(|time| !time.value.is_zero());
+        let timeouts = &mut proxy.timeouts;
+        match which {
+            "check" => timeouts.check = time,
+            "client" => timeouts.client = time,
+            "client-fin" => timeouts.client_fin = time,
+            "connect" => timeouts.connect = time,
+            "server" => timeouts.server = time,
+            "server-fin" => timeouts.server_fin = time,
+            "tunnel" => timeouts.tunnel = time,
+            _ => {}
+        }
+    }
+
+    fn mode(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some(word) = self.one(statement, arguments) else { return };
+        let mode = match word.as_str() {
+            "tcp" => Mode::Tcp,
+            "http" => Mode::Http,
+            "health" | "log" | "spop" | "haterm" => {
+                self.findings.error(word.at, format!("`mode {}` is not there: only tcp is", word.text));
+                return;
+            }
+            other => {
+                self.findings.error(word.at, format!("`{other}` is not a mode: `tcp` and `http` are"));
+                return;
+            }
+        };
+        // The whole statement: it is what a refusal of HTTP mode points at.
+        proxy.mode = Some(Located::new(mode, statement.at()));
+    }
+
+    fn balance(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some(word) = arguments.first() else {
+            self.findings.error(statement.at(), "`balance` wants an algorithm: roundrobin, leastconn or source");
+            return;
+        };
+        let algorithm = word.text.split('(').next().unwrap_or_default();
+        let Some(keyword) = keywords::haproxy().get("balance", algorithm) else {
+            self.unknown("balance", &[algorithm], word.at);
+            return;
+        };
+        self.tell(keyword, word.at);
+        let algorithm = match keyword.name {
+            "roundrobin" | "static-rr" | "sticky" => Algorithm::RoundRobin,
+            "leastconn" | "random" => Algorithm::LeastConnections,
+            "source" => Algorithm::Source,
+            // Refused, which has been told.
+            _ => return,
+        };
+        if let Some(more) = arguments.get(1) {
+            self.findings.error(more.at, format!("`{}` cannot stand after `balance {}`", more.text, keyword.name));
+        }
+        proxy.balance = Some(Located::new(algorithm, word.at));
+    }
+
+    fn hash_type(&mut self, statement: &Statement, arguments: &[Word]) {
+        let known: [&[&str]; 3] =
+            [&["map-based", "consistent"], &["sdbm", "djb2", "wt6", "crc32", "none"], &["avalanche"]];
+        if arguments.is_empty() {
+            self.findings.error(statement.at(), "`hash-type` wants `consistent` or `map-based`");
+        }
+        for (word, known) in arguments.iter().zip(known.iter().chain(std::iter::repeat(&known[2]))) {
+            if !known.contains(&word.as_str()) {
+                self.findings.error(word.at, format!("`{}` cannot stand here: {}", word.text, known.join(", ")));
+            }
+        }
+    }
+
+    fn use_backend(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        match arguments {
+            [] => self.findings.error(statement.at(), "`use_backend` wants the name of a backend"),
+            [name] => {
+                proxy.backend.get_or_insert_with(|| Located::new(name.text.clone(), name.at));
+            }
+            [name, word, condition]
+                if matches!((word.as_str(), condition.as_str()), ("if", "TRUE") | ("unless", "FALSE")) =>
+            {
+                proxy.backend.get_or_insert_with(|| Located::new(name.text.clone(), name.at));
+            }
+            [_, condition, ..] => self.findings.push(
+                Diagnostic::error(
+                    condition.at,
+                    "conditions are not evaluated yet, and connections would go to the wrong backend",
+                )
+                .help("give each destination a frontend of its own with `default_backend`"),
+            ),
+        }
+    }
+
+    /// `tcp-request connection accept` and its like: an action from the context named like the keyword.
+    fn rule(&mut self, name: &'static str, statement: &Statement, arguments: &[Word]) {
+        let Some(word) = arguments.first() else {
+            self.findings.error(statement.at(), format!("`{name}` wants an action after it"));
+            return;
+        };
+        let action = word.text.split('(').next().unwrap_or_default();
+        let Some(keyword) = keywords::haproxy().get(name, action) else {
+            self.unknown(name, &[action], word.at);
+            return;
+        };
+        self.tell(keyword, Location { end: word.at.end, ..statement.at() });
+    }
+}
+
+/// Refused only where a server is checked.
+fn concerns_checks(name: &str) -> bool {
+    matches!(name, "option httpchk" | "option external-check")
+        || name.starts_with("external-check")
+        || name.starts_with("tcp-check")
+}
+
+/// `http-request use-service prometheus-exporter ...`: /metrics is always there.
+fn is_metrics_service(arguments: &[Word]) -> bool {
+    matches!(arguments, [action, service, ..] if action.text == "use-service" && service.text == "prometheus-exporter")
+}

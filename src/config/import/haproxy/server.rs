@@ -1,0 +1,221 @@
+//! `server` and `default-server` lines.
+
+use std::time::Duration;
+
+use super::proxy::{Proxy, Timeouts};
+use super::{Translator, endpoint, value};
+use crate::config::import::Word;
+use crate::config::import::haproxy::grammar::Statement;
+use crate::config::import::keywords;
+use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server};
+use crate::config::source::Location;
+use crate::model::{OnMarkedDown, ServerPort};
+
+/// HAProxy's `inter` when nothing is said.
+const DEFAULT_INTER: Duration = Duration::from_secs(2);
+
+/// The options of a server, each as the last word about it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ServerOptions {
+    weight: Maybe<u64>,
+    backup: Maybe<bool>,
+    disabled: Maybe<bool>,
+    max_connections: Maybe<u64>,
+    on_marked_down: Maybe<OnMarkedDown>,
+    pub(super) check: Maybe<bool>,
+    check_port: Maybe<u64>,
+    check_address: Maybe<Host>,
+    inter: Maybe<Duration>,
+    fastinter: Maybe<Duration>,
+    downinter: Maybe<Duration>,
+    rise: Maybe<u64>,
+    fall: Maybe<u64>,
+}
+
+/// A server line; its options include what `default-server` had said above it.
+#[derive(Debug, Clone)]
+pub(super) struct ServerSaid {
+    at: Location,
+    name: Located<String>,
+    host: Located<Host>,
+    port: Maybe<ServerPort>,
+    pub(super) options: ServerOptions,
+}
+
+impl ServerSaid {
+    /// As the raw server; the timeouts decide how long a check may take.
+    pub(super) fn raw(&self, timeouts: &Timeouts) -> Server {
+        let options = &self.options;
+        Server {
+            at: self.at,
+            name: Some(self.name.clone()),
+            host: self.host.clone(),
+            port: self.port,
+            weight: options.weight,
+            backup: options.backup,
+            disabled: options.disabled,
+            max_connections: options.max_connections,
+            check: options.check.map(|check| Located::new(self.check(check.value, timeouts), check.at)),
+            on_marked_down: options.on_marked_down,
+        }
+    }
+
+    /// HAProxy: `fastinter` and `downinter` are `inter` unless said otherwise. A check may take `inter`, or with
+    /// `timeout check` at most the lesser of `timeout connect` and `inter` to connect, which is all it does.
+    fn check(&self, on: bool, timeouts: &Timeouts) -> Check {
+        if !on {
+            return Check::Off;
+        }
+        let options = &self.options;
+        let inter = options.inter.unwrap_or(Located::new(DEFAULT_INTER, self.at));
+        let timeout = match (timeouts.check, timeouts.connect) {
+            (Some(_), Some(connect)) if connect.value < inter.value => connect,
+            (Some(_) | None, Some(_) | None) => inter,
+        };
+        Check::On(Box::new(CheckOptions {
+            port: options.check_port,
+            address: options.check_address.clone(),
+            interval: Some(inter),
+            fast_interval: Some(options.fastinter.unwrap_or(inter)),
+            down_interval: Some(options.downinter.unwrap_or(inter)),
+            timeout: Some(timeout),
+            rise: options.rise,
+            fall: options.fall,
+        }))
+    }
+}
+
+impl Translator<'_> {
+    /// `server <name> <address>[:[port]] [param*]`
+    pub(super) fn server(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let [name, address, words @ ..] = arguments else {
+            self.findings.error(statement.at(), "`server` wants a name and an address, such as `s1 10.0.0.1:80`");
+            return;
+        };
+        let endpoint = self.checked(address, endpoint(address.as_str()));
+        let mut options = proxy.default_server.clone();
+        self.server_options(words, &mut options);
+        let Some(Located { value: (host, port), at }) = endpoint else { return };
+        proxy.servers.push(ServerSaid {
+            at: statement.at(),
+            name: Located::new(name.text.clone(), name.at),
+            host: Located::new(host, at),
+            port: port.map(|port| Located::new(port, at)),
+            options,
+        });
+    }
+
+    pub(super) fn server_options(&mut self, words: &[Word], options: &mut ServerOptions) {
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let Some(keyword) = keywords::haproxy().get("server", word.as_str()) else {
+                self.unknown("server", &[word.as_str()], word.at);
+                return;
+            };
+            let value = if keyword.places == "+" { words.next() } else { None };
+            if keyword.places == "+" && value.is_none() {
+                self.findings.error(word.at, format!("`{}` wants a value after it", word.text));
+                return;
+            }
+            if !self.tell(keyword, word.at) {
+                // `source` takes words of its own, which would be told as unknown.
+                if keyword.name == "source" {
+                    return;
+                }
+                continue;
+            }
+            match value {
+                Some(value) => self.server_value(keyword.name, value, options),
+                None => switch(keyword.name, word.at, options),
+            }
+        }
+    }
+
+    fn server_value(&mut self, name: &str, word: &Word, options: &mut ServerOptions) {
+        const ANY: std::ops::RangeInclusive<u64> = 1..=u32::MAX as u64;
+        let text = word.as_str();
+        match name {
+            "weight" => options.weight = self.checked(word, value::number(text, 0..=256)),
+            "port" => options.check_port = self.checked(word, value::number(text, 1..=65_535)),
+            "rise" => options.rise = self.checked(word, value::number(text, ANY)),
+            "fall" => options.fall = self.checked(word, value::number(text, ANY)),
+            // 0 is no limit, as in HAProxy.
+            "maxconn" => {
+                let limit = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));
+                options.max_connections = limit.filter(|limit| limit.value > 0);
+            }
+            "inter" => options.inter = self.interval(word),
+            "fastinter" => options.fastinter = self.interval(word),
+            "downinter" => options.downinter = self.interval(word),
+            "addr" => {
+                let host = endpoint::family(text).and_then(|(family, host)| endpoint::host(host, family));
+                options.check_address = self.checked(word, host);
+            }
+            "on-marked-down" => {
+                options.on_marked_down = self.checked(
+                    word,
+                    match text {
+                        "shutdown-sessions" => Ok(OnMarkedDown::ShutdownSessions),
+                        other => Err(format!("`{other}` is not an action: `shutdown-sessions` is")),
+                    },
+                );
+            }
+            // `id`, `cookie`: of no consequence.
+            _ => {}
+        }
+    }
+
+    fn interval(&mut self, word: &Word) -> Maybe<Duration> {
+        let time = value::time(word.as_str()).and_then(|time| {
+            if time.is_zero() { Err("an interval of 0 would check without pause".to_owned()) } else { Ok(time) }
+        });
+        self.checked(word, time)
+    }
+}
+
+fn switch(name: &str, at: Location, options: &mut ServerOptions) {
+    let (field, on) = match name {
+        "backup" => (&mut options.backup, true),
+        "no-backup" => (&mut options.backup, false),
+        "check" => (&mut options.check, true),
+        "no-check" => (&mut options.check, false),
+        "disabled" => (&mut options.disabled, true),
+        "enabled" => (&mut options.disabled, false),
+        // `stick`: the default.
+        _ => return,
+    };
+    *field = Some(Located::new(on, at));
+}
+
+/// A server's address and port: none for the client's, `+N` and `-N` relative to it.
+fn endpoint(text: &str) -> Result<(Host, Option<ServerPort>), String> {
+    let (family, rest) = endpoint::family(text)?;
+    let (host, port) = endpoint::split_port(rest);
+    if matches!(host, "" | "*" | "0.0.0.0" | "::") {
+        return Err(format!("`{text}` is whatever the client connected to, which is not there: name the server"));
+    }
+    let host = endpoint::host(host, family)?;
+    let port = match port {
+        None => None,
+        Some(port) => Some(server_port(port)?),
+    };
+    Ok((host, port))
+}
+
+fn server_port(text: &str) -> Result<ServerPort, String> {
+    let offset = |digits: &str| value::number(digits, 0..=65_535).map(|offset| offset as i32);
+    if let Some(digits) = text.strip_prefix('+') {
+        return Ok(ServerPort::Offset(offset(digits)?));
+    }
+    if let Some(digits) = text.strip_prefix('-') {
+        return Ok(ServerPort::Offset(-offset(digits)?));
+    }
+    if text.contains('-') {
+        return Err(format!("`{text}` is a range: a server has one port, or none for the client's"));
+    }
+    value::number(text, 0..=65_535).map(|port| match port as u16 {
+        // Port 0 is no port, as in HAProxy: the client's.
+        0 => ServerPort::Same,
+        port => ServerPort::Fixed(port),
+    })
+}

@@ -1,0 +1,159 @@
+//! From what the proxies say to services, pools and the statistics endpoint.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::Translator;
+use super::proxy::{Kind, Mode, Proxy};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
+use crate::config::source::Location;
+
+impl Translator<'_> {
+    pub(super) fn assemble(&mut self, proxies: &[Proxy]) {
+        let mut wanted = HashSet::new();
+        for proxy in proxies.iter().filter(|proxy| !proxy.disabled) {
+            match proxy.kind {
+                Kind::Frontend | Kind::Listen => self.frontend(proxy, &mut wanted),
+                Kind::Defaults | Kind::Backend => {}
+            }
+        }
+        for proxy in proxies.iter().filter(|proxy| !proxy.disabled && proxy.kind == Kind::Backend) {
+            match mode(proxy) {
+                Mode::Tcp => self.pool(proxy),
+                Mode::Http if wanted.contains(&(Mode::Tcp, proxy.name.clone())) => self.http_refused(proxy),
+                // Its frontend has been refused.
+                Mode::Http if wanted.contains(&(Mode::Http, proxy.name.clone())) => {}
+                Mode::Http => self.findings.push(
+                    Diagnostic::warning(
+                        proxy.at,
+                        format!("backend `{}` is in HTTP mode, which is not there yet: left out", proxy.name),
+                    )
+                    .help("nothing sends connections to it"),
+                ),
+            }
+        }
+        self.log_checks(proxies);
+    }
+
+    fn frontend(&mut self, proxy: &Proxy, wanted: &mut HashSet<(Mode, String)>) {
+        if proxy.listen.is_empty() {
+            // Bind lines that could not be read have been told.
+            if proxy.bind_lines == 0 {
+                self.without_bind(proxy);
+            }
+            return;
+        }
+        let backend = proxy.backend.as_ref().or(proxy.default_backend.as_ref());
+        wanted.extend(backend.map(|backend| (mode(proxy), backend.value.clone())));
+        match mode(proxy) {
+            Mode::Http if proxy.stats.enabled.is_some() && proxy.servers.is_empty() && backend.is_none() => {
+                self.stats_endpoint(proxy);
+            }
+            Mode::Http => self.http_refused(proxy),
+            Mode::Tcp => {
+                if let Some(at) = proxy.stats.enabled.filter(|_| self.told.insert((proxy.at, "stats".into()))) {
+                    self.push_once(Diagnostic::warning(at, "`stats` needs `mode http`: ignored in a TCP proxy"));
+                }
+                self.service(proxy, backend);
+            }
+        }
+    }
+
+    /// A frontend, or the front half of a `listen`.
+    fn service(&mut self, proxy: &Proxy, backend: Option<&Located<String>>) {
+        let pool = match (backend, proxy.kind) {
+            (Some(backend), _) => backend.clone(),
+            (None, Kind::Listen) => Located::new(proxy.name.clone(), proxy.at),
+            (None, Kind::Frontend | Kind::Backend | Kind::Defaults) => {
+                self.findings.push(
+                    Diagnostic::error(
+                        proxy.at,
+                        format!("`{}` has no backend: its connections would go nowhere", proxy.name),
+                    )
+                    .help("add `default_backend`"),
+                );
+                return;
+            }
+        };
+        self.config.services.push(Service {
+            at: proxy.at,
+            name: Some(Located::new(proxy.name.clone(), proxy.at)),
+            listen: proxy.listen.clone(),
+            pool: Some(pool),
+            max_connections: limit(proxy.max_connections).or(proxy.listen_limit),
+            client_timeout: proxy.timeouts.client.map(after),
+            client_fin_timeout: Some(or_none(proxy.timeouts.client_fin, proxy.at)),
+            client_keepalive: Some(proxy.client_keepalive.unwrap_or(Located::new(false, proxy.at))),
+            backlog: proxy.backlog,
+            log: None,
+        });
+        if proxy.kind == Kind::Listen && (backend.is_none() || !proxy.servers.is_empty()) {
+            self.pool(proxy);
+        }
+    }
+
+    /// A backend, or the back half of a `listen`. Where HAProxy's default differs from the native one, it is set.
+    fn pool(&mut self, proxy: &Proxy) {
+        let at = proxy.at;
+        let checked = proxy.servers.iter().any(|server| server.options.check.is_some_and(|check| check.value));
+        if checked {
+            for refusal in &proxy.check_refusals {
+                self.push_once(refusal.clone());
+            }
+        }
+        let affinity = self.affinity(&proxy.stick);
+        self.config.pools.push(Pool {
+            at,
+            name: Some(Located::new(proxy.name.clone(), at)),
+            balance: proxy.balance,
+            affinity,
+            retries: proxy.retries,
+            // Clients of the TLS idiom lose nothing by another server: their sessions are made anew.
+            redispatch: Some(proxy.redispatch.unwrap_or(Located::new(proxy.stick.is_tls(), at))),
+            connect_timeout: Some(or_none(proxy.timeouts.connect, at)),
+            server_timeout: proxy.timeouts.server.map(after),
+            server_fin_timeout: Some(or_none(proxy.timeouts.server_fin, at)),
+            tunnel_timeout: proxy.timeouts.tunnel.map(after),
+            server_keepalive: Some(proxy.server_keepalive.unwrap_or(Located::new(false, at))),
+            all_backups: proxy.all_backups,
+            check: None,
+            on_marked_down: None,
+            servers: proxy.servers.iter().map(|server| server.raw(&proxy.timeouts)).collect(),
+        });
+    }
+
+    fn http_refused(&mut self, proxy: &Proxy) {
+        let at = proxy.mode.map_or(proxy.at, |mode| mode.at);
+        self.findings.push(
+            Diagnostic::error(at, format!("HTTP mode is not there yet: `{}` cannot be served", proxy.name))
+                .related(proxy.at, "this proxy is in HTTP mode")
+                .help("`mode tcp` passes HTTP through, without cookies and HTTP rules"),
+        );
+    }
+
+    fn log_checks(&mut self, proxies: &[Proxy]) {
+        let wanted = proxies.iter().filter_map(|proxy| proxy.log_checks).find(|on| on.value);
+        if let Some(checks) = wanted {
+            self.config.log = Some(Log { at: checks.at, level: None, connections: None, checks: Some(checks) });
+        }
+    }
+}
+
+/// HAProxy's default is TCP.
+fn mode(proxy: &Proxy) -> Mode {
+    proxy.mode.map_or(Mode::Tcp, |mode| mode.value)
+}
+
+/// 0 is no limit, as in HAProxy.
+fn limit(limit: Maybe<u64>) -> Maybe<u64> {
+    limit.filter(|limit| limit.value > 0)
+}
+
+fn after(time: Located<Duration>) -> Located<Timeout> {
+    time.map(Timeout::After)
+}
+
+fn or_none(time: Maybe<Duration>, at: Location) -> Located<Timeout> {
+    time.map_or(Located::new(Timeout::None, at), after)
+}

@@ -1,0 +1,50 @@
+//! What an import needs of the machine, behind a trait: tests and the fuzzer bring their own.
+
+use std::io;
+use std::path::Path;
+
+/// What an import needs of the machine.
+pub trait Surroundings {
+    /// The value of an environment variable, none when it is not set.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The node's name: keepalived's default configuration id.
+    fn node_name(&self) -> String;
+
+    /// The text of a file that is included.
+    fn read(&self, path: &Path) -> io::Result<String>;
+
+    /// The names in a directory, sorted, for wildcards in `include`.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+}
+
+/// The machine itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Surroundings for System {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()).or_else(|| match name {
+            // HAProxy itself defines it at its start: the host name.
+            "HAPROXY_LOCALPEER" => Some(self.node_name()),
+            _ => None,
+        })
+    }
+
+    fn node_name(&self) -> String {
+        std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let bytes = std::fs::read(path)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = std::fs::read_dir(directory)?
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect::<Vec<_>>();
+        names.sort();
+        Ok(names)
+    }
+}

@@ -1,0 +1,150 @@
+//! Files to one validated configuration.
+
+use std::path::{Path, PathBuf};
+
+use super::decode::decode;
+use super::diagnostic::Diagnostic;
+use super::files;
+use super::merge::{Tables, merge};
+use super::raw;
+use super::source::{Location, SourceId, Sources};
+use super::validate::{Resolve, validate};
+use crate::model::Config;
+
+/// A configuration that can run.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The model.
+    pub config: Config,
+    /// What is perhaps not as meant.
+    pub warnings: Vec<Diagnostic>,
+    /// What the warnings point into.
+    pub sources: Sources,
+}
+
+/// A configuration that cannot run.
+#[derive(Debug)]
+pub struct Failed {
+    /// Which kind of failure, for the exit code.
+    pub kind: Failure,
+    /// Every error and warning, in the order of the files.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What they point into.
+    pub sources: Sources,
+}
+
+/// Why a configuration cannot run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// A file is missing, unreadable or empty: exit code 6.
+    NoConfiguration,
+    /// A file is wrong: exit code 2.
+    Invalid,
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = super::diagnostic::render(&self.diagnostics, &self.sources, super::diagnostic::Style::Plain);
+        f.write_str(text.trim_end())
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Loads native TOML files as one configuration: lists append, tables do not repeat.
+pub fn load(files: &[PathBuf], resolve: &dyn Resolve) -> Result<Loaded, Box<Failed>> {
+    let mut loading = Loading::new();
+    for file in files {
+        loading.native(file);
+    }
+    loading.finish(resolve)
+}
+
+/// A configuration that is being put together from several files.
+#[derive(Debug, Default)]
+pub struct Loading {
+    sources: Sources,
+    raw: raw::Config,
+    diagnostics: Vec<Diagnostic>,
+    absent: bool,
+}
+
+impl Loading {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a native TOML file.
+    pub fn native(&mut self, path: &Path) {
+        if let Some(source) = self.read(path) {
+            self.decoded(source);
+        }
+    }
+
+    /// Adds native TOML that is not in a file; `name` stands for it in messages.
+    pub fn text(&mut self, name: &str, text: &str) {
+        let source = self.sources.add(name, text);
+        self.decoded(source);
+    }
+
+    fn decoded(&mut self, source: SourceId) {
+        let decoded = decode(&self.sources, source, &mut self.diagnostics);
+        merge(&mut self.raw, decoded, Tables::OnceOnly, &mut self.diagnostics);
+    }
+
+    /// Reads a file for an importer. One that is missing, unreadable or empty is reported, and `None`.
+    pub fn read(&mut self, path: &Path) -> Option<SourceId> {
+        match files::read(path) {
+            Ok(text) => Some(self.sources.add(path, text)),
+            Err(files::Unreadable { absent, cause, help }) => {
+                self.absent |= absent;
+                let source = self.sources.add(path, "");
+                self.diagnostics.push(Diagnostic::error(Location::new(source, 0..0), cause).help(help));
+                None
+            }
+        }
+    }
+
+    /// The texts read so far; importers add those that a file includes.
+    pub fn sources(&mut self) -> &mut Sources {
+        &mut self.sources
+    }
+
+    /// Adds what an importer made of a file. Tables that several foreign files speak of are joined key by key: the
+    /// first to set one keeps it.
+    pub fn imported(&mut self, raw: raw::Config, diagnostics: Vec<Diagnostic>) {
+        self.diagnostics.extend(diagnostics);
+        merge(&mut self.raw, raw, Tables::Join, &mut self.diagnostics);
+    }
+
+    /// What was written, of all files.
+    #[must_use]
+    pub fn raw(&self) -> &raw::Config {
+        &self.raw
+    }
+
+    /// Validates all of it.
+    pub fn finish(self, resolve: &dyn Resolve) -> Result<Loaded, Box<Failed>> {
+        let Self { mut sources, raw, mut diagnostics, mut absent } = self;
+        let nothing = raw.routers.is_empty() && raw.services.is_empty();
+        if nothing && !diagnostics.iter().any(Diagnostic::is_error) {
+            absent = true;
+            let source = sources.first().unwrap_or_else(|| sources.add("no file", ""));
+            let error =
+                Diagnostic::error(Location::new(source, 0..0), "there is neither a virtual router nor a service");
+            diagnostics.push(error.help("add a [[virtual-router]] or a [[service]]"));
+        }
+        let complete = !diagnostics.iter().any(Diagnostic::is_error);
+        let config = validate(&raw, complete, resolve, &mut diagnostics);
+        diagnostics.sort_by_key(|diagnostic| diagnostic.at);
+        match config {
+            Some(config) => Ok(Loaded { config, warnings: diagnostics, sources }),
+            None => {
+                let kind = if absent { Failure::NoConfiguration } else { Failure::Invalid };
+                Err(Box::new(Failed { kind, diagnostics, sources }))
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Several files as one configuration.
+
+use super::diagnostic::Diagnostic;
+use super::raw::{Config, Global, Log, Stats};
+use super::source::Location;
+
+/// What a second `[global]`, `[log]` or `[stats]` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// A mistake: somebody would look for a key in the wrong file.
+    OnceOnly,
+    /// Both hold, key by key; the first to set a key keeps it. (keepalived.conf and haproxy.cfg both name the node.)
+    Join,
+}
+
+/// Adds `other` to `config`.
+pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnostics: &mut Vec<Diagnostic>) {
+    let Config { global, log, stats, routers, services, pools } = other;
+    let mut join = |table: &str, first: Option<Location>, second: Option<Location>| {
+        if let (Some(first), Some(second), Tables::OnceOnly) = (first, second, tables) {
+            let error = Diagnostic::error(second, format!("[{table}] is given twice"));
+            diagnostics.push(error.related(first, "the first is here").help("write its keys in one file"));
+        }
+    };
+    join("global", config.global.as_ref().map(|table| table.at), global.as_ref().map(|table| table.at));
+    join("log", config.log.as_ref().map(|table| table.at), log.as_ref().map(|table| table.at));
+    join("stats", config.stats.as_ref().map(|table| table.at), stats.as_ref().map(|table| table.at));
+    config.global = both(config.global.take(), global, join_global);
+    config.log = both(config.log.take(), log, join_log);
+    config.stats = both(config.stats.take(), stats, join_stats);
+    config.routers.extend(routers);
+    config.services.extend(services);
+    config.pools.extend(pools);
+}
+
+fn both<T>(first: Option<T>, second: Option<T>, join: impl Fn(T, T) -> T) -> Option<T> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(join(first, second)),
+        (first, second) => first.or(second),
+    }
+}
+
+fn join_global(first: Global, second: Global) -> Global {
+    Global {
+        at: first.at,
+        node: first.node.or(second.node),
+        workers: first.workers.or(second.workers),
+        max_connections: first.max_connections.or(second.max_connections),
+        stop_grace: first.stop_grace.or(second.stop_grace),
+        drain_timeout: first.drain_timeout.or(second.drain_timeout),
+        spread_checks: first.spread_checks.or(second.spread_checks),
+    }
+}
+
+fn join_log(first: Log, second: Log) -> Log {
+    Log {
+        at: first.at,
+        level: first.level.or(second.level),
+        connections: first.connections.or(second.connections),
+        checks: first.checks.or(second.checks),
+    }
+}
+
+fn join_stats(first: Stats, second: Stats) -> Stats {
+    Stats {
+        at: first.at,
+        listen: first.listen.into_iter().chain(second.listen).collect(),
+        path: first.path.or(second.path),
+        users: first.users.into_iter().chain(second.users).collect(),
+        refresh: first.refresh.or(second.refresh),
+        hide_version: first.hide_version.or(second.hide_version),
+        show_node: first.show_node.or(second.show_node),
+        max_connections: first.max_connections.or(second.max_connections),
+    }
+}

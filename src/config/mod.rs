@@ -1,0 +1,23 @@
+//! Text to model, once: whoever reads a configuration reads it here, and gets every fault at once.
+//!
+//! A native file is decoded ([`decode`]), a foreign one imported; both give the same [`raw`] mirror of the schema, which
+//! [`validate`] turns into the model. [`Loading`] puts the files of one run together.
+
+pub mod decode;
+pub mod diagnostic;
+pub mod emit;
+mod files;
+pub mod import;
+mod load;
+mod merge;
+pub mod raw;
+pub mod source;
+pub mod syntax;
+pub mod validate;
+mod words;
+
+pub use files::resolve;
+pub use load::{Failed, Failure, Loaded, Loading, load};
+
+#[cfg(test)]
+mod tests;

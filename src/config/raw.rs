@@ -1,0 +1,334 @@
+//! The configuration as written: the mirror of the TOML schema, every value with the place it came from.
+//!
+//! Two kinds of authors build it, the TOML decoder and the importers of foreign formats; one reader,
+//! [`validate`](super::validate), turns it into the model. So nothing here is checked beyond its syntax: numbers are
+//! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
+//! native default; an importer whose format has another default sets the key.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::source::Location;
+use crate::model::{
+    Algorithm, ChecksumMode, Family, InitialState, InterfaceName, LogLevel, OnMarkedDown, PortRange, Prefix, Scope,
+    ServerPort,
+};
+
+/// A value and where it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was written.
+    pub at: Location,
+}
+
+/// A key that may be absent.
+pub type Maybe<T> = Option<Located<T>>;
+
+impl<T> Located<T> {
+    /// `value`, written at `at`.
+    pub fn new(value: T, at: Location) -> Self {
+        Self { value, at }
+    }
+
+    /// Another value at the same place.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Located<U> {
+        Located { value: f(self.value), at: self.at }
+    }
+}
+
+/// All of a configuration; of several files, when they were merged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// `[global]`.
+    pub global: Option<Global>,
+    /// `[log]`.
+    pub log: Option<Log>,
+    /// `[stats]`.
+    pub stats: Option<Stats>,
+    /// `[[virtual-router]]`.
+    pub routers: Vec<VirtualRouter>,
+    /// `[[service]]`.
+    pub services: Vec<Service>,
+    /// `[[pool]]`, and the pools written inside a service, which are named like it.
+    pub pools: Vec<Pool>,
+}
+
+/// `[global]`: see [`model::Global`](crate::model::Global) for the meaning of each key.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Global {
+    pub at: Location,
+    pub node: Maybe<String>,
+    pub workers: Maybe<u64>,
+    pub max_connections: Maybe<u64>,
+    pub stop_grace: Maybe<Duration>,
+    pub drain_timeout: Maybe<Duration>,
+    /// Percent.
+    pub spread_checks: Maybe<u64>,
+}
+
+/// `[log]`: see [`model::Log`](crate::model::Log).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Log {
+    pub at: Location,
+    pub level: Maybe<LogLevel>,
+    pub connections: Maybe<bool>,
+    pub checks: Maybe<bool>,
+}
+
+/// `[stats]`: see [`model::Stats`](crate::model::Stats).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Stats {
+    pub at: Location,
+    /// Empty: 127.0.0.1:8404.
+    pub listen: Vec<Located<HostPort>>,
+    pub path: Maybe<String>,
+    pub users: Vec<User>,
+    pub refresh: Maybe<Duration>,
+    pub hide_version: Maybe<bool>,
+    pub show_node: Maybe<bool>,
+    pub max_connections: Maybe<u64>,
+}
+
+/// One entry of `stats.users`: `name = "password"`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    /// Who.
+    pub name: Located<String>,
+    /// In clear text.
+    pub password: Located<Secret>,
+}
+
+/// Text that never reaches a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// `[[virtual-router]]`: see [`model::VirtualRouter`](crate::model::VirtualRouter).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct VirtualRouter {
+    /// The table's header.
+    pub at: Location,
+    pub name: Maybe<String>,
+    pub interface: Maybe<InterfaceName>,
+    pub vrid: Maybe<u64>,
+    pub addresses: Vec<VirtualAddress>,
+    pub excluded_addresses: Vec<VirtualAddress>,
+    pub priority: Maybe<u64>,
+    /// 2 or 3.
+    pub version: Maybe<u64>,
+    pub interval: Maybe<Duration>,
+    /// Natively `backup` when absent.
+    pub start: Maybe<InitialState>,
+    pub preempt: Maybe<bool>,
+    pub preempt_delay: Maybe<Duration>,
+    pub password: Maybe<Secret>,
+    pub peers: Vec<Located<IpAddr>>,
+    pub source: Maybe<IpAddr>,
+    pub checksum: Maybe<ChecksumMode>,
+    pub track_interfaces: Vec<Located<InterfaceName>>,
+    /// Absent: the services that listen on one of its addresses. Empty: none.
+    pub fronts: Option<Vec<Located<String>>>,
+    pub announce: Option<Announce>,
+}
+
+/// One of a router's addresses: see [`model::VirtualAddress`](crate::model::VirtualAddress).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct VirtualAddress {
+    /// `192.0.2.100/24`; a host address without a length.
+    pub prefix: Located<Prefix>,
+    /// The router's own when absent.
+    pub interface: Maybe<InterfaceName>,
+    pub label: Maybe<String>,
+    pub scope: Maybe<Scope>,
+    pub broadcast: Maybe<Ipv4Addr>,
+}
+
+/// `announce` of a router: see [`model::Announce`](crate::model::Announce).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Announce {
+    pub at: Location,
+    pub count: Maybe<u64>,
+    pub repeat_after: Maybe<Duration>,
+    pub repeat_count: Maybe<u64>,
+    /// Absent: none.
+    pub refresh: Maybe<Duration>,
+    pub refresh_count: Maybe<u64>,
+    pub lower_priority_count: Maybe<u64>,
+}
+
+/// `[[service]]`: see [`model::Service`](crate::model::Service).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Service {
+    /// The table's header.
+    pub at: Location,
+    pub name: Maybe<String>,
+    pub listen: Vec<Listen>,
+    /// Also set when the pool's keys stand inside the service: then to the service's own name.
+    pub pool: Maybe<String>,
+    pub max_connections: Maybe<u64>,
+    pub client_timeout: Maybe<Timeout>,
+    /// Natively 5 minutes when absent; `Timeout::None`: `client_timeout` goes on.
+    pub client_fin_timeout: Maybe<Timeout>,
+    /// Natively on when absent.
+    pub client_keepalive: Maybe<bool>,
+    pub backlog: Maybe<u64>,
+    /// `[log] connections` when absent.
+    pub log: Maybe<bool>,
+}
+
+/// Where a service listens: see [`model::ListenAddress`](crate::model::ListenAddress).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Listen {
+    pub host: Located<Host>,
+    pub ports: Located<PortRange>,
+    pub interface: Maybe<InterfaceName>,
+    /// Natively true when absent. False only matters for an address that is not a virtual one of the same run.
+    pub nonlocal: Maybe<bool>,
+    /// For `::`; false when absent.
+    pub dual_stack: Maybe<bool>,
+}
+
+/// An address, or a name that is resolved when the configuration is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// An address. `*` is `0.0.0.0`.
+    Address(IpAddr),
+    /// A name, and the family that is wanted of it (`ipv4@name`, `ipv6@name`).
+    Name(String, Option<Family>),
+}
+
+/// A host and one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// The host.
+    pub host: Host,
+    /// The port.
+    pub port: u16,
+}
+
+/// A limit in time that can also be absent on purpose, where absence of the key means a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timeout {
+    /// `"none"`.
+    None,
+    /// After this long.
+    After(Duration),
+}
+
+/// `[[pool]]`: see [`model::Pool`](crate::model::Pool).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Pool {
+    /// The table's header; the service's for a pool inside it.
+    pub at: Location,
+    pub name: Maybe<String>,
+    pub balance: Maybe<Algorithm>,
+    pub affinity: Maybe<Affinity>,
+    pub retries: Maybe<u64>,
+    /// Natively true when absent.
+    pub redispatch: Maybe<bool>,
+    /// Natively 5 seconds when absent.
+    pub connect_timeout: Maybe<Timeout>,
+    pub server_timeout: Maybe<Timeout>,
+    /// Natively 5 minutes when absent; `Timeout::None`: `server_timeout` goes on.
+    pub server_fin_timeout: Maybe<Timeout>,
+    pub tunnel_timeout: Maybe<Timeout>,
+    /// Natively on when absent.
+    pub server_keepalive: Maybe<bool>,
+    pub all_backups: Maybe<bool>,
+    /// For servers that say nothing else.
+    pub check: Maybe<Check>,
+    /// For servers that say nothing else.
+    pub on_marked_down: Maybe<OnMarkedDown>,
+    pub servers: Vec<Server>,
+}
+
+/// How a client stays with its server: see [`model::Affinity`](crate::model::Affinity).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Affinity {
+    /// `"none"`.
+    None,
+    /// `"source"`.
+    Source,
+    /// `{ table = "source", .. }`.
+    Table(Table),
+}
+
+/// A stick table: see [`model::TableSpec`](crate::model::TableSpec).
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Table {
+    /// Entries; natively 100,000 when absent.
+    pub size: Maybe<u64>,
+    /// Natively 30 minutes when absent.
+    pub expire: Maybe<Timeout>,
+    pub nopurge: Maybe<bool>,
+    /// Natively true when absent.
+    pub ipv6: Maybe<bool>,
+}
+
+/// A health check, or its absence.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Check {
+    /// `false`.
+    Off,
+    /// `true`, or a table. A server's keys stand over its pool's, key by key.
+    On(Box<CheckOptions>),
+}
+
+/// The keys of a health check: see [`model::Check`](crate::model::Check).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CheckOptions {
+    /// The server's own when absent.
+    pub port: Maybe<u64>,
+    /// The server's own when absent.
+    pub address: Maybe<Host>,
+    /// Natively 2 seconds when absent.
+    pub interval: Maybe<Duration>,
+    /// Natively 500 ms when absent, or `interval` if that is shorter.
+    pub fast_interval: Maybe<Duration>,
+    /// `interval` when absent.
+    pub down_interval: Maybe<Duration>,
+    /// `interval` when absent.
+    pub timeout: Maybe<Duration>,
+    /// 2 when absent.
+    pub rise: Maybe<u64>,
+    /// 3 when absent.
+    pub fall: Maybe<u64>,
+}
+
+/// One server: see [`model::Server`](crate::model::Server).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Server {
+    /// All of it.
+    pub at: Location,
+    /// `s1`, `s2`, .. by its place in the pool when absent.
+    pub name: Maybe<String>,
+    pub host: Located<Host>,
+    /// The client's when absent.
+    pub port: Maybe<ServerPort>,
+    pub weight: Maybe<u64>,
+    pub backup: Maybe<bool>,
+    pub disabled: Maybe<bool>,
+    pub max_connections: Maybe<u64>,
+    /// The pool's when absent.
+    pub check: Maybe<Check>,
+    /// The pool's when absent.
+    pub on_marked_down: Maybe<OnMarkedDown>,
+}

@@ -1,0 +1,159 @@
+//! What was written to what it means: [`raw`] to the model, all errors at once.
+//!
+//! A value that cannot be is replaced by its default and validation goes on, so that the next mistake is found too;
+//! the model is only given away when there was no error.
+
+mod findings;
+mod overlap;
+mod pool;
+mod router;
+mod service;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use self::findings::{Findings, Unique};
+use self::overlap::Overlaps;
+use super::diagnostic::Diagnostic;
+use super::raw;
+use super::source::Location;
+use crate::model::{Config, Global, Log, Stats};
+
+/// Turns host names into addresses. The shell brings the system's resolver, tests bring a table.
+pub trait Resolve {
+    /// The addresses of `name`, best first.
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+impl<F: Fn(&str) -> io::Result<Vec<IpAddr>>> Resolve for F {
+    fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        self(name)
+    }
+}
+
+/// Validates `raw`. `complete` says that all that was written could be read, so that what is absent is really absent.
+/// Findings go to `diagnostics`; the model is returned when none of them is an error.
+pub fn validate(
+    raw: &raw::Config,
+    complete: bool,
+    resolve: &dyn Resolve,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Config> {
+    let mut found = Vec::new();
+    let config = config(raw, &mut Findings::new(&mut found, resolve, complete));
+    // What a pool says of its servers' checks is validated with each of them, and said once.
+    found.sort_by(|one: &Diagnostic, other| (one.at, &one.message).cmp(&(other.at, &other.message)));
+    found.dedup();
+    let fine = complete && !found.iter().any(Diagnostic::is_error);
+    diagnostics.append(&mut found);
+    Some(config).filter(|_| fine)
+}
+
+fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
+    let global = global(raw, findings);
+    let mut overlaps = Overlaps::new();
+    let stats = raw.stats.as_ref().map(|raw| stats(raw, &mut overlaps, findings));
+    let mut routers = router::routers(&raw.routers, findings);
+    let owned: HashSet<IpAddr> =
+        routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
+    let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
+    let pools = pool::pools(raw, &services, findings);
+    router::fronts(&raw.routers, &mut routers, &services, findings);
+    Config { global, routers, services, pools, stats }
+}
+
+fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
+    let default = Global::default();
+    let log = match &raw.log {
+        Some(log) => Log {
+            level: log.level.map_or(default.log.level, |level| level.value),
+            connections: log.connections.map_or(default.log.connections, |connections| connections.value),
+            checks: log.checks.map_or(default.log.checks, |checks| checks.value),
+        },
+        None => default.log.clone(),
+    };
+    let Some(raw) = &raw.global else { return Global { log, ..default } };
+    if let Some(node) = &raw.node {
+        findings.name(node, "node");
+    }
+    Global {
+        node: raw.node.as_ref().map(|node| node.value.clone()),
+        workers: findings.optional_number(&raw.workers, "workers", 1..=1024),
+        max_connections: findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX)),
+        stop_grace: findings.duration(&raw.stop_grace, "stop-grace", default.stop_grace),
+        drain_timeout: findings.duration(&raw.drain_timeout, "drain-timeout", default.drain_timeout),
+        spread_checks: findings.number(&raw.spread_checks, "spread-checks", 0..=50, default.spread_checks),
+        log,
+    }
+}
+
+fn stats(raw: &raw::Stats, overlaps: &mut Overlaps, findings: &mut Findings<'_>) -> Stats {
+    let mut listen = Vec::new();
+    for address in &raw.listen {
+        let host = raw::Located::new(address.value.host.clone(), address.at);
+        if let Some(ip) = findings.address(&host) {
+            listen.push(SocketAddr::new(ip, address.value.port));
+            overlaps.add_port(ip, address.value.port, address.at, findings);
+        }
+    }
+    if raw.listen.is_empty() {
+        let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8404);
+        listen.push(default);
+        overlaps.add_port(default.ip(), default.port(), raw.at, findings);
+    }
+    if let Some(open) = listen.iter().find(|address| !address.ip().is_loopback()).filter(|_| raw.users.is_empty()) {
+        findings.warning(
+            raw.listen.first().map_or(raw.at, |address| address.at),
+            format!("anybody who reaches {open} can read the statistics"),
+            "add users = { name = \"password\" }, or listen on 127.0.0.1",
+        );
+    }
+    let path = raw.path.as_ref().map_or("/", |path| &path.value);
+    if let Some(located) = &raw.path
+        && (!path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control() || "?#;".contains(c)))
+    {
+        findings.error(
+            located.at,
+            format!("`{path}` is not the path of a page"),
+            "it begins with `/`, as in \"/stats\"",
+        );
+    }
+    Stats {
+        listen,
+        path: path.to_owned(),
+        users: users(&raw.users, findings),
+        refresh: findings.positive(&raw.refresh, "refresh"),
+        hide_version: raw.hide_version.is_some_and(|hide| hide.value),
+        show_node: raw.show_node.is_some_and(|show| show.value),
+        max_connections: findings.number(&raw.max_connections, "max-connections", 1..=1_000_000, 100),
+    }
+}
+
+fn users(raw: &[raw::User], findings: &mut Findings<'_>) -> Vec<(String, String)> {
+    let mut unique = Unique::new();
+    for raw::User { name, .. } in raw {
+        findings.name(name, "user");
+        if name.value.contains(':') {
+            findings.error(name.at, "a user's name cannot contain `:`", "HTTP separates name and password with it");
+        }
+        if let Some(first) = unique.insert(name.value.as_str(), name.at) {
+            duplicate(findings, "user", name, first);
+        }
+    }
+    raw.iter().map(|user| (user.name.value.clone(), user.password.value.0.clone())).collect()
+}
+
+/// Two things with one name.
+fn duplicate(findings: &mut Findings<'_>, kind: &str, name: &raw::Located<String>, first: Location) {
+    findings.push(
+        Diagnostic::error(name.at, format!("there are two {kind}s called `{}`", name.value))
+            .related(first, "the first is here")
+            .help("rename one of the two"),
+    );
+}
+
+/// Values by name.
+fn by_name<'v, T>(values: &'v [T], name: impl Fn(&'v T) -> &'v str) -> HashMap<&'v str, &'v T> {
+    values.iter().map(|value| (name(value), value)).collect()
+}

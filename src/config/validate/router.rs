@@ -1,0 +1,361 @@
+//! Virtual routers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::findings::{Findings, Unique};
+use super::{by_name, duplicate};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::raw::{self, Located, Maybe, Secret};
+use crate::config::source::Location;
+use crate::model::{
+    Announce, ChecksumMode, Family, InitialState, InterfaceName, Interval, Password, Priority, Service, Version,
+    VirtualAddress, VirtualRouter, Vrid,
+};
+
+/// All routers that can be made out; `fronts` is filled in by [`fronts`], when the services are known.
+pub(super) fn routers(raw: &[raw::VirtualRouter], findings: &mut Findings<'_>) -> Vec<VirtualRouter> {
+    let mut names = Unique::new();
+    let mut identifiers = Unique::new();
+    let mut addresses = Unique::new();
+    let mut routers = Vec::new();
+    for raw in raw {
+        if let Some(name) = &raw.name
+            && let Some(first) = names.insert(name.value.as_str(), name.at)
+        {
+            duplicate(findings, "virtual router", name, first);
+        }
+        let Some(router) = router(raw, findings) else { continue };
+        if let Some(vrid) = &raw.vrid
+            && let Some(first) = identifiers.insert((router.interface.clone(), router.family, vrid.value), vrid.at)
+        {
+            let message = format!("VRID {} is taken on {} for {}", vrid.value, router.interface, router.family);
+            let error = Diagnostic::error(vrid.at, message).related(first, "by this one");
+            findings.push(error.help("give each router of an interface its own number, 1 to 255, alike on both nodes"));
+        }
+        let written = raw.addresses.iter().chain(&raw.excluded_addresses);
+        for (address, written) in router.owned().zip(written) {
+            if let Some(first) =
+                addresses.insert((address.prefix.address, address.interface.clone()), written.prefix.at)
+            {
+                let message = format!("{} is owned twice on {}", address.prefix.address, address.interface);
+                let error = Diagnostic::error(written.prefix.at, message).related(first, "the first is here");
+                findings.push(error.help("remove one of the two"));
+            }
+        }
+        routers.push(router);
+    }
+    routers
+}
+
+fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<VirtualRouter> {
+    let name = findings.required(&raw.name, "name", raw.at);
+    let interface = findings.required(&raw.interface, "interface", raw.at);
+    findings.required(&raw.vrid, "vrid", raw.at);
+    if let Some(name) = name {
+        findings.name(name, "name");
+    }
+    if raw.addresses.is_empty() {
+        findings.missing(raw.at, "this router has no address", "add addresses = [\"192.0.2.100/24\"]");
+    }
+    let vrid = findings.optional_number(&raw.vrid, "vrid", 1..=255).and_then(|vrid| Vrid::new(vrid).ok());
+    let priority = findings
+        .optional_number(&raw.priority, "priority", 1..=255)
+        .and_then(|priority| Priority::new(priority).ok())
+        .unwrap_or(Priority::DEFAULT);
+    let (name, interface) = (name?.value.clone(), interface?.value.clone());
+    let family = raw.addresses.first().map_or(Family::V4, |first| Family::of(first.prefix.value.address));
+    let version = version(raw, family, findings);
+    let addresses: Vec<_> =
+        raw.addresses.iter().map(|address| virtual_address(address, &interface, findings)).collect();
+    let excluded =
+        raw.excluded_addresses.iter().map(|address| virtual_address(address, &interface, findings)).collect();
+    same_family(&raw.addresses, family, findings);
+    unicast(raw, family, findings);
+    preemption(raw, priority, findings);
+    Some(VirtualRouter {
+        name,
+        vrid: vrid.or(Vrid::new(1).ok())?,
+        version,
+        family,
+        priority,
+        interval: interval(&raw.interval, version, findings),
+        initial: raw.start.map_or(InitialState::Backup, |start| start.value),
+        preempt: raw.preempt.is_none_or(|preempt| preempt.value),
+        preempt_delay: findings.duration(&raw.preempt_delay, "preempt-delay", Duration::ZERO),
+        password: password(&raw.password, version, findings),
+        peers: raw.peers.iter().map(|peer| peer.value).collect(),
+        source: raw.source.map(|source| source.value),
+        checksum: raw.checksum.map_or(ChecksumMode::default(), |checksum| checksum.value),
+        addresses,
+        excluded,
+        track: track(raw, &interface, findings),
+        announce: announce(raw.announce.as_ref(), findings),
+        fronts: Vec::new(),
+        interface,
+    })
+}
+
+fn version(raw: &raw::VirtualRouter, family: Family, findings: &mut Findings<'_>) -> Version {
+    match &raw.version {
+        Some(Located { value: 2, at }) => {
+            if family == Family::V6 {
+                findings.error(*at, "version 2 has no IPv6", "write version = 3");
+            }
+            Version::V2
+        }
+        None | Some(Located { value: 3, .. }) => Version::V3,
+        Some(Located { value, at }) => {
+            findings.error(*at, format!("there is no version {value} of VRRP"), "it is 2 or 3");
+            Version::V3
+        }
+    }
+}
+
+fn interval(raw: &Maybe<Duration>, version: Version, findings: &mut Findings<'_>) -> Interval {
+    let Some(Located { value, at }) = raw else { return Interval::DEFAULT };
+    let written = humantime::format_duration(*value);
+    let (cause, help) = match version {
+        Version::V2 if value.subsec_nanos() != 0 => (
+            format!("version 2 advertises in whole seconds, not every {written}"),
+            "write \"1s\" or more, or use version = 3",
+        ),
+        Version::V2 if !(1..=255).contains(&value.as_secs()) => {
+            (format!("version 2 cannot advertise every {written}"), "write \"1s\" to \"255s\"")
+        }
+        Version::V3 if value.subsec_nanos() % 10_000_000 != 0 => (
+            format!("version 3 advertises in hundredths of a second, not every {written}"),
+            "write a multiple of \"10ms\"",
+        ),
+        Version::V3 if *value < Duration::from_millis(10) || *value > Duration::from_millis(40_950) => {
+            (format!("version 3 cannot advertise every {written}"), "write \"10ms\" to \"40s 950ms\"")
+        }
+        Version::V2 | Version::V3 => {
+            let centiseconds = u16::try_from(value.as_millis() / 10).ok();
+            return centiseconds.and_then(|value| Interval::from_centiseconds(value).ok()).unwrap_or(Interval::DEFAULT);
+        }
+    };
+    findings.error(*at, cause, help);
+    Interval::DEFAULT
+}
+
+fn password(raw: &Maybe<Secret>, version: Version, findings: &mut Findings<'_>) -> Option<Password> {
+    let Located { value: Secret(text), at } = raw.as_ref()?;
+    if version == Version::V3 {
+        let error = Diagnostic::error(*at, "version 3 has no password").secret();
+        findings.push(error.help("remove it, or write version = 2"));
+        return None;
+    }
+    let password = Password::new(text);
+    if password.is_err() {
+        let cause = format!("a password has 1 to 8 bytes, this one has {}", text.len());
+        let error = Diagnostic::error(*at, cause).secret();
+        findings.push(error.help("keepalived uses the first 8: write those on both nodes"));
+    }
+    password.ok()
+}
+
+fn virtual_address(
+    raw: &raw::VirtualAddress,
+    router_interface: &InterfaceName,
+    findings: &mut Findings<'_>,
+) -> VirtualAddress {
+    let prefix = raw.prefix.value;
+    let family = Family::of(prefix.address);
+    if let Some(kind) = not_a_host(prefix.address) {
+        let message = format!("{} is {kind}", prefix.address);
+        findings.error(raw.prefix.at, message, "write an address that one host can have");
+    }
+    let interface = raw.interface.as_ref().map_or(router_interface, |interface| &interface.value);
+    if let Some(label) = &raw.label {
+        if family == Family::V6 {
+            findings.error(label.at, "an IPv6 address has no label", "remove it");
+        } else if !label.value.starts_with(interface.as_str()) {
+            let cause = format!("the label `{}` does not begin with `{interface}`, its interface", label.value);
+            findings.error(label.at, cause, format!("write label = \"{interface}:1\""));
+        } else if label.value.len() > 15 || label.value.contains(char::is_whitespace) {
+            let cause = format!("`{}` cannot be a label", label.value);
+            findings.error(label.at, cause, "a label has at most 15 bytes and no space");
+        }
+    }
+    if let Some(broadcast) = raw.broadcast.as_ref().filter(|_| family == Family::V6) {
+        findings.error(broadcast.at, "IPv6 has no broadcast address", "remove it");
+    }
+    VirtualAddress {
+        prefix,
+        interface: interface.clone(),
+        label: raw.label.as_ref().map(|label| label.value.clone()),
+        scope: raw.scope.map(|scope| scope.value).unwrap_or_default(),
+        broadcast: raw.broadcast.map(|broadcast| broadcast.value),
+    }
+}
+
+/// Why no host can have this address as its own.
+pub(super) fn not_a_host(address: IpAddr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        return Some("no address, but stands for all");
+    }
+    if address.is_multicast() {
+        return Some("a multicast address");
+    }
+    match address {
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("the broadcast address"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+fn same_family(addresses: &[raw::VirtualAddress], family: Family, findings: &mut Findings<'_>) {
+    let Some(first) = addresses.first() else { return };
+    for other in addresses.iter().filter(|address| Family::of(address.prefix.value.address) != family) {
+        let cause = format!("this router's addresses are {family}, but this is {}", other_family(family));
+        let error = Diagnostic::error(other.prefix.at, cause).related(first.prefix.at, "the first decides");
+        findings.push(error.help("write it in `excluded-addresses`, or make a router of its own for it"));
+    }
+    // RFC 9568 section 5.2.9: the first IPv6 address must be the link-local one. It works without.
+    if let IpAddr::V6(v6) = first.prefix.value.address
+        && !v6.is_unicast_link_local()
+    {
+        findings.warning(
+            first.prefix.at,
+            "the first IPv6 address of a virtual router should be link-local (RFC 9568 section 5.2.9)",
+            "put an address of fe80::/10 before it",
+        );
+    }
+}
+
+fn other_family(family: Family) -> Family {
+    match family {
+        Family::V4 => Family::V6,
+        Family::V6 => Family::V4,
+    }
+}
+
+fn unicast(raw: &raw::VirtualRouter, family: Family, findings: &mut Findings<'_>) {
+    let mut wrong = |address: IpAddr, at: Location, what: &str| {
+        if Family::of(address) != family && !raw.addresses.is_empty() {
+            let cause = format!("this {what} is {}, but the router's addresses are {family}", Family::of(address));
+            findings.error(at, cause, format!("write an {family} address"));
+        } else if let Some(kind) = not_a_host(address) {
+            findings.error(at, format!("{address} is {kind}"), format!("write the address of the {what}"));
+        }
+    };
+    raw.peers.iter().for_each(|peer| wrong(peer.value, peer.at, "peer"));
+    if let Some(source) = &raw.source {
+        wrong(source.value, source.at, "source");
+    }
+    let mut unique = Unique::new();
+    for peer in &raw.peers {
+        if let Some(first) = unique.insert(peer.value, peer.at) {
+            let warning = Diagnostic::warning(peer.at, format!("the peer {} is given twice", peer.value));
+            findings.push(warning.related(first, "the first is here").help("remove one of the two"));
+        }
+        if let Some(source) = raw.source.filter(|source| source.value == peer.value) {
+            let error = Diagnostic::error(peer.at, "a router cannot be its own peer");
+            findings.push(error.related(source.at, "its own address").help("write the other node's address"));
+        }
+    }
+}
+
+fn preemption(raw: &raw::VirtualRouter, priority: Priority, findings: &mut Findings<'_>) {
+    let master = raw.start.filter(|start| start.value == InitialState::Master);
+    let delay = raw.preempt_delay.filter(|delay| !delay.value.is_zero());
+    let Some(Located { value: false, at }) = raw.preempt else { return };
+    if priority == Priority::OWNER {
+        let message = "priority 255 always takes over: `preempt = false` has no effect";
+        findings.warning(at, message, "write a priority below 255");
+    }
+    if let Some(start) = master {
+        let warning = Diagnostic::warning(at, "a router that starts as master takes over when it starts");
+        findings.push(warning.related(start.at, "because of this").help("write start = \"backup\""));
+    }
+    if let Some(delay) = delay {
+        let warning = Diagnostic::warning(delay.at, "`preempt-delay` has no effect");
+        findings.push(warning.related(at, "this router never preempts").help("remove one of the two"));
+    }
+}
+
+/// The interfaces beside its own, which is tracked anyway.
+fn track(raw: &raw::VirtualRouter, own: &InterfaceName, findings: &mut Findings<'_>) -> Vec<InterfaceName> {
+    let mut seen = Unique::new();
+    let mut track = Vec::new();
+    for Located { value: interface, at } in &raw.track_interfaces {
+        if let Some(first) = seen.insert(interface, *at) {
+            let warning = Diagnostic::warning(*at, format!("{interface} is tracked twice"));
+            findings.push(warning.related(first, "the first is here").help("remove one of the two"));
+        } else if interface != own {
+            track.push(interface.clone());
+        }
+    }
+    track
+}
+
+fn announce(raw: Option<&raw::Announce>, findings: &mut Findings<'_>) -> Announce {
+    const MOST: u64 = 1000;
+    let default = Announce::default();
+    let Some(raw) = raw else { return default };
+    Announce {
+        count: findings.number(&raw.count, "count", 0..=MOST, default.count),
+        repeat_after: findings.duration(&raw.repeat_after, "repeat-after", default.repeat_after),
+        repeat_count: findings.number(&raw.repeat_count, "repeat-count", 0..=MOST, default.repeat_count),
+        refresh: findings.positive(&raw.refresh, "refresh"),
+        refresh_count: findings.number(&raw.refresh_count, "refresh-count", 1..=MOST, default.refresh_count),
+        lower_priority_count: findings.number(
+            &raw.lower_priority_count,
+            "lower-priority-count",
+            0..=MOST,
+            default.lower_priority_count,
+        ),
+    }
+}
+
+/// Fills in whose readiness each router depends on: the services it names, else those that listen on one of its
+/// addresses.
+pub(super) fn fronts(
+    raw: &[raw::VirtualRouter],
+    routers: &mut [VirtualRouter],
+    services: &[Service],
+    findings: &mut Findings<'_>,
+) {
+    let known = by_name(services, |service| &service.name);
+    let mut listening: HashMap<IpAddr, Vec<usize>> = HashMap::new();
+    for (index, service) in services.iter().enumerate() {
+        for listen in &service.listen {
+            let there = listening.entry(listen.address).or_default();
+            if there.last() != Some(&index) {
+                there.push(index);
+            }
+        }
+    }
+    let written: HashMap<&str, &raw::VirtualRouter> =
+        raw.iter().filter_map(|raw| Some((raw.name.as_ref()?.value.as_str(), raw))).collect();
+    for router in routers {
+        let named = written.get(router.name.as_str()).and_then(|raw| raw.fronts.as_ref());
+        router.fronts = match named {
+            Some(named) => named
+                .iter()
+                .filter(|name| {
+                    let exists = known.contains_key(name.value.as_str());
+                    if !exists && findings.complete {
+                        let error = Diagnostic::error(name.at, format!("there is no service called `{}`", name.value));
+                        let error = findings.suggest(error, &name.value, services.iter().map(|s| s.name.as_str()));
+                        findings.push(error.help("name one of the services; [] stands for none"));
+                    }
+                    exists
+                })
+                .map(|name| name.value.clone())
+                .collect(),
+            None => {
+                let mut indices: Vec<usize> = router
+                    .owned()
+                    .filter_map(|address| listening.get(&address.prefix.address))
+                    .flatten()
+                    .copied()
+                    .collect();
+                indices.sort_unstable();
+                indices.dedup();
+                indices.into_iter().filter_map(|index| services.get(index)).map(|s| s.name.clone()).collect()
+            }
+        };
+    }
+}

@@ -1,0 +1,112 @@
+//! Services.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::duplicate;
+use super::findings::{Findings, Unique};
+use super::overlap::Overlaps;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::raw;
+use crate::model::{ListenAddress, Log, Service};
+
+/// How long a half-closed connection may be silent, unless configured.
+pub(super) const FIN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// All services that can be made out. `owned` are the virtual addresses of this run.
+pub(super) fn services(
+    raw: &raw::Config,
+    owned: &HashSet<IpAddr>,
+    log: &Log,
+    overlaps: &mut Overlaps,
+    findings: &mut Findings<'_>,
+) -> Vec<Service> {
+    let mut names = Unique::new();
+    let pools: HashSet<&str> =
+        raw.pools.iter().filter_map(|pool| pool.name.as_ref()).map(|name| name.value.as_str()).collect();
+    let mut services = Vec::new();
+    for raw_service in &raw.services {
+        if let Some(name) = findings.required(&raw_service.name, "name", raw_service.at) {
+            findings.name(name, "name");
+            if let Some(first) = names.insert(name.value.as_str(), name.at) {
+                duplicate(findings, "service", name, first);
+            }
+        }
+        if let Some(pool) = findings.required(&raw_service.pool, "pool", raw_service.at)
+            && !pools.contains(pool.value.as_str())
+            && findings.complete
+        {
+            let error = Diagnostic::error(pool.at, format!("there is no pool called `{}`", pool.value));
+            let error = findings.suggest(error, &pool.value, pools.iter().copied());
+            findings.push(error.help(format!("add a [[pool]] with name = \"{}\"", pool.value.escape_debug())));
+        }
+        services.extend(service(raw_service, owned, log, overlaps, findings));
+    }
+    services
+}
+
+fn service(
+    raw: &raw::Service,
+    owned: &HashSet<IpAddr>,
+    log: &Log,
+    overlaps: &mut Overlaps,
+    findings: &mut Findings<'_>,
+) -> Option<Service> {
+    if raw.listen.is_empty() {
+        findings.missing(raw.at, "this service listens nowhere", "add listen = \"192.0.2.100:22\"");
+    }
+    let listen = raw.listen.iter().filter_map(|raw| listen(raw, owned, overlaps, findings)).collect();
+    let client_timeout = findings.timeout(&raw.client_timeout, "client-timeout", None);
+    let service = Service {
+        name: raw.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
+        listen,
+        pool: raw.pool.as_ref().map(|pool| pool.value.clone()).unwrap_or_default(),
+        max_connections: findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX)),
+        client_timeout,
+        client_fin_timeout: findings.timeout(
+            &raw.client_fin_timeout,
+            "client-fin-timeout",
+            Some(fin_timeout(client_timeout)),
+        ),
+        client_keepalive: raw.client_keepalive.is_none_or(|keepalive| keepalive.value),
+        backlog: findings.number(&raw.backlog, "backlog", 1..=1_000_000, 4096),
+        log: raw.log.map_or(log.connections, |log| log.value),
+    };
+    raw.name.is_some().then_some(service)
+}
+
+/// The default where nothing is configured: not longer than an open connection may be silent.
+pub(super) fn fin_timeout(open: Option<Duration>) -> Duration {
+    open.map_or(FIN_TIMEOUT, |open| open.min(FIN_TIMEOUT))
+}
+
+fn listen(
+    raw: &raw::Listen,
+    owned: &HashSet<IpAddr>,
+    overlaps: &mut Overlaps,
+    findings: &mut Findings<'_>,
+) -> Option<ListenAddress> {
+    let address = findings.address(&raw.host)?;
+    if address.is_multicast() {
+        findings.error(
+            raw.host.at,
+            format!("{address} is a multicast address"),
+            "TCP has none: write a host's address",
+        );
+    }
+    if let Some(dual_stack) =
+        raw.dual_stack.filter(|dual| dual.value && !(address.is_ipv6() && address.is_unspecified()))
+    {
+        findings.error(dual_stack.at, format!("{address} cannot be dual-stack"), "only [::] includes IPv4");
+    }
+    let listen = ListenAddress {
+        address,
+        ports: raw.ports.value,
+        nonlocal: raw.nonlocal.is_none_or(|nonlocal| nonlocal.value) || owned.contains(&address),
+        interface: raw.interface.as_ref().map(|interface| interface.value.clone()),
+        dual_stack: raw.dual_stack.is_some_and(|dual| dual.value),
+    };
+    overlaps.add_listen(&listen, raw.host.at, findings);
+    Some(listen)
+}

@@ -1,0 +1,31 @@
+//! The words of the schema and what they mean: one table for reading and writing.
+
+use crate::model::{Algorithm, ChecksumMode, InitialState, LogLevel, OnMarkedDown, Scope};
+
+/// A word and its meaning.
+pub(super) type Words<T> = [(&'static str, T)];
+
+pub(super) const LEVELS: &Words<LogLevel> = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+pub(super) const START: &Words<InitialState> = &[("backup", InitialState::Backup), ("master", InitialState::Master)];
+pub(super) const CHECKSUM: &Words<ChecksumMode> =
+    &[("pseudo-header", ChecksumMode::PseudoHeader), ("message-only", ChecksumMode::MessageOnly)];
+pub(super) const SCOPES: &Words<Scope> =
+    &[("global", Scope::Global), ("site", Scope::Site), ("link", Scope::Link), ("host", Scope::Host)];
+pub(super) const BALANCE: &Words<Algorithm> = &[
+    ("round-robin", Algorithm::RoundRobin),
+    ("least-connections", Algorithm::LeastConnections),
+    ("source", Algorithm::Source),
+];
+pub(super) const MARKED_DOWN: &Words<OnMarkedDown> =
+    &[("keep", OnMarkedDown::Keep), ("reset", OnMarkedDown::ShutdownSessions)];
+
+/// The word for `meaning`.
+pub(super) fn word_for<T: PartialEq>(words: &Words<T>, meaning: &T) -> &'static str {
+    words.iter().find(|(_, candidate)| candidate == meaning).map_or("", |(word, _)| word)
+}

@@ -1,0 +1,36 @@
+//! What a killed daemon would leave behind, ready to be undone.
+
+use std::net::IpAddr;
+
+use super::net::{Family, Prefix};
+
+/// The newest list of what to undo; it replaces the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Estate {
+    /// Priority-0 advertisements, sent first.
+    pub adverts: Vec<PreparedPacket>,
+    /// Addresses, removed in this order.
+    pub addresses: Vec<OwnedAddress>,
+}
+
+/// An IP packet ready to be sent, header included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedPacket {
+    /// IP version.
+    pub family: Family,
+    /// Index of the interface it must leave by; 0: as routed.
+    pub ifindex: u32,
+    /// The destination in its header.
+    pub destination: IpAddr,
+    /// The packet.
+    pub bytes: Vec<u8>,
+}
+
+/// An address set on an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnedAddress {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// Address and prefix length.
+    pub prefix: Prefix,
+}

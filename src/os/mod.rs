@@ -1,0 +1,11 @@
+//! What the kernel offers, without an opinion: sockets, descriptors, events. Knows no protocol and no configuration file.
+
+pub mod epoll;
+pub mod eventfd;
+pub mod port_owner;
+pub mod tcp;
+pub mod netlink;
+pub mod packet;
+pub mod process;
+pub mod raw;
+pub mod sched;

@@ -1,0 +1,356 @@
+//! One client's connection, from accept to its log line.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::relay::{End, Ready, Relay, Side, Step, Transport};
+use super::shared::{Assigned, ServiceShared};
+use super::slab::Key;
+use super::upstream::Upstream;
+use super::worker::{Context, token};
+use crate::balance::Pin;
+use crate::model;
+use crate::os::epoll::Event;
+use crate::os::tcp::Stream;
+use crate::stats::EndReason;
+
+/// A connection's counters are settled at least this often, so that a long transfer is seen while it runs.
+const SETTLE: Duration = Duration::from_secs(10);
+/// How often a reset that waits for the last bytes to be acknowledged looks whether they are.
+const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// How long it waits where the service has no timeout.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// What the connections of one listener have in common.
+#[derive(Debug)]
+pub(super) struct Binding {
+    pub(super) service: Arc<ServiceShared>,
+    /// The listener's address; its port is the one that clients connect to.
+    pub(super) address: SocketAddr,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) client: SocketAddr,
+    pub(super) binding: Rc<Binding>,
+    /// The pool's settings when it began: a reload does not touch open connections.
+    pub(super) spec: Arc<model::Pool>,
+    pub(super) state: State,
+    pub(super) assigned: Option<Assigned>,
+    pub(super) pin: Option<Pin>,
+    /// The deadline it has in the thread's timers.
+    pub(super) timer: Option<Instant>,
+    started: Instant,
+    connected: Option<Instant>,
+    last_client: Instant,
+    last_server: Instant,
+    settled: [u64; 2],
+    /// Whether the fin timeouts are in force.
+    half_closed: bool,
+    /// Whether room to write to the client is reported.
+    watches_writes: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    /// The client waits for a server.
+    Upstream(Box<Upstream>),
+    /// Bytes flow.
+    Relay(Relay<Stream>),
+    /// One side was reset; the other, this one, will be once it has what it was sent.
+    Draining { survivor: Stream, reason: EndReason, until: Instant },
+    /// Nothing is left of it.
+    Over,
+}
+
+/// What the worker does with a connection after an event.
+#[derive(Debug)]
+#[must_use]
+pub(super) enum Verdict {
+    Keep,
+    /// Come back without a new event.
+    Again,
+    End(EndReason, Reset),
+}
+
+/// Whose socket is closed with a reset rather than an end of stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reset {
+    None,
+    Client,
+    Server,
+    Both,
+}
+
+impl Transport for Stream {
+    fn recv(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.recv(buffer)
+    }
+
+    fn send(&self, bytes: &[u8], more: bool) -> std::io::Result<usize> {
+        self.send(bytes, more)
+    }
+
+    fn shutdown_write(&self) -> std::io::Result<()> {
+        self.shutdown_write()
+    }
+}
+
+impl Connection {
+    /// A client just accepted; the service has counted it in.
+    pub(super) fn new(stream: Stream, client: SocketAddr, binding: Rc<Binding>, now: Instant) -> Self {
+        let spec = binding.service.pool.spec();
+        Self {
+            client,
+            binding,
+            spec,
+            state: State::Upstream(Box::new(Upstream::new(stream, now))),
+            assigned: None,
+            pin: None,
+            timer: None,
+            started: now,
+            connected: None,
+            last_client: now,
+            last_server: now,
+            settled: [0; 2],
+            half_closed: false,
+            watches_writes: false,
+        }
+    }
+
+    /// Something was reported about one of its sockets.
+    pub(super) fn on_event(&mut self, side: Side, event: Event, context: &mut Context<'_>) -> Verdict {
+        let ready = Ready {
+            readable: event.readable(),
+            writable: event.writable(),
+            read_end: event.read_end(),
+            urgent: event.urgent(),
+            error: event.error(),
+        };
+        match &mut self.state {
+            State::Relay(relay) => {
+                relay.set_ready(side, ready);
+                self.step(context)
+            }
+            State::Upstream(upstream) => match side {
+                Side::Client if ready.error => Verdict::End(EndReason::ClientAborted, Reset::Server),
+                Side::Client => {
+                    upstream.client_ready.add(ready);
+                    Verdict::Keep
+                }
+                Side::Server => self.on_server_event(ready, context),
+            },
+            State::Draining { reason, .. } if ready.error => Verdict::End(*reason, Reset::None),
+            State::Draining { .. } | State::Over => Verdict::Keep,
+        }
+    }
+
+    /// The server has accepted: bytes may flow.
+    pub(super) fn establish(&mut self, relay: Relay<Stream>, client_spoke: bool, context: &mut Context<'_>) -> Verdict {
+        if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
+            self.binding.service.pool.prove(pin, assigned.id);
+        }
+        self.connected = Some(context.now);
+        (self.last_client, self.last_server) = (context.now, context.now);
+        if !client_spoke {
+            context.watch_silence();
+        }
+        self.state = State::Relay(relay);
+        self.step(context)
+    }
+
+    /// Moves bytes.
+    pub(super) fn step(&mut self, context: &mut Context<'_>) -> Verdict {
+        let State::Relay(relay) = &mut self.state else { return Verdict::Keep };
+        let step = relay.step(context.scratch);
+        let (client, server) = relay.take_activity();
+        if client {
+            self.last_client = context.now;
+        }
+        if server {
+            self.last_server = context.now;
+        }
+        match step {
+            Step::Wait => {
+                if relay.is_blocked(Side::Client) && !self.watches_writes {
+                    self.watches_writes = true;
+                    let watched =
+                        context.poller.watch_writes(relay.socket(Side::Client), token(context.key, Side::Client));
+                    if watched.is_err() {
+                        return Verdict::End(EndReason::Resources, Reset::Both);
+                    }
+                }
+                self.half_closed = relay.is_half_closed();
+                Verdict::Keep
+            }
+            Step::Again => Verdict::Again,
+            Step::Done(End::Complete) => Verdict::End(EndReason::Complete, Reset::None),
+            Step::Done(End::Aborted(side)) => self.abort(side, context.now),
+        }
+    }
+
+    /// One side was reset: so is the other, as soon as it has acknowledged what it was sent, which a reset would destroy.
+    fn abort(&mut self, side: Side, now: Instant) -> Verdict {
+        let (reason, reset) = match side {
+            Side::Client => (EndReason::ClientAborted, Reset::Server),
+            Side::Server => (EndReason::ServerAborted, Reset::Client),
+        };
+        self.settle();
+        let State::Relay(relay) = std::mem::replace(&mut self.state, State::Over) else { return Verdict::Keep };
+        let parts = relay.into_parts();
+        let (survivor, patience) = match side {
+            Side::Client => (parts.server, self.spec.server_timeout),
+            Side::Server => (parts.client, self.binding.service.spec.client_timeout),
+        };
+        let in_flight = survivor.unacknowledged().unwrap_or(0) > 0;
+        self.state = State::Draining { survivor, reason, until: now + patience.unwrap_or(DRAIN) };
+        if in_flight { Verdict::Keep } else { Verdict::End(reason, reset) }
+    }
+
+    /// The time at which it wants to be looked at.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.state {
+            State::Upstream(upstream) => upstream.deadline(self.spec.connect_timeout),
+            State::Relay(_) => {
+                let silence = [self.client_deadline(), self.server_deadline()].into_iter().flatten().min();
+                Some(silence.map_or(now + SETTLE, |at| at.min(now + SETTLE)))
+            }
+            State::Draining { until, .. } => Some((now + DRAIN_POLL).min(*until)),
+            State::Over => None,
+        }
+    }
+
+    fn client_deadline(&self) -> Option<Instant> {
+        let service = &self.binding.service.spec;
+        let fin = if self.half_closed { service.client_fin_timeout } else { None };
+        fin.or(self.spec.tunnel_timeout).or(service.client_timeout).map(|silence| self.last_client + silence)
+    }
+
+    fn server_deadline(&self) -> Option<Instant> {
+        let fin = if self.half_closed { self.spec.server_fin_timeout } else { None };
+        fin.or(self.spec.tunnel_timeout).or(self.spec.server_timeout).map(|silence| self.last_server + silence)
+    }
+
+    /// Its deadline has come.
+    pub(super) fn on_timer(&mut self, context: &mut Context<'_>) -> Verdict {
+        let now = context.now;
+        match &self.state {
+            State::Upstream(_) => self.on_upstream_timer(context),
+            State::Relay(_) => {
+                self.settle();
+                if self.client_deadline().is_some_and(|at| at <= now) {
+                    Verdict::End(EndReason::ClientTimeout, Reset::None)
+                } else if self.server_deadline().is_some_and(|at| at <= now) {
+                    Verdict::End(EndReason::ServerTimeout, Reset::None)
+                } else {
+                    Verdict::Keep
+                }
+            }
+            State::Draining { survivor, reason, until } => {
+                if *until <= now || survivor.unacknowledged().unwrap_or(0) == 0 {
+                    Verdict::End(*reason, Reset::Both)
+                } else {
+                    Verdict::Keep
+                }
+            }
+            State::Over => Verdict::Keep,
+        }
+    }
+
+    /// The client had a few milliseconds to speak first. If it has not, the server may be the one to: it must not wait for
+    /// the end of the handshake.
+    pub(super) fn on_silence(&self) {
+        if let State::Relay(relay) = &self.state
+            && relay.bytes_to_server() == 0
+        {
+            // A connection that has failed meanwhile says so by itself.
+            let _failed = relay.socket(Side::Server).acknowledge_now();
+        }
+    }
+
+    /// The address the client connected to.
+    pub(super) fn local_ip(&self) -> IpAddr {
+        let listener = self.binding.address.ip();
+        if !listener.is_unspecified() {
+            return listener;
+        }
+        let stream = match &self.state {
+            State::Upstream(upstream) => Some(&upstream.client),
+            State::Relay(relay) => Some(relay.socket(Side::Client)),
+            State::Draining { .. } | State::Over => None,
+        };
+        stream.and_then(|stream| stream.local_addr().ok()).map_or(listener, |address| address.ip().to_canonical())
+    }
+
+    /// Adds what flowed since the last time to the counters.
+    fn settle(&mut self) {
+        let State::Relay(relay) = &self.state else { return };
+        let total = [relay.bytes_to_server(), relay.bytes_to_client()];
+        let fresh = [total[0] - self.settled[0], total[1] - self.settled[1]];
+        self.settled = total;
+        let service = &self.binding.service.stats;
+        service.bytes_in.fetch_add(fresh[0], Ordering::Relaxed);
+        service.bytes_out.fetch_add(fresh[1], Ordering::Relaxed);
+        if let Some(assigned) = &self.assigned {
+            assigned.server.stats.bytes_in.fetch_add(fresh[0], Ordering::Relaxed);
+            assigned.server.stats.bytes_out.fetch_add(fresh[1], Ordering::Relaxed);
+        }
+    }
+
+    /// Ends it: counts, logs, and closes both sockets, each with a reset or an end of stream.
+    pub(super) fn end(mut self, key: Key, reason: EndReason, reset: Reset, now: Instant) {
+        self.settle();
+        self.binding.service.stats.count_end(reason);
+        if self.binding.service.spec.log {
+            self.log(reason, now);
+        }
+        tracing::trace!(index = key.index, reason = reason.label(), "connection ended");
+        if let Some(pin) = self.pin {
+            self.binding.service.pool.release(pin, now);
+        }
+        let (client, server) = match &self.state {
+            State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
+            State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
+            State::Draining { survivor, .. } => (Some(survivor), None),
+            State::Over => (None, None),
+        };
+        // For the survivor of an abort it does not matter which side it is.
+        let survivor = matches!(self.state, State::Draining { .. });
+        if reset == Reset::Client || reset == Reset::Both || survivor && reset == Reset::Server {
+            let _closed = client.map(Stream::reset_on_close);
+        }
+        if reset == Reset::Server || reset == Reset::Both {
+            let _closed = server.map(Stream::reset_on_close);
+        }
+    }
+
+    fn log(&self, reason: EndReason, now: Instant) {
+        let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
+        let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
+        tracing::info!(
+            target: "vipgate::connection",
+            service = self.binding.service.spec.name,
+            client = %self.client,
+            destination = %SocketAddr::new(self.local_ip(), self.binding.address.port()),
+            pool = self.spec.name,
+            server = server.map(|server| server.name.as_str()),
+            server_address = server.and_then(|server| self.server_address(server)).map(tracing::field::display),
+            reason = reason.label(),
+            bytes_in = self.settled[0],
+            bytes_out = self.settled[1],
+            connect_ms = self.connected.map(|at| millis(self.started, at)),
+            duration_ms = millis(self.started, now),
+            "connection ended"
+        );
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.binding.service.leave();
+    }
+}

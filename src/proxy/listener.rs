@@ -1,0 +1,170 @@
+//! Binding what a configuration listens on: all of it or nothing, and a sentence for each address that cannot be had.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::model::{InterfaceName, ListenAddress, Service};
+use crate::os::port_owner::{self, PortOwner};
+use crate::os::tcp::{ListenOptions, Listener};
+
+/// What makes two listeners the same: a reload that names it again keeps the socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct ListenKey {
+    pub(super) address: SocketAddr,
+    interface: Option<InterfaceName>,
+    dual_stack: bool,
+}
+
+/// A listener to be opened, and who wants it.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted<'a> {
+    pub(super) service: &'a Service,
+    nonlocal: bool,
+    /// Part of a range: one socket, given to one worker, rather than a socket a worker.
+    pub(super) of_range: bool,
+}
+
+/// Why a service cannot listen on an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("service {service} cannot listen on {address}: {reason}")]
+pub struct BindError {
+    /// The service.
+    pub service: String,
+    /// The address and port.
+    pub address: SocketAddr,
+    /// What is in the way.
+    pub reason: BindReason,
+}
+
+/// What is in the way of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindReason {
+    /// Another process has the port.
+    InUse(Vec<PortOwner>),
+    /// Another service of the same configuration has it.
+    Twice(String),
+    /// The address is on no interface of this node.
+    NotLocal,
+    /// The process may not bind it.
+    Permission,
+    /// The interface it is tied to does not exist.
+    NoInterface(String),
+    /// The process has no descriptor left.
+    Descriptors,
+    /// The pool it sends its clients to does not exist.
+    NoPool(String),
+    /// Anything else, in the kernel's words.
+    Other(String),
+}
+
+impl fmt::Display for BindReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(owners) if owners.is_empty() => {
+                f.write_str("the port is in use by a process that cannot be seen from here (`ss -ltnp` as root names it)")
+            }
+            Self::InUse(owners) => {
+                f.write_str("the port is in use by ")?;
+                for (index, owner) in owners.iter().enumerate() {
+                    let comma = if index > 0 { ", " } else { "" };
+                    write!(f, "{comma}{} (pid {}, on {})", owner.name, owner.pid, owner.address)?;
+                }
+                f.write_str("; stop it, or choose another port")
+            }
+            Self::Twice(service) => write!(f, "service {service} listens there too"),
+            Self::NotLocal => f.write_str(
+                "the address is on no interface of this node; add it, or allow addresses that are not here (`transparent`)",
+            ),
+            Self::Permission => {
+                f.write_str("permission denied; ports below 1024 need root or CAP_NET_BIND_SERVICE, interfaces CAP_NET_RAW")
+            }
+            Self::NoInterface(name) => write!(f, "there is no interface {name}"),
+            Self::Descriptors => f.write_str("no descriptors left; raise LimitNOFILE or listen on fewer ports"),
+            Self::NoPool(pool) => write!(f, "there is no pool {pool}"),
+            Self::Other(error) => f.write_str(error),
+        }
+    }
+}
+
+/// Everything the services listen on, each address and port once; what two of them claim is an error.
+pub(super) fn wanted(services: &[Service]) -> Result<HashMap<ListenKey, Wanted<'_>>, Vec<BindError>> {
+    let mut wanted: HashMap<ListenKey, Wanted<'_>> = HashMap::new();
+    let mut errors = Vec::new();
+    for service in services {
+        for listen in &service.listen {
+            for port in listen.ports.iter() {
+                let key = ListenKey::new(listen, port);
+                let of_range = listen.ports.first() != listen.ports.last();
+                let new = Wanted { service, nonlocal: listen.nonlocal, of_range };
+                let address = key.address;
+                if let Some(other) = wanted.insert(key, new) {
+                    let reason = BindReason::Twice(other.service.name.clone());
+                    errors.push(BindError { service: service.name.clone(), address, reason });
+                }
+            }
+        }
+    }
+    if errors.is_empty() { Ok(wanted) } else { Err(errors) }
+}
+
+impl ListenKey {
+    fn new(listen: &ListenAddress, port: u16) -> Self {
+        Self {
+            address: SocketAddr::new(listen.address, port),
+            interface: listen.interface.clone(),
+            dual_stack: listen.dual_stack,
+        }
+    }
+
+    /// Opens its sockets: one a worker, or only one for a port of a range.
+    pub(super) fn open(&self, wanted: &Wanted<'_>, workers: usize) -> Result<Vec<Arc<Listener>>, BindError> {
+        let options = ListenOptions {
+            address: self.address,
+            interface: self.interface.as_ref().map(InterfaceName::as_str),
+            nonlocal: wanted.nonlocal,
+            dual_stack: self.dual_stack,
+            shared: true,
+            backlog: wanted.service.backlog,
+        };
+        let sockets = if wanted.of_range { 1 } else { workers };
+        self.probe(options)
+            .and_then(|()| (0..sockets).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>())
+            .map_err(|error| BindError {
+                service: wanted.service.name.clone(),
+                address: self.address,
+                reason: self.reason(&error),
+            })
+    }
+
+    /// A port that only this process has, on another address, is no obstacle: all our sockets share.
+    fn probe(&self, options: ListenOptions<'_>) -> io::Result<()> {
+        match Listener::probe(options) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let owners = port_owner::listeners_on(self.address);
+                let only_us = !owners.is_empty() && owners.iter().all(|owner| owner.pid == std::process::id());
+                if only_us { Ok(()) } else { Err(error) }
+            }
+            other => other,
+        }
+    }
+
+    fn reason(&self, error: &io::Error) -> BindReason {
+        match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::AddrInUse, _) => {
+                let mut owners = port_owner::listeners_on(self.address);
+                owners.retain(|owner| owner.pid != std::process::id());
+                BindReason::InUse(owners)
+            }
+            (io::ErrorKind::AddrNotAvailable, _) => BindReason::NotLocal,
+            (io::ErrorKind::PermissionDenied, _) => BindReason::Permission,
+            (_, Some(libc::ENODEV)) => {
+                BindReason::NoInterface(self.interface.as_ref().map(ToString::to_string).unwrap_or_default())
+            }
+            (_, Some(libc::EMFILE | libc::ENFILE)) => BindReason::Descriptors,
+            _ => BindReason::Other(error.to_string()),
+        }
+    }
+}

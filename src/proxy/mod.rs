@@ -1,0 +1,350 @@
+//! The data plane: accepts, chooses a server, relays. Threads of its own, one epoll descriptor each, and no runtime.
+//!
+//! [`Proxy`] is the control thread's handle. A reload is [`Proxy::prepare`], which binds what is new and changes nothing else,
+//! then [`Proxy::commit`], which cannot fail and touches only the difference:
+//!
+//! - A listener that stays, by address, port and interface, keeps its sockets and what waits there, whichever service it
+//!   belongs to now. One that goes is accepted dry, then closed.
+//! - Open connections go on under the settings they began with, also those to a server that was removed (HAProxy's old process
+//!   would keep them too). Only those of a service that is gone are reset.
+//! - A pool that stays, by name, keeps its stick table; a server that stays, by name, its health, turn, clients and counters.
+#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
+
+mod connection;
+mod listener;
+mod mailbox;
+pub mod relay;
+mod shared;
+mod slab;
+mod timer;
+mod upstream;
+mod worker;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+pub use listener::{BindError, BindReason};
+
+use crate::model::{OnMarkedDown, Pool, Service};
+use crate::os::tcp::Listener;
+use crate::stats::Registry;
+use listener::ListenKey;
+use mailbox::{Command, Mailbox, Report};
+use shared::{Gate, Global, PoolShared, ServiceShared};
+use worker::Worker;
+
+/// Descriptors left for everything that is neither a listener nor a connection.
+const RESERVED_DESCRIPTORS: u64 = 256;
+
+/// The data plane, as the control thread holds it.
+#[derive(Debug)]
+pub struct Proxy {
+    global: Arc<Global>,
+    threads: Vec<JoinHandle<()>>,
+    services: BTreeMap<String, Arc<ServiceShared>>,
+    pools: BTreeMap<String, Arc<PoolShared>>,
+    listeners: HashMap<ListenKey, Open>,
+    next_listener: u64,
+    next_worker: usize,
+    max_connections: Option<u32>,
+}
+
+/// An open listener: its sockets, each with its worker and its number there.
+#[derive(Debug)]
+struct Open {
+    service: Arc<ServiceShared>,
+    sockets: Vec<(usize, u64, Arc<Listener>)>,
+}
+
+/// A configuration whose new listeners are bound, and which nothing serves yet. Dropped, it leaves no trace.
+#[derive(Debug)]
+#[must_use]
+pub struct Prepared {
+    services: Vec<Service>,
+    pools: Vec<Pool>,
+    bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
+    owners: HashMap<ListenKey, String>,
+}
+
+impl Proxy {
+    /// Starts the workers, which have nothing to do yet. `max_connections` bounds all services together; without, the
+    /// descriptor limit does, which is raised as far as the process may. Fails when a thread or a descriptor cannot be had.
+    pub fn start(workers: usize, registry: Arc<Registry>, max_connections: Option<u32>) -> io::Result<Self> {
+        let mailboxes = (0..workers.max(1)).map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+        let global =
+            Arc::new(Global { registry, workers: mailboxes, open: AtomicU64::new(0), limit: Gate::new(u64::MAX) });
+        let mut threads = Vec::new();
+        for (index, mailbox) in global.workers.iter().enumerate() {
+            let (mailbox, global) = (Arc::clone(mailbox), Arc::clone(&global));
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            let (started, result) = std::sync::mpsc::sync_channel(1);
+            threads.push(thread.spawn(move || match Worker::new(mailbox, global) {
+                Ok(worker) => {
+                    let _heard = started.send(Ok(()));
+                    worker.run();
+                }
+                Err(error) => {
+                    let _heard = started.send(Err(error));
+                }
+            })?);
+            result.recv().map_err(io::Error::other)??;
+        }
+        let proxy = Self {
+            global,
+            threads,
+            services: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            listeners: HashMap::new(),
+            next_listener: 0,
+            next_worker: 0,
+            max_connections,
+        };
+        proxy.apply_limit();
+        Ok(proxy)
+    }
+
+    /// Binds what `services` listen on and is not bound yet. On failure nothing has changed, and every address that cannot be
+    /// had is named.
+    pub fn prepare(&mut self, services: &[Service], pools: &[Pool]) -> Result<Prepared, Vec<BindError>> {
+        let wanted = listener::wanted(services)?;
+        let mut errors = Vec::new();
+        let mut bound = HashMap::new();
+        let mut owners = HashMap::new();
+        for (key, wanted) in wanted {
+            let service = wanted.service;
+            if !pools.iter().any(|pool| pool.name == service.pool) {
+                let (service, reason) = (service.name.clone(), BindReason::NoPool(service.pool.clone()));
+                errors.push(BindError { service, address: key.address, reason });
+                continue;
+            }
+            if !self.listeners.contains_key(&key) {
+                match key.open(&wanted, self.global.workers.len()) {
+                    Ok(sockets) => _ = bound.insert(key.clone(), sockets),
+                    Err(error) => errors.push(error),
+                }
+            }
+            owners.insert(key, service.name.clone());
+        }
+        if errors.is_empty() {
+            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, owners })
+        } else {
+            errors.sort_by_key(|error| error.address);
+            Err(errors)
+        }
+    }
+
+    /// Serves what was prepared, touching only the difference to what is served now.
+    pub fn commit(&mut self, prepared: Prepared) {
+        let Prepared { services, pools, bound, owners } = prepared;
+        let gone = self.commit_pools_and_services(&services, &pools);
+        let mut commands: Vec<Vec<Command>> = self.global.workers.iter().map(|_| Vec::new()).collect();
+        self.commit_listeners(bound, owners, &mut commands);
+        for name in gone {
+            let name: Arc<str> = name.into();
+            for commands in &mut commands {
+                commands.push(Command::ResetService { name: Arc::clone(&name) });
+            }
+        }
+        for (worker, commands) in self.global.workers.iter().zip(commands) {
+            worker.send(commands);
+        }
+        self.apply_limit();
+    }
+
+    /// Returns the services that are gone.
+    fn commit_pools_and_services(&mut self, services: &[Service], pools: &[Pool]) -> Vec<String> {
+        let now = Instant::now();
+        let registry = Arc::clone(&self.global.registry);
+        self.pools.retain(|name, _| pools.iter().any(|pool| pool.name == *name));
+        for spec in pools {
+            match self.pools.get(&spec.name) {
+                Some(pool) => pool.reconfigure(spec, &registry, now),
+                None => _ = self.pools.insert(spec.name.clone(), Arc::new(PoolShared::new(spec, &registry, now))),
+            }
+        }
+        let mut gone = Vec::new();
+        self.services.retain(|name, _| {
+            let stays = services.iter().any(|service| service.name == *name);
+            if !stays {
+                gone.push(name.clone());
+            }
+            stays
+        });
+        for spec in services {
+            let Some(pool) = self.pools.get(&spec.pool) else { continue };
+            let same = |running: &Arc<ServiceShared>| running.spec == *spec && Arc::ptr_eq(&running.pool, pool);
+            if !self.services.get(&spec.name).is_some_and(same) {
+                let (stats, global) = (registry.service(&spec.name), Arc::clone(&self.global));
+                let service = ServiceShared::new(spec.clone(), stats, Arc::clone(pool), global);
+                self.services.insert(spec.name.clone(), Arc::new(service));
+            }
+        }
+        gone
+    }
+
+    fn commit_listeners(
+        &mut self,
+        mut bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
+        owners: HashMap<ListenKey, String>,
+        commands: &mut [Vec<Command>],
+    ) {
+        let stays: HashSet<&ListenKey> = owners.keys().collect();
+        self.listeners.retain(|key, open| {
+            let stays = stays.contains(key);
+            if !stays {
+                for (worker, id, _) in &open.sockets {
+                    commands[*worker].push(Command::Unlisten { id: *id });
+                }
+            }
+            stays
+        });
+        for (key, name) in owners {
+            let Some(service) = self.services.get(&name) else { continue };
+            if let Some(open) = self.listeners.get_mut(&key) {
+                if !Arc::ptr_eq(&open.service, service) {
+                    open.service = Arc::clone(service);
+                    for (worker, id, listener) in &open.sockets {
+                        configure(listener, service);
+                        commands[*worker].push(Command::Serve { id: *id, service: Arc::clone(service) });
+                    }
+                }
+                continue;
+            }
+            let address = key.address;
+            let mut open = Open { service: Arc::clone(service), sockets: Vec::new() };
+            for listener in bound.remove(&key).into_iter().flatten() {
+                configure(&listener, service);
+                let (worker, id) = (self.next_worker % commands.len(), self.next_listener);
+                self.next_worker += 1;
+                self.next_listener += 1;
+                let command =
+                    Command::Listen { id, listener: Arc::clone(&listener), address, service: Arc::clone(service) };
+                commands[worker].push(command);
+                open.sockets.push((worker, id, listener));
+            }
+            self.listeners.insert(key, open);
+        }
+    }
+
+    /// Bounds all services together; none: as many as there are descriptors for.
+    pub fn set_max_connections(&mut self, max_connections: Option<u32>) {
+        self.max_connections = max_connections;
+        self.apply_limit();
+    }
+
+    fn apply_limit(&self) {
+        let descriptors = descriptor_limit();
+        let spare = descriptors.saturating_sub(RESERVED_DESCRIPTORS).saturating_sub(self.listeners() as u64);
+        // A connection has two.
+        let possible = (spare / 2).max(1);
+        let limit = match self.max_connections.map(u64::from) {
+            Some(wanted) if wanted > possible => {
+                tracing::warn!(
+                    wanted,
+                    possible,
+                    descriptors,
+                    "max-connections exceeds what the descriptor limit allows: raise LimitNOFILE"
+                );
+                possible
+            }
+            Some(wanted) => wanted,
+            None => possible,
+        };
+        self.global.limit.set(limit);
+        self.global.resume();
+    }
+
+    /// A check changed its mind about a server. Its connections are reset where the server says so.
+    pub fn set_server_up(&mut self, pool: &str, server: &str, up: bool) {
+        let Some(shared) = self.pools.get(pool) else { return };
+        if !shared.set_up(server, up) || up {
+            return;
+        }
+        let spec = shared.spec();
+        let shuts =
+            |spec: &&crate::model::Server| spec.name == server && spec.on_marked_down == OnMarkedDown::ShutdownSessions;
+        if spec.servers.iter().find(shuts).is_some() {
+            let stats = self.global.registry.server(pool, server);
+            for worker in &self.global.workers {
+                worker.send(vec![Command::ResetServer { stats: Arc::clone(&stats) }]);
+            }
+        }
+    }
+
+    /// Resets the connections whose clients reached one of `addresses`, which are about to leave this node. `done` gets their
+    /// number once all are reset; it is called on any thread and must not block.
+    pub fn reset_local(&self, addresses: &[IpAddr], done: impl FnOnce(u64) + Send + 'static) {
+        let report = Arc::new(Report::new(Box::new(done)));
+        let addresses: Arc<[IpAddr]> = addresses.into();
+        for worker in &self.global.workers {
+            let (addresses, report) = (Arc::clone(&addresses), Arc::clone(&report));
+            worker.send(vec![Command::ResetLocal { addresses, report }]);
+        }
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn open_flows(&self) -> u64 {
+        self.global.open.load(Ordering::Relaxed)
+    }
+
+    /// Counters that the workers' loops bump at least ten times a second.
+    #[must_use]
+    pub fn heartbeats(&self) -> Vec<Arc<AtomicU64>> {
+        self.global.workers.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
+    }
+
+    /// Whether a service can be served here: it listens, and a server is up.
+    #[must_use]
+    pub fn ready(&self, service: &str) -> bool {
+        self.services.get(service).is_some_and(|service| service.pool.is_usable())
+    }
+
+    /// Clients that a pool's stick table remembers.
+    #[must_use]
+    pub fn table_len(&self, pool: &str) -> usize {
+        self.pools.get(pool).map_or(0, |pool| pool.table_len(Instant::now()))
+    }
+
+    /// Listening descriptors.
+    #[must_use]
+    pub fn listeners(&self) -> usize {
+        self.listeners.values().map(|open| open.sockets.len()).sum()
+    }
+
+    /// Stops accepting, gives open connections `grace` to end, resets the rest. Blocks until that is done.
+    pub fn stop(mut self, grace: Duration) {
+        self.listeners.clear();
+        let deadline = Instant::now() + grace;
+        for worker in &self.global.workers {
+            worker.send(vec![Command::Stop { deadline }]);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+/// What may change while a listener is open.
+fn configure(listener: &Listener, service: &ServiceShared) {
+    let spec = &service.spec;
+    let configured = listener.set_keepalive(spec.client_keepalive).and_then(|()| listener.set_backlog(spec.backlog));
+    if let Err(error) = configured {
+        tracing::warn!(service = spec.name, %error, "cannot change the options of a listener");
+    }
+}
+
+/// The descriptor limit, raised as far as the process may.
+fn descriptor_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return u64::MAX };
+    if soft < hard && setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() { hard } else { soft }
+}

@@ -1,0 +1,370 @@
+//! Copies bytes between two connected sockets, both directions in one value. Synchronous, and without any socket of its
+//! own: the shell says what is ready and calls [`Relay::step`]; between two steps it may stop and take both sockets back.
+//!
+//! Readiness is remembered here: it was reported once (edge-triggered) and holds until a call would block. No buffer
+//! belongs to a connection: a step reads into the thread's scratch buffer and writes at once; only what the other side does
+//! not take is kept, on the heap.
+
+use std::io;
+
+/// Reads of one direction in a step before others get their turn.
+const READS: usize = 8;
+
+/// What the relay needs of a socket; none of it blocks.
+pub trait Transport {
+    /// Reads what is there.
+    fn recv(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes what there is room for; with `more`, the end of the stream follows at once and may ride along.
+    fn send(&self, bytes: &[u8], more: bool) -> io::Result<usize>;
+    /// Ends the stream to the peer.
+    fn shutdown_write(&self) -> io::Result<()>;
+}
+
+/// One of the two sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Towards the client.
+    Client,
+    /// Towards the server.
+    Server,
+}
+
+/// What to do after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// Nothing until the next readiness.
+    Wait,
+    /// More can be done now, and no readiness will say so: step again after the others had their turn.
+    Again,
+    /// It is over: close both sockets. The last end of stream is left to the close, which saves a segment.
+    Done(End),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Both sides ended their streams.
+    Complete,
+    /// This side was reset or failed: the other one must be reset.
+    Aborted(Side),
+}
+
+/// What became ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ready {
+    /// Something to read, an end or an error included.
+    pub readable: bool,
+    /// Room to write, or an error.
+    pub writable: bool,
+    /// The peer ended its stream: a short read takes all there will ever be.
+    pub read_end: bool,
+    /// Urgent data: a read stops at its mark, so a short read proves nothing.
+    pub urgent: bool,
+    /// The connection was reset or has failed.
+    pub error: bool,
+}
+
+/// A client's and a server's socket, and what is under way between them.
+#[derive(Debug)]
+pub struct Relay<S> {
+    client: Endpoint<S>,
+    server: Endpoint<S>,
+    to_server: Flow,
+    to_client: Flow,
+}
+
+/// A relay taken apart.
+#[derive(Debug)]
+pub struct Parts<S> {
+    /// The client's socket.
+    pub client: S,
+    /// The server's socket.
+    pub server: S,
+    /// Bytes read from the server that the client has not taken.
+    pub unsent_to_client: Vec<u8>,
+    /// Bytes read from the client that the server has not taken.
+    pub unsent_to_server: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Endpoint<S> {
+    socket: S,
+    ready: Ready,
+    /// A write failed: only what it sent before is still of interest.
+    failed: bool,
+    /// Bytes moved here since [`Relay::take_activity`].
+    active: bool,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Flow {
+    pending: Option<Pending>,
+    stage: Stage,
+    bytes: u64,
+}
+
+/// What was read and not yet taken by the other side.
+#[derive(Debug)]
+struct Pending {
+    bytes: Box<[u8]>,
+    sent: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Stage {
+    #[default]
+    Open,
+    /// The source has ended, pending bytes are to be written.
+    Ended,
+    /// The source was reset, pending bytes are to be written.
+    Aborted,
+    /// The destination has been told of the end.
+    Shut,
+    /// The destination failed: nothing more is read for it.
+    Broken,
+}
+
+/// What came of pumping one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pumped {
+    Idle,
+    More,
+    /// The source was reset, and all it had sent was written.
+    Aborted,
+}
+
+impl<S: Transport> Relay<S> {
+    /// A relay between two connected sockets, with the readiness already reported.
+    pub fn new(client: S, client_ready: Ready, server: S, server_ready: Ready) -> Self {
+        Self {
+            client: Endpoint::new(client, client_ready),
+            server: Endpoint::new(server, server_ready),
+            to_server: Flow::default(),
+            to_client: Flow::default(),
+        }
+    }
+
+    /// Takes both sockets back, with what was read from them and not written yet.
+    pub fn into_parts(self) -> Parts<S> {
+        Parts {
+            client: self.client.socket,
+            server: self.server.socket,
+            unsent_to_client: self.to_client.unsent(),
+            unsent_to_server: self.to_server.unsent(),
+        }
+    }
+
+    /// Whether bytes for a side wait for room there.
+    pub fn is_blocked(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.to_client.pending.is_some(),
+            Side::Server => self.to_server.pending.is_some(),
+        }
+    }
+
+    /// Remembers a reported readiness.
+    pub fn set_ready(&mut self, side: Side, ready: Ready) {
+        let endpoint = match side {
+            Side::Client => &mut self.client,
+            Side::Server => &mut self.server,
+        };
+        endpoint.ready.add(ready);
+    }
+
+    /// Moves what can be moved without blocking, a bounded amount of it.
+    pub fn step(&mut self, scratch: &mut [u8]) -> Step {
+        let Self { client, server, to_server, to_client } = self;
+        let up = pump(client, server, to_server, to_client.stage, scratch);
+        let down = pump(server, client, to_client, to_server.stage, scratch);
+        if up == Pumped::Aborted || client.is_lost(to_server) {
+            Step::Done(End::Aborted(Side::Client))
+        } else if down == Pumped::Aborted || server.is_lost(to_client) {
+            Step::Done(End::Aborted(Side::Server))
+        } else if to_server.stage == Stage::Shut && to_client.stage == Stage::Shut {
+            Step::Done(End::Complete)
+        } else if up == Pumped::More || down == Pumped::More {
+            Step::Again
+        } else {
+            Step::Wait
+        }
+    }
+
+    /// Bytes from the client, as written to the server.
+    pub fn bytes_to_server(&self) -> u64 {
+        self.to_server.bytes
+    }
+
+    /// Bytes from the server, as written to the client.
+    pub fn bytes_to_client(&self) -> u64 {
+        self.to_client.bytes
+    }
+
+    /// Whether one of the two streams has ended and the other goes on.
+    pub fn is_half_closed(&self) -> bool {
+        self.to_server.stage != Stage::Open || self.to_client.stage != Stage::Open
+    }
+
+    /// Whether bytes moved at the client's and at the server's socket since this was last asked.
+    pub fn take_activity(&mut self) -> (bool, bool) {
+        (std::mem::take(&mut self.client.active), std::mem::take(&mut self.server.active))
+    }
+
+    /// The socket of a side.
+    pub fn socket(&self, side: Side) -> &S {
+        match side {
+            Side::Client => &self.client.socket,
+            Side::Server => &self.server.socket,
+        }
+    }
+}
+
+/// Moves one direction on. `opposite` is the stage of the other one.
+fn pump<S: Transport>(
+    from: &mut Endpoint<S>,
+    to: &mut Endpoint<S>,
+    flow: &mut Flow,
+    opposite: Stage,
+    scratch: &mut [u8],
+) -> Pumped {
+    for _ in 0..READS {
+        if flow.pending.is_some() && !flush(to, flow) {
+            return Pumped::Idle;
+        }
+        match flow.stage {
+            Stage::Open => {}
+            Stage::Ended => {
+                finish(to, flow, opposite);
+                return Pumped::Idle;
+            }
+            Stage::Aborted => return Pumped::Aborted,
+            Stage::Shut | Stage::Broken => return Pumped::Idle,
+        }
+        if !from.ready.readable {
+            return Pumped::Idle;
+        }
+        read(from, to, flow, scratch);
+    }
+    if from.ready.readable || flow.stage != Stage::Open { Pumped::More } else { Pumped::Idle }
+}
+
+fn read<S: Transport>(from: &mut Endpoint<S>, to: &mut Endpoint<S>, flow: &mut Flow, scratch: &mut [u8]) {
+    match from.socket.recv(scratch) {
+        Ok(0) if from.failed => flow.stage = Stage::Aborted,
+        Ok(0) => flow.stage = Stage::Ended,
+        Ok(count) => {
+            from.active = true;
+            // After a short read the queue was empty. If the peer had ended by then, this was all of it.
+            let drained = count < scratch.len() && !from.ready.urgent;
+            if drained && from.ready.read_end && !from.failed {
+                flow.stage = Stage::Ended;
+            } else if drained && !from.ready.read_end {
+                from.ready.readable = false;
+            }
+            write(to, flow, &scratch[..count]);
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => from.ready.readable = false,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(_) => flow.stage = Stage::Aborted,
+    }
+}
+
+/// Writes fresh bytes and keeps what does not fit.
+fn write<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow, bytes: &[u8]) {
+    let sent = to.send(bytes, flow);
+    if sent < bytes.len() && flow.stage != Stage::Broken {
+        flow.pending = Some(Pending { bytes: bytes[sent..].into(), sent: 0 });
+    }
+}
+
+/// Writes kept bytes; true when none are left.
+fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow) -> bool {
+    let Some(mut pending) = flow.pending.take() else { return true };
+    if to.ready.writable {
+        pending.sent += to.send(&pending.bytes[pending.sent..], flow);
+    }
+    if pending.sent < pending.bytes.len() && flow.stage != Stage::Broken {
+        flow.pending = Some(pending);
+        return false;
+    }
+    true
+}
+
+/// Tells the destination that the stream has ended; where the other stream has ended too, the close will.
+fn finish<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow, opposite: Stage) {
+    flow.stage = Stage::Shut;
+    if opposite != Stage::Shut && to.socket.shutdown_write().is_err() {
+        to.fail(flow);
+    }
+}
+
+impl<S: Transport> Endpoint<S> {
+    fn new(socket: S, ready: Ready) -> Self {
+        Self { socket, ready, failed: false, active: false }
+    }
+
+    /// Writes until all is taken or nothing more is, and returns how much was.
+    fn send(&mut self, bytes: &[u8], flow: &mut Flow) -> usize {
+        let mut sent = 0;
+        while sent < bytes.len() {
+            match self.socket.send(&bytes[sent..], flow.stage == Stage::Ended) {
+                Ok(0) => break,
+                Ok(count) => {
+                    sent += count;
+                    self.active = true;
+                    flow.bytes += count as u64;
+                    if sent < bytes.len() {
+                        // The kernel reports room again, having taken less than it was offered.
+                        self.ready.writable = false;
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready.writable = false;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.fail(flow);
+                    break;
+                }
+            }
+        }
+        sent
+    }
+
+    /// A write failed: the peer is gone. What it sent before may still be read.
+    fn fail(&mut self, flow: &mut Flow) {
+        self.failed = true;
+        self.ready.readable = true;
+        flow.stage = Stage::Broken;
+    }
+
+    /// Whether this side failed, and all that it had sent was written to the other. While its stream is still open, a
+    /// read will tell.
+    fn is_lost(&self, sent: &Flow) -> bool {
+        let over = sent.stage != Stage::Open;
+        sent.pending.is_none() && (self.failed && (over || !self.ready.readable) || self.ready.error && over)
+    }
+}
+
+impl Flow {
+    fn unsent(self) -> Vec<u8> {
+        self.pending.map(|pending| pending.bytes[pending.sent..].to_vec()).unwrap_or_default()
+    }
+}
+
+impl Ready {
+    /// Adds what became ready since.
+    pub fn add(&mut self, other: Self) {
+        self.readable |= other.readable;
+        self.writable |= other.writable;
+        self.read_end |= other.read_end;
+        self.urgent |= other.urgent;
+        self.error |= other.error;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! What the workers share: limits, services, pools with their servers. Everything a connection needs is reached from its
+//! listener by pointers; no name is looked up on its way.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::mailbox::Mailbox;
+use crate::balance::{self, Pin, Refusal, ServerId};
+use crate::model;
+use crate::stats::{Registry, ServerStats, ServiceStats};
+
+/// The process as a whole.
+#[derive(Debug)]
+pub(super) struct Global {
+    pub(super) registry: Arc<Registry>,
+    pub(super) workers: Vec<Arc<Mailbox>>,
+    pub(super) open: AtomicU64,
+    pub(super) limit: Gate,
+}
+
+/// A limit on something that is counted, and whether anybody waits for it to have room.
+#[derive(Debug)]
+pub(super) struct Gate {
+    limit: AtomicU64,
+    waiting: AtomicBool,
+}
+
+/// A service as its listeners know it.
+#[derive(Debug)]
+pub(super) struct ServiceShared {
+    pub(super) spec: model::Service,
+    pub(super) stats: Arc<ServiceStats>,
+    pub(super) pool: Arc<PoolShared>,
+    pub(super) global: Arc<Global>,
+    limit: Gate,
+}
+
+/// A pool; one value for its whole life, over reloads.
+#[derive(Debug)]
+pub(super) struct PoolShared {
+    state: Mutex<PoolState>,
+}
+
+#[derive(Debug)]
+struct PoolState {
+    spec: Arc<model::Pool>,
+    balance: balance::Pool,
+    servers: Vec<Arc<ServerShared>>,
+}
+
+/// A server as configured now.
+#[derive(Debug)]
+pub(super) struct ServerShared {
+    pub(super) name: String,
+    pub(super) address: IpAddr,
+    pub(super) port: model::ServerPort,
+    pub(super) stats: Arc<ServerStats>,
+}
+
+/// A server given to a connection; counted as open there until dropped.
+#[derive(Debug)]
+pub(super) struct Assigned {
+    pub(super) server: Arc<ServerShared>,
+    pub(super) id: ServerId,
+    pub(super) sticky: bool,
+}
+
+impl Gate {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { limit: AtomicU64::new(limit), waiting: AtomicBool::new(false) }
+    }
+
+    pub(super) fn set(&self, limit: u64) {
+        self.limit.store(limit, Ordering::SeqCst);
+    }
+
+    /// Counts one more, unless that would be too many; then the next [`Gate::leave`] says that somebody waits.
+    fn enter(&self, open: &AtomicU64) -> Option<u64> {
+        loop {
+            let before = open.fetch_add(1, Ordering::SeqCst);
+            if before < self.limit.load(Ordering::SeqCst) {
+                return Some(before + 1);
+            }
+            open.fetch_sub(1, Ordering::SeqCst);
+            self.waiting.store(true, Ordering::SeqCst);
+            // One that left before it could see `waiting` woke nobody.
+            if open.load(Ordering::SeqCst) >= self.limit.load(Ordering::SeqCst) {
+                return None;
+            }
+        }
+    }
+
+    /// Counts one less. True when somebody waits for that.
+    #[must_use]
+    fn leave(&self, open: &AtomicU64) -> bool {
+        open.fetch_sub(1, Ordering::SeqCst);
+        self.waiting.load(Ordering::SeqCst) && self.waiting.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Global {
+    /// Workers whose listeners wait for room may try again.
+    pub(super) fn resume(&self) {
+        for worker in &self.workers {
+            worker.resume();
+        }
+    }
+}
+
+impl ServiceShared {
+    pub(super) fn new(
+        spec: model::Service,
+        stats: Arc<ServiceStats>,
+        pool: Arc<PoolShared>,
+        global: Arc<Global>,
+    ) -> Self {
+        let limit = Gate::new(spec.max_connections.map_or(u64::MAX, u64::from));
+        Self { spec, stats, pool, global, limit }
+    }
+
+    /// Takes a place for one more connection, in the process and in the service. None: nothing may be accepted now, and
+    /// the workers will be told when it may.
+    pub(super) fn enter(&self) -> Option<u64> {
+        self.global.limit.enter(&self.global.open)?;
+        let open = self.limit.enter(&self.stats.open);
+        if open.is_none() && self.global.limit.leave(&self.global.open) {
+            self.global.resume();
+        }
+        open
+    }
+
+    /// Takes a place whatever the limits say: for what was accepted already in the name of its listener.
+    pub(super) fn enter_anyway(&self) {
+        self.global.open.fetch_add(1, Ordering::SeqCst);
+        self.stats.open.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Gives the place back.
+    pub(super) fn leave(&self) {
+        let waiting = [self.limit.leave(&self.stats.open), self.global.limit.leave(&self.global.open)];
+        if waiting.contains(&true) {
+            self.global.resume();
+        }
+    }
+}
+
+impl PoolShared {
+    pub(super) fn new(spec: &model::Pool, registry: &Registry, now: Instant) -> Self {
+        let balance = balance::Pool::new(spec, now);
+        Self {
+            state: Mutex::new(PoolState { spec: Arc::new(spec.clone()), balance, servers: servers_of(spec, registry) }),
+        }
+    }
+
+    pub(super) fn reconfigure(&self, spec: &model::Pool, registry: &Registry, now: Instant) {
+        let mut state = self.lock();
+        if *state.spec == *spec {
+            return;
+        }
+        state.balance.reconfigure(spec, now);
+        state.servers = servers_of(spec, registry);
+        state.spec = Arc::new(spec.clone());
+    }
+
+    pub(super) fn spec(&self) -> Arc<model::Pool> {
+        Arc::clone(&self.lock().spec)
+    }
+
+    /// Sets a server's health. True when that is a change.
+    pub(super) fn set_up(&self, server: &str, up: bool) -> bool {
+        self.lock().balance.set_up(server, up)
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.lock().balance.is_usable()
+    }
+
+    pub(super) fn table_len(&self, now: Instant) -> usize {
+        self.lock().balance.table_len(now)
+    }
+
+    /// Chooses a server for a client, and counts the connection as the server's.
+    pub(super) fn select(
+        &self,
+        client: SocketAddr,
+        exclude: &[ServerId],
+        pin: &mut Option<Pin>,
+        now: Instant,
+    ) -> Result<Assigned, Refusal> {
+        let mut state = self.lock();
+        let PoolState { balance, servers, .. } = &mut *state;
+        let load = |position: usize| servers[position].stats.open.load(Ordering::Relaxed);
+        let choice = balance.select(client.ip(), load, exclude, *pin, now)?;
+        *pin = choice.pin;
+        let server = Arc::clone(&servers[choice.position]);
+        let open = server.stats.open.fetch_add(1, Ordering::Relaxed) + 1;
+        server.stats.open_max.fetch_max(open, Ordering::Relaxed);
+        server.stats.chosen.fetch_add(1, Ordering::Relaxed);
+        Ok(Assigned { server, id: choice.id, sticky: choice.sticky })
+    }
+
+    /// A connection that holds `pin` was established.
+    pub(super) fn prove(&self, pin: Pin, id: ServerId) {
+        self.lock().balance.prove(pin, id);
+    }
+
+    /// A connection that holds `pin` has ended.
+    pub(super) fn release(&self, pin: Pin, now: Instant) {
+        self.lock().balance.release(pin, now);
+    }
+
+    /// Nothing panics while it holds the lock, and no step leaves the state half-changed.
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn servers_of(spec: &model::Pool, registry: &Registry) -> Vec<Arc<ServerShared>> {
+    let server = |server: &model::Server| {
+        Arc::new(ServerShared {
+            name: server.name.clone(),
+            address: server.address,
+            port: server.port,
+            stats: registry.server(&spec.name, &server.name),
+        })
+    };
+    spec.servers.iter().map(server).collect()
+}
+
+impl Drop for Assigned {
+    fn drop(&mut self) {
+        self.server.stats.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

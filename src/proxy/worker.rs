@@ -1,0 +1,392 @@
+//! One thread of the data plane: one epoll descriptor, its listeners, its connections, its timers.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::connection::{Binding, Connection, Reset, Verdict};
+use super::mailbox::{Command, Mailbox};
+use super::relay::Side;
+use super::shared::{Global, ServiceShared};
+use super::slab::{Key, Slab};
+use super::timer::Timers;
+use crate::os::epoll::{Event, Poller};
+use crate::os::tcp::{Listener, Stream};
+use crate::stats::EndReason;
+
+/// Read into, written from, shared by all connections of the thread.
+const SCRATCH: usize = 128 * 1024;
+/// Connections accepted from one listener before others get their turn.
+const ACCEPTS: usize = 64;
+/// The loop turns at least this often, and so does the heartbeat.
+const TURN: Duration = Duration::from_millis(50);
+/// How long a client may be silent before its server is told that the handshake is over.
+const SILENCE: Duration = Duration::from_millis(3);
+/// Pause after accept() found no descriptor left.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection may use of its thread.
+pub(super) struct Context<'a> {
+    pub(super) poller: &'a Poller,
+    pub(super) scratch: &'a mut [u8],
+    pub(super) key: Key,
+    pub(super) now: Instant,
+    silent: &'a mut VecDeque<(Instant, Key)>,
+}
+
+/// A listener as one worker has it.
+#[derive(Debug)]
+struct Accepting {
+    id: u64,
+    listener: Arc<Listener>,
+    binding: Rc<Binding>,
+    /// A limit stopped it, and that was counted.
+    limited: bool,
+    /// It is in one of the worker's lists and will be asked again.
+    queued: bool,
+}
+
+/// The state of one thread.
+pub(super) struct Worker {
+    mailbox: Arc<Mailbox>,
+    global: Arc<Global>,
+    poller: Poller,
+    scratch: Box<[u8]>,
+    now: Instant,
+    connections: Slab<Connection>,
+    listeners: Slab<Accepting>,
+    listeners_by_id: HashMap<u64, Key>,
+    timers: Timers,
+    /// Connections that can go on without a new event.
+    again: VecDeque<Key>,
+    /// Connections established before their client spoke, in order of time.
+    silent: VecDeque<(Instant, Key)>,
+    /// Listeners with more to accept than one turn takes.
+    accept_again: Vec<Key>,
+    /// Listeners that wait for room under a limit, or for descriptors.
+    paused: Vec<Key>,
+    /// Not before this does a listener that met a shortage try again.
+    shortage_until: Option<Instant>,
+    /// Set once it is to end.
+    stop_at: Option<Instant>,
+}
+
+impl Context<'_> {
+    /// The client of a connection just established has not spoken yet.
+    pub(super) fn watch_silence(&mut self) {
+        self.silent.push_back((self.now + SILENCE, self.key));
+    }
+}
+
+/// Kinds of tokens: the low two bits.
+const CLIENT: u64 = 0;
+const SERVER: u64 = 1;
+const LISTENER: u64 = 2;
+const MAILBOX: u64 = 3;
+
+/// The token of a connection's socket.
+pub(super) fn token(key: Key, side: Side) -> u64 {
+    match side {
+        Side::Client => encode(key, CLIENT),
+        Side::Server => encode(key, SERVER),
+    }
+}
+
+fn encode(key: Key, kind: u64) -> u64 {
+    u64::from(key.generation) << 32 | u64::from(key.index) << 2 | kind
+}
+
+fn decode(token: u64) -> Key {
+    Key { index: (token as u32) >> 2, generation: (token >> 32) as u32 }
+}
+
+impl Worker {
+    pub(super) fn new(mailbox: Arc<Mailbox>, global: Arc<Global>) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.add_input(&mailbox.waker, MAILBOX)?;
+        Ok(Self {
+            mailbox,
+            global,
+            poller,
+            scratch: vec![0; SCRATCH].into(),
+            now: Instant::now(),
+            connections: Slab::new(),
+            listeners: Slab::new(),
+            listeners_by_id: HashMap::new(),
+            timers: Timers::default(),
+            again: VecDeque::new(),
+            silent: VecDeque::new(),
+            accept_again: Vec::new(),
+            paused: Vec::new(),
+            shortage_until: None,
+            stop_at: None,
+        })
+    }
+
+    /// Runs until it is told to stop and has nothing left.
+    pub(super) fn run(mut self) {
+        while !self.is_over() {
+            let events = match self.poller.wait(self.patience()) {
+                Ok(events) => events,
+                Err(error) => {
+                    tracing::error!(%error, "epoll_wait failed: this worker cannot go on");
+                    return;
+                }
+            };
+            self.now = Instant::now();
+            self.mailbox.heartbeat.fetch_add(1, Ordering::Relaxed);
+            for index in 0..events {
+                let event = self.poller.event(index);
+                self.on_event(event);
+            }
+            self.on_commands();
+            self.on_again();
+            self.on_timers();
+            self.on_silence();
+            self.accept_more(events == 0);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.connections.is_empty() || at <= self.now)
+    }
+
+    /// How long there is nothing to do unless something is reported.
+    fn patience(&self) -> Duration {
+        if !self.again.is_empty() || !self.accept_again.is_empty() {
+            return Duration::ZERO;
+        }
+        let timer = self.timers.next();
+        let silence = self.silent.front().map(|(at, _)| *at);
+        let next = [timer, silence, self.stop_at].into_iter().flatten().min();
+        next.map_or(TURN, |at| at.saturating_duration_since(self.now).min(TURN))
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let key = decode(event.token);
+        match event.token & 3 {
+            CLIENT => {
+                self.with_connection(key, |connection, context| connection.on_event(Side::Client, event, context))
+            }
+            SERVER => {
+                self.with_connection(key, |connection, context| connection.on_event(Side::Server, event, context))
+            }
+            LISTENER => self.accept(key),
+            _ => self.mailbox.waker.clear(),
+        }
+    }
+
+    /// Lets a connection act, and does what it decides.
+    fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
+        let Self { connections, poller, scratch, silent, now, timers, again, .. } = self;
+        let Some(connection) = connections.get_mut(key) else { return };
+        let mut context = Context { poller, scratch, key, now: *now, silent };
+        match act(connection, &mut context) {
+            Verdict::Keep => {}
+            Verdict::Again => again.push_back(key),
+            Verdict::End(reason, reset) => return self.end(key, reason, reset),
+        }
+        // Later deadlines are seen when the earlier one comes.
+        let deadline = connection.deadline(*now);
+        if connection.timer.is_none() || deadline.is_some_and(|at| connection.timer.is_some_and(|timer| at < timer)) {
+            timers.set(key, &mut connection.timer, deadline);
+        }
+    }
+
+    fn end(&mut self, key: Key, reason: EndReason, reset: Reset) {
+        if let Some(mut connection) = self.connections.remove(key) {
+            self.timers.set(key, &mut connection.timer, None);
+            connection.end(key, reason, reset, self.now);
+        }
+    }
+
+    fn on_again(&mut self) {
+        // One turn each: those that still are not done queue behind the events of the next turn.
+        for _ in 0..self.again.len() {
+            let Some(key) = self.again.pop_front() else { break };
+            self.with_connection(key, |connection, context| connection.step(context));
+        }
+    }
+
+    fn on_timers(&mut self) {
+        while let Some(key) = self.timers.pop_due(self.now) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.timer = None;
+            }
+            self.with_connection(key, |connection, context| connection.on_timer(context));
+        }
+    }
+
+    fn on_silence(&mut self) {
+        while let Some(&(at, key)) = self.silent.front() {
+            if at > self.now {
+                break;
+            }
+            self.silent.pop_front();
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.on_silence();
+            }
+        }
+    }
+
+    /// Accepts what waits at a listener, as far as limits allow.
+    fn accept(&mut self, key: Key) {
+        for _ in 0..ACCEPTS {
+            let Some(accepting) = self.listeners.get_mut(key).filter(|accepting| !accepting.queued) else { return };
+            let service = &accepting.binding.service;
+            let Some(open) = service.enter() else {
+                accepting.queued = true;
+                if !std::mem::replace(&mut accepting.limited, true) {
+                    service.stats.limited.fetch_add(1, Ordering::Relaxed);
+                }
+                self.paused.push(key);
+                return;
+            };
+            match accepting.listener.accept() {
+                Ok(Some((stream, client))) => {
+                    service.stats.accepted.fetch_add(1, Ordering::Relaxed);
+                    service.stats.open_max.fetch_max(open, Ordering::Relaxed);
+                    let binding = Rc::clone(&accepting.binding);
+                    self.begin(stream, client, binding);
+                }
+                Ok(None) => {
+                    service.leave();
+                    accepting.limited = false;
+                    return;
+                }
+                Err(error) => {
+                    service.leave();
+                    accepting.queued = true;
+                    self.global.registry.descriptor_shortages.fetch_add(1, Ordering::Relaxed);
+                    if self.shortage_until.is_none() {
+                        tracing::warn!(%error, "accept failed: clients wait until there are descriptors and memory again");
+                    }
+                    self.shortage_until = Some(self.now + SHORTAGE_PAUSE);
+                    self.paused.push(key);
+                    return;
+                }
+            }
+        }
+        if let Some(accepting) = self.listeners.get_mut(key) {
+            accepting.queued = true;
+            self.accept_again.push(key);
+        }
+    }
+
+    fn accept_queued(&mut self, key: Key) {
+        if let Some(accepting) = self.listeners.get_mut(key) {
+            accepting.queued = false;
+            self.accept(key);
+        }
+    }
+
+    fn begin(&mut self, stream: Stream, client: SocketAddr, binding: Rc<Binding>) {
+        let key = self.connections.next_key();
+        let registered = self.poller.add_stream(&stream, token(key, Side::Client), false);
+        let connection = Connection::new(stream, client, binding, self.now);
+        self.connections.insert(Box::new(connection));
+        match registered {
+            Ok(()) => self.with_connection(key, |connection, context| connection.dispatch(context)),
+            Err(_) => self.end(key, EndReason::Resources, Reset::Client),
+        }
+    }
+
+    /// Listeners that had more than one turn takes go on; those that wait try again when there is room, and anyway when
+    /// nothing else happens.
+    fn accept_more(&mut self, idle: bool) {
+        for key in std::mem::take(&mut self.accept_again) {
+            self.accept_queued(key);
+        }
+        let room = self.mailbox.take_resume();
+        if self.paused.is_empty() || !(room || idle) || self.shortage_until.is_some_and(|until| self.now < until) {
+            return;
+        }
+        self.shortage_until = None;
+        for key in std::mem::take(&mut self.paused) {
+            self.accept_queued(key);
+        }
+    }
+
+    fn on_commands(&mut self) {
+        for command in self.mailbox.take() {
+            match command {
+                Command::Listen { id, listener, address, service } => self.listen(id, listener, address, service),
+                Command::Serve { id, service } => {
+                    let key = self.listeners_by_id.get(&id).copied();
+                    if let Some(accepting) = key.and_then(|key| self.listeners.get_mut(key)) {
+                        accepting.binding = Rc::new(Binding { service, address: accepting.binding.address });
+                    }
+                }
+                Command::Unlisten { id } => self.unlisten(id),
+                Command::ResetService { name } => {
+                    self.reset(EndReason::Removed, |connection| *connection.binding.service.spec.name == *name);
+                }
+                Command::ResetServer { stats } => {
+                    self.reset(EndReason::ServerDown, |connection| {
+                        connection.assigned.as_ref().is_some_and(|assigned| Arc::ptr_eq(&assigned.server.stats, &stats))
+                    });
+                }
+                Command::ResetLocal { addresses, report } => report.add(self.reset_local(&addresses)),
+                Command::Stop { deadline } => self.stop(deadline),
+            }
+        }
+    }
+
+    fn listen(&mut self, id: u64, listener: Arc<Listener>, address: SocketAddr, service: Arc<ServiceShared>) {
+        let key = self.listeners.next_key();
+        if let Err(error) = self.poller.add_input(&*listener, encode(key, LISTENER)) {
+            tracing::error!(%address, %error, "cannot watch a listener: its clients will not be accepted");
+            return;
+        }
+        let binding = Rc::new(Binding { service, address });
+        self.listeners.insert(Box::new(Accepting { id, listener, binding, limited: false, queued: false }));
+        self.listeners_by_id.insert(id, key);
+        self.accept(key);
+    }
+
+    /// Closing a listener resets what waits there: so it is accepted first, whatever the limits say.
+    fn unlisten(&mut self, id: u64) {
+        let Some(accepting) = self.listeners_by_id.remove(&id).and_then(|key| self.listeners.remove(key)) else {
+            return;
+        };
+        while let Ok(Some((stream, client))) = accepting.listener.accept() {
+            let service = &accepting.binding.service;
+            service.enter_anyway();
+            service.stats.accepted.fetch_add(1, Ordering::Relaxed);
+            self.begin(stream, client, Rc::clone(&accepting.binding));
+        }
+        // The control thread may hold the descriptor for a moment longer.
+        let _gone = self.poller.remove(&*accepting.listener);
+        tracing::debug!(id = accepting.id, address = %accepting.binding.address, "listener closed");
+    }
+
+    fn reset_local(&mut self, addresses: &[IpAddr]) -> u64 {
+        self.reset(EndReason::Moved, |connection| addresses.contains(&connection.local_ip()))
+    }
+
+    fn reset(&mut self, reason: EndReason, matches: impl Fn(&Connection) -> bool) -> u64 {
+        let keys = self.connections.keys(matches);
+        for key in &keys {
+            self.end(*key, reason, Reset::Both);
+        }
+        keys.len() as u64
+    }
+
+    fn stop(&mut self, deadline: Instant) {
+        for id in self.listeners_by_id.keys().copied().collect::<Vec<_>>() {
+            self.unlisten(id);
+        }
+        self.stop_at = Some(deadline);
+    }
+}
+
+impl Drop for Worker {
+    /// What is left is reset rather than left hanging.
+    fn drop(&mut self) {
+        self.reset(EndReason::Stopped, |_| true);
+    }
+}

@@ -1,0 +1,435 @@
+//! The thread `addresses`: sets, removes and announces what the routers decided, puts back what somebody else
+//! removed, and tells the routers about links. Slow work is here so that none is on the thread that keeps time.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rtnetlink::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+
+use super::announce::{Announcement, BATCH};
+use super::driver::Input;
+use super::interfaces::{Change, Interfaces, View};
+use super::netlink::{self, Notifications, Refused};
+use super::ownership::{Key, Ownership, Repair};
+use super::{Notice, RouterId, StartError};
+use crate::model::{InterfaceName, Prefix, VirtualAddress};
+use crate::os::packet::FrameSender;
+use crate::stats::RouterStats;
+
+/// How long a release waits for the flows of its addresses to be reset.
+const RESET_PATIENCE: Duration = Duration::from_millis(100);
+/// Announcements of an address somebody else had removed, as on becoming master.
+const PUT_BACK_COUNT: u32 = 5;
+
+/// What the routers ask for.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// The addresses any router may ever own: what is found of them on a backup is removed.
+    Configure(BTreeSet<Key>),
+    /// A router that may give orders, and where its announcements are counted.
+    Register(RouterId, Arc<RouterStats>),
+    /// Work for one router, done in the order given.
+    Work(RouterId, Work),
+    /// The router gives no more orders.
+    Forget(RouterId),
+}
+
+/// Work for one router.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Set these.
+    Acquire(Vec<VirtualAddress>),
+    /// Have their flows reset, then remove them.
+    Release(Vec<VirtualAddress>),
+    /// Announce these, `count` times each.
+    Announce {
+        /// The addresses.
+        addresses: Vec<VirtualAddress>,
+        /// How often.
+        count: u32,
+    },
+}
+
+/// What the thread is given.
+pub(super) struct Setup {
+    pub(super) orders: mpsc::UnboundedReceiver<Order>,
+    pub(super) inputs: mpsc::WeakUnboundedSender<Input>,
+    pub(super) notices: mpsc::UnboundedSender<Notice>,
+    pub(super) frames: FrameSender,
+    pub(super) configured: BTreeSet<Key>,
+}
+
+/// The thread's whole life. `ready` is completed once every interface is known to the routers and what an earlier life
+/// left behind is gone. Ends when no more orders can come.
+pub(super) async fn run(setup: Setup, ready: std::sync::mpsc::Sender<Result<(), StartError>>) {
+    let Setup { mut orders, inputs, notices, frames, configured } = setup;
+    let mut notifications = match netlink::subscribe() {
+        Ok(notifications) => notifications,
+        Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
+    };
+    let handle = match netlink::connect() {
+        Ok(handle) => handle,
+        Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
+    };
+    let keeper = Keeper(Rc::new(Shared {
+        handle,
+        frames,
+        inputs,
+        notices,
+        state: RefCell::default(),
+        published: RefCell::default(),
+    }));
+    keeper.0.state.borrow_mut().ownership.configure(configured);
+    if let Err(error) = keeper.read_everything().await {
+        return drop(ready.send(Err(StartError::Netlink(std::io::Error::other(error.to_string())))));
+    }
+    keeper.repair_now().await;
+    let _ = ready.send(Ok(()));
+    keeper.serve(&mut orders, &mut notifications).await;
+}
+
+/// What every task of the thread shares.
+struct Shared {
+    handle: Handle,
+    frames: FrameSender,
+    inputs: mpsc::WeakUnboundedSender<Input>,
+    notices: mpsc::UnboundedSender<Notice>,
+    state: RefCell<State>,
+    /// The views the routers were told last.
+    published: RefCell<BTreeMap<String, View>>,
+}
+
+#[derive(Default)]
+struct State {
+    interfaces: Interfaces,
+    ownership: Ownership,
+    workers: BTreeMap<RouterId, Worker>,
+}
+
+/// The task that does one router's work in order.
+struct Worker {
+    queue: mpsc::UnboundedSender<Work>,
+    stats: Arc<RouterStats>,
+}
+
+#[derive(Clone)]
+struct Keeper(Rc<Shared>);
+
+impl Keeper {
+    async fn serve(&self, orders: &mut mpsc::UnboundedReceiver<Order>, notifications: &mut Notifications) {
+        loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(order) => self.take_order(order),
+                    None => break,
+                },
+                message = notifications.next() => match message {
+                    Some(message) => match netlink::notification(&message.payload) {
+                        Some(message) => {
+                            let change = self.0.state.borrow_mut().interfaces.apply(message);
+                            if let Some(change) = change {
+                                self.take_change(&change);
+                            }
+                        }
+                        None => self.recover().await,
+                    },
+                    None => {
+                        tracing::error!("the kernel's link and address notifications ended: link loss goes unnoticed");
+                        while let Some(order) = orders.recv().await {
+                            self.take_order(order);
+                        }
+                        break;
+                    }
+                },
+            }
+        }
+    }
+
+    fn take_order(&self, order: Order) {
+        let mut state = self.0.state.borrow_mut();
+        match order {
+            Order::Configure(configured) => {
+                state.ownership.configure(configured);
+                let repairs = state.ownership.repair_all(&state.interfaces);
+                drop(state);
+                self.start_repairs(repairs);
+            }
+            Order::Register(router, stats) => {
+                let (queue, work) = mpsc::unbounded_channel();
+                state.workers.insert(router, Worker { queue, stats: Arc::clone(&stats) });
+                spawn_local(self.clone().work(router, work, stats));
+            }
+            Order::Work(router, work) => {
+                match &work {
+                    Work::Acquire(addresses) => state.ownership.acquire(router, addresses),
+                    Work::Release(addresses) => state.ownership.release(router, addresses),
+                    Work::Announce { .. } => {}
+                }
+                if let Some(worker) = state.workers.get(&router) {
+                    let _ = worker.queue.send(work);
+                }
+            }
+            // Its task ends once what is queued is done.
+            Order::Forget(router) => drop(state.workers.remove(&router)),
+        }
+    }
+
+    async fn work(self, router: RouterId, mut queue: mpsc::UnboundedReceiver<Work>, stats: Arc<RouterStats>) {
+        let mut next = None;
+        while let Some(work) = match next.take() {
+            Some(work) => Some(work),
+            None => queue.recv().await,
+        } {
+            match work {
+                Work::Acquire(addresses) => self.acquire(router, &addresses).await,
+                Work::Release(addresses) => {
+                    // A release that waits does not stand in the way of what was decided meanwhile.
+                    tokio::select! {
+                        biased;
+                        () = self.reset_flows(&addresses) => {}
+                        Some(work) = queue.recv() => next = Some(work),
+                    }
+                    self.release(router, addresses).await;
+                }
+                Work::Announce { addresses, count } => self.announce(router, &addresses, count, &stats).await,
+            }
+        }
+    }
+
+    async fn acquire(&self, router: RouterId, addresses: &[VirtualAddress]) {
+        let wanted: Vec<(u32, VirtualAddress)> = {
+            let state = self.0.state.borrow();
+            addresses
+                .iter()
+                .filter(|address| state.ownership.is_wanted(router, address))
+                .filter_map(|address| {
+                    let index = state.interfaces.by_name(address.interface.as_str()).map(|(index, _)| index);
+                    if index.is_none() {
+                        tracing::warn!(address = %address.prefix, interface = %address.interface,
+                            "address not set: there is no such interface");
+                    }
+                    Some((index?, address.clone()))
+                })
+                .collect()
+        };
+        // One that is there without our mark was set by somebody else: it would keep their label and scope.
+        let strange: Vec<(u32, Prefix)> = {
+            let state = self.0.state.borrow();
+            let is_strange = |index: u32, prefix: Prefix| {
+                let link = state.interfaces.by_index(index);
+                link.is_some_and(|link| link.addresses.iter().any(|known| known.prefix == prefix && !known.ours))
+            };
+            let wanted = wanted.iter().map(|(index, address)| (*index, address.prefix));
+            wanted.filter(|(index, prefix)| is_strange(*index, *prefix)).collect()
+        };
+        netlink::remove(&self.0.handle, &strange).await;
+        let results = netlink::set(&self.0.handle, &wanted).await;
+        for ((_, address), result) in wanted.iter().zip(results) {
+            if let Err(refused) = result
+                && refused != Refused(libc::EEXIST)
+            {
+                tracing::warn!(address = %address.prefix, interface = %address.interface,
+                    error = %std::io::Error::from(refused), "address not set");
+            }
+        }
+    }
+
+    async fn release(&self, router: RouterId, addresses: Vec<VirtualAddress>) {
+        let unwanted: Vec<(u32, VirtualAddress)> = {
+            let state = self.0.state.borrow();
+            // Last set, first removed: an IPv4 address takes those of its subnet with it that were set after it.
+            addresses
+                .iter()
+                .rev()
+                .filter(|address| state.ownership.is_releasing(address))
+                .filter_map(|address| {
+                    let (index, _) = state.interfaces.by_name(address.interface.as_str())?;
+                    Some((index, address.clone()))
+                })
+                .collect()
+        };
+        let removals: Vec<_> = unwanted.iter().map(|(index, address)| (*index, address.prefix)).collect();
+        for ((_, address), result) in unwanted.iter().zip(netlink::remove(&self.0.handle, &removals).await) {
+            if let Err(refused) = result {
+                tracing::warn!(address = %address.prefix, interface = %address.interface,
+                    error = %std::io::Error::from(refused), "address not removed");
+            }
+        }
+        let released: Vec<VirtualAddress> = {
+            let mut state = self.0.state.borrow_mut();
+            let released =
+                addresses.into_iter().filter(|address| state.ownership.is_releasing(address)).collect::<Vec<_>>();
+            state.ownership.released(&released);
+            released
+        };
+        self.tell(Input::Released { router, addresses: released });
+    }
+
+    /// Afterwards neither data nor a reset could leave: flows end before their address does.
+    async fn reset_flows(&self, addresses: &[VirtualAddress]) {
+        let (done, reset) = oneshot::channel();
+        let addresses = addresses.iter().map(|address| address.prefix.address).collect();
+        if self.0.notices.send(Notice::Releasing { addresses, done }).is_ok() {
+            let _ = tokio::time::timeout(RESET_PATIENCE, reset).await;
+        }
+    }
+
+    async fn announce(&self, router: RouterId, addresses: &[VirtualAddress], count: u32, stats: &RouterStats) {
+        let frames: Vec<(&VirtualAddress, Announcement)> = {
+            let state = self.0.state.borrow();
+            addresses
+                .iter()
+                .filter_map(|address| {
+                    let name = address.interface.as_str();
+                    let (index, link) = state.interfaces.by_name(name)?;
+                    Some((address, Announcement::new(address.prefix.address, link.mac?, index, name)))
+                })
+                .collect()
+        };
+        // Every address once, then every address again: the last of many is not late.
+        for _ in 0..count {
+            for batch in frames.chunks(BATCH) {
+                for (address, frame) in batch {
+                    if !self.0.state.borrow().ownership.is_wanted(router, address) {
+                        continue;
+                    }
+                    match frame.send(&self.0.frames).await {
+                        Ok(()) => drop(stats.announcements.fetch_add(1, Ordering::Relaxed)),
+                        Err(error) => {
+                            tracing::debug!(address = %address.prefix, %error, "announcement not sent");
+                        }
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn tell(&self, input: Input) {
+        if let Some(inputs) = self.0.inputs.upgrade() {
+            let _ = inputs.send(input);
+        }
+    }
+
+    fn take_change(&self, change: &Change) {
+        match change {
+            Change::Link { name, before } => {
+                self.publish(name);
+                if let Some(before) = before {
+                    self.publish(before);
+                }
+            }
+            Change::AddressSet { index, .. } | Change::AddressGone { index, .. } => {
+                let name = self.0.state.borrow().interfaces.by_index(*index).map(|link| link.name.clone());
+                if let Some(name) = name {
+                    self.publish(&name);
+                }
+            }
+        }
+        let repair = {
+            let state = self.0.state.borrow();
+            state.ownership.repair(&state.interfaces, change)
+        };
+        self.start_repairs(repair);
+    }
+
+    /// Tells the routers about an interface, if it is not what they were told last.
+    fn publish(&self, name: &str) {
+        let view = self.0.state.borrow().interfaces.view(name);
+        let mut published = self.0.published.borrow_mut();
+        if published.get(name) == view.as_ref() {
+            return;
+        }
+        match &view {
+            Some(view) => drop(published.insert(name.to_owned(), view.clone())),
+            None => drop(published.remove(name)),
+        }
+        if let Ok(name) = name.parse::<InterfaceName>() {
+            self.tell(Input::Interface { name, view });
+        }
+    }
+
+    /// Notifications were lost: everything is read again.
+    async fn recover(&self) {
+        tracing::debug!("notifications of the kernel were lost, reading links and addresses again");
+        if let Err(error) = self.read_everything().await {
+            tracing::warn!(%error, "links and addresses could not be read");
+            return;
+        }
+        let repairs = {
+            let state = self.0.state.borrow();
+            state.ownership.repair_all(&state.interfaces)
+        };
+        self.start_repairs(repairs);
+    }
+
+    async fn read_everything(&self) -> Result<(), rtnetlink::Error> {
+        let interfaces = netlink::dump(&self.0.handle).await?;
+        let mut names: BTreeSet<String> = self.0.published.borrow().keys().cloned().collect();
+        names.extend(interfaces.iter().map(|(_, link)| link.name.clone()));
+        self.0.state.borrow_mut().interfaces = interfaces;
+        for name in names {
+            self.publish(&name);
+        }
+        Ok(())
+    }
+
+    async fn repair_now(&self) {
+        let repairs = {
+            let state = self.0.state.borrow();
+            state.ownership.repair_all(&state.interfaces)
+        };
+        for repair in repairs {
+            self.clone().repair(repair).await;
+        }
+    }
+
+    fn start_repairs(&self, repairs: impl IntoIterator<Item = Repair>) {
+        for repair in repairs {
+            spawn_local(self.clone().repair(repair));
+        }
+    }
+
+    async fn repair(self, repair: Repair) {
+        match repair {
+            Repair::PutBack { index, router, address } => {
+                let results = netlink::set(&self.0.handle, &[(index, address.clone())]).await;
+                if results.first() == Some(&Err(Refused(libc::EEXIST))) {
+                    // Replaced by ourselves a moment ago.
+                    return;
+                }
+                if let Some(Err(refused)) = results.first() {
+                    tracing::warn!(address = %address.prefix, interface = %address.interface,
+                        error = %std::io::Error::from(*refused), "address removed by somebody else, not put back");
+                    return;
+                }
+                tracing::warn!(address = %address.prefix, interface = %address.interface,
+                    "address removed by somebody else, put back");
+                let stats = self.0.state.borrow().workers.get(&router).map(|worker| Arc::clone(&worker.stats));
+                if let Some(stats) = stats {
+                    self.announce(router, &[address], PUT_BACK_COUNT, &stats).await;
+                }
+            }
+            Repair::Remove { index, prefix } => {
+                let results = netlink::remove(&self.0.handle, &[(index, prefix)]).await;
+                match results.first() {
+                    Some(Err(refused)) => {
+                        tracing::warn!(address = %prefix, error = %std::io::Error::from(*refused),
+                            "address that belongs to the master not removed");
+                    }
+                    Some(Ok(())) | None => {
+                        tracing::warn!(address = %prefix, "address that belongs to the master removed from this node");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Adverts on their way out: which destinations, behind which IP header.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::model::{Family, PreparedPacket, VirtualRouter};
+use crate::os::raw::Sender;
+use crate::wire::ip;
+use crate::wire::vrrp::{Advertisement, GROUP_V4, GROUP_V6};
+
+/// The sockets adverts leave by.
+#[derive(Debug)]
+pub(super) struct Egress {
+    v4: Sender,
+    /// None where the kernel has no IPv6.
+    v6: Option<Sender>,
+    /// Identification of the last IPv4 header.
+    id: u16,
+}
+
+impl Egress {
+    /// Opens them. `PermissionDenied` without CAP_NET_RAW.
+    pub(super) fn open() -> io::Result<Self> {
+        let v6 = match Sender::open(Family::V6) {
+            Ok(sender) => Some(sender),
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { v4: Sender::open(Family::V4)?, v6, id: 0 })
+    }
+
+    /// The identification of the next advert's IPv4 header: it counts up and is never 0.
+    pub(super) fn next_id(&mut self) -> u16 {
+        self.id = self.id.checked_add(1).unwrap_or(1);
+        self.id
+    }
+
+    /// Sends a packet.
+    pub(super) fn send(&self, packet: &PreparedPacket) -> io::Result<()> {
+        let sender = match packet.family {
+            Family::V4 => &self.v4,
+            Family::V6 => self.v6.as_ref().ok_or_else(|| io::Error::from_raw_os_error(libc::EAFNOSUPPORT))?,
+        };
+        sender.send(&packet.bytes, packet.destination, packet.ifindex)
+    }
+}
+
+/// The packets that carry `advert` from `source`: one to the group, or one to each peer. `index`: the router's
+/// interface.
+pub(super) fn prepare(
+    router: &VirtualRouter,
+    advert: &Advertisement,
+    source: IpAddr,
+    index: u32,
+    id: u16,
+) -> Vec<PreparedPacket> {
+    let group = [group(router.family)];
+    let destinations = if router.peers.is_empty() { group.as_slice() } else { router.peers.as_slice() };
+    destinations
+        .iter()
+        .filter_map(|destination| {
+            let bytes = packet(router, advert, source, *destination, id)?;
+            let ifindex = if is_on_link(*destination) { index } else { 0 };
+            Some(PreparedPacket { family: router.family, ifindex, destination: *destination, bytes })
+        })
+        .collect()
+}
+
+/// The group of a family.
+pub(super) fn group(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(GROUP_V4),
+        Family::V6 => IpAddr::V6(GROUP_V6),
+    }
+}
+
+/// The header's length field wants the message first: it is written behind room for the header.
+fn packet(
+    router: &VirtualRouter,
+    advert: &Advertisement,
+    source: IpAddr,
+    destination: IpAddr,
+    id: u16,
+) -> Option<Vec<u8>> {
+    let mut message = Vec::with_capacity(64);
+    advert.emit(&mut message, source, destination, router.checksum);
+    let mut packet = Vec::with_capacity(ip::IPV6_LEN + message.len());
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            ip::emit_v4(&mut packet, source, destination, id, message.len());
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => ip::emit_v6(&mut packet, source, destination, message.len()),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+    }
+    packet.extend_from_slice(&message);
+    Some(packet)
+}
+
+/// Whether an address means something on one interface only; others are routed.
+fn is_on_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_multicast(),
+        IpAddr::V6(address) => address.is_multicast() || Ipv6Addr::is_unicast_link_local(&address),
+    }
+}

@@ -1,0 +1,162 @@
+//! Adverts on their way in: one socket an interface and family, read a bounded number of packets at a time.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+
+use tokio::io::unix::AsyncFd;
+
+use crate::model::{Family, InterfaceName};
+use crate::os::raw::{Datagram, Receiver};
+use crate::stats::RejectReason;
+use crate::wire::ip;
+use crate::wire::vrrp::{Advertisement, Envelope, Received, Rejected};
+
+/// Packets read from one socket before the timers are looked at again.
+const BATCH: usize = 32;
+/// The longest advert: 255 IPv6 addresses behind 40 bytes of header. What is longer is cut off, and fails its checksum.
+const BUFFER: usize = 8192;
+
+/// An interface and a family: routers of both share a socket.
+pub(super) type Channel = (InterfaceName, Family);
+
+/// The sockets adverts arrive on.
+#[derive(Debug, Default)]
+pub(super) struct Ingress {
+    sockets: BTreeMap<Channel, Socket>,
+}
+
+/// A socket that is open, or being opened.
+#[derive(Debug)]
+struct Socket {
+    /// The interface's index when it was opened: another interface of that name needs another socket.
+    index: u32,
+    /// Whether it is in the group.
+    multicast: bool,
+    receiver: Option<AsyncFd<Receiver>>,
+}
+
+/// A packet of protocol 112.
+#[derive(Debug)]
+pub(super) struct Packet {
+    /// The VRID it names, whether or not the rest is valid.
+    pub(super) vrid: Option<u8>,
+    /// What it says, with its envelope.
+    pub(super) advert: Result<(Envelope, Received), Rejected>,
+}
+
+/// A socket that has to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) channel: Channel,
+    pub(super) index: u32,
+    pub(super) multicast: bool,
+}
+
+impl Ingress {
+    /// Closes what is not wanted any more, and says what has to be opened.
+    pub(super) fn keep(&mut self, wanted: Vec<Wanted>) -> Vec<Wanted> {
+        self.sockets.retain(|channel, socket| wanted.iter().any(|want| want.is_met_by(channel, socket)));
+        let missing: Vec<Wanted> =
+            wanted.into_iter().filter(|want| !self.sockets.contains_key(&want.channel)).collect();
+        for want in &missing {
+            let socket = Socket { index: want.index, multicast: want.multicast, receiver: None };
+            self.sockets.insert(want.channel.clone(), socket);
+        }
+        missing
+    }
+
+    /// A socket was opened, if it is still wanted.
+    pub(super) fn opened(&mut self, want: &Wanted, receiver: Receiver) -> io::Result<()> {
+        if let Some(socket) = self.sockets.get_mut(&want.channel)
+            && want.is_met_by(&want.channel, socket)
+        {
+            socket.receiver = Some(receiver.register()?);
+        }
+        Ok(())
+    }
+
+    /// A socket could not be opened: the next [`keep`](Self::keep) asks for it again.
+    pub(super) fn failed(&mut self, channel: &Channel) {
+        self.sockets.remove(channel);
+    }
+
+    /// Ready when a packet waits on any socket.
+    pub(super) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let receivers = self.sockets.values().filter_map(|socket| socket.receiver.as_ref());
+        let mut ready = Poll::Pending;
+        for receiver in receivers {
+            // An error is for the read that follows.
+            if receiver.poll_read_ready(context).is_ready() {
+                ready = Poll::Ready(());
+            }
+        }
+        ready
+    }
+
+    /// Reads what waits, at most a batch from each socket.
+    pub(super) fn read(&self, mut deliver: impl FnMut(&Channel, Packet)) {
+        let mut buffer = [0; BUFFER];
+        for (channel, socket) in &self.sockets {
+            let Some(receiver) = &socket.receiver else { continue };
+            for _ in 0..BATCH {
+                match receive(receiver, &mut buffer) {
+                    Some(Ok(datagram)) => deliver(channel, parse(datagram, &buffer)),
+                    // A pending error of the interface (ENETDOWN) is read once and gone; links are told elsewhere.
+                    Some(Err(error)) => tracing::trace!(interface = %channel.0, %error, "receive"),
+                    None => break,
+                }
+            }
+        }
+    }
+}
+
+impl Wanted {
+    fn is_met_by(&self, channel: &Channel, socket: &Socket) -> bool {
+        self.channel == *channel && self.index == socket.index && self.multicast == socket.multicast
+    }
+}
+
+/// The next packet; none when there is none.
+fn receive(receiver: &AsyncFd<Receiver>, buffer: &mut [u8]) -> Option<io::Result<Datagram>> {
+    match receiver.try_io(tokio::io::Interest::READABLE, |receiver| receiver.receive(buffer)) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        result => Some(result),
+    }
+}
+
+fn parse(datagram: Datagram, buffer: &[u8]) -> Packet {
+    let split = match datagram {
+        Datagram::V4(length) => ip::parse_v4(buffer.get(..length).unwrap_or_default()),
+        Datagram::V6 { length, source, destination, hop_limit } => {
+            let envelope =
+                Envelope { source: IpAddr::V6(source), destination: IpAddr::V6(destination), ttl: hop_limit };
+            Ok((envelope, buffer.get(..length).unwrap_or_default()))
+        }
+    };
+    match split {
+        Ok((envelope, message)) => Packet {
+            vrid: message.get(1).copied(),
+            advert: Advertisement::parse(message, &envelope).map(|received| (envelope, received)),
+        },
+        Err(rejected) => Packet { vrid: None, advert: Err(rejected) },
+    }
+}
+
+/// The counter of a rejection; none: our own packet says nothing about anybody.
+pub(super) fn counter(rejected: Rejected) -> Option<RejectReason> {
+    match rejected {
+        Rejected::Truncated => Some(RejectReason::Truncated),
+        Rejected::Version => Some(RejectReason::Version),
+        Rejected::Type => Some(RejectReason::Type),
+        Rejected::Checksum => Some(RejectReason::Checksum),
+        Rejected::TtlNot255 => Some(RejectReason::TtlNot255),
+        Rejected::UnknownVrid => Some(RejectReason::UnknownVrid),
+        Rejected::Authentication => Some(RejectReason::Authentication),
+        Rejected::Interval => Some(RejectReason::Interval),
+        Rejected::AddressCount => Some(RejectReason::AddressCount),
+        Rejected::Destination => Some(RejectReason::Destination),
+        Rejected::OwnSource => None,
+    }
+}

@@ -1,0 +1,174 @@
+//! Requests to the kernel about addresses, and its notifications.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+};
+use rtnetlink::{Handle, MulticastGroup};
+
+use super::interfaces::{Interfaces, OUR_PROTOCOL};
+use crate::model::{Prefix, Scope, VirtualAddress};
+use crate::os;
+
+/// Requests in flight at once: enough to keep the kernel busy, few enough for a socket buffer.
+const PIPELINE: usize = 64;
+
+/// The kernel's notifications about links and addresses.
+pub(super) type Notifications =
+    futures_util::stream::BoxStream<'static, netlink_packet_core::NetlinkMessage<RouteNetlinkMessage>>;
+
+/// A request refused, with the errno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused(pub(super) i32);
+
+impl From<Refused> for io::Error {
+    fn from(refused: Refused) -> Self {
+        Self::from_raw_os_error(refused.0)
+    }
+}
+
+/// Opens the connection for requests. Within a runtime; the connection lives as long as a handle.
+pub(super) fn connect() -> io::Result<Handle> {
+    let (connection, handle, _) = rtnetlink::new_connection()?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+/// Subscribes to link and address notifications, on a connection of their own.
+pub(super) fn subscribe() -> io::Result<Notifications> {
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
+    tokio::spawn(connection);
+    // The handle is kept: without one the connection would end.
+    Ok(messages
+        .map(move |(message, _)| {
+            let _ = &handle;
+            message
+        })
+        .boxed())
+}
+
+/// The notification in a message; none: some were lost, or it is not one.
+pub(super) fn notification(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<&RouteNetlinkMessage> {
+    match payload {
+        NetlinkPayload::InnerMessage(message) => Some(message),
+        _ => None,
+    }
+}
+
+/// Reads every link and address.
+pub(super) async fn dump(handle: &Handle) -> Result<Interfaces, rtnetlink::Error> {
+    let mut interfaces = Interfaces::default();
+    let mut links = std::pin::pin!(handle.link().get().execute());
+    while let Some(link) = links.next().await {
+        interfaces.apply(&RouteNetlinkMessage::NewLink(link?));
+    }
+    let mut addresses = std::pin::pin!(handle.address().get().execute());
+    while let Some(address) = addresses.next().await {
+        interfaces.apply(&RouteNetlinkMessage::NewAddress(address?));
+    }
+    Ok(interfaces)
+}
+
+/// Sets addresses, in this order; the results are in it too. `EEXIST`: it is there already.
+pub(super) async fn set(handle: &Handle, wanted: &[(u32, VirtualAddress)]) -> Vec<Result<(), Refused>> {
+    let mut results = Vec::with_capacity(wanted.len());
+    for chunk in wanted.chunks(PIPELINE) {
+        results.extend(join_all(chunk.iter().map(|(index, address)| add(handle, *index, address))).await);
+    }
+    results
+}
+
+async fn add(handle: &Handle, index: u32, address: &VirtualAddress) -> Result<(), Refused> {
+    let mut request = handle.address().add(index, address.prefix.address, address.prefix.length);
+    *request.message_mut() = message(index, address);
+    request.execute().await.map_err(refused)
+}
+
+/// Removes addresses, in this order. One that is not there is as good as removed.
+pub(super) async fn remove(handle: &Handle, unwanted: &[(u32, Prefix)]) -> Vec<Result<(), Refused>> {
+    let mut results = Vec::with_capacity(unwanted.len());
+    for chunk in unwanted.chunks(PIPELINE) {
+        results.extend(join_all(chunk.iter().map(|(index, prefix)| remove_one(handle, *index, *prefix))).await);
+    }
+    results
+}
+
+async fn remove_one(handle: &Handle, index: u32, prefix: Prefix) -> Result<(), Refused> {
+    match handle.address().del(os::netlink::address(index, prefix)).execute().await.map_err(refused) {
+        Err(Refused(libc::EADDRNOTAVAIL | libc::ENODEV)) => Ok(()),
+        result => result,
+    }
+}
+
+fn refused(error: rtnetlink::Error) -> Refused {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Refused(message.raw_code().abs()),
+        _ => Refused(libc::EPROTO),
+    }
+}
+
+/// The address as it is to be: no duplicate detection, for the address moves between nodes by design.
+fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
+    let mut message = os::netlink::address(index, address.prefix);
+    message.header.scope = match address.scope {
+        Scope::Global => AddressScope::Universe,
+        Scope::Site => AddressScope::Site,
+        Scope::Link => AddressScope::Link,
+        Scope::Host => AddressScope::Host,
+    };
+    if let Some(label) = &address.label {
+        message.attributes.push(AddressAttribute::Label(label.clone()));
+    }
+    if let Some(broadcast) = address.broadcast.filter(|broadcast| *broadcast != Ipv4Addr::UNSPECIFIED) {
+        message.attributes.push(AddressAttribute::Broadcast(broadcast));
+    }
+    if matches!(address.prefix.address, IpAddr::V6(_)) {
+        message.header.flags = AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+    }
+    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(OUR_PROTOCOL)));
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_carries_what_is_configured_and_our_mark() {
+        let address = VirtualAddress {
+            prefix: "192.0.2.9/24".parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            label: Some("eth0:9".into()),
+            scope: Scope::Link,
+            broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
+        };
+        let message = message(7, &address);
+        assert_eq!((message.header.index, message.header.prefix_len), (7, 24));
+        assert_eq!(message.header.scope, AddressScope::Link);
+        assert!(message.attributes.contains(&AddressAttribute::Label("eth0:9".into())));
+        assert!(message.attributes.contains(&AddressAttribute::Broadcast(Ipv4Addr::new(192, 0, 2, 255))));
+        assert!(message.attributes.contains(&AddressAttribute::Protocol(AddressProtocol::Other(b'v'))));
+    }
+
+    #[test]
+    fn no_broadcast_and_no_duplicate_detection_unless_asked() {
+        let address = VirtualAddress {
+            prefix: "2001:db8::9/64".parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            label: None,
+            scope: Scope::Global,
+            broadcast: None,
+        };
+        let message = message(7, &address);
+        assert!(message.attributes.contains(&AddressAttribute::Flags(AddressFlags::Nodad)));
+        assert!(!message.attributes.iter().any(|attribute| matches!(attribute, AddressAttribute::Broadcast(_))));
+    }
+}

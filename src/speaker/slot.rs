@@ -1,0 +1,324 @@
+//! One virtual router at work: the core, and what the shell keeps beside it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::interfaces::View;
+use super::watch::Watch;
+use super::{HandoverOutcome, HandoverReport, RouterId};
+use crate::model::{Family, InterfaceName, VirtualAddress, VirtualRouter};
+use crate::stats::{self, RouterStats};
+use crate::vrrp::{Event, Role, Router};
+
+/// What is known of the interfaces, by name.
+pub(super) type Views = BTreeMap<InterfaceName, View>;
+
+/// One virtual router at work.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) id: RouterId,
+    pub(super) router: Router,
+    pub(super) stats: Arc<RouterStats>,
+    /// Told to leave for good.
+    pub(super) ending: bool,
+    /// It left: only its addresses are still on their way.
+    pub(super) left: bool,
+    pub(super) watches: Vec<Watch>,
+    pub(super) handover: Option<PendingHandover>,
+    /// Addresses it asked for.
+    held: Vec<VirtualAddress>,
+    /// Addresses it gave up that are not yet reported gone.
+    lingering: Vec<VirtualAddress>,
+    link_up: bool,
+    local: Option<IpAddr>,
+    refused: bool,
+    differing: bool,
+}
+
+/// Somebody waits for the end of a hand-over.
+#[derive(Debug)]
+pub(super) struct PendingHandover {
+    pub(super) since: Instant,
+    pub(super) reply: oneshot::Sender<HandoverReport>,
+}
+
+impl Slot {
+    pub(super) fn new(
+        id: RouterId,
+        config: &VirtualRouter,
+        views: &Views,
+        stats: Arc<RouterStats>,
+        virtual_addresses: &[IpAddr],
+        now: Instant,
+    ) -> Self {
+        let link_up = link_up(config, views);
+        let local = local(config, views, virtual_addresses);
+        Self {
+            id,
+            router: Router::new(config, local, link_up, now),
+            stats,
+            ending: false,
+            left: false,
+            watches: Vec::new(),
+            handover: None,
+            held: Vec::new(),
+            lingering: Vec::new(),
+            link_up,
+            local,
+            refused: false,
+            differing: false,
+        }
+    }
+
+    pub(super) fn config(&self) -> &VirtualRouter {
+        self.router.config()
+    }
+
+    /// The router's name.
+    pub(super) fn name(&self) -> &str {
+        &self.router.config().name
+    }
+
+    /// What changed about its links and its address since the last call.
+    pub(super) fn look(&mut self, views: &Views, virtual_addresses: &[IpAddr]) -> Vec<Event> {
+        let mut events = Vec::new();
+        let local = local(self.config(), views, virtual_addresses);
+        if local != self.local {
+            self.local = local;
+            // An interface that is gone has no address either: the link is the reason to tell.
+            events.push(Event::LocalAddress(local));
+        }
+        let link_up = link_up(self.config(), views);
+        if link_up != self.link_up {
+            self.link_up = link_up;
+            if link_up { events.push(Event::LinkUp) } else { events.insert(0, Event::LinkDown) }
+        }
+        events
+    }
+
+    /// Whether everything is done after it was told to leave.
+    pub(super) fn is_over(&self) -> bool {
+        self.left && self.lingering.is_empty()
+    }
+
+    pub(super) fn acquired(&mut self, addresses: &[VirtualAddress]) {
+        self.lingering.retain(|address| !addresses.contains(address));
+        self.held.extend(addresses.iter().filter(|address| !self.held.contains(address)).cloned().collect::<Vec<_>>());
+    }
+
+    pub(super) fn releasing(&mut self, addresses: &[VirtualAddress]) {
+        self.held.retain(|address| !addresses.contains(address));
+        self.lingering.extend(addresses.iter().cloned());
+    }
+
+    pub(super) fn released(&mut self, addresses: &[VirtualAddress]) {
+        self.lingering.retain(|address| !addresses.contains(address));
+    }
+
+    /// The addresses that may be on this node because of it, in the order in which to remove them.
+    pub(super) fn on_node(&self) -> impl Iterator<Item = &VirtualAddress> {
+        self.lingering.iter().rev().chain(self.held.iter().rev())
+    }
+
+    /// A send succeeded or failed. A firewall that refuses is worth one line, not one a packet.
+    pub(super) fn count_send(&mut self, result: &io::Result<()>, priority: u8) {
+        match result {
+            Ok(()) => {
+                self.stats.sent.fetch_add(1, Ordering::Relaxed);
+                if priority == 0 {
+                    self.stats.zero_sent.fetch_add(1, Ordering::Relaxed);
+                }
+                if std::mem::take(&mut self.refused) {
+                    tracing::info!(router = self.name(), "adverts leave again");
+                }
+            }
+            Err(error) => {
+                self.stats.send_errors.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut self.refused, true) {
+                    let cause = match error.raw_os_error() {
+                        Some(libc::EPERM) => "adverts are refused by this node's firewall",
+                        _ => "adverts cannot be sent",
+                    };
+                    tracing::warn!(router = self.name(), interface = %self.config().interface, %error, "{cause}");
+                }
+            }
+        }
+    }
+
+    /// An advert was heard that lists the configured addresses, or not: worth a line when that changes.
+    pub(super) fn compare(&mut self, same_addresses: bool, source: IpAddr) {
+        if std::mem::replace(&mut self.differing, !same_addresses) == same_addresses && !same_addresses {
+            tracing::warn!(router = self.name(), %source,
+                "the other router lists other addresses: its configuration differs from this node's");
+        }
+    }
+
+    /// Completes a hand-over that ended in `role`.
+    pub(super) fn finish_handover(&mut self, role: Role, now: Instant) {
+        let outcome = match role {
+            Role::Leaving => return,
+            Role::Backup => HandoverOutcome::Moved { to: self.router.master().map(|(address, _)| address) },
+            Role::Master => HandoverOutcome::NobodyTook,
+            Role::Initialize | Role::Fault => HandoverOutcome::Interrupted(stats_role(role)),
+        };
+        self.reply_handover(outcome, now);
+    }
+
+    pub(super) fn reply_handover(&mut self, outcome: HandoverOutcome, now: Instant) {
+        if let Some(pending) = self.handover.take() {
+            let took = now.saturating_duration_since(pending.since);
+            let _ = pending.reply.send(HandoverReport { router: self.name().to_owned(), outcome, took });
+        }
+    }
+
+    /// Shows what changes with each advert.
+    pub(super) fn show(&self) {
+        self.stats.update_status(|status| {
+            status.priority = self.router.priority();
+            status.master = self.router.master();
+            status.heard = self.router.heard();
+            status.ready = self.router.ready();
+        });
+    }
+
+    /// Shows a change of role.
+    pub(super) fn show_role(&self, role: Role, reason: &str, now: Instant) {
+        if role == Role::Master {
+            self.stats.became_master.fetch_add(1, Ordering::Relaxed);
+        }
+        self.stats.update_status(|status| {
+            status.role = stats_role(role);
+            reason.clone_into(&mut status.reason);
+            status.since = Some(now);
+        });
+    }
+}
+
+/// The event that tells a late wake.
+pub(super) fn woke(late_by: Duration) -> Event {
+    Event::Woke { late_by }
+}
+
+/// The role as statistics name it.
+pub(super) fn stats_role(role: Role) -> stats::Role {
+    match role {
+        Role::Initialize => stats::Role::Initialize,
+        Role::Backup => stats::Role::Backup,
+        Role::Master => stats::Role::Master,
+        Role::Leaving => stats::Role::Leaving,
+        Role::Fault => stats::Role::Fault,
+    }
+}
+
+/// Its own interface and every tracked one are up.
+fn link_up(config: &VirtualRouter, views: &Views) -> bool {
+    let is_up = |name: &InterfaceName| views.get(name).is_some_and(|view| view.up);
+    is_up(&config.interface) && config.track.iter().all(is_up)
+}
+
+/// The address adverts are sent from: the configured one if this node has it, else the interface's first that is no
+/// virtual address (IPv6: link-local, RFC 9568 section 5.1.2.1). The owner of an address may have no other.
+fn local(config: &VirtualRouter, views: &Views, virtual_addresses: &[IpAddr]) -> Option<IpAddr> {
+    if let Some(source) = config.source {
+        return views.values().any(|view| view.sources.contains(&source)).then_some(source);
+    }
+    let view = views.get(&config.interface)?;
+    let suits = |address: &&IpAddr| match address {
+        IpAddr::V4(_) => config.family == Family::V4,
+        IpAddr::V6(address) => config.family == Family::V6 && address.is_unicast_link_local(),
+    };
+    let mut candidates = view.sources.iter().filter(suits);
+    let first = candidates.clone().next();
+    candidates.find(|address| !virtual_addresses.contains(address)).or(first).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        Announce, ChecksumMode, InitialState, Interval, Priority, Scope, Version, VirtualAddress, Vrid,
+    };
+
+    fn config(family: Family) -> VirtualRouter {
+        let address = match family {
+            Family::V4 => "192.0.2.100/24",
+            Family::V6 => "fe80::100/64",
+        };
+        VirtualRouter {
+            name: "r".into(),
+            interface: "eth0".parse().unwrap(),
+            vrid: Vrid::new(7).unwrap(),
+            version: Version::V3,
+            family,
+            priority: Priority::DEFAULT,
+            interval: Interval::DEFAULT,
+            initial: InitialState::Backup,
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            password: None,
+            peers: Vec::new(),
+            source: None,
+            checksum: ChecksumMode::PseudoHeader,
+            addresses: vec![VirtualAddress {
+                prefix: address.parse().unwrap(),
+                interface: "eth0".parse().unwrap(),
+                label: None,
+                scope: Scope::Global,
+                broadcast: None,
+            }],
+            excluded: Vec::new(),
+            track: vec!["eth1".parse().unwrap()],
+            announce: Announce::default(),
+            fronts: Vec::new(),
+        }
+    }
+
+    fn views(sources: &[&str], tracked_up: bool) -> Views {
+        let view = |index, up, sources: &[&str]| View {
+            index,
+            up,
+            mac: None,
+            sources: sources.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        Views::from([
+            ("eth0".parse().unwrap(), view(1, true, sources)),
+            ("eth1".parse().unwrap(), view(2, tracked_up, &[])),
+        ])
+    }
+
+    #[test]
+    fn a_tracked_interface_counts_as_much_as_its_own() {
+        assert!(link_up(&config(Family::V4), &views(&[], true)));
+        assert!(!link_up(&config(Family::V4), &views(&[], false)));
+        assert!(!link_up(&config(Family::V4), &Views::new()));
+    }
+
+    #[test]
+    fn a_virtual_address_is_not_sent_from_unless_it_is_the_only_one() {
+        let virtual_addresses = ["192.0.2.100".parse().unwrap()];
+        let local = |sources: &[&str]| local(&config(Family::V4), &views(sources, true), &virtual_addresses);
+        assert_eq!(local(&["192.0.2.100", "192.0.2.1"]), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(local(&["192.0.2.100"]), Some("192.0.2.100".parse().unwrap()));
+        assert_eq!(local(&["fe80::1"]), None);
+    }
+
+    #[test]
+    fn ipv6_sends_from_link_local() {
+        let found = local(&config(Family::V6), &views(&["2001:db8::1", "fe80::1"], true), &[]);
+        assert_eq!(found, Some("fe80::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_configured_source_must_be_on_this_node() {
+        let mut config = config(Family::V4);
+        config.source = Some("192.0.2.7".parse().unwrap());
+        assert_eq!(local(&config, &views(&["192.0.2.1"], true), &[]), None);
+        assert_eq!(local(&config, &views(&["192.0.2.1", "192.0.2.7"], true), &[]), config.source);
+    }
+}

@@ -1,0 +1,60 @@
+//! While a router leaves: who announces its addresses now?
+
+use std::io;
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+
+use tokio::io::unix::AsyncFd;
+
+use crate::os::packet::AnnouncementReceiver;
+use crate::wire::{Announcement, Mac};
+
+/// Frames looked at a turn.
+const BATCH: usize = 32;
+/// A neighbour advertisement with its options; what is longer is cut off and not understood.
+const BUFFER: usize = 256;
+
+/// Listens on one interface for announcements by others.
+#[derive(Debug)]
+pub(super) struct Watch {
+    receiver: AsyncFd<AnnouncementReceiver>,
+    own: Option<Mac>,
+}
+
+impl Watch {
+    /// Begins to listen on the interface with this index; `own` is its address.
+    pub(super) fn open(index: u32, own: Option<Mac>) -> io::Result<Self> {
+        Ok(Self { receiver: AnnouncementReceiver::open(index)?.register()?, own })
+    }
+
+    /// Ready when a frame waits.
+    pub(super) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        // An error is for the read that follows.
+        self.receiver.poll_read_ready(context).map(drop)
+    }
+
+    /// The addresses others announced since the last call.
+    pub(super) fn read(&self, mut deliver: impl FnMut(IpAddr)) {
+        let mut buffer = [0; BUFFER];
+        for _ in 0..BATCH {
+            let interest = tokio::io::Interest::READABLE;
+            match self.receiver.try_io(interest, |receiver| receiver.receive(&mut buffer)) {
+                Ok(length) => {
+                    let announcement = Announcement::parse(buffer.get(..length).unwrap_or_default());
+                    if let Some(Announcement { address, mac }) = announcement
+                        && Some(mac) != self.own
+                    {
+                        deliver(address);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => tracing::trace!(%error, "receive"),
+            }
+        }
+    }
+
+    /// Stops listening, somewhere else: closing waits for the kernel's readers.
+    pub(super) fn close(self) {
+        tokio::task::spawn_blocking(move || drop(self.receiver.into_inner()));
+    }
+}

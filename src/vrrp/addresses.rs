@@ -1,0 +1,83 @@
+//! The addresses a router holds: set, announced, removed, and changed by a reload.
+
+use std::time::Instant;
+
+use super::timers::Timer;
+use super::{Action, Router};
+use crate::model::{Version, VirtualAddress, VirtualRouter};
+
+impl Router {
+    /// Acquires what is configured and not held; returns it.
+    pub(super) fn acquire_missing(&mut self) -> Vec<VirtualAddress> {
+        let missing: Vec<_> = self.config.owned().filter(|owned| !self.held.contains(owned)).cloned().collect();
+        if !missing.is_empty() {
+            self.held.extend_from_slice(&missing);
+            self.actions.push_back(Action::Acquire(missing.clone()));
+        }
+        missing
+    }
+
+    /// Releases the addresses held for which `which` holds.
+    pub(super) fn release(&mut self, which: impl Fn(&VirtualAddress, &VirtualRouter) -> bool) {
+        let released: Vec<_> = self.held.extract_if(.., |address| which(address, &self.config)).collect();
+        if !released.is_empty() {
+            self.actions.push_back(Action::Release(released));
+        }
+    }
+
+    /// Announces everything held.
+    pub(super) fn announce(&mut self, count: u32) {
+        if count > 0 && !self.held.is_empty() {
+            self.actions.push_back(Action::Announce { addresses: self.held.clone(), count });
+        }
+    }
+
+    /// Plans the second burst, unless one is planned already.
+    pub(super) fn start_repeat(&mut self, count: u32, now: Instant) {
+        let after = self.config.announce.repeat_after;
+        if !after.is_zero() && count > 0 {
+            self.repeat_count = count;
+            self.timers.set_if_idle(Timer::Repeat, now + after);
+        }
+    }
+
+    pub(super) fn start_refresh(&mut self, now: Instant) {
+        match self.config.announce.refresh.filter(|every| !every.is_zero()) {
+            Some(every) => self.timers.set(Timer::Refresh, now + every),
+            None => self.timers.clear(Timer::Refresh),
+        }
+    }
+
+    pub(super) fn reconfigure_master(&mut self, config: VirtualRouter, now: Instant) {
+        let refresh = self.config.announce.refresh;
+        if config == self.config {
+            return;
+        }
+        self.config = config;
+        self.master_interval = self.config.interval;
+        self.advertise(now);
+        self.release(|address, config| !config.owned().any(|owned| owned == address));
+        let added = self.acquire_missing();
+        if !added.is_empty() && self.config.announce.count > 0 {
+            self.actions.push_back(Action::Announce { addresses: added, count: self.config.announce.count });
+            self.start_repeat(self.config.announce.repeat_count, now);
+        }
+        if self.config.announce.refresh != refresh {
+            self.start_refresh(now);
+        }
+    }
+
+    pub(super) fn reconfigure_backup(&mut self, config: VirtualRouter, now: Instant) {
+        let skew = self.skew();
+        let same_pace = config.version == self.config.version && config.interval == self.config.interval;
+        self.config = config;
+        if same_pace {
+            return self.shift_master_down(skew, now);
+        }
+        // Version 3 goes on with the interval of the master it follows.
+        if self.config.version == Version::V2 || self.master.is_none() {
+            self.master_interval = self.config.interval;
+        }
+        self.timers.set(Timer::MasterDown, now + self.down_interval());
+    }
+}

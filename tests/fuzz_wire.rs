@@ -1,0 +1,26 @@
+//! Structure-aware fuzzing of every parser that faces the segment, and of routers fed with what gets through.
+//!
+//! Valid packets are altered field by field, then their lengths and checksums are repaired, so that most get past
+//! validation; the shares are printed. `VIPGATE_FUZZ=10000000 cargo test --release --test fuzz_wire -- --nocapture`.
+
+#[cfg(test)]
+#[path = "fuzz/packets.rs"]
+mod packets;
+
+use packets::{Fuzzer, Shares};
+
+#[test]
+fn no_packet_panics_and_what_is_read_is_written_again() {
+    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let mut fuzzer = Fuzzer::new(0x5eed);
+    for _ in 0..executions {
+        fuzzer.execute();
+    }
+    let Shares { adverts, parsed, admitted, announcements, recognised } = fuzzer.shares;
+    println!("{executions} executions");
+    println!("adverts {adverts}: {parsed} parsed, {admitted} admitted by a router");
+    println!("announcements {announcements}: {recognised} recognised");
+    assert!(parsed * 2 > adverts, "most adverts get past validation");
+    assert!(admitted * 5 > adverts, "many adverts reach a router");
+    assert!(recognised * 2 > announcements, "most announcements are recognised");
+}

@@ -1,0 +1,157 @@
+//! The keyword tables say what really happens: every keyword of both manuals is in them, and each is walked through the
+//! importer. An implemented one is accepted, a warned one gives a warning, a refused one an error, with its line.
+
+mod import_support;
+
+use import_support::{Imported, World, haproxy_text, keepalived_in};
+use vipgate::config::import::keywords::{self, Keyword, Status, Table};
+
+#[test]
+fn every_keyword_of_the_manuals_is_in_the_tables() {
+    let manuals = [
+        ("haproxy-2.6", include_str!("fixtures/manuals/haproxy-2.6.tsv"), keywords::haproxy()),
+        ("haproxy-3.3", include_str!("fixtures/manuals/haproxy-3.3.tsv"), keywords::haproxy()),
+        ("keepalived-2.2.7", include_str!("fixtures/manuals/keepalived-2.2.7.tsv"), keywords::keepalived()),
+    ];
+    for (name, list, table) in manuals {
+        let entries = list.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once('\t').unwrap());
+        let missing =
+            entries.clone().filter(|(context, keyword)| table.get(context, keyword).is_none()).collect::<Vec<_>>();
+        assert!(missing.is_empty(), "keywords of {name} that the table lacks: {missing:?}");
+        println!("{name}: {} keywords", entries.count());
+    }
+}
+
+#[test]
+fn tables_are_well_formed() {
+    for table in [keywords::haproxy(), keywords::keepalived()] {
+        let mut seen = std::collections::HashSet::new();
+        for keyword in table.keywords() {
+            let Keyword { context, name, reason, .. } = *keyword;
+            assert!(seen.insert((context, name)), "{context} {name} is there twice");
+            assert!(!reason.is_empty(), "{context} {name} has no reason");
+        }
+    }
+    let statuses = [
+        include_str!("../src/config/import/keywords/haproxy.tsv"),
+        include_str!("../src/config/import/keywords/keepalived.tsv"),
+    ];
+    for line in statuses.iter().flat_map(|text| text.lines()).filter(|line| !line.starts_with('#')) {
+        let status = line.split('\t').nth(2).unwrap_or_default();
+        assert!(matches!(status, "implemented" | "warned" | "refused"), "no such status: {line}");
+    }
+}
+
+#[test]
+fn every_haproxy_keyword_does_what_the_table_says() {
+    walk(keywords::haproxy(), |keyword| {
+        let (text, lines) = haproxy_example(keyword);
+        (haproxy_text(&text), text, lines)
+    });
+}
+
+#[test]
+fn every_keepalived_keyword_does_what_the_table_says() {
+    let world = World::default().file("/etc/keepalived/conf.d/a.conf", "global_defs {\n}\n");
+    walk(keywords::keepalived(), |keyword| {
+        let (text, lines) = keepalived_example(keyword);
+        (keepalived_in(&world, &text), text, lines)
+    });
+}
+
+/// Imports an example of each keyword. `lines` are those a finding about it may point at: its own, or the head of the
+/// block that is warned about or refused as a whole.
+fn walk(table: &Table, import: impl Fn(&Keyword) -> (Imported, String, Vec<usize>)) {
+    let mut wrong = Vec::new();
+    for keyword in table.keywords() {
+        let (imported, text, lines) = import(keyword);
+        let findings = imported.findings();
+        let at_its_line = |severity: &str| {
+            lines.iter().any(|line| findings.iter().any(|f| f.starts_with(&format!("{severity} {line}: "))))
+        };
+        let right = match keyword.status {
+            Status::Implemented => findings.is_empty(),
+            Status::Warned => at_its_line("warning") && !findings.iter().any(|finding| finding.starts_with("error")),
+            Status::Refused => at_its_line("error"),
+        };
+        if !right {
+            wrong.push(format!(
+                "{} `{}` is {:?} in the table, but\n{text}gives {findings:#?}",
+                keyword.context, keyword.name, keyword.status
+            ));
+        }
+    }
+    println!("{} keywords walked", table.keywords().len());
+    assert!(wrong.is_empty(), "{} keywords:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
+    let Keyword { context, name, example, places, .. } = *keyword;
+    let line = format!("{name} {example}").trim_end().to_owned();
+    let listen = |line: &str| {
+        format!("backend other\n mode tcp\nlisten l\n bind 127.0.0.1:7000\n server s 127.0.0.1:7001 check\n {line}\n")
+    };
+    match context {
+        "section" => {
+            let rest = match name {
+                "frontend" => " bind 127.0.0.1:7000\n default_backend b\n",
+                "listen" => " bind 127.0.0.1:7000\n",
+                _ => "",
+            };
+            (format!("{line}\n{rest}"), vec![1])
+        }
+        "global" => (format!("global\n {line}\n"), vec![2]),
+        "proxy" if name.starts_with("stats ") => {
+            (format!("listen l\n bind 127.0.0.1:7000\n mode http\n {line}\n"), vec![4])
+        }
+        "proxy" if name == "stick-table" || name == "stick on" => {
+            let other = if name == "stick on" { "stick-table type ip size 1k" } else { "stick on src" };
+            (format!("{} {other}\n", listen(&line)), vec![6])
+        }
+        "proxy" if places.contains('L') => (listen(&line), vec![6]),
+        "proxy" => (format!("backend other\n mode tcp\nbackend b\n {line}\n"), vec![4]),
+        "balance" => (listen(&format!("balance {name}")), vec![6]),
+        "stick-table" => {
+            let table = match name {
+                "type" | "size" => "type ip size 10k".to_owned(),
+                _ => format!("type ip size 10k {line}"),
+            };
+            (format!("{} stick on src\n", listen(&format!("stick-table {table}"))), vec![6])
+        }
+        "bind" => (listen(&format!("bind 127.0.0.1:7002 {line}")), vec![6]),
+        "server" => (listen(&format!("server s2 127.0.0.1:7002 {line}")), vec![6]),
+        "tcp-request connection" | "tcp-request session" | "tcp-request content" | "tcp-response content" => {
+            (listen(&format!("{context} {name}")), vec![6])
+        }
+        section => (format!("{section} x\n {line} x\n"), vec![1]),
+    }
+}
+
+fn keepalived_example(keyword: &Keyword) -> (String, Vec<usize>) {
+    let Keyword { context, name, example, .. } = *keyword;
+    let line = format!("{name} {example}").trim_end().to_owned();
+    let instance = |line: &str| format!("vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n {line}\n}}\n");
+    match (context, name) {
+        ("root", "vrrp_instance") => (instance("priority 1"), vec![1]),
+        ("root", _) => (format!("{line}\n"), vec![1]),
+        ("global_defs", _) => (format!("global_defs {{\n {line}\n}}\n"), vec![2]),
+        ("vrrp_instance", "unicast_src_ip") => (instance(&format!("{line}\n unicast_peer {{ 192.0.2.2 }}")), vec![4]),
+        ("vrrp_instance", _) => (instance(&line), vec![4]),
+        ("authentication", _) => {
+            let both = if name == "auth_type" { "auth_pass 1" } else { "auth_type PASS" };
+            (instance(&format!("authentication {{\n {line}\n {both}\n }}")), vec![5])
+        }
+        ("virtual_ipaddress", _) => (instance(&format!("virtual_ipaddress {{\n 192.0.2.1/24 {line}\n }}")), vec![5]),
+        ("real_server", _) => {
+            (format!("virtual_server 192.0.2.1 80 {{\n real_server 10.0.0.1 80 {{\n {line}\n }}\n}}\n"), vec![1, 2, 3])
+        }
+        ("checker", _) => {
+            let check = format!("TCP_CHECK {{\n {line}\n }}");
+            (
+                format!("virtual_server 192.0.2.1 80 {{\n real_server 10.0.0.1 80 {{\n {check}\n }}\n}}\n"),
+                vec![1, 2, 3, 4],
+            )
+        }
+        (block, _) => (format!("{block} x {{\n {line}\n}}\n"), vec![1, 2]),
+    }
+}
