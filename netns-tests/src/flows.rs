@@ -98,7 +98,7 @@ impl Flows {
         }
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), flows: Mutex::new(flows) });
         let inside = Arc::clone(&shared);
-        let thread = node.thread("flows", move || inside.run(streams, pace));
+        let thread = node.thread("flows", move || inside.run(streams.into_iter().map(Some).collect(), pace));
         Self { shared, thread: Some(thread) }
     }
 
@@ -194,7 +194,7 @@ impl Shared {
         self.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, mut streams: Vec<TcpStream>, pace: Duration) {
+    fn run(&self, mut streams: Vec<Option<TcpStream>>, pace: Duration) {
         const LOOK: Duration = Duration::from_millis(2);
         let mut next = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
@@ -203,11 +203,13 @@ impl Shared {
             if send {
                 next = now + pace;
             }
-            for (flow, stream) in self.flows().iter_mut().zip(&mut streams) {
-                if flow.end.is_none()
+            for (flow, place) in self.flows().iter_mut().zip(&mut streams) {
+                if let Some(stream) = place
                     && let Err(end) = flow.step(stream, send, now)
                 {
                     flow.end = Some((end, now));
+                    // As its owner would: a half-closed flow is not left lying about.
+                    *place = None;
                 }
             }
             std::thread::sleep(LOOK);

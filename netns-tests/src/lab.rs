@@ -247,8 +247,14 @@ fn log_tails(dir: &Path) -> String {
     let mut text = String::new();
     for path in logs_below(dir) {
         let content = String::from_utf8_lossy(&fs::read(&path).unwrap_or_default()).into_owned();
-        let lines: Vec<&str> = content.lines().collect();
-        let _ = writeln!(text, "---- {} ({} lines)", path.strip_prefix(dir).unwrap_or(&path).display(), lines.len());
+        // One line a connection drowns every other.
+        let lines: Vec<&str> = content.lines().filter(|line| !line.contains("connection ended")).collect();
+        let _ = writeln!(
+            text,
+            "---- {} ({} lines of interest)",
+            path.strip_prefix(dir).unwrap_or(&path).display(),
+            lines.len()
+        );
         for line in &lines[lines.len().saturating_sub(LINES)..] {
             let _ = writeln!(text, "{line}");
         }

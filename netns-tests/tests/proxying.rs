@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ fn sticky_clients_stay_and_only_those_of_a_dead_server_move() {
 
         let first = where_clients_land(&pair);
         for round in 0..3 {
-            assert_eq!(first, where_clients_land(&pair), "{subject}: round {round}: a client changed its server");
+            let strayed = changed(&first, &where_clients_land(&pair));
+            assert!(strayed.is_empty(), "{subject}: round {round}: {strayed:?} changed their server");
         }
         let spread = count_by_server(&first);
         assert_eq!(spread.len(), 3, "{subject}: not every server has clients: {spread:?}");
@@ -75,7 +76,10 @@ fn sticky_clients_stay_and_only_those_of_a_dead_server_move() {
             // Remembered where they went.
             Sticky::Table | Sticky::No => assert!(returned.is_empty(), "{subject}: {returned:?} moved back"),
             // The hash says so.
-            Sticky::Source => assert_eq!(third, first, "{subject}: a hash must not remember"),
+            Sticky::Source => {
+                let astray = changed(&first, &third);
+                assert!(astray.is_empty(), "{subject}: {astray:?} did not return to where the hash has them");
+            }
         }
         table.row(&[
             &subject.to_string(),
@@ -218,24 +222,28 @@ fn bytes_arrive_whole_in_order_and_half_closed() {
         assert_eq!(said.trim(), (8 * MEBIBYTE).to_string(), "{subject}");
 
         // The server speaks first.
-        let begun = Instant::now();
-        let mut first = [0; 8];
-        connect(6002).read_exact(&mut first).expect("a banner");
-        let waited = begun.elapsed();
-        line(&format!("{subject}: a server's first word after {}", ms(waited)));
-        assert!(waited < Duration::from_millis(60), "{subject}: the server's first word took {waited:?}");
+        let mut waits: Vec<Duration> = (0..5).map(|_| first_word(&mut connect(6002))).collect();
+        waits.sort_unstable();
+        line(&format!("{subject}: a server's first word after {}, at worst {}", ms(waits[2]), ms(waits[4])));
+        assert!(waits[2] < Duration::from_millis(60), "{subject}: the server's first word took {waits:?}");
 
         // The server aborts.
         let mut aborted = connect(6003);
         aborted.write_all(b"x").expect("sent");
-        let end = aborted.read(&mut first);
+        let end = aborted.read(&mut [0; 8]);
         line(&format!("{subject}: a server's reset reaches the client as {end:?}"));
         let reset = end.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
         assert!(reset || subject == Subject::Daemons, "{subject}: a reset arrives as {end:?}");
     }
 }
 
-fn read_pattern(stream: &mut std::net::TcpStream, size: usize) -> usize {
+fn first_word(stream: &mut TcpStream) -> Duration {
+    let begun = Instant::now();
+    stream.read_exact(&mut [0; 8]).expect("a banner");
+    begun.elapsed()
+}
+
+fn read_pattern(stream: &mut TcpStream, size: usize) -> usize {
     stream.write_all(format!("{size}\n").as_bytes()).expect("asked");
     let mut buffer = vec![0; 1 << 18];
     let mut offset = 0;

@@ -243,7 +243,7 @@ fn both_nodes_reload_and_sticky_clients_stay() {
         let changed = before.iter().filter(|(client, server)| after[*client] != **server).count();
         table.row(&[&subject.to_string(), &format!("{changed} of {}", before.len()), &ms(slowest)]);
         if subject != Subject::Daemons {
-            assert_eq!(before, after, "{subject}: sticky clients changed their server");
+            assert_eq!(changed, 0, "{subject}: sticky clients changed their server");
             assert!(
                 slowest < Duration::from_millis(200),
                 "{subject}: an answer took {slowest:?}: health was forgotten"

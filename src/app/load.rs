@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use super::failure::Failure;
 use crate::cli::Files;
 use crate::config::diagnostic::{self, Diagnostic, Style};
-use crate::config::import::{System, haproxy, keepalived};
+use crate::config::import::{self, System, keepalived};
 use crate::config::source::Sources;
 use crate::config::{self, Failed, Loading, emit};
 use crate::model::Config;
@@ -49,18 +49,11 @@ fn gather(files: &Files) -> Loading {
     for path in &files.config {
         loading.native(path);
     }
-    if let Some(path) = &files.keepalived
-        && let Some(source) = loading.read(path)
-    {
-        let options = keepalived::Options::default();
-        let (raw, findings) = keepalived::import(loading.sources(), source, &options, &System);
-        loading.imported(raw, findings);
+    if let Some(path) = &files.keepalived {
+        import::load_keepalived(&mut loading, path, &keepalived::Options::default(), &System);
     }
-    if let Some(path) = &files.haproxy
-        && let Some(source) = loading.read(path)
-    {
-        let (raw, findings) = haproxy::import(loading.sources(), source, &System);
-        loading.imported(raw, findings);
+    if let Some(path) = &files.haproxy {
+        import::load_haproxy(&mut loading, path, &System);
     }
     loading
 }

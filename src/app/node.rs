@@ -21,7 +21,7 @@ use super::signals::Request as Signal;
 use crate::cli::Run;
 use crate::control::server::{Answer, Call};
 use crate::control::{Reply, Request};
-use crate::guardian::Guardian;
+use crate::guardian::{Guardian, GuardianError};
 use crate::model::Estate;
 use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
@@ -214,11 +214,16 @@ impl Node {
     }
 
     fn tell_guardian(&mut self) {
-        if let Some(guardian) = &mut self.guardian
-            && let Err(error) = guardian.publish(&self.estate)
-        {
-            tracing::warn!(target: "vipgate", %error, "the guardian does not listen: it is replaced");
-            self.guardian = None;
+        let Some(guardian) = &mut self.guardian else { return };
+        match guardian.publish(&self.estate) {
+            Ok(()) => {}
+            Err(error @ GuardianError::TooLarge) => tracing::error!(target: "vipgate", "{error}"),
+            Err(error @ GuardianError::Pipe(_)) => {
+                tracing::warn!(target: "vipgate", "{error}: it is replaced");
+                if let Some(deaf) = self.guardian.take() {
+                    deaf.discard();
+                }
+            }
         }
     }
 
@@ -320,8 +325,10 @@ impl Node {
     fn end(self) -> ExitCode {
         let Self { proxy, guardian, endpoint, stopping, shared, log, .. } = self;
         drop(endpoint);
-        if let Some(guardian) = guardian {
-            guardian.goodbye();
+        if let Some(guardian) = guardian
+            && let Err(error) = guardian.goodbye()
+        {
+            tracing::warn!(target: "vipgate", %error, "the guardian did not hear the goodbye");
         }
         let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
         proxy.stop(shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent)));

@@ -2,10 +2,10 @@
 
 pub mod epoll;
 pub mod eventfd;
-pub mod port_owner;
-pub mod tcp;
 pub mod netlink;
 pub mod packet;
+pub mod port_owner;
 pub mod process;
 pub mod raw;
 pub mod sched;
+pub mod tcp;

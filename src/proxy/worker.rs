@@ -139,11 +139,12 @@ impl Worker {
             };
             self.now = Instant::now();
             self.mailbox.heartbeat.fetch_add(1, Ordering::Relaxed);
+            // Commands first: what was committed before a client came holds for it.
+            self.on_commands();
             for index in 0..events {
                 let event = self.poller.event(index);
                 self.on_event(event);
             }
-            self.on_commands();
             self.on_again();
             self.on_timers();
             self.on_silence();

@@ -16,7 +16,7 @@ use super::egress::{self, Egress};
 use super::ingress::{self, Ingress, Packet, Wanted};
 use super::interfaces::View;
 use super::ownership;
-use super::slot::{PendingHandover, Slot, Views, stats_role, woke};
+use super::slot::{PendingHandover, Slot, Views, stats_role};
 use super::watch::Watch;
 use super::{HandoverOutcome, HandoverReport, Notice, RouterId};
 use crate::model::{Estate, Family, InterfaceName, OwnedAddress, PreparedPacket, VirtualAddress, VirtualRouter};
@@ -146,7 +146,7 @@ impl Driver {
         if late >= LATE {
             // Who overslept listens first to what was said meanwhile.
             for index in 0..self.slots.len() {
-                self.feed(index, woke(late), now);
+                self.feed(index, Event::Woke { late_by: late }, now);
             }
             self.receive(now);
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -200,11 +200,6 @@ impl Slot {
     }
 }
 
-/// The event that tells a late wake.
-pub(super) fn woke(late_by: Duration) -> Event {
-    Event::Woke { late_by }
-}
-
 /// The role as statistics name it.
 pub(super) fn stats_role(role: Role) -> stats::Role {
     match role {
@@ -240,6 +235,8 @@ fn local(config: &VirtualRouter, views: &Views, virtual_addresses: &[IpAddr]) ->
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::{
         Announce, ChecksumMode, InitialState, Interval, Priority, Scope, Version, VirtualAddress, Vrid,

@@ -71,6 +71,8 @@ impl Router {
         let skew = self.skew();
         let same_pace = config.version == self.config.version && config.interval == self.config.interval;
         self.config = config;
+        // A shorter delay counts from now on, a running one is never prolonged.
+        self.preempt_at = self.preempt_at.map(|at| at.min(now + self.config.preempt_delay));
         if same_pace {
             return self.shift_master_down(skew, now);
         }

@@ -212,7 +212,11 @@ impl Segment {
         self.nodes[at].router.as_ref().map_or(Role::Initialize, Router::role)
     }
 
-    pub(crate) fn check_one_master(&self) {
+    pub(crate) fn check_one_master(&mut self) {
+        if self.masters().len() != 1 && !self.preemption_is_settled() {
+            // A delayed preemption may be on its way at any moment.
+            self.run(LATENCY * 2);
+        }
         let masters = self.masters();
         assert_eq!(masters.len(), 1, "one master: {}", self.describe());
         for (at, node) in self.nodes.iter().enumerate() {

@@ -53,12 +53,22 @@ impl Word {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     list: Vec<Diagnostic>,
+    suggested: usize,
 }
 
 /// More findings than this help nobody and cost memory.
 const MOST_FINDINGS: usize = 1000;
 
+/// Searching the table for what was meant costs more than reading a line.
+const MOST_SUGGESTIONS: usize = 50;
+
 impl Findings {
+    /// The keyword of `context` that `word` was probably meant to be, while there have not been too many to look up.
+    pub(crate) fn suggest(&mut self, table: &keywords::Table, context: &str, word: &str) -> Option<&'static str> {
+        self.suggested += 1;
+        if self.suggested > MOST_SUGGESTIONS { None } else { table.suggest(context, word) }
+    }
+
     pub(crate) fn error(&mut self, at: Location, message: impl Into<String>) {
         self.push(Diagnostic::error(at, message));
     }

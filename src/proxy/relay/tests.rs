@@ -1,1 +1,342 @@
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
+use proptest::prelude::*;
+
+use super::*;
+
+/// A socket whose peer is the test.
+#[derive(Debug)]
+struct Fake {
+    arrived: RefCell<VecDeque<u8>>,
+    /// What comes after the bytes that have arrived.
+    then: Cell<Then>,
+    /// Bytes it takes before it would block.
+    room: Cell<usize>,
+    /// Most bytes it hands out or takes at once.
+    chunk: usize,
+    sent: RefCell<Vec<u8>>,
+    broken: Cell<bool>,
+    calls: RefCell<Vec<Call>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Silence,
+    End,
+    Reset,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Recv,
+    Send,
+    SendMore,
+    Shutdown,
+}
+
+impl Fake {
+    fn new() -> Self {
+        Self {
+            arrived: RefCell::default(),
+            then: Cell::new(Then::Silence),
+            room: Cell::new(usize::MAX),
+            chunk: usize::MAX,
+            sent: RefCell::default(),
+            broken: Cell::new(false),
+            calls: RefCell::default(),
+        }
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        self.calls.take()
+    }
+
+    fn has_shut(&self) -> bool {
+        self.calls.borrow().contains(&Call::Shutdown)
+    }
+}
+
+impl Transport for &Fake {
+    fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.calls.borrow_mut().push(Call::Recv);
+        let mut arrived = self.arrived.borrow_mut();
+        let count = arrived.len().min(buffer.len()).min(self.chunk);
+        if count == 0 {
+            return match self.then.get() {
+                Then::Silence => Err(io::ErrorKind::WouldBlock.into()),
+                Then::End => Ok(0),
+                Then::Reset => Err(io::ErrorKind::ConnectionReset.into()),
+            };
+        }
+        for (slot, byte) in buffer.iter_mut().zip(arrived.drain(..count)) {
+            *slot = byte;
+        }
+        Ok(count)
+    }
+
+    fn send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        self.calls.borrow_mut().push(if more { Call::SendMore } else { Call::Send });
+        if self.broken.get() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let count = bytes.len().min(self.room.get()).min(self.chunk);
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.room.set(self.room.get() - count);
+        self.sent.borrow_mut().extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        self.calls.borrow_mut().push(Call::Shutdown);
+        if self.broken.get() { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
+    }
+}
+
+const OPEN: Ready = Ready { readable: false, writable: true, read_end: false, urgent: false, error: false };
+const READABLE: Ready = Ready { readable: true, ..OPEN };
+const ENDED: Ready = Ready { read_end: true, ..READABLE };
+const FAILED: Ready = Ready { error: true, ..ENDED };
+
+fn relay<'a>(client: &'a Fake, server: &'a Fake) -> Relay<&'a Fake> {
+    Relay::new(client, OPEN, server, OPEN)
+}
+
+fn arrive(fake: &Fake, bytes: &[u8], then: Then) {
+    fake.arrived.borrow_mut().extend(bytes);
+    fake.then.set(then);
+}
+
+fn step(relay: &mut Relay<&Fake>) -> Step {
+    relay.step(&mut [0; 64])
+}
+
+#[test]
+fn a_request_costs_one_read_and_one_write_each_way() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    arrive(&client, b"ping", Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert_eq!((client.calls(), server.calls()), (vec![Call::Recv], vec![Call::Send]));
+    arrive(&server, b"pong", Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert_eq!((client.calls(), server.calls()), (vec![Call::Send], vec![Call::Recv]));
+    assert_eq!((relay.bytes_to_server(), relay.bytes_to_client()), (4, 4));
+}
+
+#[test]
+fn an_answer_and_its_end_share_a_segment_and_the_last_end_is_left_to_the_close() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    arrive(&server, b"answer", Then::End);
+    relay.set_ready(Side::Server, ENDED);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert_eq!((server.calls(), client.calls()), (vec![Call::Recv], vec![Call::SendMore, Call::Shutdown]));
+    assert!(relay.is_half_closed());
+    arrive(&client, b"", Then::End);
+    relay.set_ready(Side::Client, ENDED);
+    assert_eq!(step(&mut relay), Step::Done(End::Complete));
+    assert_eq!((client.calls(), server.calls()), (vec![Call::Recv], vec![]));
+}
+
+#[test]
+fn a_half_closed_client_gets_its_whole_answer() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    arrive(&client, b"question", Then::End);
+    relay.set_ready(Side::Client, ENDED);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert!(server.has_shut());
+    arrive(&server, &[7; 1000], Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    while step(&mut relay) == Step::Again {}
+    arrive(&server, &[8; 1000], Then::End);
+    relay.set_ready(Side::Server, ENDED);
+    while step(&mut relay) == Step::Again {}
+    assert_eq!(step(&mut relay), Step::Done(End::Complete));
+    assert_eq!(*client.sent.borrow(), [[7; 1000], [8; 1000]].concat());
+}
+
+#[test]
+fn the_end_waits_for_bytes_that_the_other_side_did_not_take() {
+    let (client, server) = (Fake::new(), Fake::new());
+    client.room.set(3);
+    let mut relay = relay(&client, &server);
+    arrive(&server, b"answer", Then::End);
+    relay.set_ready(Side::Server, ENDED);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert!(relay.is_blocked(Side::Client) && !client.has_shut());
+    client.room.set(100);
+    relay.set_ready(Side::Client, OPEN);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert!(client.has_shut());
+    assert_eq!(*client.sent.borrow(), b"answer");
+}
+
+#[test]
+fn nothing_is_read_for_a_side_that_is_full() {
+    let (client, server) = (Fake::new(), Fake::new());
+    server.room.set(10);
+    let mut relay = relay(&client, &server);
+    arrive(&client, &[1; 1000], Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert_eq!(client.arrived.borrow().len(), 1000 - 64);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert_eq!(client.arrived.borrow().len(), 1000 - 64);
+    let parts = relay.into_parts();
+    assert_eq!((parts.unsent_to_server.len(), parts.unsent_to_client.len()), (54, 0));
+}
+
+#[test]
+fn a_long_stream_yields_and_goes_on_without_a_new_event() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    arrive(&client, &[1; 64 * READS * 2 + 5], Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(step(&mut relay), Step::Again);
+    assert_eq!(server.sent.borrow().len(), 64 * READS);
+    assert_eq!(step(&mut relay), Step::Again);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert_eq!(server.sent.borrow().len(), 64 * READS * 2 + 5);
+}
+
+#[test]
+fn a_reset_is_passed_on_after_what_came_before_it() {
+    for (aborting, side) in [(Side::Client, Side::Server), (Side::Server, Side::Client)] {
+        let (client, server) = (Fake::new(), Fake::new());
+        let (from, to) = if aborting == Side::Client { (&client, &server) } else { (&server, &client) };
+        to.room.set(2);
+        let mut relay = relay(&client, &server);
+        arrive(from, b"last words", Then::Reset);
+        relay.set_ready(aborting, FAILED);
+        assert_eq!(step(&mut relay), Step::Wait);
+        to.room.set(100);
+        relay.set_ready(side, OPEN);
+        assert_eq!(step(&mut relay), Step::Done(End::Aborted(aborting)));
+        assert_eq!(*to.sent.borrow(), b"last words");
+    }
+}
+
+#[test]
+fn a_side_that_fails_while_written_to_may_still_be_read() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    server.broken.set(true);
+    arrive(&server, b"error: too long", Then::Reset);
+    arrive(&client, b"long request", Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(step(&mut relay), Step::Done(End::Aborted(Side::Server)));
+    assert_eq!(*client.sent.borrow(), b"error: too long");
+}
+
+#[test]
+fn a_reset_after_the_end_is_noticed() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    arrive(&server, b"bye", Then::End);
+    relay.set_ready(Side::Server, ENDED);
+    assert_eq!(step(&mut relay), Step::Wait);
+    server.broken.set(true);
+    relay.set_ready(Side::Server, FAILED);
+    assert_eq!(step(&mut relay), Step::Done(End::Aborted(Side::Server)));
+}
+
+#[test]
+fn urgent_data_disproves_a_short_read() {
+    let (mut client, server) = (Fake::new(), Fake::new());
+    client.chunk = 4;
+    let mut relay = relay(&client, &server);
+    arrive(&client, b"ABOR\r\n and the rest", Then::End);
+    relay.set_ready(Side::Client, Ready { urgent: true, ..ENDED });
+    while step(&mut relay) == Step::Again {}
+    assert_eq!(*server.sent.borrow(), b"ABOR\r\n and the rest");
+    assert!(server.has_shut());
+}
+
+/// What the outside world does next in the property below.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    ClientSends(usize),
+    ServerSends(usize),
+    ClientReads(usize),
+    ServerReads(usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (1..300_usize).prop_map(Act::ClientSends),
+        (1..300_usize).prop_map(Act::ServerSends),
+        (1..300_usize).prop_map(Act::ClientReads),
+        (1..300_usize).prop_map(Act::ServerReads),
+    ]
+}
+
+proptest! {
+    /// Any order of arrivals, any room to write, whoever ends first: all bytes come through in order, then the ends.
+    #[test]
+    fn bytes_are_neither_lost_nor_reordered(
+        acts in prop::collection::vec(act(), 0..60),
+        rooms in (0..100_usize, 0..100_usize),
+        client_ends_first in any::<bool>(),
+    ) {
+        let (client, server) = (Fake::new(), Fake::new());
+        client.room.set(rooms.0);
+        server.room.set(rooms.1);
+        let mut relay = relay(&client, &server);
+        let (mut up, mut down) = (Vec::<u8>::new(), Vec::<u8>::new());
+        let run = |relay: &mut Relay<&Fake>| loop {
+            match step(relay) {
+                Step::Again => {}
+                other => return other,
+            }
+        };
+        for act in acts {
+            match act {
+                Act::ClientSends(count) | Act::ServerSends(count) => {
+                    let client_sends = matches!(act, Act::ClientSends(_));
+                    let (all, fake, side) = if client_sends {
+                        (&mut up, &client, Side::Client)
+                    } else {
+                        (&mut down, &server, Side::Server)
+                    };
+                    let bytes: Vec<u8> = (all.len()..all.len() + count).map(|n| (n % 251) as u8).collect();
+                    all.extend(&bytes);
+                    arrive(fake, &bytes, Then::Silence);
+                    relay.set_ready(side, Ready { writable: false, ..READABLE });
+                }
+                Act::ClientReads(count) => {
+                    client.room.set(client.room.get() + count);
+                    relay.set_ready(Side::Client, OPEN);
+                }
+                Act::ServerReads(count) => {
+                    server.room.set(server.room.get() + count);
+                    relay.set_ready(Side::Server, OPEN);
+                }
+            }
+            prop_assert_eq!(run(&mut relay), Step::Wait);
+        }
+        let ends = [(&client, Side::Client), (&server, Side::Server)];
+        let mut last = Step::Wait;
+        for index in if client_ends_first { [0, 1] } else { [1, 0] } {
+            arrive(ends[index].0, b"", Then::End);
+            relay.set_ready(ends[index].1, Ready { writable: false, ..ENDED });
+            last = run(&mut relay);
+        }
+        if last == Step::Wait {
+            for (fake, side) in ends {
+                fake.room.set(usize::MAX);
+                relay.set_ready(side, OPEN);
+                last = run(&mut relay);
+            }
+        }
+        prop_assert_eq!(last, Step::Done(End::Complete));
+        prop_assert_eq!(&*server.sent.borrow(), &up);
+        prop_assert_eq!(&*client.sent.borrow(), &down);
+        prop_assert_eq!((relay.bytes_to_server(), relay.bytes_to_client()), (up.len() as u64, down.len() as u64));
+    }
+}

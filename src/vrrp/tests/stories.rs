@@ -134,6 +134,10 @@ fn preempt_delay_counts_from_the_start_and_from_the_first_lower_advert() {
     );
     bench.pass(ms(2000));
     assert_eq!(preempted_after(&mut bench), 12);
+    let mut hurried = Bench::new(&VirtualRouter { preempt_delay: ms(60_000), ..config() });
+    hurried.said();
+    hurried.on(Event::Reconfigure(Box::new(config())));
+    assert_eq!(preempted_after(&mut hurried), 3, "a reload can end the delay");
     let mut alone = Bench::new(&VirtualRouter { preempt_delay: ms(10_000), ..config() });
     alone.said();
     assert!(alone.pass(ms(3500)).contains("no master heard"), "without a master there is nothing to delay");

@@ -1,6 +1,6 @@
 //! A haproxy.cfg as sections and statements (manual, sections 2.1 and 2.4).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
@@ -129,8 +129,8 @@ impl Environment<'_> {
             ("unsetenv", names) => self.set.extend(names.iter().map(|name| (text(name), None))),
             // All but the named ones; the process's others are unknown here and stay.
             ("resetenv", names) => {
-                let kept = |set: &String| names.iter().any(|name| name.text == *set);
-                self.set.retain(|name, _| kept(name));
+                let kept = names.iter().map(Word::as_str).collect::<HashSet<_>>();
+                self.set.retain(|name, _| kept.contains(name.as_str()));
             }
             _ => {}
         }

@@ -105,7 +105,10 @@ impl<'a> Translator<'a> {
         let word = words.first().copied().unwrap_or_default();
         let table = keywords::haproxy();
         let two = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
-        let suggestion = table.suggest(context, word).or_else(|| table.suggest(context, &two));
+        let suggestion = match self.findings.suggest(table, context, word) {
+            None if two != word => self.findings.suggest(table, context, &two),
+            suggestion => suggestion,
+        };
         let place = match context {
             "bind" => "of a bind line",
             "server" => "of a server line",

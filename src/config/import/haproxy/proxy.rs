@@ -44,6 +44,10 @@ impl Kind {
     }
 }
 
+/// Of what every proxy inherits a copy, `defaults` keep no more than this: ten thousand proxies would copy it ten thousand
+/// times.
+const MOST_INHERITED: usize = 100;
+
 /// `mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Mode {
@@ -231,10 +235,15 @@ impl Translator<'_> {
             (Status::Warned | Status::Refused, Prefix::No | Prefix::Default) => {}
             (Status::Implemented, _) => self.implemented(name, statement, arguments, proxy),
             (Status::Refused, Prefix::None) if concerns_checks(name) => {
-                proxy.check_refusals.push(refusal(keyword, statement.at()));
+                if proxy.check_refusals.len() < MOST_INHERITED {
+                    proxy.check_refusals.push(refusal(keyword, statement.at()));
+                }
             }
             (Status::Warned, Prefix::None) => {
-                if matches!(name, "http-request" | "http-response") && !is_metrics_service(arguments) {
+                if matches!(name, "http-request" | "http-response")
+                    && !is_metrics_service(arguments)
+                    && proxy.http_rules.len() < MOST_INHERITED
+                {
                     proxy.http_rules.push(statement.at());
                 }
                 self.tell(keyword, statement.at());

@@ -7,11 +7,16 @@ use super::{Translator, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
-use crate::config::raw::{HostPort, Located, Maybe, Secret, Stats, User};
+use crate::config::raw::{HostPort, Listen, Located, Maybe, Secret, Stats, User};
 use crate::config::source::Location;
 
 /// Where HAProxy serves the page unless it is told otherwise.
 const DEFAULT_URI: &str = "/haproxy?stats";
+
+/// Every proxy inherits a copy of the list.
+const MOST_USERS: usize = 100;
+/// Each is a socket; a range here is a mistake.
+const MOST_PORTS: usize = 64;
 
 /// What `stats` statements say.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +51,9 @@ impl Translator<'_> {
             "auth" => {
                 let Some(word) = value() else { return };
                 match word.text.split_once(':') {
+                    Some(_) if said.users.len() >= MOST_USERS => {
+                        self.findings.error(word.at, format!("more than {MOST_USERS} users of the statistics page"));
+                    }
                     Some((name, password)) => said.users.push(User {
                         name: Located::new(name.to_owned(), word.at),
                         password: Located::new(Secret(password.to_owned()), word.at),
@@ -80,6 +88,11 @@ impl Translator<'_> {
         for rule in &proxy.http_rules {
             self.findings
                 .error(*rule, "HTTP rules are not there yet: the statistics page would be open to more clients");
+        }
+        let ports = |listen: &Listen| usize::from(listen.ports.value.last() - listen.ports.value.first()) + 1;
+        if proxy.listen.iter().map(ports).sum::<usize>() > MOST_PORTS {
+            self.findings.error(proxy.at, format!("the statistics page would listen on more than {MOST_PORTS} ports"));
+            return;
         }
         let listen = proxy.listen.iter().flat_map(|listen| {
             let host = listen.host.value.clone();

@@ -71,7 +71,8 @@ impl Translator<'_> {
         let table = keywords::keepalived();
         let Some(keyword) = table.get(context, word.as_str()) else {
             let diagnostic = Diagnostic::warning(word.at, format!("unknown word `{}`: ignored", word.text));
-            self.findings.push(match table.suggest(context, word.as_str()) {
+            let suggestion = self.findings.suggest(table, context, word.as_str());
+            self.findings.push(match suggestion {
                 Some(name) => diagnostic.help(format!("did you mean `{name}`?")),
                 None if node.block.is_some() => diagnostic.help("its whole block is ignored"),
                 None => diagnostic,
