@@ -38,7 +38,8 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
         Command::Cleanup(files) => cleanup(&files.or_default(), out),
         Command::Guardian => {
-            guardian::run();
+            let told = guardian::run(std::io::stdin().lock());
+            told.map_err(|error| Failure::Fatal(format!("guardian: {error}")))?;
             Ok(ExitCode::SUCCESS)
         }
     }
