@@ -81,7 +81,7 @@ impl Subject {
             }
         };
         // Silenced it cannot say why it does not start: then once more, aloud.
-        serve(true).or_else(|_| serve(false))
+        serve(true).map_err(|silent| serve(false).err().unwrap_or(silent))
     }
 
     /// Starts it on a range of ports: how long from its execution until the first and the last of them accept.
