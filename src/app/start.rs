@@ -74,11 +74,15 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
     let (transition_sender, transitions) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
-    let speaker =
-        Speaker::start(config.routers.clone(), Arc::clone(&shared.registry), notice_sender).map_err(|error| {
-            let text = error.to_string();
-            if error.is_permission() { Failure::Permission(text) } else { Failure::Fatal(text) }
-        })?;
+    let speaker = match Speaker::start(config.routers.clone(), Arc::clone(&shared.registry), notice_sender) {
+        Ok(speaker) => speaker,
+        // A proxy alone needs no raw socket.
+        Err(error) if error.is_permission() && config.routers.is_empty() => {
+            Speaker::without_routers(Arc::clone(&shared.registry))
+        }
+        Err(error) if error.is_permission() => return Err(Failure::Permission(error.to_string())),
+        Err(error) => return Err(Failure::Fatal(error.to_string())),
+    };
 
     let mut node = Node {
         run,

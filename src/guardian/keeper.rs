@@ -8,7 +8,7 @@ use netlink_sys::{Socket, SocketAddr};
 
 use super::protocol::{self, HEADER, LIMIT, Message};
 use crate::model::{Estate, Family, PreparedPacket};
-use crate::os::{netlink, process, raw};
+use crate::os::{netlink, process, raw, sched};
 
 /// Addresses removed before their answers are read: so many fit into the answers' socket buffer.
 const PIPELINE: usize = 32;
@@ -26,6 +26,8 @@ struct Legacy {
 /// Fails only before it guards anything: without CAP_NET_RAW.
 pub fn run(mut input: impl Read) -> io::Result<()> {
     process::detach();
+    // It sleeps all its life; on a busy machine its one moment must not wait for others. Without permission it does.
+    let _ = sched::round_robin();
     let sockets = Sockets::open()?;
     let mut legacy = Legacy::default();
     let mut buffer = Vec::with_capacity(LIMIT.min(64 * 1024));

@@ -1,4 +1,4 @@
-//! Which process listens on a TCP port of this network namespace, from /proc.
+//! Which process listens on a TCP port of this thread's network namespace, from /proc.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -26,7 +26,7 @@ struct Listening {
 /// A listener of another PID namespace, or of another user when this process is not root, is not found.
 #[must_use]
 pub fn listeners_on(address: SocketAddr) -> Vec<PortOwner> {
-    let in_the_way: Vec<Listening> = ["/proc/net/tcp", "/proc/net/tcp6"]
+    let in_the_way: Vec<Listening> = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
         .flat_map(|table| parse(&table))

@@ -44,6 +44,8 @@ pub(super) struct Connection {
     pub(super) pin: Option<Pin>,
     /// The deadline it has in the thread's timers.
     pub(super) timer: Option<Instant>,
+    /// It is in the worker's list of those that go on without a new event.
+    pub(super) queued: bool,
     started: Instant,
     connected: Option<Instant>,
     last_client: Instant,
@@ -112,6 +114,7 @@ impl Connection {
             assigned: None,
             pin: None,
             timer: None,
+            queued: false,
             started: now,
             connected: None,
             last_client: now,

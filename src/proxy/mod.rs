@@ -82,10 +82,10 @@ impl Proxy {
             Arc::new(Global { registry, workers: mailboxes, open: AtomicU64::new(0), limit: Gate::new(u64::MAX) });
         let mut threads = Vec::new();
         for (index, mailbox) in global.workers.iter().enumerate() {
-            let (mailbox, global) = (Arc::clone(mailbox), Arc::clone(&global));
+            let (mailbox, registry) = (Arc::clone(mailbox), Arc::clone(&global.registry));
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             let (started, result) = std::sync::mpsc::sync_channel(1);
-            threads.push(thread.spawn(move || match Worker::new(mailbox, global) {
+            threads.push(thread.spawn(move || match Worker::new(mailbox, registry) {
                 Ok(worker) => {
                     let _heard = started.send(Ok(()));
                     worker.run();
@@ -181,8 +181,8 @@ impl Proxy {
             let Some(pool) = self.pools.get(&spec.pool) else { continue };
             let same = |running: &Arc<ServiceShared>| running.spec == *spec && Arc::ptr_eq(&running.pool, pool);
             if !self.services.get(&spec.name).is_some_and(same) {
-                let (stats, global) = (registry.service(&spec.name), Arc::clone(&self.global));
-                let service = ServiceShared::new(spec.clone(), stats, Arc::clone(pool), global);
+                let running = self.services.get(&spec.name).map(Arc::as_ref);
+                let service = ServiceShared::new(spec.clone(), Arc::clone(pool), running, Arc::clone(&self.global));
                 self.services.insert(spec.name.clone(), Arc::new(service));
             }
         }
@@ -330,6 +330,15 @@ impl Proxy {
             if thread.join().is_err() {
                 tracing::error!("a worker thread panicked");
             }
+        }
+    }
+}
+
+impl Drop for Proxy {
+    /// Without [`Proxy::stop`], connections get no time to end.
+    fn drop(&mut self) {
+        for worker in &self.global.workers {
+            worker.send(vec![Command::Stop { deadline: Instant::now() }]);
         }
     }
 }

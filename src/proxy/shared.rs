@@ -34,7 +34,8 @@ pub(super) struct ServiceShared {
     pub(super) stats: Arc<ServiceStats>,
     pub(super) pool: Arc<PoolShared>,
     pub(super) global: Arc<Global>,
-    limit: Gate,
+    /// Shared by all versions of the service: connections of an older one make room for those of a newer.
+    limit: Arc<Gate>,
 }
 
 /// A pool; one value for its whole life, over reloads.
@@ -110,13 +111,16 @@ impl Global {
 }
 
 impl ServiceShared {
+    /// A service, or another version of the one that is `running` under its name.
     pub(super) fn new(
         spec: model::Service,
-        stats: Arc<ServiceStats>,
         pool: Arc<PoolShared>,
+        running: Option<&Self>,
         global: Arc<Global>,
     ) -> Self {
-        let limit = Gate::new(spec.max_connections.map_or(u64::MAX, u64::from));
+        let limit = running.map_or_else(|| Arc::new(Gate::new(0)), |running| Arc::clone(&running.limit));
+        limit.set(spec.max_connections.map_or(u64::MAX, u64::from));
+        let stats = running.map_or_else(|| global.registry.service(&spec.name), |running| Arc::clone(&running.stats));
         Self { spec, stats, pool, global, limit }
     }
 

@@ -141,7 +141,14 @@ impl Connection {
                 upstream.phase = Phase::Connecting(server);
                 Verdict::Keep
             }
-            Err(error) if is_shortage(&error) => Verdict::End(EndReason::Resources, Reset::Client),
+            Err(error) if is_shortage(&error) => {
+                context.meet_shortage(error);
+                Verdict::End(EndReason::Resources, Reset::Client)
+            }
+            // Every source port towards this server is taken.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                Verdict::End(EndReason::Resources, Reset::Client)
+            }
             Err(error) => self.on_failure(reason_of(&error), context),
         }
     }
@@ -212,10 +219,7 @@ fn reason_of(error: &io::Error) -> EndReason {
     }
 }
 
-/// Nothing the server has to do with: no descriptor, no memory, no source port left.
+/// Nothing the server has to do with: no descriptor, no memory.
 fn is_shortage(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EADDRNOTAVAIL)
-    )
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

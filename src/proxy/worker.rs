@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::mailbox::{Command, Mailbox};
 use super::relay::Side;
-use super::shared::{Global, ServiceShared};
+use super::shared::ServiceShared;
 use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
 use crate::os::tcp::{Listener, Stream};
-use crate::stats::EndReason;
+use crate::stats::{EndReason, Registry};
 
 /// Read into, written from, shared by all connections of the thread.
 const SCRATCH: usize = 128 * 1024;
@@ -27,7 +27,9 @@ const TURN: Duration = Duration::from_millis(50);
 /// How long a client may be silent before its server is told that the handshake is over.
 const SILENCE: Duration = Duration::from_millis(3);
 /// Pause after accept() found no descriptor left.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A shortage that lasts is logged this often.
+const SHORTAGE_LOG: Duration = Duration::from_secs(10);
 
 /// What a connection may use of its thread.
 pub(super) struct Context<'a> {
@@ -36,6 +38,7 @@ pub(super) struct Context<'a> {
     pub(super) key: Key,
     pub(super) now: Instant,
     silent: &'a mut VecDeque<(Instant, Key)>,
+    shortage: Option<io::Error>,
 }
 
 /// A listener as one worker has it.
@@ -53,7 +56,6 @@ struct Accepting {
 /// The state of one thread.
 pub(super) struct Worker {
     mailbox: Arc<Mailbox>,
-    global: Arc<Global>,
     poller: Poller,
     scratch: Box<[u8]>,
     now: Instant,
@@ -69,16 +71,41 @@ pub(super) struct Worker {
     accept_again: Vec<Key>,
     /// Listeners that wait for room under a limit, or for descriptors.
     paused: Vec<Key>,
-    /// Not before this does a listener that met a shortage try again.
-    shortage_until: Option<Instant>,
+    /// When they try again although nobody said that there is room.
+    retry_at: Option<Instant>,
+    shortages: Shortages,
     /// Set once it is to end.
     stop_at: Option<Instant>,
+}
+
+/// Want of descriptors or memory.
+struct Shortages {
+    registry: Arc<Registry>,
+    /// There is one, which room under a limit does not end.
+    now: bool,
+    logged: Option<Instant>,
+}
+
+impl Shortages {
+    fn meet(&mut self, error: &io::Error, now: Instant) {
+        self.now = true;
+        self.registry.descriptor_shortages.fetch_add(1, Ordering::Relaxed);
+        if self.logged.is_none_or(|at| now >= at + SHORTAGE_LOG) {
+            self.logged = Some(now);
+            tracing::warn!(%error, "no socket can be had: clients wait until there are descriptors and memory again");
+        }
+    }
 }
 
 impl Context<'_> {
     /// The client of a connection just established has not spoken yet.
     pub(super) fn watch_silence(&mut self) {
         self.silent.push_back((self.now + SILENCE, self.key));
+    }
+
+    /// A socket could not be made for want of descriptors or memory: nobody else is to be accepted for a while.
+    pub(super) fn meet_shortage(&mut self, error: io::Error) {
+        self.shortage = Some(error);
     }
 }
 
@@ -105,12 +132,12 @@ fn decode(token: u64) -> Key {
 }
 
 impl Worker {
-    pub(super) fn new(mailbox: Arc<Mailbox>, global: Arc<Global>) -> io::Result<Self> {
+    pub(super) fn new(mailbox: Arc<Mailbox>, registry: Arc<Registry>) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.add_input(&mailbox.waker, MAILBOX)?;
+        let shortages = Shortages { registry, now: false, logged: None };
         Ok(Self {
             mailbox,
-            global,
             poller,
             scratch: vec![0; SCRATCH].into(),
             now: Instant::now(),
@@ -122,7 +149,8 @@ impl Worker {
             silent: VecDeque::new(),
             accept_again: Vec::new(),
             paused: Vec::new(),
-            shortage_until: None,
+            retry_at: None,
+            shortages,
             stop_at: None,
         })
     }
@@ -148,7 +176,7 @@ impl Worker {
             self.on_again();
             self.on_timers();
             self.on_silence();
-            self.accept_more(events == 0);
+            self.accept_more();
         }
     }
 
@@ -183,12 +211,20 @@ impl Worker {
 
     /// Lets a connection act, and does what it decides.
     fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
-        let Self { connections, poller, scratch, silent, now, timers, again, .. } = self;
+        let Self { connections, poller, scratch, silent, now, timers, again, shortages, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { poller, scratch, key, now: *now, silent };
-        match act(connection, &mut context) {
+        let mut context = Context { poller, scratch, key, now: *now, silent, shortage: None };
+        let verdict = act(connection, &mut context);
+        if let Some(error) = context.shortage {
+            shortages.meet(&error, *now);
+        }
+        match verdict {
             Verdict::Keep => {}
-            Verdict::Again => again.push_back(key),
+            Verdict::Again => {
+                if !std::mem::replace(&mut connection.queued, true) {
+                    again.push_back(key);
+                }
+            }
             Verdict::End(reason, reset) => return self.end(key, reason, reset),
         }
         // Later deadlines are seen when the earlier one comes.
@@ -209,7 +245,10 @@ impl Worker {
         // One turn each: those that still are not done queue behind the events of the next turn.
         for _ in 0..self.again.len() {
             let Some(key) = self.again.pop_front() else { break };
-            self.with_connection(key, |connection, context| connection.step(context));
+            self.with_connection(key, |connection, context| {
+                connection.queued = false;
+                connection.step(context)
+            });
         }
     }
 
@@ -240,12 +279,10 @@ impl Worker {
             let Some(accepting) = self.listeners.get_mut(key).filter(|accepting| !accepting.queued) else { return };
             let service = &accepting.binding.service;
             let Some(open) = service.enter() else {
-                accepting.queued = true;
                 if !std::mem::replace(&mut accepting.limited, true) {
                     service.stats.limited.fetch_add(1, Ordering::Relaxed);
                 }
-                self.paused.push(key);
-                return;
+                return self.pause_accepting(key);
             };
             match accepting.listener.accept() {
                 Ok(Some((stream, client))) => {
@@ -253,6 +290,9 @@ impl Worker {
                     service.stats.open_max.fetch_max(open, Ordering::Relaxed);
                     let binding = Rc::clone(&accepting.binding);
                     self.begin(stream, client, binding);
+                    if self.shortages.now {
+                        return self.pause_accepting(key);
+                    }
                 }
                 Ok(None) => {
                     service.leave();
@@ -261,20 +301,23 @@ impl Worker {
                 }
                 Err(error) => {
                     service.leave();
-                    accepting.queued = true;
-                    self.global.registry.descriptor_shortages.fetch_add(1, Ordering::Relaxed);
-                    if self.shortage_until.is_none() {
-                        tracing::warn!(%error, "accept failed: clients wait until there are descriptors and memory again");
-                    }
-                    self.shortage_until = Some(self.now + SHORTAGE_PAUSE);
-                    self.paused.push(key);
-                    return;
+                    self.shortages.meet(&error, self.now);
+                    return self.pause_accepting(key);
                 }
             }
         }
         if let Some(accepting) = self.listeners.get_mut(key) {
             accepting.queued = true;
             self.accept_again.push(key);
+        }
+    }
+
+    /// What waits at the listener stays there until there is room.
+    fn pause_accepting(&mut self, key: Key) {
+        if let Some(accepting) = self.listeners.get_mut(key) {
+            accepting.queued = true;
+            self.paused.push(key);
+            self.retry_at.get_or_insert(self.now + ACCEPT_PAUSE);
         }
     }
 
@@ -296,17 +339,18 @@ impl Worker {
         }
     }
 
-    /// Listeners that had more than one turn takes go on; those that wait try again when there is room, and anyway when
-    /// nothing else happens.
-    fn accept_more(&mut self, idle: bool) {
+    /// Listeners that had more than one turn takes go on; those that wait try again when there is room, and anyway after a
+    /// while.
+    fn accept_more(&mut self) {
         for key in std::mem::take(&mut self.accept_again) {
             self.accept_queued(key);
         }
-        let room = self.mailbox.take_resume();
-        if self.paused.is_empty() || !(room || idle) || self.shortage_until.is_some_and(|until| self.now < until) {
+        let room = self.mailbox.take_resume() && !self.shortages.now;
+        if !room && self.retry_at.is_none_or(|at| self.now < at) {
             return;
         }
-        self.shortage_until = None;
+        self.shortages.now = false;
+        self.retry_at = None;
         for key in std::mem::take(&mut self.paused) {
             self.accept_queued(key);
         }

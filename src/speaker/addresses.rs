@@ -31,7 +31,7 @@ const PUT_BACK_COUNT: u32 = 5;
 /// What the routers ask for.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// The addresses any router may ever own: what is found of them on a backup is removed.
+    /// The addresses that are ours whoever set them: what is found of them on a backup is removed.
     Configure(BTreeSet<Key>),
     /// A router that may give orders, and where its announcements are counted.
     Register(RouterId, Arc<RouterStats>),
@@ -236,8 +236,13 @@ impl Keeper {
             if let Err(refused) = result
                 && refused != Refused(libc::EEXIST)
             {
+                let hint = if refused == Refused(libc::EINVAL) {
+                    " (is there an address of the same subnet with another scope?)"
+                } else {
+                    ""
+                };
                 tracing::warn!(address = %address.prefix, interface = %address.interface,
-                    error = %std::io::Error::from(refused), "address not set");
+                    error = %std::io::Error::from(refused), "address not set{hint}");
             }
         }
     }
@@ -263,14 +268,9 @@ impl Keeper {
                     error = %std::io::Error::from(refused), "address not removed");
             }
         }
-        let released: Vec<VirtualAddress> = {
-            let mut state = self.0.state.borrow_mut();
-            let released =
-                addresses.into_iter().filter(|address| state.ownership.is_releasing(address)).collect::<Vec<_>>();
-            state.ownership.released(&released);
-            released
-        };
-        self.tell(Input::Released { router, addresses: released });
+        self.0.state.borrow_mut().ownership.released(&addresses);
+        // Those another router wants by now stay, but are no more this one's.
+        self.tell(Input::Released { router, addresses });
     }
 
     /// Afterwards neither data nor a reset could leave: flows end before their address does.

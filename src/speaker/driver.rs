@@ -230,8 +230,7 @@ impl Driver {
     fn apply(&mut self, routers: &[VirtualRouter], now: Instant) {
         self.virtual_addresses =
             routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
-        let configured = routers.iter().flat_map(VirtualRouter::owned).map(ownership::key);
-        self.order(Order::Configure(configured.collect::<BTreeSet<_>>()));
+        self.order(Order::Configure(ownership::reclaimable(routers)));
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get(index).filter(|slot| !slot.ending) else { continue };
             match routers.iter().find(|config| config.name == slot.name()) {
@@ -254,6 +253,9 @@ impl Driver {
         if !self.views.contains_key(&config.interface) {
             tracing::warn!(router = config.name, interface = %config.interface,
                 "there is no such interface yet, waiting for it");
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.name() == config.name) {
+            slot.replaced = true;
         }
         self.next_id += 1;
         let stats = self.setup.registry.router(&config.name);

@@ -107,8 +107,10 @@ pub enum ApplyError {
         /// The interface.
         interface: InterfaceName,
     },
-    /// The routers were stopped.
-    #[error("the virtual routers were stopped")]
+    /// The routers were stopped, or this process never could run any.
+    #[error(
+        "virtual routers cannot run in this process: it was started without CAP_NET_RAW and CAP_NET_ADMIN, or it is ending; restart it"
+    )]
     Stopped,
 }
 
@@ -169,7 +171,7 @@ impl Speaker {
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
-        let configured = routers.iter().flat_map(VirtualRouter::owned).map(ownership::key).collect();
+        let configured = ownership::reclaimable(&routers);
         let setup = addresses::Setup {
             orders: ordered,
             inputs: inputs.downgrade(),
@@ -195,9 +197,19 @@ impl Speaker {
         Ok(Self { inputs, registry, running: Mutex::new(routers) })
     }
 
+    /// One that runs no router and never will: for a process that has none and may not open raw sockets.
+    #[must_use]
+    pub fn without_routers(registry: Arc<Registry>) -> Self {
+        let (inputs, _) = mpsc::unbounded_channel();
+        Self { inputs, registry, running: Mutex::default() }
+    }
+
     /// Whether every interface that a new or changed router names is there. A router that runs as it is may still wait
     /// for its interface.
     pub fn check_interfaces(&self, routers: &[VirtualRouter]) -> Result<(), ApplyError> {
+        if self.inputs.is_closed() && !routers.is_empty() {
+            return Err(ApplyError::Stopped);
+        }
         let running = self.running();
         let changed = routers.iter().filter(|router| !running.contains(router));
         for router in changed {

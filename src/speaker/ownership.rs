@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::RouterId;
 use super::interfaces::{Change, Interfaces};
-use crate::model::{Prefix, VirtualAddress};
+use crate::model::{Prefix, Priority, VirtualAddress, VirtualRouter};
 
 /// An address on an interface, whatever its prefix length.
 pub(super) type Key = (String, IpAddr);
@@ -40,9 +40,9 @@ pub(super) enum Repair {
 }
 
 impl Ownership {
-    /// The addresses any router may ever own.
-    pub(super) fn configure(&mut self, configured: impl IntoIterator<Item = Key>) {
-        self.configured = configured.into_iter().collect();
+    /// The addresses that are ours whoever set them.
+    pub(super) fn configure(&mut self, configured: BTreeSet<Key>) {
+        self.configured = configured;
     }
 
     /// From now on `router` wants these.
@@ -135,6 +135,119 @@ impl Repair {
     }
 }
 
+/// The addresses that are ours whoever set them. Not those of an address owner: it may have no other, and must not lose
+/// it for being a backup; only our mark makes them ours.
+pub(super) fn reclaimable(routers: &[VirtualRouter]) -> BTreeSet<Key> {
+    let others = routers.iter().filter(|router| router.priority != Priority::OWNER);
+    others.flat_map(VirtualRouter::owned).map(key).collect()
+}
+
+/// What an address is known by.
 pub(super) fn key(address: &VirtualAddress) -> Key {
     (address.interface.as_str().to_owned(), address.prefix.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::RouteNetlinkMessage;
+    use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
+    use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+
+    use super::super::interfaces::OUR_PROTOCOL;
+    use super::*;
+    use crate::model::Scope;
+    use crate::os;
+
+    const VIP: &str = "192.0.2.100/24";
+
+    fn virtual_address(prefix: &str) -> VirtualAddress {
+        VirtualAddress {
+            prefix: prefix.parse().unwrap(),
+            interface: "eth0".parse().unwrap(),
+            label: None,
+            scope: Scope::Global,
+            broadcast: None,
+        }
+    }
+
+    /// eth0, index 2, with these addresses; marked or not.
+    fn interfaces(addresses: &[(&str, bool)]) -> Interfaces {
+        let mut interfaces = Interfaces::default();
+        let mut link = LinkMessage::default();
+        link.header.index = 2;
+        link.header.flags = LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp;
+        link.attributes.push(LinkAttribute::IfName("eth0".into()));
+        interfaces.apply(&RouteNetlinkMessage::NewLink(link));
+        for (prefix, ours) in addresses {
+            let mut message = os::netlink::address(2, prefix.parse().unwrap());
+            if *ours {
+                message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(OUR_PROTOCOL)));
+            }
+            interfaces.apply(&RouteNetlinkMessage::NewAddress(message));
+        }
+        interfaces
+    }
+
+    fn ownership() -> Ownership {
+        let mut ownership = Ownership::default();
+        ownership.configure(BTreeSet::from([key(&virtual_address(VIP))]));
+        ownership
+    }
+
+    fn removal(prefix: &str) -> Repair {
+        Repair::Remove { index: 2, prefix: prefix.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_backup_has_no_virtual_address_whatever_its_prefix_length() {
+        let found = ownership().repair_all(&interfaces(&[("192.0.2.1/24", false), ("192.0.2.100/32", false)]));
+        assert_eq!(found, [removal("192.0.2.100/32")]);
+    }
+
+    #[test]
+    fn an_address_with_our_mark_that_no_file_names_is_removed_and_others_are_not() {
+        let found = ownership().repair_all(&interfaces(&[("192.0.2.7/24", true), ("192.0.2.8/24", false)]));
+        assert_eq!(found, [removal("192.0.2.7/24")]);
+    }
+
+    #[test]
+    fn what_a_master_lost_is_put_back() {
+        let mut ownership = ownership();
+        ownership.acquire(1, &[virtual_address(VIP)]);
+        assert_eq!(ownership.repair_all(&interfaces(&[(VIP, true)])), []);
+        let gone = Change::AddressGone { index: 2, prefix: VIP.parse().unwrap() };
+        let back = Repair::PutBack { index: 2, router: 1, address: virtual_address(VIP) };
+        assert_eq!(ownership.repair(&interfaces(&[]), &gone), [back]);
+        // Another of its addresses went: nothing of ours.
+        let other = Change::AddressGone { index: 2, prefix: "192.0.2.1/24".parse().unwrap() };
+        assert_eq!(ownership.repair(&interfaces(&[(VIP, true)]), &other), []);
+    }
+
+    #[test]
+    fn an_address_being_released_is_neither_put_back_nor_removed_too_early() {
+        let mut ownership = ownership();
+        ownership.acquire(1, &[virtual_address(VIP)]);
+        ownership.release(1, &[virtual_address(VIP)]);
+        assert!(ownership.is_releasing(&virtual_address(VIP)));
+        assert_eq!(ownership.repair_all(&interfaces(&[(VIP, true)])), []);
+        ownership.released(&[virtual_address(VIP)]);
+        assert_eq!(ownership.repair_all(&interfaces(&[(VIP, true)])), [removal(VIP)]);
+    }
+
+    #[test]
+    fn the_newest_wish_wins() {
+        let mut ownership = ownership();
+        ownership.acquire(1, &[virtual_address(VIP)]);
+        ownership.release(1, &[virtual_address(VIP)]);
+        ownership.acquire(2, &[virtual_address(VIP)]);
+        assert!(!ownership.is_releasing(&virtual_address(VIP)));
+        // The first router's late release does not take it from the second.
+        ownership.release(1, &[virtual_address(VIP)]);
+        assert!(ownership.is_wanted(2, &virtual_address(VIP)));
+        // Another label is another address: the old one goes first.
+        let labelled = VirtualAddress { label: Some("eth0:1".into()), ..virtual_address(VIP) };
+        ownership.release(2, &[virtual_address(VIP)]);
+        ownership.acquire(2, &[labelled]);
+        assert!(ownership.is_releasing(&virtual_address(VIP)));
+    }
 }

@@ -27,6 +27,8 @@ pub(super) struct Slot {
     pub(super) stats: Arc<RouterStats>,
     /// Told to leave for good.
     pub(super) ending: bool,
+    /// Another router of its name has taken its place in status pages.
+    pub(super) replaced: bool,
     /// It left: only its addresses are still on their way.
     pub(super) left: bool,
     pub(super) watches: Vec<Watch>,
@@ -64,6 +66,7 @@ impl Slot {
             router: Router::new(config, local, link_up, now),
             stats,
             ending: false,
+            replaced: false,
             left: false,
             watches: Vec::new(),
             handover: None,
@@ -179,6 +182,9 @@ impl Slot {
 
     /// Shows what changes with each advert.
     pub(super) fn show(&self) {
+        if self.replaced {
+            return;
+        }
         self.stats.update_status(|status| {
             status.priority = self.router.priority();
             status.master = self.router.master();
@@ -191,6 +197,9 @@ impl Slot {
     pub(super) fn show_role(&self, role: Role, reason: &str, now: Instant) {
         if role == Role::Master {
             self.stats.became_master.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.replaced {
+            return;
         }
         self.stats.update_status(|status| {
             status.role = stats_role(role);

@@ -21,6 +21,11 @@ impl Net {
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// One that no other process of this test program has.
+    pub(crate) fn of_child() -> Self {
+        Self(200)
+    }
+
     pub(crate) fn ip(&self, host: u8) -> IpAddr {
         Ipv4Addr::new(127, 77, self.0, host).into()
     }
@@ -135,7 +140,9 @@ pub(crate) fn serve(address: SocketAddr, answer: impl Fn(TcpStream) + Clone + Se
     let listener = TcpListener::bind(address).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (stream, answer) = (stream.unwrap(), answer.clone());
+            // A test may take every descriptor for a while.
+            let Ok(stream) = stream else { continue };
+            let answer = answer.clone();
             std::thread::spawn(move || answer(stream));
         }
     });

@@ -67,7 +67,7 @@ fn a_refused_connection_goes_to_another_server_at_once() {
     for _ in 0..4 {
         assert_eq!(greeting(&mut connect(net.at(1, 8000))), "s2");
     }
-    assert!(start.elapsed() < Duration::from_millis(300));
+    assert!(start.elapsed() < Duration::from_millis(900));
     let dead = running.registry.server("pool", "s1");
     assert_eq!(dead.connect_errors.load(Ordering::Relaxed), 2);
     assert_eq!(dead.redispatches.load(Ordering::Relaxed), 2);
@@ -99,7 +99,7 @@ fn a_dead_sticky_server_gets_its_retries_and_then_the_client_moves() {
     let mut client = connect(net.at(1, 8000));
     assert_eq!(greeting(&mut client), "s2");
     let took = start.elapsed();
-    assert!((Duration::from_millis(200)..Duration::from_millis(500)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(200)..Duration::from_millis(900)).contains(&took), "{took:?}");
     let dead = running.registry.server("pool", "s1");
     assert_eq!(dead.connect_errors.load(Ordering::Relaxed), 3);
     assert_eq!(dead.retries.load(Ordering::Relaxed), 2);
@@ -107,7 +107,7 @@ fn a_dead_sticky_server_gets_its_retries_and_then_the_client_moves() {
     // It belongs to the other server from now on.
     let start = Instant::now();
     assert_eq!(greeting(&mut connect(net.at(1, 8000))), "s2");
-    assert!(start.elapsed() < Duration::from_millis(80));
+    assert!(start.elapsed() < Duration::from_millis(200));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn without_redispatch_the_same_server_is_tried_until_the_retries_are_used_up() {
     let running = Running::start(service(net.at(1, 8000)), pool);
     let start = Instant::now();
     assert!(is_reset(&mut connect(net.at(1, 8000))));
-    assert!((Duration::from_millis(200)..Duration::from_millis(500)).contains(&start.elapsed()));
+    assert!((Duration::from_millis(200)..Duration::from_millis(900)).contains(&start.elapsed()));
     running.wait_ended(EndReason::ConnectRefused, 1);
     assert_eq!(running.registry.server("pool", "s1").connect_errors.load(Ordering::Relaxed), 3);
     assert_eq!(running.registry.server("pool", "s2").connect_errors.load(Ordering::Relaxed), 0);
@@ -152,7 +152,7 @@ fn a_server_that_does_not_answer_runs_into_the_connect_timeout() {
     let running = Running::start(service(net.at(1, 8000)), pool);
     let start = Instant::now();
     assert!(is_reset(&mut connect(net.at(1, 8000))));
-    assert!((Duration::from_millis(200)..Duration::from_millis(500)).contains(&start.elapsed()));
+    assert!((Duration::from_millis(200)..Duration::from_millis(900)).contains(&start.elapsed()));
     running.wait_ended(EndReason::ConnectTimeout, 1);
 }
 
