@@ -75,8 +75,10 @@ impl Subject {
         let serve = |quiet: bool| {
             let target = SocketAddr::from((FRONT, PORT));
             let balancer = Balancer { process: Some(self.spawn(stand, what, quiet)?), target };
-            match try_until(PATIENCE, || open_idle(stand, target, 1).ok()) {
-                Some(_) => Ok(balancer),
+            let serves = || open_idle(stand, target, 1).is_ok().then_some(true);
+            match try_until(PATIENCE, || serves().or_else(|| balancer.ended().then_some(false))) {
+                Some(true) => Ok(balancer),
+                Some(false) => Err(format!("ended: {}", balancer.last_words())),
                 None => Err(format!("does not serve: {}", balancer.last_words())),
             }
         };
@@ -214,11 +216,29 @@ impl Balancer {
         self.process.as_ref().map_or(0, Process::descriptors)
     }
 
+    fn ended(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| !process.alive())
+    }
+
     fn last_words(&self) -> String {
         let log = self.process.as_ref().map(Process::log).unwrap_or_default();
         let mut lines: Vec<&str> = log.lines().rev().take(8).collect();
         lines.reverse();
         if lines.is_empty() { "it says nothing".to_owned() } else { lines.join("\n") }
+    }
+}
+
+impl Drop for Balancer {
+    /// Ends its children too before the next subject starts: a worker that still dies holds its ports.
+    fn drop(&mut self) {
+        let family = self.processes();
+        drop(self.process.take());
+        let gone = |pid: &Pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            // A zombie has closed everything. Who reaps it is no concern of this.
+            !status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+        };
+        let _ = try_until(PATIENCE, || family.iter().all(gone).then_some(()));
     }
 }
 
