@@ -1,0 +1,306 @@
+//! `make bench`: vipgate, HAProxy, nginx stream and the direct path, side by side on this machine.
+//!
+//! ```text
+//! main       rounds: every figure of every subject in turn, the order of the subjects rotated
+//! stand      three namespaces in a row: client, balancer, server
+//! subject    the balancers: their configurations, their processes, what the kernel says of them
+//! server     answers, closes or streams, as the first byte of a connection asks
+//! load       clients: short connections, keep-alive requests, bulk streams
+//! usage      who used the processor
+//! histogram  latencies
+//! figures    medians, spreads, the table
+//! watch      ends the bench cleanly on a signal or when it takes too long
+//! ```
+//!
+//! `VIPGATE_BENCH_ROUNDS` (7) and `VIPGATE_BENCH_SECONDS` (1, the length of one measurement) change how long it
+//! takes; `VIPGATE_BENCH_SUBJECTS` (`vipgate,haproxy,nginx,direct`) what is measured; `VIPGATE_BIN` names another binary.
+#![expect(clippy::disallowed_methods, reason = "a benchmark measures real time on real sockets")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot measure ends")]
+
+mod figures;
+mod histogram;
+mod load;
+mod server;
+mod stand;
+mod subject;
+mod usage;
+mod watch;
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use netns_tests::lab;
+use netns_tests::report::{line, loud};
+use netns_tests::wait::pass;
+
+use crate::figures::{Figures, Metric};
+use crate::load::{Kind, Load};
+use crate::stand::Stand;
+use crate::subject::{Subject, Use};
+use crate::usage::Usage;
+
+/// Load runs so long before it is measured.
+const WARM_UP: Duration = Duration::from_millis(300);
+/// Connections that are open and silent while memory is read.
+const IDLE: usize = 4000;
+/// Before memory and descriptors are read.
+const SETTLE: Duration = Duration::from_millis(300);
+/// What others may take of the processor before the reader is warned.
+const QUIET: f64 = 0.05;
+
+/// How much is measured.
+struct Plan {
+    rounds: usize,
+    window: Duration,
+    subjects: Vec<Subject>,
+}
+
+/// One thing done to one subject.
+#[derive(Clone, Copy)]
+enum Task {
+    Load(Kind),
+    Idle,
+    Start,
+}
+
+const TASKS: [Task; 7] = [
+    Task::Load(Kind::Short),
+    Task::Load(Kind::KeepAlive { connections: 64 }),
+    Task::Load(Kind::KeepAlive { connections: 1000 }),
+    Task::Load(Kind::Bulk { streams: 1 }),
+    Task::Load(Kind::Bulk { streams: 4 }),
+    Task::Idle,
+    Task::Start,
+];
+
+fn main() -> ExitCode {
+    if let Some(missing) = lab::missing_privilege() {
+        loud(&format!("SKIPPED bench proxy: {missing}; run as root on Linux (`sudo make bench`)"));
+        return ExitCode::SUCCESS;
+    }
+    let plan = Plan::from_environment();
+    watch::guard(plan.limit());
+    let began = Instant::now();
+    let stand = Stand::build();
+    let mut figures = Figures::default();
+    let mut failures = Vec::new();
+    for round in 0..plan.rounds {
+        loud(&format!("round {} of {}", round + 1, plan.rounds));
+        for task in TASKS {
+            for subject in plan.in_turn(round) {
+                if let Err(reason) = measure(&stand, subject, task, &plan, round, &mut figures) {
+                    loud(&format!("{subject}, {}: NOT MEASURED: {reason}", task.label()));
+                    failures.push(format!("{subject}, {}", task.label()));
+                }
+            }
+        }
+    }
+    line(&figures.render(&plan.subjects, plan.rounds));
+    line(&notes(&plan, &figures, began.elapsed()));
+    if failures.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    failures.sort();
+    failures.dedup();
+    line(&format!("NOT MEASURED in every round: {}", failures.join("; ")));
+    ExitCode::FAILURE
+}
+
+fn measure(
+    stand: &Stand,
+    subject: Subject,
+    task: Task,
+    plan: &Plan,
+    round: usize,
+    figures: &mut Figures,
+) -> Result<(), String> {
+    let mut note = |metric, value| figures.note(metric, subject, round, value);
+    match task {
+        Task::Load(kind) => {
+            let others = load(stand, subject, kind, plan.window, &mut note)?;
+            figures.note_others(others);
+            Ok(())
+        }
+        // Nothing stands between client and server there.
+        Task::Idle | Task::Start if subject == Subject::Direct => Ok(()),
+        Task::Idle => idle(stand, subject, &mut note),
+        Task::Start => start(stand, subject, &mut note),
+    }
+}
+
+/// Returns what other processes took of the processor meanwhile, as a share of all of it.
+fn load(
+    stand: &Stand,
+    subject: Subject,
+    kind: Kind,
+    window: Duration,
+    note: &mut impl FnMut(Metric, f64),
+) -> Result<f64, String> {
+    let balancer = subject.start(stand, Use::OnePort)?;
+    let load = Load::start(stand, kind, balancer.target());
+    load.wait_connected(Duration::from_secs(10))?;
+    pass(WARM_UP);
+    load.record(true);
+    let (before, usage_before, began) = (load.counts(), Usage::read(&balancer), Instant::now());
+    pass(window);
+    let (after, usage_after, took) = (load.counts(), Usage::read(&balancer), began.elapsed());
+    load.record(false);
+    let usage = usage_after.since(usage_before);
+    let latencies = load.finish();
+    let done = (after.units - before.units) as f64;
+    if done == 0.0 {
+        return Err("nothing came through".to_owned());
+    }
+    let rate = done / took.as_secs_f64();
+    note(Metric::Errors, (after.errors - before.errors) as f64);
+    let (rate_metric, rate, cpu_metric, cpu_unit) = match kind {
+        Kind::Short => (Metric::ShortRate, rate, Metric::ShortCpu, 1e5),
+        Kind::KeepAlive { connections: 64 } => (Metric::Few, rate, Metric::FewCpu, 1e5),
+        Kind::KeepAlive { .. } => (Metric::Many, rate, Metric::ManyCpu, 1e5),
+        Kind::Bulk { streams: 1 } => (Metric::Bulk1, rate * 8.0 / 1e9, Metric::Bulk1Cpu, 1e9),
+        Kind::Bulk { .. } => (Metric::Bulk4, rate * 8.0 / 1e9, Metric::Bulk4Cpu, 1e9),
+    };
+    note(rate_metric, rate);
+    if subject != Subject::Direct {
+        note(cpu_metric, usage.balancer / done * cpu_unit);
+    }
+    let micros = |share| latencies.at(share).as_secs_f64() * 1e6;
+    match kind {
+        Kind::Short => {
+            note(Metric::ShortP50, micros(0.5));
+            note(Metric::ShortP99, micros(0.99));
+        }
+        Kind::KeepAlive { connections: 64 } => {
+            note(Metric::FewP50, micros(0.5));
+            note(Metric::FewP99, micros(0.99));
+        }
+        Kind::KeepAlive { .. } => {
+            note(Metric::ManyP50, micros(0.5));
+            note(Metric::ManyP99, micros(0.99));
+        }
+        Kind::Bulk { .. } => {}
+    }
+    Ok(usage.others() / took.as_secs_f64() / cores() as f64)
+}
+
+/// What a silent connection costs, in a process that has served before.
+fn idle(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) -> Result<(), String> {
+    let balancer = subject.start(stand, Use::OnePort)?;
+    drop(load::open_idle(stand, balancer.target(), 64)?);
+    pass(SETTLE);
+    let before = balancer.memory();
+    let connections = load::open_idle(stand, balancer.target(), IDLE)?;
+    pass(SETTLE);
+    let after = balancer.memory();
+    drop(connections);
+    let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / IDLE as f64;
+    note(Metric::IdleResident, each(before.resident, after.resident));
+    note(Metric::IdleProportional, each(before.proportional, after.proportional));
+    Ok(())
+}
+
+fn start(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) -> Result<(), String> {
+    let (balancer, took) = subject.start_range(stand)?;
+    note(Metric::Start, took.as_secs_f64() * 1e3);
+    // The ports accept before the workers of some have started.
+    pass(SETTLE);
+    note(Metric::Descriptors, balancer.descriptors() as f64);
+    note(Metric::RangeMemory, balancer.memory().proportional as f64 / 1e6);
+    Ok(())
+}
+
+fn notes(plan: &Plan, figures: &Figures, took: Duration) -> String {
+    let mut text = String::from(
+        "Medians; x: median of the ratios to HAProxy within a round (smallest to largest); for HAProxy itself the spread over \
+         the rounds.\nOn in each balancer: stickiness by source address (100,000 entries), a log line for every connection \
+         (to /dev/null), two servers.\n",
+    );
+    for subject in &plan.subjects {
+        let _ = writeln!(text, "{subject}: {}", subject.features());
+    }
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let congestion = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
+    if let Some((median, largest)) = figures.others() {
+        let _ = writeln!(
+            text,
+            "Other processes took {:.0} % of the processor during the measurements (at most {:.0} %){}.",
+            median * 100.0,
+            largest * 100.0,
+            if median > QUIET { ": the machine was not quiet, measure again when it is" } else { "" }
+        );
+    }
+    let _ = write!(
+        text,
+        "Machine: {} cores, shared by client, balancer and server; {}; Linux {}; {}. {} rounds of {:?}, {:.0} s in all.",
+        cores(),
+        processor(),
+        kernel.trim(),
+        congestion.trim(),
+        plan.rounds,
+        plan.window,
+        took.as_secs_f64()
+    );
+    text
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or_else(|| "unknown processor".to_owned(), |(_, name)| name.to_owned())
+}
+
+impl Plan {
+    fn from_environment() -> Self {
+        let seconds = number("VIPGATE_BENCH_SECONDS", 1.0f64).clamp(0.1, 60.0);
+        let all = Subject::ALL.to_vec();
+        let subjects = env::var("VIPGATE_BENCH_SUBJECTS").map_or(all, |wanted| {
+            let parse = |name: &str| name.parse().unwrap_or_else(|error| panic!("VIPGATE_BENCH_SUBJECTS: {error}"));
+            wanted.split(',').map(parse).collect()
+        });
+        Self {
+            rounds: number("VIPGATE_BENCH_ROUNDS", 7).clamp(1, 100),
+            window: Duration::from_secs_f64(seconds),
+            subjects,
+        }
+    }
+
+    /// The subjects in the order of this round: none always follows the same one's heat.
+    fn in_turn(&self, round: usize) -> Vec<Subject> {
+        let mut order = self.subjects.clone();
+        order.rotate_left(round % self.subjects.len());
+        order
+    }
+
+    /// Well above what it should take.
+    fn limit(&self) -> Duration {
+        let runs = self.rounds * TASKS.len() * self.subjects.len();
+        (self.window + Duration::from_secs(3)) * u32::try_from(runs).unwrap_or(u32::MAX) + Duration::from_secs(60)
+    }
+}
+
+fn number<T: FromStr>(name: &str, default: T) -> T {
+    match env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")),
+        Err(_) => default,
+    }
+}
+
+impl Task {
+    fn label(self) -> String {
+        match self {
+            Self::Load(Kind::Short) => "short connections".to_owned(),
+            Self::Load(Kind::KeepAlive { connections }) => format!("keep-alive at {connections}"),
+            Self::Load(Kind::Bulk { streams }) => format!("bulk with {streams}"),
+            Self::Idle => "idle connections".to_owned(),
+            Self::Start => "start of a range".to_owned(),
+        }
+    }
+}
