@@ -15,6 +15,7 @@ mod start;
 mod watchdog;
 
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 pub use failure::Failure;
@@ -38,8 +39,8 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
         Command::Cleanup(files) => cleanup(&files.or_default(), out),
         Command::Guardian => {
-            let told = guardian::run(std::io::stdin().lock());
-            told.map_err(|error| Failure::Fatal(format!("guardian: {error}")))?;
+            let pipe = std::io::stdin().as_fd().try_clone_to_owned();
+            pipe.and_then(guardian::run).map_err(|error| Failure::Fatal(format!("guardian: {error}")))?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -104,7 +104,7 @@ impl Node {
             };
             match flow {
                 Flow::Continue => {}
-                Flow::Left => return self.end(),
+                Flow::Left => return self.end().await,
                 Flow::Quit => {
                     tracing::info!(target: "vipgate", "INT: ending now, the guardian cleans up");
                     return ExitCode::SUCCESS;
@@ -189,7 +189,7 @@ impl Node {
     fn tick(&mut self) -> Flow {
         self.beats.fetch_add(1, Ordering::Relaxed);
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        if self.guardian.as_mut().is_some_and(Guardian::has_died) {
+        if self.guardian.as_ref().is_some_and(Guardian::has_died) {
             tracing::warn!(target: "vipgate", "the guardian died: it is replaced, nothing moves");
             self.guardian = None;
         }
@@ -322,8 +322,8 @@ impl Node {
     }
 
     /// The addresses are gone: what is open otherwise gets its grace, and nothing is left for the guardian.
-    fn end(self) -> ExitCode {
-        let Self { proxy, guardian, endpoint, stopping, shared, log, .. } = self;
+    async fn end(self) -> ExitCode {
+        let Self { proxy, guardian, endpoint, stopping, shared, beats, log, .. } = self;
         drop(endpoint);
         if let Some(guardian) = guardian
             && let Err(error) = guardian.goodbye()
@@ -331,7 +331,11 @@ impl Node {
             tracing::warn!(target: "vipgate", %error, "the guardian did not hear the goodbye");
         }
         let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
-        proxy.stop(shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent)));
+        let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
+        let mut stop = tokio::task::spawn_blocking(move || proxy.stop(grace));
+        while tokio::time::timeout(TICK, &mut stop).await.is_err() {
+            beats.fetch_add(1, Ordering::Relaxed);
+        }
         tracing::info!(target: "vipgate", "ended");
         drop(log);
         ExitCode::SUCCESS
