@@ -26,7 +26,13 @@ packages:
 
 # Every test, the namespace tests included. `cargo test` alone runs what needs no root and says what it skipped.
 test: packages build
-	VIPGATE_FUZZ=$${VIPGATE_FUZZ:-4000000} $(CARGO) test --release --locked --workspace --no-fail-fast
+	$(CARGO) test --release --locked --workspace --no-fail-fast
+	$(MAKE) --no-print-directory fuzz
+
+# Ten million packets, and as many configurations as half a minute allows; each run is seeded and prints its share.
+fuzz:
+	VIPGATE_FUZZ=10000000 $(CARGO) test --release --locked --test fuzz_wire -- --nocapture
+	VIPGATE_FUZZ=100000 $(CARGO) test --release --locked --test fuzz_config --test fuzz_import -- --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

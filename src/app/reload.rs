@@ -132,9 +132,14 @@ fn policy(config: &Config) -> Policy {
     Policy { spread_percent: config.global.spread_checks, log_checks: config.global.log.checks }
 }
 
-/// One sentence a line.
+/// One sentence a line; of a whole range that is taken, the first ones.
 pub(super) fn bind_errors(errors: &[BindError]) -> String {
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    const SHOWN: usize = 5;
+    let mut lines: Vec<String> = errors.iter().take(SHOWN).map(ToString::to_string).collect();
+    if errors.len() > SHOWN {
+        lines.push(format!("and {} more addresses", errors.len() - SHOWN));
+    }
+    lines.join("\n")
 }
 
 /// What a reload changed, in one line.

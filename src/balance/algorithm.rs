@@ -99,8 +99,8 @@ mod tests {
     #[test]
     fn weight_zero_has_no_turn() {
         assert_eq!(round_robin(&[0, 1, 0], 2), [1, 1]);
-        assert_eq!(round_robin(&[0, 0], 2), []);
-        assert_eq!(round_robin(&[], 2), []);
+        assert_eq!(round_robin(&[0, 0], 2), Vec::<usize>::new());
+        assert_eq!(round_robin(&[], 2), Vec::<usize>::new());
     }
 
     #[test]

@@ -330,7 +330,8 @@ impl Connection {
 
     fn log(&self, reason: EndReason, now: Instant) {
         let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
-        let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1000.0;
+        // To the microsecond: more digits say nothing.
+        let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_micros() as f64 / 1000.0;
         tracing::info!(
             target: "vipgate::connection",
             service = self.binding.service.spec.name,
