@@ -23,7 +23,7 @@ use netns_tests::ownership::Event as Owned;
 use netns_tests::pair::{Event, FrontPair, PATIENCE, PORTS, VIP};
 use netns_tests::plan::Sticky;
 use netns_tests::report::{Table, line, loud, ms};
-use netns_tests::silence::{Attempt, Outcome, Silence};
+use netns_tests::silence::{self, Attempt, Outcome, Silence};
 use netns_tests::wait::{pass, try_until};
 
 /// Clients whose server is followed through the events.
@@ -281,12 +281,14 @@ impl Monitor {
         let names = pair.nodes.clone().map(|node| node.name().to_owned());
         let events = pair.ownership.reader();
         let thread = std::thread::spawn(move || {
-            let mut live = Live { clock, names, seen_events: events().len(), seen_attempts: 0, run: None };
+            let mut live =
+                Live { clock, names, seen_events: events().len(), seen_attempts: 0, waiting: Vec::new(), run: None };
             while !stopped.load(Ordering::Relaxed) {
-                live.ownership(&events());
-                let (attempts, servers) = silence.attempts_from(live.seen_attempts);
-                live.attempts(&attempts, &servers);
-                pass(Duration::from_millis(20));
+                // What began so long ago has ended: it can be told in the order in which it happened.
+                let told = Instant::now() - silence::PATIENCE - LOOK;
+                live.look(&events(), silence.attempts_from(live.seen_attempts));
+                live.tell(told);
+                pass(LOOK);
             }
         });
         Self { stop, thread: Some(thread) }
@@ -300,49 +302,83 @@ impl Monitor {
     }
 }
 
+/// How often the monitor looks.
+const LOOK: Duration = Duration::from_millis(20);
+
 struct Live {
     clock: Clock,
     names: [String; 2],
     seen_events: usize,
     seen_attempts: usize,
-    /// A run of failed attempts: when it began, how many, and how many succeeded since.
-    run: Option<(Instant, usize, usize)>,
+    waiting: Vec<(Instant, News)>,
+    run: Option<Failing>,
+}
+
+/// What is told in the order of time.
+enum News {
+    Owner(String),
+    /// The server that answered an attempt; none if none did.
+    Attempt(Option<String>),
+}
+
+/// A run of failed attempts.
+struct Failing {
+    began: Instant,
+    failed: usize,
+    /// Successes in a row since the last failure, and when the first of them began.
+    good: usize,
+    until: Instant,
 }
 
 impl Live {
-    fn ownership(&mut self, events: &[Owned]) {
+    fn look(&mut self, events: &[Owned], (attempts, servers): (Vec<Attempt>, Vec<String>)) {
         for event in events.iter().skip(self.seen_events).filter(|event| event.address == VIP) {
             let what = if event.owned { "has" } else { "gave back" };
-            self.clock.say_at(event.at, &format!("{} {what} {VIP}", self.names[event.node]));
+            self.waiting.push((event.at, News::Owner(format!("{} {what} {VIP}", self.names[event.node]))));
         }
         self.seen_events = events.len();
-    }
-
-    fn attempts(&mut self, attempts: &[Attempt], servers: &[String]) {
-        /// Successes in a row that end a run of failures.
-        const OVER: usize = 20;
         self.seen_attempts += attempts.len();
         for attempt in attempts {
             let server = match attempt.outcome {
-                Outcome::Echoed(server) => servers.get(server),
+                Outcome::Echoed(server) => servers.get(server).cloned(),
                 _ => None,
             };
-            match (server, &mut self.run) {
-                (None, None) => {
-                    self.clock.say_at(attempt.start, "new connections fail");
-                    self.run = Some((attempt.start, 1, 0));
+            self.waiting.push((attempt.start, News::Attempt(server)));
+        }
+    }
+
+    /// Tells what happened until `told`.
+    fn tell(&mut self, told: Instant) {
+        self.waiting.sort_by_key(|&(at, _)| at);
+        let later = self.waiting.split_off(self.waiting.partition_point(|&(at, _)| at <= told));
+        for (at, news) in std::mem::replace(&mut self.waiting, later) {
+            match news {
+                News::Owner(text) => self.clock.say_at(at, &text),
+                News::Attempt(server) => self.attempt(at, server),
+            }
+        }
+    }
+
+    fn attempt(&mut self, at: Instant, server: Option<String>) {
+        /// Successes in a row that end a run of failures.
+        const OVER: usize = 30;
+        match (server, &mut self.run) {
+            (None, None) => {
+                self.clock.say_at(at, "new connections fail");
+                self.run = Some(Failing { began: at, failed: 1, good: 0, until: at });
+            }
+            (None, Some(run)) => (run.failed, run.good) = (run.failed + 1, 0),
+            (Some(_), None) => {}
+            (Some(server), Some(run)) => {
+                if run.good == 0 {
+                    run.until = at;
                 }
-                (None, Some((_, failed, good))) => (*failed, *good) = (*failed + 1, 0),
-                (Some(_), None) => {}
-                (Some(server), Some((began, failed, good))) => {
-                    *good += 1;
-                    if *good == OVER {
-                        let span = ms(attempt.start - *began);
-                        let text =
-                            format!("new connections are served again, by {server} ({failed} failed within {span})");
-                        self.clock.say_at(attempt.start, &text);
-                        self.run = None;
-                    }
+                run.good += 1;
+                if run.good == OVER {
+                    let (failed, span) = (run.failed, ms(run.until - run.began));
+                    let text = format!("new connections are served again, by {server} ({failed} failed within {span})");
+                    self.clock.say_at(run.until, &text);
+                    self.run = None;
                 }
             }
         }
