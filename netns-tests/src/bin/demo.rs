@@ -403,7 +403,8 @@ fn leave_running(mut pair: FrontPair) {
     for node in &pair.nodes {
         let inside = format!("ip netns exec {}", node.namespace());
         line(&format!("  {}:", node.name()));
-        line(&format!("    statistics  {inside} curl -s http://127.0.0.1:8404/          (also /stats.json, /metrics)"));
+        line(&format!("    statistics  http://127.0.0.1:8404/ inside (also /stats.json, /metrics):"));
+        line(&format!("                {inside} curl -s http://127.0.0.1:8404/"));
         line(&format!(
             "    status      {inside} {} status --run-dir {}",
             vipgate_binary().display(),
@@ -413,7 +414,8 @@ fn leave_running(mut pair: FrontPair) {
         line(&format!("    a shell     {inside} bash"));
     }
     let client = pair.client.namespace();
-    line(&format!("  the client:\n    echo hello | ip netns exec {client} nc -q 1 {VIP} {}", PORTS.start()));
+    let say = format!("exec 3<>/dev/tcp/{VIP}/{}; echo hello >&3; head -2 <&3", PORTS.start());
+    line(&format!("  the client:\n    a new connection  ip netns exec {client} bash -c '{say}'"));
     line(&format!("\n  remove it:    {} remove", executable.display()));
     std::mem::forget(pair);
 }
