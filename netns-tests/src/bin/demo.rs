@@ -403,7 +403,7 @@ fn leave_running(mut pair: FrontPair) {
     for node in &pair.nodes {
         let inside = format!("ip netns exec {}", node.namespace());
         line(&format!("  {}:", node.name()));
-        line(&format!("    statistics  http://127.0.0.1:8404/ inside (also /stats.json, /metrics):"));
+        line("    statistics  http://127.0.0.1:8404/ inside (also /stats.json, /metrics):");
         line(&format!("                {inside} curl -s http://127.0.0.1:8404/"));
         line(&format!(
             "    status      {inside} {} status --run-dir {}",
