@@ -79,6 +79,13 @@ impl Drop for Echo {
     }
 }
 
+/// Serves in this thread and namespace, without end.
+pub fn serve_here(name: &str, ports: RangeInclusive<u16>, mode: Mode) {
+    let listeners = ports.map(listen).collect();
+    let (stop, accepted) = Default::default();
+    Server { name: name.to_owned(), mode, listeners, stop, accepted }.serve();
+}
+
 fn listen(port: u16) -> TcpListener {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
     socket.set_only_v6(false).expect("both families");

@@ -68,7 +68,7 @@ impl Lab {
     #[must_use]
     pub fn new() -> Self {
         SWEPT.call_once(|| {
-            sweep_dead();
+            remove_dead();
             raise_descriptor_limit();
         });
         take_turn();
@@ -100,13 +100,6 @@ impl Lab {
         &self.dir
     }
 
-    /// Leaves everything running when it goes (`make demo KEEP=1`), and says what to call to remove it.
-    pub fn keep(self) -> String {
-        let id = self.id.clone();
-        std::mem::forget(self);
-        id
-    }
-
     fn nodes(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,9 +120,9 @@ impl Drop for Lab {
     }
 }
 
-/// Removes every laboratory of this process: for a signal handler or a panic hook of a program that aborts.
-pub fn remove_all_of_this_process() {
-    remove_matching(|pid| pid == std::process::id());
+/// Removes every laboratory of the process `pid`: for a program that may be interrupted, once it has ended.
+pub fn remove_all_of(pid: u32) {
+    remove_matching(|of| of == pid);
 }
 
 /// Why no laboratory can be built here.
@@ -184,8 +177,8 @@ pub(crate) fn ip_batch(namespace: Option<&str>, lines: &str) {
     );
 }
 
-/// Namespaces, directories and processes whose laboratory died without cleaning up.
-fn sweep_dead() {
+/// Removes namespaces, directories and processes whose laboratory ended without doing so, or was to be kept.
+pub fn remove_dead() {
     remove_matching(|pid| !Path::new(&format!("/proc/{pid}")).exists());
 }
 

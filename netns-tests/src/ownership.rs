@@ -111,6 +111,12 @@ impl Ownership {
         self.shared.events().clone()
     }
 
+    /// What reads every event so far, for another thread.
+    pub fn reader(&self) -> impl Fn() -> Vec<Event> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.events().clone()
+    }
+
     /// When a node got `address`, after `since`.
     #[must_use]
     pub fn gained(&self, node: &Node, address: IpAddr, since: Instant) -> Option<Instant> {

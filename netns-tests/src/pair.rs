@@ -239,7 +239,7 @@ impl FrontPair {
     /// Gives a node that was just started the time to hear its master and to check its servers: before that it is no
     /// standby.
     pub fn wait_standby(&self) {
-        pass(4 * self.interval() + Duration::from_millis(300));
+        pass(4 * self.interval() + Duration::from_millis(500));
     }
 
     /// The first port of the service.

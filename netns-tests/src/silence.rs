@@ -95,7 +95,8 @@ pub struct Report {
     pub attempts: Vec<Attempt>,
     /// Names of the servers that answered.
     pub servers: Vec<String>,
-    /// The longest span without a successful attempt to one address, and with at least one failed, less the pace.
+    /// The longest span without a successful attempt to one address, and with at least one failed, less the pace and
+    /// less the pauses of the client itself.
     pub silence: Duration,
     /// When that span began.
     pub since: Option<Instant>,
@@ -225,26 +226,20 @@ impl Report {
         let pace = PERIOD * u32::try_from(addresses).unwrap_or(1);
         let attempts: Vec<Attempt> =
             self.attempts.iter().copied().filter(|attempt| attempt.address == address).collect();
-        let (Some(first), Some(last)) = (attempts.first(), attempts.last()) else { return };
-        let (mut good, mut failed) = (first.start, false);
-        let mut note = |from: Instant, to: Instant| {
-            let span = (to - from).saturating_sub(pace);
-            if span >= self.silence {
-                (self.silence, self.since) = (span, Some(from));
-            }
-        };
+        let Some(first) = attempts.first() else { return };
+        let (mut good, mut last, mut failed, mut watched) = (first.start, first.start, false, Duration::ZERO);
         for attempt in &attempts {
-            if !attempt.succeeded() {
-                failed = true;
-                continue;
+            // What nobody attempted, nobody missed: a pause of the client's own is not silence.
+            watched += (attempt.start - last).min(pace * 4);
+            last = attempt.start;
+            failed |= !attempt.succeeded();
+            let span = watched.saturating_sub(pace);
+            if failed && span >= self.silence {
+                (self.silence, self.since) = (span, Some(good));
             }
-            if failed {
-                note(good, attempt.start);
+            if attempt.succeeded() {
+                (good, failed, watched) = (attempt.start, false, Duration::ZERO);
             }
-            (good, failed) = (attempt.start, false);
-        }
-        if failed {
-            note(good, last.start);
         }
     }
 

@@ -12,7 +12,7 @@ use netns_tests::wait::{pass, try_until};
 
 const SUBJECTS: [Subject; 3] = [Subject::Toml, Subject::Foreign, Subject::Daemons];
 const EVENTS: [Event; 5] = [Event::Terminate, Event::HandOver, Event::Kill, Event::CutCarrier, Event::CutSilent];
-/// Planned moves are short: several rounds tell them from the noise of a busy machine.
+/// What is short is done in several rounds, to tell it from the noise of a busy machine.
 const ROUNDS: usize = 3;
 /// What a planned move may cost, whatever the interval.
 const PLANNED: Duration = Duration::from_millis(5);
@@ -48,10 +48,13 @@ struct Measured {
 impl Measured {
     /// The median round.
     fn silence(&self) -> Duration {
-        let mut silences: Vec<Duration> = self.rounds.iter().map(|report| report.silence).collect();
-        silences.sort_unstable();
-        silences[silences.len() / 2]
+        median(self.rounds.iter().map(|report| report.silence).collect())
     }
+}
+
+fn median(mut spans: Vec<Duration>) -> Duration {
+    spans.sort_unstable();
+    spans[spans.len() / 2]
 }
 
 fn side_by_side(interval: Duration) {
@@ -73,8 +76,10 @@ fn side_by_side(interval: Duration) {
 
 fn measure(pair: &mut FrontPair, silence: &Silence, event: Event) -> Measured {
     let mut rounds = Vec::new();
-    let (mut flows_lost, mut after_advert, mut owners) = (Tally::default(), Duration::ZERO, 0);
-    for round in 0..if event.planned() { ROUNDS } else { 1 } {
+    let mut after_advert = Vec::new();
+    let (mut flows_lost, mut owners) = (Tally::default(), 0);
+    let short = event.planned() || pair.interval() < Duration::from_secs(1);
+    for _ in 0..if short { ROUNDS } else { 1 } {
         silence.wait_steady(500, PATIENCE);
         let flows = Flows::open(&pair.client, &pair.targets(), &[], 20, Duration::from_millis(20));
         let begun = pair.strike(0, event);
@@ -84,13 +89,11 @@ fn measure(pair: &mut FrontPair, silence: &Silence, event: Event) -> Measured {
         rounds.push(silence.report_since(begun));
         flows_lost = flows.settle(Duration::from_secs(10));
         owners = pair.ownership.owners(VIP).len();
-        if round == 0 {
-            let last = pair.adverts.between(VRID, begun - PATIENCE, begun).pop();
-            after_advert = match (gained, last) {
-                (Some(gained), Some(last)) => gained - last.at,
-                (None, _) | (_, None) => Duration::MAX,
-            };
-        }
+        let last = pair.adverts.between(VRID, begun - PATIENCE, begun).pop();
+        after_advert.push(match (gained, last) {
+            (Some(gained), Some(last)) => gained - last.at,
+            (None, _) | (_, None) => Duration::MAX,
+        });
         drop(flows);
         back(pair, silence, event);
     }
@@ -98,7 +101,7 @@ fn measure(pair: &mut FrontPair, silence: &Silence, event: Event) -> Measured {
         subject: pair.subject,
         event,
         rounds,
-        after_advert,
+        after_advert: median(after_advert),
         bound: bound(pair, event),
         flows: flows_lost,
         owners,
