@@ -189,7 +189,10 @@ impl Keeper {
             None => queue.recv().await,
         } {
             match work {
-                Work::Acquire(addresses) => self.acquire(router, &addresses).await,
+                Work::Acquire(addresses) => {
+                    self.acquire(router, &addresses).await;
+                    spawn_local(self.clone().forget_unreached(addresses));
+                }
                 Work::Release(addresses) => {
                     // A release that waits does not stand in the way of what was decided meanwhile.
                     tokio::select! {
@@ -244,6 +247,19 @@ impl Keeper {
                 tracing::warn!(address = %address.prefix, interface = %address.interface,
                     error = %std::io::Error::from(refused), "address not set{hint}");
             }
+        }
+    }
+
+    /// While this node was cut off it asked for neighbours in vain, and the kernel would repeat that only once a second:
+    /// clients that are there again by now must not wait for it.
+    async fn forget_unreached(self, addresses: Vec<VirtualAddress>) {
+        let indexes: BTreeSet<u32> = {
+            let state = self.0.state.borrow();
+            let index = |address: &VirtualAddress| state.interfaces.by_name(address.interface.as_str());
+            addresses.iter().filter_map(index).map(|(index, _)| index).collect()
+        };
+        if let Err(error) = netlink::forget_unreached(&self.0.handle, &indexes).await {
+            tracing::debug!(%error, "unanswered neighbours are not forgotten");
         }
     }
 

@@ -13,13 +13,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::addresses::{Order, Work};
 use super::egress::{self, Egress};
-use super::ingress::{self, Ingress, Packet, Wanted};
+use super::ingress::{Ingress, Wanted};
 use super::interfaces::View;
 use super::ownership;
 use super::slot::{PendingHandover, Slot, Views, stats_role};
 use super::watch::Watch;
 use super::{HandoverOutcome, HandoverReport, Notice, RouterId};
-use crate::model::{Estate, Family, InterfaceName, OwnedAddress, PreparedPacket, VirtualAddress, VirtualRouter};
+use crate::model::{Estate, InterfaceName, VirtualAddress, VirtualRouter};
 use crate::os::raw::{ReceiveOptions, Receiver};
 use crate::os::sched;
 use crate::stats::Registry;
@@ -31,7 +31,7 @@ use crate::wire::vrrp::{Advertisement, PROTOCOL};
 const LATE: Duration = Duration::from_millis(20);
 
 /// Identification of a prepared advert: it is sent once, by another process.
-const ESTATE_ID: u16 = u16::MAX;
+pub(super) const ESTATE_ID: u16 = u16::MAX;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -74,19 +74,19 @@ pub(super) struct Setup {
 
 /// The routers and all they share.
 pub(super) struct Driver {
-    setup: Setup,
-    views: Views,
-    slots: Vec<Slot>,
-    ingress: Ingress,
+    pub(super) setup: Setup,
+    pub(super) views: Views,
+    pub(super) slots: Vec<Slot>,
+    pub(super) ingress: Ingress,
     /// Virtual addresses of every router: none of them is a node's own.
     virtual_addresses: Vec<IpAddr>,
     next_id: RouterId,
     /// The deadline the thread sleeps for.
     deadline: Option<Instant>,
     suspended: Duration,
-    estate: Estate,
+    pub(super) estate: Estate,
     /// Something changed that may change the estate.
-    estate_is_stale: bool,
+    pub(super) estate_is_stale: bool,
     stopping: Option<Vec<oneshot::Sender<()>>>,
 }
 
@@ -334,70 +334,7 @@ impl Driver {
         }
     }
 
-    fn receive(&mut self, now: Instant) {
-        let mut packets = Vec::new();
-        self.ingress.read(|channel, packet| packets.push((channel.clone(), packet)));
-        for ((interface, family), packet) in packets {
-            self.deliver(&interface, family, &packet, now);
-        }
-    }
-
-    /// A packet concerns the routers of its VRID on the interface it arrived on. A bad one is a counter and a TRACE line.
-    fn deliver(&mut self, interface: &InterfaceName, family: Family, packet: &Packet, now: Instant) {
-        let concerned: Vec<usize> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| {
-                let config = slot.config();
-                config.interface == *interface && config.family == family && packet.vrid == Some(config.vrid.get())
-            })
-            .map(|(index, _)| index)
-            .collect();
-        if concerned.is_empty() {
-            self.setup.registry.stray_adverts.fetch_add(1, Ordering::Relaxed);
-            tracing::trace!(%interface, vrid = packet.vrid, "packet of no router of this node");
-        }
-        for index in concerned {
-            let Some(slot) = self.slots.get_mut(index) else { continue };
-            let admitted = packet.advert.as_ref().map_err(|rejected| *rejected).and_then(|(envelope, received)| {
-                slot.router.admit(&received.advertisement, envelope.source, envelope.destination)
-            });
-            match admitted {
-                Ok(heard) => {
-                    slot.stats.received.fetch_add(1, Ordering::Relaxed);
-                    if heard.priority() == 0 {
-                        slot.stats.zero_received.fetch_add(1, Ordering::Relaxed);
-                    }
-                    slot.compare(heard.same_addresses(), heard.source());
-                    self.feed(index, Event::Advert(heard), now);
-                }
-                Err(rejected) => {
-                    tracing::trace!(router = slot.name(), %interface, reason = %rejected, "packet not accepted");
-                    if let Some(reason) = ingress::counter(rejected) {
-                        slot.stats.count_reject(reason);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Announcements by others, for routers that leave.
-    fn observe(&mut self, now: Instant) {
-        for index in 0..self.slots.len() {
-            let Some(slot) = self.slots.get(index) else { continue };
-            let mut announced = Vec::new();
-            for watch in &slot.watches {
-                watch.read(|address| announced.push(address));
-            }
-            announced.retain(|address| slot.on_node().any(|own| own.prefix.address == *address));
-            for address in announced {
-                self.feed(index, Event::SuccessorAnnounced(address), now);
-            }
-        }
-    }
-
-    fn feed(&mut self, index: usize, event: Event, now: Instant) {
+    pub(super) fn feed(&mut self, index: usize, event: Event, now: Instant) {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.router.handle(event, now);
             self.drain(index, now);
@@ -503,38 +440,6 @@ impl Driver {
 
     fn order(&self, order: Order) {
         let _ = self.setup.orders.send(order);
-    }
-
-    /// Tells what a killed daemon would leave, if that changed.
-    fn publish_estate(&mut self) {
-        if !std::mem::take(&mut self.estate_is_stale) {
-            return;
-        }
-        let estate = self.draw_up_estate();
-        if estate != self.estate {
-            self.estate = estate.clone();
-            let _ = self.setup.notices.send(Notice::Estate(estate));
-        }
-    }
-
-    fn draw_up_estate(&self) -> Estate {
-        let mut adverts: Vec<PreparedPacket> = Vec::new();
-        let mut addresses: Vec<OwnedAddress> = Vec::new();
-        for slot in &self.slots {
-            let config = slot.config();
-            if slot.router.role() == Role::Master
-                && let Some(view) = self.views.get(&config.interface)
-                && let Some(source) = slot.router.local()
-            {
-                let advert = slot.router.advertisement(0);
-                adverts.extend(egress::prepare(config, &advert, source, view.index, ESTATE_ID));
-            }
-            addresses.extend(slot.on_node().filter_map(|address| {
-                let ifindex = self.views.get(&address.interface)?.index;
-                Some(OwnedAddress { ifindex, prefix: address.prefix })
-            }));
-        }
-        Estate { adverts, addresses }
     }
 }
 

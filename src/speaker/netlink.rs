@@ -1,5 +1,6 @@
 //! Requests to the kernel about addresses, and its notifications.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,6 +11,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
 };
+use netlink_packet_route::neighbour::NeighbourState;
 use rtnetlink::{Handle, MulticastGroup};
 
 use super::interfaces::{Interfaces, OUR_PROTOCOL};
@@ -105,6 +107,25 @@ async fn remove_one(handle: &Handle, index: u32, prefix: Prefix) -> Result<(), R
         Err(Refused(libc::EADDRNOTAVAIL | libc::ENODEV)) => Ok(()),
         result => result,
     }
+}
+
+/// Deletes the neighbours on these interfaces that have not answered: the next packet for one asks again at once.
+pub(super) async fn forget_unreached(handle: &Handle, indexes: &BTreeSet<u32>) -> Result<(), rtnetlink::Error> {
+    let mut unreached = Vec::new();
+    let mut neighbours = std::pin::pin!(handle.neighbours().get().execute());
+    while let Some(neighbour) = neighbours.next().await {
+        let neighbour = neighbour?;
+        let header = &neighbour.header;
+        let unanswered = matches!(header.state, NeighbourState::Incomplete | NeighbourState::Failed);
+        if unanswered && indexes.contains(&header.ifindex) {
+            unreached.push(neighbour);
+        }
+    }
+    for neighbour in unreached {
+        // One that is gone, or has answered meanwhile, is as good as forgotten.
+        let _ = handle.neighbours().del(neighbour).execute().await;
+    }
+    Ok(())
 }
 
 fn refused(error: rtnetlink::Error) -> Refused {

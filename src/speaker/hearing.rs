@@ -1,0 +1,74 @@
+//! What the driver hears: advertisements, and announcements of addresses by others.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::driver::Driver;
+use super::ingress::{self, Packet};
+use crate::model::{Family, InterfaceName};
+use crate::vrrp::Event;
+
+impl Driver {
+    pub(super) fn receive(&mut self, now: Instant) {
+        let mut packets = Vec::new();
+        self.ingress.read(|channel, packet| packets.push((channel.clone(), packet)));
+        for ((interface, family), packet) in packets {
+            self.deliver(&interface, family, &packet, now);
+        }
+    }
+
+    /// A packet concerns the routers of its VRID on the interface it arrived on. A bad one is a counter and a TRACE line.
+    fn deliver(&mut self, interface: &InterfaceName, family: Family, packet: &Packet, now: Instant) {
+        let concerned: Vec<usize> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| {
+                let config = slot.config();
+                config.interface == *interface && config.family == family && packet.vrid == Some(config.vrid.get())
+            })
+            .map(|(index, _)| index)
+            .collect();
+        if concerned.is_empty() {
+            self.setup.registry.stray_adverts.fetch_add(1, Ordering::Relaxed);
+            tracing::trace!(%interface, vrid = packet.vrid, "packet of no router of this node");
+        }
+        for index in concerned {
+            let Some(slot) = self.slots.get_mut(index) else { continue };
+            let admitted = packet.advert.as_ref().map_err(|rejected| *rejected).and_then(|(envelope, received)| {
+                slot.router.admit(&received.advertisement, envelope.source, envelope.destination)
+            });
+            match admitted {
+                Ok(heard) => {
+                    slot.stats.received.fetch_add(1, Ordering::Relaxed);
+                    if heard.priority() == 0 {
+                        slot.stats.zero_received.fetch_add(1, Ordering::Relaxed);
+                    }
+                    slot.compare(heard.same_addresses(), heard.source());
+                    self.feed(index, Event::Advert(heard), now);
+                }
+                Err(rejected) => {
+                    tracing::trace!(router = slot.name(), %interface, reason = %rejected, "packet not accepted");
+                    if let Some(reason) = ingress::counter(rejected) {
+                        slot.stats.count_reject(reason);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Announcements by others, for routers that leave.
+    pub(super) fn observe(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get(index) else { continue };
+            let mut announced = Vec::new();
+            for watch in &slot.watches {
+                watch.read(|address| announced.push(address));
+            }
+            announced.retain(|address| slot.on_node().any(|own| own.prefix.address == *address));
+            for address in announced {
+                self.feed(index, Event::SuccessorAnnounced(address), now);
+            }
+        }
+    }
+}
