@@ -24,7 +24,7 @@ pub(crate) fn guard(limit: Duration) {
         let mut wanted = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
         let signalled = poll(&mut wanted, timeout).is_ok_and(|ready| ready > 0);
         loud(&if signalled { "interrupted".to_owned() } else { format!("not done after {limit:?}, given up") });
-        lab::remove_all_of_this_process();
+        lab::remove_all_of(std::process::id());
         exit(if signalled { 130 } else { 1 });
     });
 }

@@ -88,6 +88,7 @@ impl Node {
             NextEndpoint::Fresh(endpoint) => self.endpoint = Some(endpoint),
             NextEndpoint::None => self.endpoint = None,
         }
+        self.say_where_statistics_are();
         let config = self.shared.config();
         let (speaker, routers) = (Arc::clone(&self.speaker), config.routers.clone());
         tokio::spawn(async move {
@@ -109,6 +110,15 @@ impl Node {
         self.proxy.commit(prepared);
         self.prober.apply(&config.pools, policy(&config));
         self.refresh_serving();
+    }
+
+    pub(super) fn say_where_statistics_are(&self) {
+        let (config, endpoint) = (self.shared.config(), &self.endpoint);
+        if let (Some(stats), Some(endpoint)) = (&config.stats, endpoint) {
+            for address in endpoint.addresses() {
+                tracing::info!(target: "vipgate", "statistics are served on http://{address}{}", stats.path);
+            }
+        }
     }
 
     fn next_endpoint(&self, config: &Config) -> Result<NextEndpoint, Failure> {

@@ -103,6 +103,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         node.start_guardian();
     }
     node.commit(prepared);
+    node.say_where_statistics_are();
     watch(&node)?;
     tokio::spawn(async move {
         if let Err(error) = control.serve(call_sender).await {

@@ -88,7 +88,8 @@ fn snapshot(verdict: &str) -> Snapshot {
         }] }],
         "process": {
             "pid": 7, "resident_bytes": 38_400_000, "open_descriptors": 30, "descriptor_limit": 1024, "workers": 2,
-            "descriptor_shortages": 0, "log_lines_lost": 0
+            "descriptor_shortages": 0, "log_lines_lost": 0,
+            "stray_adverts": 0, "late_wake_max_seconds": 0.0
         }
     }))
     .unwrap()

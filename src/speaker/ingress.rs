@@ -152,11 +152,11 @@ pub(super) fn counter(rejected: Rejected) -> Option<RejectReason> {
         Rejected::Type => Some(RejectReason::Type),
         Rejected::Checksum => Some(RejectReason::Checksum),
         Rejected::TtlNot255 => Some(RejectReason::TtlNot255),
-        Rejected::UnknownVrid => Some(RejectReason::UnknownVrid),
         Rejected::Authentication => Some(RejectReason::Authentication),
         Rejected::Interval => Some(RejectReason::Interval),
         Rejected::AddressCount => Some(RejectReason::AddressCount),
         Rejected::Destination => Some(RejectReason::Destination),
-        Rejected::OwnSource => None,
+        // No router's: the driver counts it as a stray.
+        Rejected::UnknownVrid | Rejected::OwnSource => None,
     }
 }

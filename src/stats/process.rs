@@ -5,7 +5,7 @@ use std::fs;
 use serde::{Deserialize, Serialize};
 
 /// What the process uses and may use. A figure the system does not tell is zero.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProcessSnapshot {
     /// Process id.
     pub pid: u32,
@@ -21,6 +21,10 @@ pub struct ProcessSnapshot {
     pub descriptor_shortages: u64,
     /// Log lines dropped because nobody read them.
     pub log_lines_lost: u64,
+    /// Packets of protocol 112 that belong to no virtual router of this node.
+    pub stray_adverts: u64,
+    /// The most the VRRP thread ever woke too late.
+    pub late_wake_max_seconds: f64,
 }
 
 impl ProcessSnapshot {
@@ -36,6 +40,8 @@ impl ProcessSnapshot {
             workers,
             descriptor_shortages: 0,
             log_lines_lost: 0,
+            stray_adverts: 0,
+            late_wake_max_seconds: 0.0,
         }
     }
 }

@@ -45,6 +45,18 @@ fn process(snapshot: &Snapshot, out: &mut Exposition) {
         "Log lines dropped because nobody read them.",
         process.log_lines_lost,
     );
+    out.single(
+        "vipgate_vrrp_stray_packets_total",
+        Kind::Counter,
+        "Packets of protocol 112 that belong to no virtual router of this node.",
+        process.stray_adverts,
+    );
+    out.single(
+        "vipgate_vrrp_late_wake_max_seconds",
+        Kind::Gauge,
+        "The most the VRRP thread ever woke too late.",
+        process.late_wake_max_seconds,
+    );
 }
 
 fn routers(routers: &[RouterSnapshot], out: &mut Exposition) {

@@ -195,7 +195,6 @@ pub enum RejectReason {
     Type,
     Checksum,
     TtlNot255,
-    UnknownVrid,
     Authentication,
     Interval,
     AddressCount,
@@ -265,13 +264,12 @@ impl EndReason {
 
 impl RejectReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::Truncated,
         Self::Version,
         Self::Type,
         Self::Checksum,
         Self::TtlNot255,
-        Self::UnknownVrid,
         Self::Authentication,
         Self::Interval,
         Self::AddressCount,
@@ -287,7 +285,6 @@ impl RejectReason {
             Self::Type => "type",
             Self::Checksum => "checksum",
             Self::TtlNot255 => "ttl",
-            Self::UnknownVrid => "unknown-vrid",
             Self::Authentication => "authentication",
             Self::Interval => "interval",
             Self::AddressCount => "address-count",

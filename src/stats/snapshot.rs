@@ -245,6 +245,8 @@ impl Snapshot {
         let mut process = ProcessSnapshot::measure(around.workers);
         process.descriptor_shortages = load(&registry.descriptor_shortages);
         process.log_lines_lost = load(&registry.log_lines_lost);
+        process.stray_adverts = load(&registry.stray_adverts);
+        process.late_wake_max_seconds = seconds(Duration::from_micros(load(&registry.late_wake_max_micros)));
         let mut snapshot = Self {
             node: Some(config.global.node.clone().unwrap_or(around.host_name)),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),

@@ -104,11 +104,9 @@ impl Endpoint {
             }
             stays
         });
-        let path = config.path.clone();
         *lock(&self.shared.config) = Arc::new(config);
         for (address, listener) in fresh {
             let local = listener.local_addr().unwrap_or(address);
-            tracing::info!("statistics are served on http://{local}{path}");
             let task = tokio::spawn(connections::accept(listener, Arc::clone(&self.shared)));
             self.listeners.push(Listening { address, local, task });
         }
