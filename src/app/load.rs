@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::failure::Failure;
+use super::failure::{Failure, Findings};
 use crate::cli::Files;
 use crate::config::diagnostic::{self, Diagnostic, Style};
 use crate::config::import::{self, System, keepalived};
@@ -60,9 +60,12 @@ fn gather(files: &Files) -> Loading {
 
 fn failure(failed: &Failed) -> Failure {
     let text = diagnostic::render(&failed.diagnostics, &failed.sources, style()).trim_end().to_owned();
+    let line = |finding: &Diagnostic| format!("{}: {}", failed.sources.describe(finding.at), finding.message);
+    let first = failed.diagnostics.iter().find(|finding| finding.is_error()).map(line).unwrap_or_default();
+    let findings = Findings { text, first };
     match failed.kind {
-        config::Failure::NoConfiguration => Failure::NoConfiguration(text),
-        config::Failure::Invalid => Failure::Configuration(text),
+        config::Failure::NoConfiguration => Failure::NoConfiguration(findings),
+        config::Failure::Invalid => Failure::Configuration(findings),
     }
 }
 

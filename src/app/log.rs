@@ -7,7 +7,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -43,7 +43,10 @@ enum Line {
 pub(super) fn start(level: LogLevel, registry: &Arc<Registry>) -> Log {
     let (queue, lines) = sync_channel(QUEUE);
     // Without a thread the lines are dropped and counted; the process runs on.
-    let _ = thread::Builder::new().name("log".into()).spawn(move || write_lines(&lines, io::stderr()));
+    let _ = thread::Builder::new().name("log".into()).spawn({
+        let registry = Arc::clone(registry);
+        move || write_lines(&lines, io::stderr(), &registry.log_lines_lost)
+    });
     let journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let writer = Queued { queue: queue.clone(), registry: Arc::clone(registry), journal };
     let (filter, level) = reload::Layer::new(filter(level));
@@ -67,7 +70,7 @@ impl Log {
 }
 
 impl Drop for Log {
-    /// Waits until what is queued has been written, at most half a second.
+    /// Waits until what is queued has been written, at most [`FLUSH`].
     fn drop(&mut self) {
         flush(&self.queue);
     }
@@ -76,7 +79,7 @@ impl Drop for Log {
 fn flush(queue: &SyncSender<Line>) {
     let (done, wait) = sync_channel(1);
     if queue.try_send(Line::Flush(done)).is_ok() {
-        let _ = wait.recv_timeout(Duration::from_millis(500));
+        let _ = wait.recv_timeout(FLUSH);
     }
 }
 
@@ -90,7 +93,11 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-fn write_lines(lines: &Receiver<Line>, mut out: impl Write) {
+/// Longest wait for the queue to be written at the end: TERM has 2 s for everything.
+const FLUSH: Duration = Duration::from_millis(100);
+
+/// What cannot be written (a full disk, a closed pipe) is lost, and counted.
+fn write_lines(lines: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
     let mut last: Vec<u8> = Vec::new();
     let mut repeated = 0_u64;
     loop {
@@ -111,7 +118,9 @@ fn write_lines(lines: &Receiver<Line>, mut out: impl Write) {
         }
         match line {
             Some(Line::Text(text)) => {
-                let _ = out.write_all(&text);
+                if out.write_all(&text).is_err() {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
                 last = text;
             }
             Some(Line::Flush(done)) => {
@@ -197,7 +206,7 @@ mod tests {
         }
         drop(queue);
         let mut out = Vec::new();
-        write_lines(&receiver, &mut out);
+        write_lines(&receiver, &mut out, &AtomicU64::new(0));
         String::from_utf8(out).unwrap()
     }
 

@@ -13,9 +13,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::MissedTickBehavior;
 
 use super::drain::{Drain, Step};
-use super::failure::Failure;
-use super::load::Loaded;
 use super::log::Log;
+use super::reload::{Read, Reads};
 use super::shared::Shared;
 use super::signals::Request as Signal;
 use crate::cli::Run;
@@ -39,7 +38,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(1900);
 /// What a task brings back to the loop.
 pub(super) enum Done {
     /// The files were read for a reload; somebody may wait for the outcome.
-    Read(Box<Result<Loaded, Failure>>, Option<Answer>),
+    Read(Read),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
     /// Every router has left.
@@ -71,6 +70,7 @@ pub(super) struct Node {
     pub(super) beats: Arc<AtomicU64>,
     pub(super) done: UnboundedSender<Done>,
     pub(super) drain: Option<Drain>,
+    pub(super) reads: Reads,
     /// Since when it is ending.
     pub(super) stopping: Option<Instant>,
 }
@@ -154,7 +154,7 @@ impl Node {
 
     fn done(&mut self, done: Done) -> Flow {
         match done {
-            Done::Read(read, answer) => self.finish_reload(*read, answer),
+            Done::Read(read) => self.finish_reload(read),
             Done::Foreign(foreign) => {
                 if self.shared.set_foreign(foreign.clone()) {
                     for line in foreign {

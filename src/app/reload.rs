@@ -21,25 +21,83 @@ enum NextEndpoint {
     None,
 }
 
+/// Files read at a time. One that does not end (a pipe nobody writes to, a lost network file system) must keep neither
+/// the next reload waiting nor every thread.
+const READS: usize = 4;
+
+/// The readings of files that are under way.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    started: u64,
+    /// The youngest one that has ended: what began before it is out of date.
+    ended: u64,
+    under_way: usize,
+    /// A signal came while there was no thread for it.
+    again: bool,
+}
+
+/// The files as one reload found them.
+pub(super) struct Read {
+    number: u64,
+    found: Result<Loaded, Failure>,
+    /// Who waits for the outcome.
+    answer: Option<Answer>,
+}
+
 impl Node {
     /// Reads the files on a thread of its own: a name may take seconds to resolve.
-    pub(super) fn start_reload(&self, answer: Option<Answer>) {
+    pub(super) fn start_reload(&mut self, answer: Option<Answer>) {
         if self.stopping.is_some() {
             if let Some(answer) = answer {
                 answer.finish(Reply::failed("the process is ending", "reload the one that is started next"));
             }
             return;
         }
+        if self.reads.under_way >= READS {
+            let text = format!("{READS} reloads are under way, which wait for a file or a name");
+            tracing::warn!(target: "vipgate", "{text}");
+            match answer {
+                Some(answer) => _ = answer.finish(Reply::failed(text, "look at what the configuration is read from")),
+                None => self.reads.again = true,
+            }
+            return;
+        }
         tracing::info!(target: "vipgate", "reloading");
+        self.reads.started += 1;
+        self.reads.under_way += 1;
+        let number = self.reads.started;
         let (files, done) = (self.run.files.clone(), self.done.clone());
         tokio::task::spawn_blocking(move || {
-            let _ = done.send(Done::Read(Box::new(load::load(&files)), answer));
+            let _ = done.send(Done::Read(Read { number, found: load::load(&files), answer }));
         });
     }
 
     /// Applies what was read, or says why not.
-    pub(super) fn finish_reload(&mut self, read: Result<Loaded, Failure>, answer: Option<Answer>) {
-        let reply = match read.and_then(|loaded| self.apply(loaded)) {
+    pub(super) fn finish_reload(&mut self, read: Read) {
+        let Read { number, found, answer } = read;
+        self.reads.under_way -= 1;
+        let overtaken = number < self.reads.ended;
+        self.reads.ended = self.reads.ended.max(number);
+        let reply = if overtaken {
+            let text = "overtaken by a later reload: what this one read is out of date";
+            tracing::info!(target: "vipgate", "{text}");
+            Reply::failed(text, "`vipgate status` says what the later one came to")
+        } else {
+            self.apply_read(found)
+        };
+        if let Some(answer) = answer {
+            answer.finish(reply);
+        }
+        if std::mem::take(&mut self.reads.again) {
+            self.start_reload(None);
+        }
+    }
+
+    fn apply_read(&mut self, found: Result<Loaded, Failure>) -> Reply {
+        if self.stopping.is_some() {
+            return Reply::failed("the process is ending", "reload the one that is started next");
+        }
+        match found.and_then(|loaded| self.apply(loaded)) {
             Ok(text) => {
                 tracing::info!(target: "vipgate", "{text}");
                 Reply::done(text)
@@ -47,12 +105,9 @@ impl Node {
             Err(failure) => {
                 let text = failure.to_string();
                 tracing::error!(target: "vipgate", "reload refused, nothing has changed:\n{text}");
-                self.shared.reload_failed(text.lines().next().unwrap_or_default().to_owned());
+                self.shared.reload_failed(failure.headline().to_owned());
                 Reply::failed(format!("reload refused, nothing has changed:\n{text}"), "correct it and reload again")
             }
-        };
-        if let Some(answer) = answer {
-            answer.finish(reply);
         }
     }
 

@@ -14,9 +14,10 @@ use super::failure::Failure;
 use super::load;
 use super::log::{self, Log};
 use super::node::{Inbox, Node};
+use super::reload::{self, Reads};
 use super::shared::Shared;
+use super::signals;
 use super::watchdog::{self, Watched};
-use super::{reload, signals};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
 use crate::control::server::{BindError as ControlError, Server};
@@ -36,11 +37,14 @@ pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
     run.files = run.files.or_default();
     let registry = Arc::new(Registry::default());
     let log = log::start(LogLevel::Info, &registry);
-    runtime::Builder::new_current_thread()
+    let control = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::Fatal(format!("cannot start the control thread's runtime: {error}")))?
-        .block_on(start(run, registry, log))
+        .map_err(|error| Failure::Fatal(format!("cannot start the control thread's runtime: {error}")))?;
+    let ended = control.block_on(start(run, registry, log));
+    // A thread that waits for a file or a name keeps nobody from ending.
+    control.shutdown_background();
+    ended
 }
 
 async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, Failure> {
@@ -97,6 +101,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         beats: Arc::default(),
         done,
         drain: None,
+        reads: Reads::default(),
         stopping: None,
     };
     if !config.routers.is_empty() {

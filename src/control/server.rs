@@ -1,11 +1,13 @@
 //! The daemon's end of the control socket.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -13,6 +15,7 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use tokio::net::UnixListener;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use super::{Reply, Request};
 
@@ -83,7 +86,8 @@ impl Answer {
     }
 }
 
-/// Clients at a time; more wait in the listen queue.
+/// Clients at a time. For one more the oldest that asks nothing has to go; when all of them wait for an answer, the new
+/// one waits in the listen queue.
 const CLIENTS: usize = 16;
 /// Longest request line, in bytes.
 const LINE_LIMIT: u64 = 4096;
@@ -116,21 +120,29 @@ impl Server {
         let listener = UnixListener::from_std(listener)?;
         let places = Arc::new(Semaphore::new(CLIENTS));
         let mut clients = tokio::task::JoinSet::new();
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let mut present: VecDeque<Client> = VecDeque::new();
+        loop {
             let stream = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = calls.closed() => break,
             };
             match stream {
                 Ok((stream, _)) => {
-                    let calls = calls.clone();
-                    clients.spawn(async move {
+                    present.retain(|client| !client.task.is_finished());
+                    if present.len() >= CLIENTS {
+                        dismiss_oldest_idle(&mut present);
+                    }
+                    let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+                    let (calls, busy) = (calls.clone(), Arc::new(AtomicBool::new(false)));
+                    let asks = Arc::clone(&busy);
+                    let task = clients.spawn(async move {
                         let _place = place;
                         let (reader, writer) = stream.into_split();
-                        if let Err(error) = converse(BufReader::new(reader), writer, calls).await {
+                        if let Err(error) = converse(BufReader::new(reader), writer, calls, &asks).await {
                             tracing::debug!(%error, "a control client went away");
                         }
                     });
+                    present.push_back(Client { task, busy });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket could not accept a client");
@@ -143,10 +155,25 @@ impl Server {
     }
 }
 
+/// A client that is connected.
+struct Client {
+    task: AbortHandle,
+    /// It waits for an answer.
+    busy: Arc<AtomicBool>,
+}
+
+fn dismiss_oldest_idle(present: &mut VecDeque<Client>) {
+    let idle = present.iter().position(|client| !client.busy.load(Ordering::Relaxed));
+    if let Some(client) = idle.and_then(|idle| present.remove(idle)) {
+        client.task.abort();
+    }
+}
+
 async fn converse(
     mut reader: BufReader<OwnedReadHalf>,
     mut writer: OwnedWriteHalf,
     calls: mpsc::Sender<Call>,
+    busy: &AtomicBool,
 ) -> io::Result<()> {
     loop {
         let line = match tokio::time::timeout(IDLE_TIMEOUT, read_line(&mut reader)).await {
@@ -159,7 +186,11 @@ async fn converse(
             Ok(Ok(Line::Read(line))) => line,
         };
         match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => carry_out(request, &mut writer, &calls).await?,
+            Ok(request) => {
+                busy.store(true, Ordering::Relaxed);
+                carry_out(request, &mut writer, &calls).await?;
+                busy.store(false, Ordering::Relaxed);
+            }
             Err(error) => write(&mut writer, &Reply::failed(format!("not a request: {error}"), EXAMPLE)).await?,
         }
     }

@@ -1,0 +1,13 @@
+//! The whole process, from outside: command lines, signals, files, sockets. Without root on the loopback, each daemon
+//! on an address of its own; what needs a network namespace says so when it is skipped.
+#![expect(clippy::disallowed_methods, reason = "these tests are about processes, sockets and time")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod control;
+mod limits;
+mod logging;
+mod owning;
+mod reloading;
+mod signals;
+mod starting;
+mod support;

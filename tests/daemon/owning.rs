@@ -1,0 +1,242 @@
+//! Addresses and processes that die, in a network namespace: as root only.
+
+use std::net::{IpAddr, SocketAddr};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use netns_tests::echo::{Echo, Mode};
+use netns_tests::lab::Lab;
+use netns_tests::node::Node;
+use netns_tests::process::Process;
+use netns_tests::wait::{pass, until, until_true};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::support::{BINARY, PATIENCE, Said};
+
+const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 56, 100));
+const SERVICE: SocketAddr = SocketAddr::new(VIP, 8000);
+
+/// A node with a router and a service, alone on its network.
+struct Single {
+    node: Node,
+    process: Process,
+    _server: Echo,
+    _lab: Lab,
+}
+
+impl Single {
+    fn start(test: &str) -> Option<Self> {
+        let lab = Lab::for_test(test)?;
+        let node = lab.node("n");
+        lab.lan("front").attach(&node, "eth1", &["192.168.56.101/24"]);
+        let server = Echo::start(&node, 9000..=9000, Mode::Echo);
+        node.write("vipgate.toml", &config("interval = \"100ms\""));
+        let process = spawn(&node);
+        let single = Self { node, process, _server: server, _lab: lab };
+        single.wait_master();
+        Some(single)
+    }
+
+    fn has_vip(&self) -> bool {
+        self.node.address(VIP).is_some()
+    }
+
+    #[track_caller]
+    fn wait_master(&self) {
+        until_true("the address", PATIENCE, || self.has_vip());
+        until_true("the service", PATIENCE, || self.vipgate("status").code == Some(0));
+    }
+
+    fn vipgate(&self, arguments: &str) -> Said {
+        let dir = self.node.dir().display();
+        Said::of(&self.node.try_run(&format!("{BINARY} {arguments} --run-dir {dir}")))
+    }
+
+    fn role(&self) -> String {
+        let status: serde_json::Value = serde_json::from_str(&self.vipgate("status --json").out).unwrap_or_default();
+        status["routers"][0]["role"].as_str().unwrap_or_default().to_owned()
+    }
+
+    #[track_caller]
+    fn guardian(&self) -> Pid {
+        until("a guardian", PATIENCE, || self.process.descendants().first().copied())
+    }
+
+    /// How long after `event` the address was seen last.
+    #[track_caller]
+    fn vip_stays_after(&self, event: impl FnOnce() + Send) -> Duration {
+        self.node.exec_in(|| {
+            let begun = Instant::now();
+            event();
+            let bindable = || std::net::TcpListener::bind((VIP, 0)).is_ok();
+            while bindable() {
+                assert!(begun.elapsed() < PATIENCE, "the address stays");
+                std::thread::yield_now();
+            }
+            begun.elapsed()
+        })
+    }
+}
+
+fn config(more: &str) -> String {
+    format!(
+        "[global]\ndrain-timeout = \"20s\"\n[[virtual-router]]\nname = \"front\"\ninterface = \"eth1\"\nvrid = 51\n\
+         addresses = [\"{VIP}/24\"]\n{more}\n[[service]]\nname = \"web\"\nlisten = \"{SERVICE}\"\n\
+         servers = [\"127.0.0.1:9000\"]\n"
+    )
+}
+
+fn spawn(node: &Node) -> Process {
+    let dir = node.dir();
+    node.spawn("vipgate", node.command(BINARY).args(super::support::run_arguments(dir)))
+}
+
+#[test]
+fn a_dead_guardian_is_replaced_and_nothing_moves() {
+    let Some(single) = Single::start("a dead guardian is replaced") else { return };
+    let old = single.guardian();
+    kill(old, Signal::SIGKILL).unwrap();
+    let begun = Instant::now();
+    let new = until("another guardian", PATIENCE, || single.process.descendants().into_iter().find(|pid| *pid != old));
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
+    assert_ne!(old, new);
+    assert!(single.has_vip());
+    assert_eq!(single.role(), "master");
+    let log = single.process.log();
+    assert!(log.contains("the guardian died: it is replaced, nothing moves"), "{log}");
+    assert_eq!(log.matches("backup -> master").count().max(1), 1, "{log}");
+    // A guardian that stands still is none either, and the new one knows what there is to undo.
+    let stays = single.vip_stays_after(|| single.process.signal(Signal::SIGKILL));
+    assert!(stays < Duration::from_millis(100), "{stays:?}");
+}
+
+#[test]
+fn a_killed_daemon_leaves_no_address_behind() {
+    for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGABRT] {
+        let Some(single) = Single::start(&format!("{signal} of the daemon")) else { return };
+        let stays = single.vip_stays_after(|| single.process.signal(signal));
+        netns_tests::report::line(&format!("{signal}: the address was there for {stays:?}"));
+        assert!(stays < Duration::from_millis(100), "{signal}: {stays:?}");
+        assert!(single.process.wait(PATIENCE).is_some());
+    }
+}
+
+#[test]
+fn cleanup_removes_what_is_left_when_everything_is_killed() {
+    let Some(single) = Single::start("cleanup") else { return };
+    single.node.ip("addr add 192.168.56.77/24 dev eth1");
+    single.process.kill_tree();
+    pass(Duration::from_millis(50));
+    assert!(single.has_vip(), "somebody was not killed");
+    let cleanup = || {
+        let file = single.node.dir().join("missing.toml");
+        Said::of(&single.node.try_run(&format!("{BINARY} cleanup --config {}", file.display())))
+    };
+    let removed = cleanup();
+    assert_eq!((removed.code, removed.out.trim()), (Some(0), "removed 192.168.56.100/24 from eth1"), "{removed:?}");
+    assert!(!single.has_vip());
+    assert!(single.node.address("192.168.56.77".parse().unwrap()).is_some(), "a stranger's address was removed");
+    assert!(single.node.address("192.168.56.101".parse().unwrap()).is_some());
+    assert_eq!(cleanup().out.trim(), "nothing of ours was left");
+}
+
+#[test]
+fn another_vrrp_daemon_is_named() {
+    let Some(single) = Single::start("a keepalived beside it") else { return };
+    let file = single.node.write(
+        "keepalived.conf",
+        "vrrp_instance other {\n state BACKUP\n interface eth1\n virtual_router_id 77\n priority 10\n \
+         virtual_ipaddress {\n 192.168.56.177/24\n }\n}\n",
+    );
+    let mut command = single.node.command("keepalived");
+    command.args(["-n", "-l", "-P", "-f"]).arg(file);
+    for kind in ["-p", "-r"] {
+        command.arg(kind).arg(single.node.dir().join(format!("keepalived{kind}.pid")));
+    }
+    let keepalived = single.node.spawn("keepalived", &mut command);
+    let status = until("its name in the status", Duration::from_secs(13), || {
+        let status = single.vipgate("status");
+        status.out.contains("also speaks VRRP").then_some(status)
+    });
+    assert_eq!(status.code, Some(1), "{status:?}");
+    assert!(status.out.contains("keepalived (pid "), "{status:?}\n{}", keepalived.log());
+    assert!(single.process.log().contains("also speaks VRRP in this network namespace"));
+    assert!(!status.out.contains(&format!("(pid {})", single.guardian())), "the guardian is no stranger: {status:?}");
+}
+
+#[test]
+fn a_hand_over_that_nobody_takes_says_so() {
+    let Some(single) = Single::start("hand-over without a partner") else { return };
+    let said = single.vipgate("handover");
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(
+        said.err.contains("front: nobody took over within") && said.err.contains("does the other node run"),
+        "{said:?}"
+    );
+    assert!(single.has_vip());
+    assert_eq!(single.role(), "master");
+    let unknown = single.vipgate("handover back");
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("there is no virtual router `back`; the routers are: front"), "{unknown:?}");
+}
+
+#[test]
+fn a_drain_waits_for_the_last_flow_and_can_be_cancelled() {
+    let Some(single) = Single::start("drain") else { return };
+    let flow = single.node.connect_from(None, SERVICE, PATIENCE).unwrap();
+    until_true("the flow", PATIENCE, || single.vipgate("status").out.contains("front") && open(&single) == 1);
+    let drain = || {
+        let dir = single.node.dir().display();
+        single
+            .node
+            .spawn("drain", single.node.command("sh").args(["-c", &format!("exec {BINARY} drain --run-dir {dir}")]))
+    };
+    let cancelled = drain();
+    until_true("progress", PATIENCE, || cancelled.log().contains("1 connection(s) open"));
+    let second = single.vipgate("drain");
+    assert_eq!(second.code, Some(1));
+    assert!(second.err.contains("a drain is under way"), "{second:?}");
+    assert!(single.vipgate("status").out.contains("draining"));
+    let cancel = single.vipgate("drain --cancel");
+    assert_eq!(cancel.code, Some(0), "{cancel:?}");
+    let ended = cancelled.wait(PATIENCE).expect("the cancelled drain ends");
+    assert_eq!(ended.code(), Some(1));
+    assert!(cancelled.log().contains("the drain was cancelled"), "{}", cancelled.log());
+    assert!(!single.vipgate("status").out.contains("draining"));
+
+    let drained = drain();
+    until_true("progress", PATIENCE, || drained.log().contains("1 connection(s) open"));
+    pass(Duration::from_millis(300));
+    assert!(drained.alive(), "it did not wait for the flow: {}", drained.log());
+    drop(flow);
+    let ended = drained.wait(PATIENCE).expect("the drain ends with the flow");
+    assert_eq!(ended.code(), Some(1), "{}", drained.log());
+    assert!(drained.log().contains("nobody took over"), "{}", drained.log());
+    assert!(single.has_vip());
+}
+
+fn open(single: &Single) -> u64 {
+    let status: serde_json::Value = serde_json::from_str(&single.vipgate("status --json").out).unwrap_or_default();
+    status["services"][0]["open"].as_u64().unwrap_or_default()
+}
+
+#[test]
+fn an_interface_that_is_not_there_yet_is_waited_for_at_the_start_and_refused_on_reload() {
+    let Some(lab) = Lab::for_test("a missing interface") else { return };
+    let node = lab.node("n");
+    node.write("vipgate.toml", &config("").replace("eth1", "eth7"));
+    let process = spawn(&node);
+    until_true("a word about eth7", PATIENCE, || process.log().contains("eth7"));
+    let run =
+        |command: &str| -> Output { node.try_run(&format!("{BINARY} {command} --run-dir {}", node.dir().display())) };
+    until_true("a node that is down", PATIENCE, || run("status").status.code() == Some(2));
+    assert!(process.alive());
+    lab.lan("front").attach(&node, "eth7", &["192.168.56.101/24"]);
+    until_true("the address", PATIENCE, || node.address(VIP).is_some());
+    node.write("vipgate.toml", &config("").replace("eth1", "eth8"));
+    let said = Said::of(&run("reload"));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("eth8"), "{said:?}");
+    assert!(node.address(VIP).is_some() && process.alive());
+}
