@@ -24,6 +24,12 @@ use crate::stats::Registry;
 /// Lines that wait to be written; at about 200 bytes each the queue holds 3 MiB at most.
 const QUEUE: usize = 16_384;
 
+/// So much goes out with one write.
+const BATCH: usize = 64 * 1024;
+
+/// Between two writes lines gather, so that on a busy node a line costs neither a system call nor a wake-up.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// After this long the count of a repeated line is written although the line still repeats.
 const COLLAPSE: Duration = Duration::from_secs(10);
 
@@ -98,37 +104,70 @@ const FLUSH: Duration = Duration::from_millis(100);
 
 /// What cannot be written (a full disk, a closed pipe) is lost, and counted.
 fn write_lines(lines: &Receiver<Line>, mut out: impl Write, lost: &AtomicU64) {
-    let mut last: Vec<u8> = Vec::new();
-    let mut repeated = 0_u64;
+    let mut batch = Batch::default();
     loop {
-        let line = match lines.recv_timeout(COLLAPSE) {
-            Ok(line) => Some(line),
-            Err(RecvTimeoutError::Timeout) => None,
+        match lines.recv_timeout(COLLAPSE) {
+            Ok(line) => batch.take(line, &mut out, lost),
+            Err(RecvTimeoutError::Timeout) => batch.end_repetition(),
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        if let Some(Line::Text(text)) = &line
-            && without_time(text) == without_time(&last)
+        }
+        while batch.text.len() < BATCH
+            && let Ok(line) = lines.try_recv()
         {
-            repeated += 1;
-            continue;
+            batch.take(line, &mut out, lost);
         }
-        if repeated > 0 {
-            let _ = writeln!(out, "(the line before was repeated {repeated} more times)");
-            repeated = 0;
-        }
+        batch.write(&mut out, lost);
+        thread::sleep(PAUSE);
+    }
+}
+
+/// Lines that go out with one write.
+#[derive(Default)]
+struct Batch {
+    text: Vec<u8>,
+    lines: u64,
+    last: Vec<u8>,
+    repeated: u64,
+}
+
+impl Batch {
+    fn take(&mut self, line: Line, out: &mut impl Write, lost: &AtomicU64) {
         match line {
-            Some(Line::Text(text)) => {
-                if out.write_all(&text).is_err() {
-                    lost.fetch_add(1, Ordering::Relaxed);
-                }
-                last = text;
+            Line::Text(text) if without_time(&text) == without_time(&self.last) => self.repeated += 1,
+            Line::Text(text) => {
+                self.count_repetition();
+                self.text.extend_from_slice(&text);
+                self.lines += 1;
+                self.last = text;
             }
-            Some(Line::Flush(done)) => {
-                let _ = out.flush();
+            Line::Flush(done) => {
+                self.count_repetition();
+                self.write(out, lost);
                 let _ = done.try_send(());
             }
-            None => last.clear(),
         }
+    }
+
+    /// Nothing came for a while: the same line would be news again.
+    fn end_repetition(&mut self) {
+        self.count_repetition();
+        self.last.clear();
+    }
+
+    fn count_repetition(&mut self) {
+        if self.repeated > 0 {
+            let count = format!("(the line before was repeated {} more times)\n", self.repeated);
+            self.text.extend_from_slice(count.as_bytes());
+            self.repeated = 0;
+        }
+    }
+
+    fn write(&mut self, out: &mut impl Write, lost: &AtomicU64) {
+        if out.write_all(&self.text).and_then(|()| out.flush()).is_err() {
+            lost.fetch_add(self.lines, Ordering::Relaxed);
+        }
+        self.text.clear();
+        self.lines = 0;
     }
 }
 
