@@ -32,6 +32,8 @@ use crate::stats::Endpoint;
 const TICK: Duration = Duration::from_millis(100);
 /// How often other VRRP speakers are looked for.
 const FOREIGN_PERIOD: Duration = Duration::from_secs(10);
+/// At most this often the log says that the limit of connections is reached.
+const FULL_LOG: Duration = Duration::from_secs(10);
 /// From TERM to the end of the process, successor or none.
 const STOP_LIMIT: Duration = Duration::from_millis(1900);
 
@@ -71,6 +73,8 @@ pub(super) struct Node {
     pub(super) done: UnboundedSender<Done>,
     pub(super) drain: Option<Drain>,
     pub(super) reads: Reads,
+    /// When the log said last that the limit of connections is reached.
+    pub(super) full_logged: Option<Instant>,
     /// Since when it is ending.
     pub(super) stopping: Option<Instant>,
 }
@@ -197,7 +201,22 @@ impl Node {
             self.start_guardian();
         }
         self.step_drain();
+        self.look_at_limit();
         Flow::Continue
+    }
+
+    /// At the limit clients wait unseen in the kernel's queue, so it is said.
+    fn look_at_limit(&mut self) {
+        let (open, limit) = (self.proxy.open_flows(), self.proxy.connection_limit());
+        let full = open >= limit;
+        let silent = self.full_logged.is_some_and(|at| at.elapsed() < FULL_LOG);
+        if self.shared.set_full(full) && full && !silent {
+            self.full_logged = Some(Instant::now());
+            tracing::warn!(
+                target: "vipgate",
+                "{open} of at most {limit} connections are open, more clients wait: raise max-connections or the descriptor limit (LimitNOFILE)"
+            );
+        }
     }
 
     /// Starts a guardian and tells it what there is to undo.

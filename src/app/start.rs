@@ -102,6 +102,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         done,
         drain: None,
         reads: Reads::default(),
+        full_logged: None,
         stopping: None,
     };
     if !config.routers.is_empty() {
@@ -114,7 +115,8 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
             tracing::error!(target: "vipgate", %error, "the control socket is not served");
         }
     });
-    tracing::info!(target: "vipgate", version = env!("CARGO_PKG_VERSION"), workers, "running");
+    let connections = node.proxy.connection_limit();
+    tracing::info!(target: "vipgate", version = env!("CARGO_PKG_VERSION"), workers, max_connections = connections, "running");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     Ok(node.serve(Inbox { signals, calls, notices, transitions, done: done_receiver }).await)
 }

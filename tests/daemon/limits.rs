@@ -14,15 +14,18 @@ fn without_descriptors_it_keeps_what_it_has_and_recovers() {
     dir.write("vipgate.toml", &service("web", listen, echo_server()));
     let log = std::fs::File::create(dir.path().join("log")).unwrap();
     let mut command = Command::new("prlimit");
-    command.args(["--nofile=64:64", BINARY]).stderr(log);
+    command.args(["--nofile=300:300", BINARY]).stderr(log);
     let mut daemon = Daemon::spawn_in(dir, &mut command, &[]);
     daemon.wait_running();
     let mut first = Client::connect(listen).unwrap();
     assert!(first.echoes());
-    // More than fit; the kernel's queue takes the rest.
+    // More than fit beside the descriptors that are kept for other things; the kernel's queue takes the rest.
     let more: Vec<Client> = (0..60).map_while(|_| Client::connect(listen).ok()).collect();
     assert_eq!(more.len(), 60);
     until_true("a word about it", PATIENCE, || daemon.log().contains("descriptor"));
+    let status = daemon.vipgate(&["status"]);
+    assert_eq!(status.code, Some(1), "{status:?}");
+    assert!(status.out.contains("the limit of open connections is reached"), "{status:?}");
     assert!(first.echoes(), "what was open is lost");
     assert!(daemon.runs());
     drop(more);
