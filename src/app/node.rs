@@ -108,7 +108,7 @@ impl Node {
             };
             match flow {
                 Flow::Continue => {}
-                Flow::Left => return self.end().await,
+                Flow::Left => return self.end(inbox.signals).await,
                 Flow::Quit => {
                     tracing::info!(target: "vipgate", "INT: ending now, the guardian cleans up");
                     return ExitCode::SUCCESS;
@@ -341,7 +341,7 @@ impl Node {
     }
 
     /// The addresses are gone: what is open otherwise gets its grace, and nothing is left for the guardian.
-    async fn end(self) -> ExitCode {
+    async fn end(self, mut signals: UnboundedReceiver<Signal>) -> ExitCode {
         let Self { proxy, guardian, endpoint, stopping, shared, beats, log, .. } = self;
         drop(endpoint);
         if let Some(guardian) = guardian
@@ -354,6 +354,10 @@ impl Node {
         let mut stop = tokio::task::spawn_blocking(move || proxy.stop(grace));
         while tokio::time::timeout(TICK, &mut stop).await.is_err() {
             beats.fetch_add(1, Ordering::Relaxed);
+            if std::iter::from_fn(|| signals.try_recv().ok()).any(|signal| signal == Signal::Quit) {
+                tracing::info!(target: "vipgate", "INT: what is still open is not waited for");
+                break;
+            }
         }
         tracing::info!(target: "vipgate", "ended");
         drop(log);

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixListener;
@@ -264,6 +265,9 @@ impl Claim {
             .write(true)
             .create(true)
             .truncate(false)
+            // Whoever may open the file may lock it, and keep us from starting; and it is no way to somebody's file.
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path)
             .map_err(system("open", &path))?;
         match lock.try_lock() {
@@ -276,6 +280,7 @@ impl Claim {
             }
             Err(TryLockError::Error(source)) => return Err(system("lock", &path)(source)),
         }
+        lock.set_permissions(Permissions::from_mode(0o600)).map_err(system("protect", &path))?;
         lock.set_len(0).map_err(system("write", &path))?;
         writeln!(lock, "{}", std::process::id()).map_err(system("write", &path))?;
         Ok(Self { socket: socket.to_owned(), _lock: lock })

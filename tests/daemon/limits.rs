@@ -35,6 +35,29 @@ fn without_descriptors_it_keeps_what_it_has_and_recovers() {
 }
 
 #[test]
+fn a_limit_that_falls_below_what_is_open_harms_nothing_that_is() {
+    let (listen, new): (SocketAddr, SocketAddr) = ((own_ip(), 8000).into(), (own_ip(), 8001).into());
+    let server = echo_server();
+    let mut daemon = Daemon::start(&service("web", listen, server));
+    let mut first = Client::connect(listen).unwrap();
+    assert!(first.echoes());
+    let limit = |limit: &str| {
+        let pid = daemon.pid().to_string();
+        assert!(Command::new("prlimit").args(["--pid", &pid, limit]).status().unwrap().success());
+    };
+    limit("--nofile=10:20000");
+    let waiting = Client::connect(listen).unwrap();
+    daemon.wait_log("no socket can be had");
+    assert!(first.echoes());
+    limit("--nofile=20000:20000");
+    drop(waiting);
+    until_true("new connections to be served again", PATIENCE, || serves(listen));
+    daemon.configure(&service("web", new, server));
+    assert_eq!(daemon.vipgate(&["reload"]).code, Some(0));
+    assert!(first.echoes() && serves(new) && daemon.runs());
+}
+
+#[test]
 fn too_few_descriptors_to_listen_are_an_error_in_words() {
     let (ip, server) = (own_ip(), echo_server());
     let dir = Dir::new();
