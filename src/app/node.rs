@@ -26,7 +26,7 @@ use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
 use crate::speaker::foreign::{self, ForeignSpeaker};
 use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
-use crate::stats::Endpoint;
+use crate::stats::{Endpoint, Role};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
 const TICK: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ const STOP_LIMIT: Duration = Duration::from_millis(1900);
 /// What a task brings back to the loop.
 pub(super) enum Done {
     /// The files were read for a reload; somebody may wait for the outcome.
-    Read(Read),
+    Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
     /// Every router has left.
@@ -158,7 +158,7 @@ impl Node {
 
     fn done(&mut self, done: Done) -> Flow {
         match done {
-            Done::Read(read) => self.finish_reload(read),
+            Done::Read(read) => self.finish_reload(*read),
             Done::Foreign(foreign) => {
                 if self.shared.set_foreign(foreign.clone()) {
                     for line in foreign {
@@ -374,8 +374,12 @@ async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer
     }
     let text = reports.iter().map(describe).collect::<Vec<_>>().join("\n");
     let moved = |report: &HandoverReport| match report.outcome {
-        HandoverOutcome::Moved { .. } | HandoverOutcome::NotMaster(_) => true,
-        HandoverOutcome::NobodyTook | HandoverOutcome::Interrupted(_) | HandoverOutcome::UnknownRouter => false,
+        HandoverOutcome::Moved { .. }
+        | HandoverOutcome::NotMaster(Role::Initialize | Role::Backup | Role::Master | Role::Fault) => true,
+        HandoverOutcome::NotMaster(Role::Leaving)
+        | HandoverOutcome::NobodyTook
+        | HandoverOutcome::Interrupted(_)
+        | HandoverOutcome::UnknownRouter => false,
     };
     answer.finish(if reports.iter().all(moved) {
         Reply::done(text)
@@ -397,6 +401,7 @@ fn describe(report: &HandoverReport) -> String {
         HandoverOutcome::NobodyTook => {
             format!("{router}: nobody took over within {took} ms, this node is master still")
         }
+        HandoverOutcome::NotMaster(Role::Leaving) => format!("{router}: a hand-over is under way already"),
         HandoverOutcome::NotMaster(role) => {
             format!("{router}: nothing to hand over, its role here is {}", role.label())
         }
