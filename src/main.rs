@@ -12,8 +12,9 @@ fn main() -> ExitCode {
     match app::main(cli.command, &mut stdout().lock(), &mut stderr()) {
         Ok(code) => code,
         Err(failure) => {
-            // Nobody may be listening; the exit code says it too.
-            let _ = writeln!(stderr(), "vipgate: {failure}");
+            // In one write, so that several commands at once stay readable. Nobody may be listening; the exit code says it
+            // too.
+            let _ = stderr().write_all(format!("vipgate: {failure}\n").as_bytes());
             failure.exit_code()
         }
     }

@@ -26,19 +26,21 @@ use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
 use crate::speaker::foreign::{self, ForeignSpeaker};
 use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
-use crate::stats::Endpoint;
+use crate::stats::{Endpoint, Role};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
 const TICK: Duration = Duration::from_millis(100);
 /// How often other VRRP speakers are looked for.
 const FOREIGN_PERIOD: Duration = Duration::from_secs(10);
+/// At most this often the log says that the limit of connections is reached.
+const FULL_LOG: Duration = Duration::from_secs(10);
 /// From TERM to the end of the process, successor or none.
 const STOP_LIMIT: Duration = Duration::from_millis(1900);
 
 /// What a task brings back to the loop.
 pub(super) enum Done {
     /// The files were read for a reload; somebody may wait for the outcome.
-    Read(Read),
+    Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
     /// Every router has left.
@@ -71,6 +73,8 @@ pub(super) struct Node {
     pub(super) done: UnboundedSender<Done>,
     pub(super) drain: Option<Drain>,
     pub(super) reads: Reads,
+    /// When the log said last that the limit of connections is reached.
+    pub(super) full_logged: Option<Instant>,
     /// Since when it is ending.
     pub(super) stopping: Option<Instant>,
 }
@@ -104,7 +108,7 @@ impl Node {
             };
             match flow {
                 Flow::Continue => {}
-                Flow::Left => return self.end().await,
+                Flow::Left => return self.end(inbox.signals).await,
                 Flow::Quit => {
                     tracing::info!(target: "vipgate", "INT: ending now, the guardian cleans up");
                     return ExitCode::SUCCESS;
@@ -154,7 +158,7 @@ impl Node {
 
     fn done(&mut self, done: Done) -> Flow {
         match done {
-            Done::Read(read) => self.finish_reload(read),
+            Done::Read(read) => self.finish_reload(*read),
             Done::Foreign(foreign) => {
                 if self.shared.set_foreign(foreign.clone()) {
                     for line in foreign {
@@ -197,7 +201,22 @@ impl Node {
             self.start_guardian();
         }
         self.step_drain();
+        self.look_at_limit();
         Flow::Continue
+    }
+
+    /// At the limit clients wait unseen in the kernel's queue, so it is said.
+    fn look_at_limit(&mut self) {
+        let (open, limit) = (self.proxy.open_flows(), self.proxy.connection_limit());
+        let full = open >= limit;
+        let silent = self.full_logged.is_some_and(|at| at.elapsed() < FULL_LOG);
+        if self.shared.set_full(full) && full && !silent {
+            self.full_logged = Some(Instant::now());
+            tracing::warn!(
+                target: "vipgate",
+                "{open} of at most {limit} connections are open, more clients wait: raise max-connections or the descriptor limit (LimitNOFILE)"
+            );
+        }
     }
 
     /// Starts a guardian and tells it what there is to undo.
@@ -322,7 +341,7 @@ impl Node {
     }
 
     /// The addresses are gone: what is open otherwise gets its grace, and nothing is left for the guardian.
-    async fn end(self) -> ExitCode {
+    async fn end(self, mut signals: UnboundedReceiver<Signal>) -> ExitCode {
         let Self { proxy, guardian, endpoint, stopping, shared, beats, log, .. } = self;
         drop(endpoint);
         if let Some(guardian) = guardian
@@ -335,6 +354,10 @@ impl Node {
         let mut stop = tokio::task::spawn_blocking(move || proxy.stop(grace));
         while tokio::time::timeout(TICK, &mut stop).await.is_err() {
             beats.fetch_add(1, Ordering::Relaxed);
+            if std::iter::from_fn(|| signals.try_recv().ok()).any(|signal| signal == Signal::Quit) {
+                tracing::info!(target: "vipgate", "INT: what is still open is not waited for");
+                break;
+            }
         }
         tracing::info!(target: "vipgate", "ended");
         drop(log);
@@ -351,8 +374,12 @@ async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer
     }
     let text = reports.iter().map(describe).collect::<Vec<_>>().join("\n");
     let moved = |report: &HandoverReport| match report.outcome {
-        HandoverOutcome::Moved { .. } | HandoverOutcome::NotMaster(_) => true,
-        HandoverOutcome::NobodyTook | HandoverOutcome::Interrupted(_) | HandoverOutcome::UnknownRouter => false,
+        HandoverOutcome::Moved { .. }
+        | HandoverOutcome::NotMaster(Role::Initialize | Role::Backup | Role::Master | Role::Fault) => true,
+        HandoverOutcome::NotMaster(Role::Leaving)
+        | HandoverOutcome::NobodyTook
+        | HandoverOutcome::Interrupted(_)
+        | HandoverOutcome::UnknownRouter => false,
     };
     answer.finish(if reports.iter().all(moved) {
         Reply::done(text)
@@ -374,6 +401,7 @@ fn describe(report: &HandoverReport) -> String {
         HandoverOutcome::NobodyTook => {
             format!("{router}: nobody took over within {took} ms, this node is master still")
         }
+        HandoverOutcome::NotMaster(Role::Leaving) => format!("{router}: a hand-over is under way already"),
         HandoverOutcome::NotMaster(role) => {
             format!("{router}: nothing to hand over, its role here is {}", role.label())
         }

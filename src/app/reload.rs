@@ -68,7 +68,7 @@ impl Node {
         let number = self.reads.started;
         let (files, done) = (self.run.files.clone(), self.done.clone());
         tokio::task::spawn_blocking(move || {
-            let _ = done.send(Done::Read(Read { number, found: load::load(&files), answer }));
+            let _ = done.send(Done::Read(Box::new(Read { number, found: load::load(&files), answer })));
         });
     }
 

@@ -28,6 +28,8 @@ struct State {
     /// Other processes that speak VRRP here.
     foreign: Vec<String>,
     draining: bool,
+    /// Clients wait for others to go.
+    full: bool,
     /// Of the last load, and of the last reload that failed.
     warnings: Vec<String>,
     reload_failure: Option<String>,
@@ -48,6 +50,7 @@ impl Shared {
                 stuck: Vec::new(),
                 foreign: Vec::new(),
                 draining: false,
+                full: false,
                 warnings,
                 reload_failure: None,
             }),
@@ -77,6 +80,11 @@ impl Shared {
 
     pub(super) fn set_draining(&self, draining: bool) {
         self.state().draining = draining;
+    }
+
+    /// Says whether this is news.
+    pub(super) fn set_full(&self, full: bool) -> bool {
+        std::mem::replace(&mut self.state().full, full) != full
     }
 
     /// Says whether the list differs from the one before.
@@ -114,6 +122,9 @@ impl Shared {
                 state.stuck.iter().map(|thread| format!("thread {thread} is stuck")).collect();
             troubles.extend(state.foreign.iter().cloned());
             troubles.extend(state.reload_failure.iter().map(|reason| format!("the last reload failed: {reason}")));
+            if state.full {
+                troubles.push("the limit of open connections is reached, more clients wait".into());
+            }
             if state.draining {
                 troubles.push("draining: the addresses move when the last connection has ended".into());
             }

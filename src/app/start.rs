@@ -8,15 +8,15 @@ use std::thread;
 
 use sd_notify::NotifyState;
 use tokio::runtime;
-use tokio::sync::mpsc::{self, unbounded_channel};
+use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 
 use super::failure::Failure;
-use super::load;
+use super::load::{self, Loaded};
 use super::log::{self, Log};
 use super::node::{Inbox, Node};
 use super::reload::{self, Reads};
 use super::shared::Shared;
-use super::signals;
+use super::signals::{self, Request as Signal};
 use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
@@ -48,8 +48,8 @@ pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
 }
 
 async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, Failure> {
-    let signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
-    let loaded = load::load(&run.files)?;
+    let mut signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
+    let Some((loaded, reload)) = load_first(&run, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let config = &loaded.config;
     log.set_level(config.global.log.level);
     let warnings = loaded.warning_lines();
@@ -102,6 +102,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         done,
         drain: None,
         reads: Reads::default(),
+        full_logged: None,
         stopping: None,
     };
     if !config.routers.is_empty() {
@@ -115,9 +116,37 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
             tracing::error!(target: "vipgate", %error, "the control socket is not served");
         }
     });
-    tracing::info!(target: "vipgate", version = env!("CARGO_PKG_VERSION"), workers, "running");
+    let connections = node.proxy.connection_limit();
+    tracing::info!(target: "vipgate", version = env!("CARGO_PKG_VERSION"), workers, max_connections = connections, "running");
     let _ = sd_notify::notify(&[NotifyState::Ready]);
+    if reload {
+        node.start_reload(None);
+    }
     Ok(node.serve(Inbox { signals, calls, notices, transitions, done: done_receiver }).await)
+}
+
+/// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP
+/// came, so what was read may be out of date.
+async fn load_first(run: &Run, signals: &mut UnboundedReceiver<Signal>) -> Result<Option<(Loaded, bool)>, Failure> {
+    let files = run.files.clone();
+    let mut loading = tokio::task::spawn_blocking(move || load::load(&files));
+    let mut reload = false;
+    loop {
+        tokio::select! {
+            biased;
+            loaded = &mut loading => {
+                let loaded = loaded.map_err(|error| Failure::Internal(format!("reading the configuration: {error}")))?;
+                return Ok(Some((loaded?, reload)));
+            }
+            Some(signal) = signals.recv() => match signal {
+                Signal::Reload => reload = true,
+                Signal::Stop | Signal::Quit => {
+                    tracing::info!(target: "vipgate", "ended before it ran");
+                    return Ok(None);
+                }
+            },
+        }
+    }
 }
 
 /// Watches the heartbeats of the workers and of the control thread.

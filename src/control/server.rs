@@ -3,19 +3,21 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixListener;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::{Reply, Request};
 
@@ -88,7 +90,9 @@ impl Answer {
 
 /// Clients at a time. For one more the oldest that asks nothing has to go; when all of them wait for an answer, the new
 /// one waits in the listen queue.
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 32;
+/// A client that has just come is given this long to say what it wants before it may be sent away.
+const SETTLING: Duration = Duration::from_millis(100);
 /// Longest request line, in bytes.
 const LINE_LIMIT: u64 = 4096;
 /// Longest wait for a client's next request.
@@ -129,10 +133,10 @@ impl Server {
             match stream {
                 Ok((stream, _)) => {
                     present.retain(|client| !client.task.is_finished());
-                    if present.len() >= CLIENTS {
-                        dismiss_oldest_idle(&mut present);
-                    }
-                    let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+                    let place = match Arc::clone(&places).try_acquire_owned() {
+                        Ok(place) => place,
+                        Err(_) => make_room(&mut present, &places).await?,
+                    };
                     let (calls, busy) = (calls.clone(), Arc::new(AtomicBool::new(false)));
                     let asks = Arc::clone(&busy);
                     let task = clients.spawn(async move {
@@ -142,7 +146,7 @@ impl Server {
                             tracing::debug!(%error, "a control client went away");
                         }
                     });
-                    present.push_back(Client { task, busy });
+                    present.push_back(Client { task, busy, since: Instant::now() });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket could not accept a client");
@@ -160,10 +164,28 @@ struct Client {
     task: AbortHandle,
     /// It waits for an answer.
     busy: Arc<AtomicBool>,
+    since: Instant,
+}
+
+/// Waits until a place is free. One that asks nothing does not keep it for long.
+async fn make_room(present: &mut VecDeque<Client>, places: &Arc<Semaphore>) -> io::Result<OwnedSemaphorePermit> {
+    let wanted = Arc::clone(places).acquire_owned();
+    tokio::pin!(wanted);
+    loop {
+        let idle = present.iter().find(|client| !client.busy.load(Ordering::Relaxed));
+        // All of them may wait for an answer: one of them, or another, will be done with it.
+        let settled = idle.map_or_else(Instant::now, |client| client.since) + SETTLING;
+        tokio::select! {
+            biased;
+            place = &mut wanted => return place.map_err(io::Error::other),
+            () = tokio::time::sleep_until(settled) => dismiss_oldest_idle(present),
+        }
+    }
 }
 
 fn dismiss_oldest_idle(present: &mut VecDeque<Client>) {
-    let idle = present.iter().position(|client| !client.busy.load(Ordering::Relaxed));
+    let idle = |client: &Client| !client.busy.load(Ordering::Relaxed) && client.since.elapsed() >= SETTLING;
+    let idle = present.iter().position(idle);
     if let Some(client) = idle.and_then(|idle| present.remove(idle)) {
         client.task.abort();
     }
@@ -264,6 +286,9 @@ impl Claim {
             .write(true)
             .create(true)
             .truncate(false)
+            // Whoever may open the file may lock it, and keep us from starting; and it is no way to somebody's file.
+            .mode(0o600)
+            .custom_flags(OFlag::O_NOFOLLOW.bits())
             .open(&path)
             .map_err(system("open", &path))?;
         match lock.try_lock() {
@@ -276,6 +301,7 @@ impl Claim {
             }
             Err(TryLockError::Error(source)) => return Err(system("lock", &path)(source)),
         }
+        lock.set_permissions(Permissions::from_mode(0o600)).map_err(system("protect", &path))?;
         lock.set_len(0).map_err(system("write", &path))?;
         writeln!(lock, "{}", std::process::id()).map_err(system("write", &path))?;
         Ok(Self { socket: socket.to_owned(), _lock: lock })

@@ -295,6 +295,12 @@ impl Proxy {
         self.global.open.load(Ordering::Relaxed)
     }
 
+    /// So many may be open at a time; more clients wait.
+    #[must_use]
+    pub fn connection_limit(&self) -> u64 {
+        self.global.limit.get()
+    }
+
     /// Counters that the workers' loops bump at least ten times a second.
     #[must_use]
     pub fn heartbeats(&self) -> Vec<Arc<AtomicU64>> {

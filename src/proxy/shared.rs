@@ -77,6 +77,10 @@ impl Gate {
         self.limit.store(limit, Ordering::SeqCst);
     }
 
+    pub(super) fn get(&self) -> u64 {
+        self.limit.load(Ordering::SeqCst)
+    }
+
     /// Counts one more, unless that would be too many; then the next [`Gate::leave`] says that somebody waits.
     fn enter(&self, open: &AtomicU64) -> Option<u64> {
         loop {

@@ -41,6 +41,9 @@ fn only_the_own_user_may_ask() {
     let daemon = daemon();
     let mode = std::fs::metadata(daemon.dir.path().join("control.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    // Whoever could open the lock could hold it, and keep the next start from running.
+    let mode = std::fs::metadata(daemon.dir.path().join("control.lock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

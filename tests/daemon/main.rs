@@ -1,7 +1,7 @@
 //! The whole process, from outside: command lines, signals, files, sockets. Without root on the loopback, each daemon
 //! on an address of its own; what needs a network namespace says so when it is skipped.
 #![expect(clippy::disallowed_methods, reason = "these tests are about processes, sockets and time")]
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod control;
 mod limits;

@@ -46,6 +46,23 @@ fn first_moment(daemon: &Daemon, round: u8) {
 }
 
 #[test]
+fn int_after_term_waits_for_nobody() {
+    let listen = (own_ip(), 8000).into();
+    let config = format!("[global]\nstop-grace = \"1500ms\"\n{}", service("web", listen, echo_server()));
+    let mut daemon = Daemon::start(&config);
+    let mut client = super::support::Client::connect(listen).unwrap();
+    assert!(client.echoes());
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait_log("TERM: handing over");
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(daemon.runs() && client.echoes(), "an open flow has its grace");
+    let begun = Instant::now();
+    daemon.signal(Signal::SIGINT);
+    assert!(daemon.wait(PATIENCE).success());
+    assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn signals_of_others_change_nothing() {
     let listen = (own_ip(), 8000).into();
     let mut daemon = Daemon::start(&service("web", listen, echo_server()));
@@ -72,6 +89,19 @@ fn int_ends_at_once_and_term_soon_although_clients_hold_on() {
         assert!(begun.elapsed() < Duration::from_millis(limit), "{signal} took {:?}", begun.elapsed());
         assert!(!daemon.dir.path().join("control.sock").exists() || signal == Signal::SIGINT);
         assert_eq!(daemon.vipgate(&["status"]).code, Some(2));
+    }
+}
+
+#[test]
+fn a_start_that_waits_for_its_file_can_be_ended() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let dir = super::support::Dir::new();
+        let file = dir.path().join("vipgate.toml");
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut daemon = Daemon::spawn_in(dir, &mut std::process::Command::new(super::support::BINARY), &[]);
+        first_moment(&daemon, ROUNDS);
+        daemon.signal(signal);
+        assert!(daemon.wait(PATIENCE).success(), "{signal}");
     }
 }
 

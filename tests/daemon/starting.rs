@@ -129,7 +129,7 @@ fn an_ordinary_user_may_check_and_is_told_what_run_needs() {
     let default = said(as_nobody(&binary).args(["run", "--config"]).arg(&file).args(["--run-dir", "/run/vg-denied"]));
     assert_eq!(default.code, Some(4), "{default:?}");
     assert!(default.err.contains("/run/vg-denied") && default.err.contains("--run-dir"), "{default:?}");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     let unreadable = said(as_nobody(&binary).args(["check", "--config"]).arg(&file));
     assert!(unreadable.code.is_some_and(|code| code != 0), "{unreadable:?}");
     assert!(unreadable.err.to_lowercase().contains("permission"), "{unreadable:?}");
