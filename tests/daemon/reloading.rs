@@ -102,6 +102,37 @@ fn many_reloads_at_once_end_with_the_last_file() {
     assert!(serves(last));
 }
 
+/// Files that cannot be read to their end, again and again: it is said, and the process serves on.
+#[test]
+fn reloads_that_hang_are_bounded_and_shown() {
+    let listen: SocketAddr = (own_ip(), 8000).into();
+    let good = service("web", listen, echo_server());
+    let daemon = Daemon::start(&good);
+    let file = daemon.dir.path().join("vipgate.toml");
+    fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let threads = || fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap().count();
+    let before = threads();
+    for _ in 0..30 {
+        daemon.signal(Signal::SIGHUP);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    daemon.wait_log("reloads are under way");
+    assert!(threads() <= before + 6, "{} threads, {before} before", threads());
+    let status = daemon.vipgate(&["status"]);
+    assert!(status.code == Some(1) && status.out.contains("reloads are under way"), "{status:?}");
+    let refused = daemon.vipgate(&["reload"]);
+    assert!(refused.code == Some(1) && refused.err.contains("reloads are under way"), "{refused:?}");
+    assert!(serves(listen));
+    // The pipe gets a writer, who writes nothing: the readings end, and the signal that waited is served.
+    let writer = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, &good).unwrap();
+    drop(writer);
+    daemon.wait_log("reloaded: nothing changed");
+    until_true("a node that is well", PATIENCE, || daemon.vipgate(&["status"]).code == Some(0));
+}
+
 /// A read that waits for ever (here: a pipe nobody writes to) does not undo what a later reload applied.
 #[test]
 fn an_overtaken_reload_is_dropped() {
