@@ -43,6 +43,8 @@ pub(super) enum Done {
     Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
+    /// A hand-over has ended, one way or the other.
+    HandedOver,
     /// Every router has left.
     Left,
 }
@@ -72,6 +74,7 @@ pub(super) struct Node {
     pub(super) beats: Arc<AtomicU64>,
     pub(super) done: UnboundedSender<Done>,
     pub(super) drain: Option<Drain>,
+    pub(super) handing_over: bool,
     pub(super) reads: Reads,
     /// When the log said last that the limit of connections is reached.
     pub(super) full_logged: Option<Instant>,
@@ -166,6 +169,7 @@ impl Node {
                     }
                 }
             }
+            Done::HandedOver => self.handing_over = false,
             Done::Left => return Flow::Left,
         }
         Flow::Continue
@@ -274,7 +278,7 @@ impl Node {
         Flow::Continue
     }
 
-    fn hand_over(&self, router: Option<String>, answer: Answer) {
+    fn hand_over(&mut self, router: Option<String>, answer: Answer) {
         let config = self.shared.config();
         if let Some(name) = &router
             && !config.routers.iter().any(|router| router.name == *name)
@@ -286,8 +290,18 @@ impl Node {
             ));
             return;
         }
-        let speaker = Arc::clone(&self.speaker);
-        tokio::spawn(async move { finish_handover(&speaker, router.as_deref(), answer).await });
+        if std::mem::replace(&mut self.handing_over, true) {
+            answer.finish(Reply::failed(
+                "a hand-over is under way already",
+                "wait for it, then look at `vipgate status`",
+            ));
+            return;
+        }
+        let (speaker, done) = (Arc::clone(&self.speaker), self.done.clone());
+        tokio::spawn(async move {
+            finish_handover(&speaker, router.as_deref(), answer).await;
+            let _ = done.send(Done::HandedOver);
+        });
     }
 
     fn start_drain(&mut self, answer: Answer) {

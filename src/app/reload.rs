@@ -56,6 +56,8 @@ impl Node {
         if self.reads.under_way >= READS {
             let text = format!("{READS} reloads are under way, which wait for a file or a name");
             tracing::warn!(target: "vipgate", "{text}");
+            // Until one of them ends and succeeds.
+            self.shared.reload_failed(text.clone());
             match answer {
                 Some(answer) => _ = answer.finish(Reply::failed(text, "look at what the configuration is read from")),
                 None => self.reads.again = true,
