@@ -37,7 +37,7 @@ fuzz:
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) test --locked --test rooms
+	$(CARGO) test --release --locked --test rooms
 	@$(CARGO) fetch --quiet --locked; \
 	deny=$$(command -v cargo-deny || echo target/tools/bin/cargo-deny); \
 	[ -x "$$deny" ] || $(CARGO) install --quiet --locked --root target/tools --version $(DENY_VERSION) cargo-deny || true; \

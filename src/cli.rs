@@ -31,7 +31,7 @@ pub enum Command {
     /// Have the running process read its files again, as HUP does, and say what came of it
     Reload(Control),
     /// Remove the addresses that a killed process left on this machine
-    Cleanup(Files),
+    Cleanup(Cleanup),
     /// Undo what a killed daemon left: started by `run`, its estate arrives on standard input
     #[command(hide = true)]
     Guardian,
@@ -71,6 +71,17 @@ pub struct Run {
     /// Directory of what is learnt and kept; a start depends on nothing in it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/vipgate")]
     pub state_dir: PathBuf,
+}
+
+/// Arguments of `cleanup`.
+#[derive(Debug, Clone, Args)]
+pub struct Cleanup {
+    /// Files.
+    #[command(flatten)]
+    pub files: Files,
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
 }
 
 /// Arguments of `status`.

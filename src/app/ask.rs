@@ -54,6 +54,11 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
     }
 }
 
+/// Whether a process answers at this run directory.
+pub(super) fn answers(run_dir: &Path) -> bool {
+    client::ask(&run_dir.join(SOCKET_NAME), &Request::Ping, Some(Duration::from_secs(1)), |_| {}).is_ok()
+}
+
 /// Writes to standard output; a reader that went away is no error worth a word (`vipgate status | head -1`).
 pub(super) fn print(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -16,6 +16,7 @@ mod watchdog;
 
 use std::io::Write;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 
 pub use failure::Failure;
@@ -23,6 +24,7 @@ pub use failure::Failure;
 use crate::cli::{Command, Files};
 use crate::config::diagnostic;
 use crate::control::Request;
+use crate::model::{Priority, VirtualAddress, VirtualRouter};
 use crate::{guardian, speaker};
 
 /// Does what the command line says. Results go to `out`, findings to `err`.
@@ -37,7 +39,7 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         }
         Command::Drain(drain) => ask::command(&drain.control.run_dir, &Request::Drain { cancel: drain.cancel }, out),
         Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
-        Command::Cleanup(files) => cleanup(&files.or_default(), out),
+        Command::Cleanup(cleanup) => clean_up(&cleanup.files.or_default(), &cleanup.control.run_dir, out),
         Command::Guardian => {
             let pipe = std::io::stdin().as_fd().try_clone_to_owned();
             pipe.and_then(guardian::run).map_err(|error| Failure::Fatal(format!("guardian: {error}")))?;
@@ -74,14 +76,16 @@ fn warn(loaded: &load::Loaded, err: &mut impl Write) {
     let _ = err.write_all(text.as_bytes());
 }
 
-/// Removes what is marked as ours, and the configured addresses if there is a readable configuration.
-fn cleanup(files: &Files, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let addresses = match load::load(files) {
-        Ok(loaded) => {
-            loaded.config.routers.iter().flat_map(|router| router.owned().cloned().collect::<Vec<_>>()).collect()
-        }
-        Err(_) => Vec::new(),
-    };
+/// Removes what is marked as ours, and the configured addresses if there is a readable configuration. Not those of an
+/// address owner (priority 255): they may be the node's only ones, set by somebody else.
+fn clean_up(files: &Files, run_dir: &Path, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    if ask::answers(run_dir) {
+        let text = format!("vipgate runs here ({}): what it owns is no leftover; stop it first", run_dir.display());
+        return Err(Failure::Fatal(text));
+    }
+    let config = load::load(files).map(|loaded| loaded.config);
+    let routers = config.iter().flat_map(|config| &config.routers).filter(|router| router.priority != Priority::OWNER);
+    let addresses: Vec<VirtualAddress> = routers.flat_map(VirtualRouter::owned).cloned().collect();
     let removed = speaker::cleanup(&addresses).map_err(|error| Failure::Fatal(error.to_string()))?;
     let list: Vec<String> = removed.iter().map(|(interface, prefix)| format!("{prefix} from {interface}")).collect();
     let text =

@@ -126,13 +126,14 @@ fn a_killed_daemon_leaves_no_address_behind() {
 fn cleanup_removes_what_is_left_when_everything_is_killed() {
     let Some(single) = Single::start("cleanup") else { return };
     single.node.ip("addr add 192.168.56.77/24 dev eth1");
+    let file = single.node.dir().join("missing.toml");
+    let refused = single.vipgate(&format!("cleanup --config {}", file.display()));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("stop it first") && single.has_vip(), "{refused:?}");
     single.process.kill_tree();
     pass(Duration::from_millis(50));
     assert!(single.has_vip(), "somebody was not killed");
-    let cleanup = || {
-        let file = single.node.dir().join("missing.toml");
-        Said::of(&single.node.try_run(&format!("{BINARY} cleanup --config {}", file.display())))
-    };
+    let cleanup = || single.vipgate(&format!("cleanup --config {}", file.display()));
     let removed = cleanup();
     assert_eq!((removed.code, removed.out.trim()), (Some(0), "removed 192.168.56.100/24 from eth1"), "{removed:?}");
     assert!(!single.has_vip());
