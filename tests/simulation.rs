@@ -6,12 +6,16 @@
 //! `VIPGATE_SEED=n` runs that one alone, `VIPGATE_TRACE=1` prints what every router does.
 
 #[cfg(test)]
+#[path = "simulation/seeds.rs"]
+mod seeds;
+#[cfg(test)]
 #[path = "simulation/segment.rs"]
 mod segment;
 
 use std::time::Duration;
 
-use segment::{Fault, Random, Segment, with_seeds};
+use seeds::{Random, with_seeds};
+use segment::{Fault, Segment};
 use vipgate::vrrp::{Event, Role};
 
 #[test]

@@ -1,4 +1,6 @@
-//! The simulated segment.
+//! The simulated segment: routers, what is on the wire between them, and the virtual clock.
+
+mod faults;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,104 +13,13 @@ use vipgate::model::{
 use vipgate::vrrp::{Action, Event, Role, Router};
 use vipgate::wire::vrrp::{Advertisement, Envelope, GROUP_V4};
 
+pub(crate) use faults::Fault;
+
+use crate::seeds::Random;
+
 const US: Duration = Duration::from_micros(1);
 /// Packets take at most this long in a calm segment.
 const LATENCY: Duration = Duration::from_micros(300);
-
-/// Runs a scenario with many seeds; says which seed failed.
-pub(crate) fn with_seeds(share: u64, scenario: impl Fn(u64)) {
-    struct Seed(u64);
-    impl Drop for Seed {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("failed with VIPGATE_SEED={}", self.0);
-            }
-        }
-    }
-    let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
-    let seeds = match number("VIPGATE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..1 + number("VIPGATE_SIM").unwrap_or(400) / share,
-    };
-    println!("{} seeds", seeds.end - seeds.start);
-    for seed in seeds {
-        let _seed = Seed(seed);
-        scenario(seed);
-    }
-}
-
-/// xorshift64*: a stream of numbers that a seed gives again.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// From 0 to `end`, exclusive.
-    pub(crate) fn below(&mut self, end: u32) -> u32 {
-        ((self.next() >> 33) % u64::from(end)) as u32
-    }
-
-    /// True `percent` times in a hundred.
-    pub(crate) fn chance(&mut self, percent: u32) -> bool {
-        self.below(100) < percent
-    }
-
-    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len() as u32) as usize]
-    }
-
-    pub(crate) fn up_to(&mut self, most: Duration) -> Duration {
-        most * self.below(1001) / 1000
-    }
-}
-
-/// What happens to the master in a calm segment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Fault {
-    /// It dies, and a guardian says priority 0 for it.
-    Killed,
-    /// It dies without a word.
-    Crash,
-    /// Its link goes down; it notices.
-    LinkDown,
-    /// It is told to stop.
-    Stop,
-    /// It is told to hand over.
-    Handover,
-    /// What it fronts cannot be served any more.
-    NotReady,
-    /// Its primary address is replaced.
-    Renumbered,
-    /// It sleeps for long.
-    Frozen,
-    /// The configuration's priority and interval change.
-    Reload,
-}
-
-impl Fault {
-    pub(crate) fn any(random: &mut Random) -> Self {
-        random.pick(&[
-            Self::Killed,
-            Self::Crash,
-            Self::LinkDown,
-            Self::Stop,
-            Self::Handover,
-            Self::NotReady,
-            Self::Renumbered,
-            Self::Frozen,
-            Self::Reload,
-        ])
-    }
-}
 
 #[derive(Clone)]
 enum Packet {
@@ -241,62 +152,6 @@ impl Segment {
         self.nodes.iter().any(|node| node.config.priority == Priority::LOWEST)
     }
 
-    /// Everything goes wrong for this long.
-    pub(crate) fn storm(&mut self, length: Duration, random: &mut Random) {
-        self.stormy = true;
-        self.loss = random.pick(&[0, 5, 20, 50]);
-        self.jitter = random.pick(&[LATENCY, self.longest_interval() / 4, self.longest_interval() * 2]);
-        let end = self.now + length;
-        while self.now < end {
-            let pause = random.up_to(self.longest_interval() * 2);
-            self.run(pause);
-            self.strike(random);
-        }
-    }
-
-    /// Everything works again: links, connectivity, processes.
-    pub(crate) fn calm(&mut self) {
-        self.stormy = false;
-        self.loss = 0;
-        self.jitter = LATENCY;
-        // What is still under way from the storm arrives now, not in the middle of the calm.
-        for (key, packet) in std::mem::take(&mut self.wire) {
-            self.wire.insert((key.0.min(self.now + LATENCY), key.1), packet);
-        }
-        for at in 0..self.nodes.len() {
-            self.nodes[at].partition = 0;
-            self.resume(at);
-            if self.nodes[at].local.is_none() {
-                self.renumber(at);
-            }
-            if !self.nodes[at].link {
-                self.nodes[at].link = true;
-                self.event(at, Event::LinkUp);
-            }
-            if self.nodes[at].router.is_none() {
-                self.boot(at);
-            }
-            if self.role(at) == Role::Leaving {
-                // A stop that was under way ends, and is not a fault of the calm.
-                let stopping = self.nodes[at].router.as_ref().is_some_and(|router| {
-                    router.reason() == vipgate::vrrp::Reason::Stopped || router.next_deadline().is_none()
-                });
-                if stopping {
-                    self.kill(at);
-                    self.boot(at);
-                }
-            }
-        }
-    }
-
-    /// Puts everybody back in order after a single fault.
-    pub(crate) fn repair(&mut self) {
-        self.calm();
-        for at in 0..self.nodes.len() {
-            self.set_ready(at, true);
-        }
-    }
-
     pub(crate) fn forget_ownership(&mut self) {
         (self.without, self.twice) = (Duration::ZERO, Duration::ZERO);
     }
@@ -304,52 +159,6 @@ impl Segment {
     /// How long nobody owned the address since, and how long two or more did.
     pub(crate) fn ownership(&self) -> (Duration, Duration) {
         (self.without, self.twice)
-    }
-
-    /// How long nobody, and how long two, may own the address because of a fault of the master.
-    pub(crate) fn bounds(&self, fault: Fault) -> (Duration, Duration) {
-        let down = self.longest_down() + LATENCY * 4;
-        let skew = self.longest_skew() + LATENCY * 4;
-        // One announcement time, or the grace of 50 ms when the announcements get lost.
-        let handing = LATENCY * 4;
-        match fault {
-            Fault::Killed => (skew, handing),
-            Fault::Crash | Fault::LinkDown => (down, handing),
-            // A stop waits 1.5 s for the successor, which waits for its skew time.
-            Fault::Stop => (skew.saturating_sub(Duration::from_millis(1500)).max(LATENCY * 4), handing),
-            Fault::Handover | Fault::NotReady => (LATENCY * 4, handing),
-            Fault::Renumbered | Fault::Reload => (LATENCY * 4, handing),
-            // It does not know until it wakes: the other one owns the address beside it.
-            Fault::Frozen => (Duration::ZERO, Duration::MAX),
-        }
-    }
-
-    pub(crate) fn inflict(&mut self, fault: Fault) {
-        let at = self.masters()[0];
-        match fault {
-            Fault::Killed => {
-                let parting = self.nodes[at].router.as_ref().map(|router| router.advertisement(0));
-                self.kill(at);
-                if let Some(advertisement) = parting {
-                    self.send(at, &advertisement);
-                }
-            }
-            Fault::Crash => self.kill(at),
-            Fault::LinkDown => {
-                self.nodes[at].link = false;
-                self.event(at, Event::LinkDown);
-            }
-            Fault::Stop => self.event(at, Event::Stop),
-            Fault::Handover => self.event(at, Event::Handover),
-            Fault::NotReady => self.set_ready(at, false),
-            Fault::Renumbered => self.renumber(at),
-            Fault::Frozen => {
-                let long = self.longest_down() * 3;
-                self.nodes[at].paused_until = Some(self.now + long);
-                self.run(long);
-            }
-            Fault::Reload => self.reload(at),
-        }
     }
 
     pub(crate) fn event(&mut self, at: usize, event: Event) {
@@ -408,49 +217,6 @@ impl Segment {
         self.now = to;
     }
 
-    fn strike(&mut self, random: &mut Random) {
-        let at = random.below(self.nodes.len() as u32) as usize;
-        match random.below(14) {
-            0 => self.event(at, Event::Handover),
-            1 => self.event(at, Event::Stop),
-            2 => self.kill(at),
-            3 | 4 => {
-                if self.nodes[at].router.is_none() && self.nodes[at].paused_until.is_none() {
-                    self.boot(at);
-                }
-            }
-            5 => {
-                if self.nodes[at].paused_until.is_none() {
-                    self.nodes[at].link = !self.nodes[at].link;
-                    let link = self.nodes[at].link;
-                    self.event(at, if link { Event::LinkUp } else { Event::LinkDown });
-                }
-            }
-            6 | 7 => {
-                let ready = random.chance(60);
-                self.set_ready(at, ready);
-            }
-            8 => self.reload(at),
-            9 => {
-                let parts = 1 + random.below(3);
-                for node in &mut self.nodes {
-                    node.partition = random.below(parts);
-                }
-            }
-            10 | 11 => {
-                let length = random.up_to(self.longest_interval() * 8);
-                self.nodes[at].paused_until.get_or_insert(self.now + length);
-            }
-            12 => self.renumber(at),
-            _ => {
-                if self.nodes[at].paused_until.is_none() {
-                    self.nodes[at].local = None;
-                    self.event(at, Event::LocalAddress(None));
-                }
-            }
-        }
-    }
-
     fn boot(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let mut router = Router::new(&node.config, node.local, node.link, self.now);
@@ -470,37 +236,6 @@ impl Segment {
         node.paused_until = None;
         node.inbox.clear();
         node.advertised = None;
-    }
-
-    fn set_ready(&mut self, at: usize, ready: bool) {
-        if self.nodes[at].paused_until.is_none() {
-            self.nodes[at].ready = ready;
-            self.event(at, Event::Ready(ready));
-        }
-    }
-
-    fn renumber(&mut self, at: usize) {
-        if self.nodes[at].paused_until.is_some() {
-            return;
-        }
-        let fresh = IpAddr::V4(Ipv4Addr::new(10, 0, 1 + self.random.below(200) as u8, 1 + at as u8));
-        self.nodes[at].local = Some(fresh);
-        self.event(at, Event::LocalAddress(Some(fresh)));
-    }
-
-    fn reload(&mut self, at: usize) {
-        if self.nodes[at].paused_until.is_some() {
-            return;
-        }
-        let (version, interval) = (self.nodes[at].config.version, self.nodes[at].config.interval.centiseconds());
-        let interval = match version {
-            Version::V2 => interval,
-            Version::V3 => self.random.pick(&[interval, interval, interval.div_ceil(2), interval * 2]).min(200),
-        };
-        let mut fresh = config(version, interval, &mut self.random);
-        fresh.addresses.rotate_left(1);
-        self.nodes[at].config = fresh.clone();
-        self.event(at, Event::Reconfigure(Box::new(fresh)));
     }
 
     /// A paused process wakes: it learns how late it is, and finds what waited in its socket.

@@ -1,0 +1,112 @@
+//! A speaker in a process of its own: killed under the eyes of its guardian, and named to others.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::unbounded_channel;
+use vipgate::guardian::Guardian;
+use vipgate::model::{InitialState, Interval, Priority};
+use vipgate::speaker::{Notice, Speaker, foreign};
+use vipgate::stats::Role;
+
+use crate::support::{Lab, router, wait_until};
+
+pub(crate) fn guardian_undoes_what_a_killed_daemon_left() {
+    let lab = Lab::new();
+    let mut daemon = lab.a.run(|| {
+        Daemon(
+            Command::new("/proc/self/exe")
+                .arg("daemon")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("starts itself"),
+        )
+    });
+    let mut line = [0; 1];
+    daemon.0.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    wait_until("daemon is master", || lab.a.address("192.0.2.100").is_some());
+    let mut config = router("r1", "192.0.2.100/24", 254);
+    config.interval = Interval::from_centiseconds(300).unwrap();
+    config.preempt = false;
+    let two = lab.b.start(vec![config]);
+    two.wait_for("r1", Role::Backup);
+    wait_until("master heard", || two.registry.router("r1").status().master.is_some());
+
+    let begun = Instant::now();
+    daemon.0.kill().unwrap();
+    let stats = two.registry.router("r1");
+    while stats.zero_received.load(Ordering::Relaxed) == 0 && begun.elapsed() < Duration::from_secs(1) {
+        thread::sleep(Duration::from_micros(100));
+    }
+    println!("    priority 0 heard {:.1} ms after SIGKILL", begun.elapsed().as_secs_f64() * 1e3);
+    while two.role("r1") != Role::Master && begun.elapsed() < Duration::from_secs(3) {
+        thread::sleep(Duration::from_micros(200));
+    }
+    let took = begun.elapsed();
+    println!(
+        "    successor is master {:.1} ms after SIGKILL (skew {:.1} ms): {}",
+        took.as_secs_f64() * 1e3,
+        3000.0 * 2.0 / 256.0,
+        two.registry.router("r1").status().reason
+    );
+    // 9 s without the guardian. The bound leaves room for a machine busy with other tests.
+    assert!(took < Duration::from_millis(150), "{took:?}");
+    assert!(lab.a.address("192.0.2.100").is_none(), "the guardian removed the address");
+    two.stop();
+}
+
+/// The daemon of the test above: a speaker and its guardian, until killed.
+pub(crate) fn daemon() -> ExitCode {
+    let guardian = Mutex::new(Guardian::spawn().expect("guardian"));
+    let (notices, mut told) = unbounded_channel();
+    let mut config = router("r1", "192.0.2.100/24", 100);
+    config.interval = Interval::from_centiseconds(300).unwrap();
+    // The owner: at once.
+    config.priority = Priority::OWNER;
+    config.initial = InitialState::Master;
+    let _speaker = Speaker::start(vec![config], Arc::default(), notices).expect("speaker");
+    print!("!");
+    std::io::Write::flush(&mut std::io::stdout()).expect("stdout");
+    while let Some(notice) = told.blocking_recv() {
+        if let Notice::Estate(estate) = notice {
+            guardian.lock().expect("lock").publish(&estate).expect("publish");
+        }
+    }
+    ExitCode::FAILURE
+}
+
+pub(crate) fn other_speakers_are_named() {
+    let lab = Lab::new();
+    assert!(lab.a.run(foreign::protocol_112_users).is_empty());
+    let mut daemon = lab.a.run(|| {
+        Daemon(
+            Command::new("/proc/self/exe")
+                .arg("daemon")
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("starts itself"),
+        )
+    });
+    let mut line = [0; 1];
+    daemon.0.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    let pid = daemon.0.id();
+    wait_until("daemon is seen", || {
+        lab.a.run(move || foreign::protocol_112_users().iter().any(|user| user.pid == pid))
+    });
+    assert!(lab.b.run(foreign::protocol_112_users).is_empty(), "another namespace is another matter");
+}
+
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

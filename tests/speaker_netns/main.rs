@@ -1,0 +1,74 @@
+//! The speaker and its guardian against the kernel, each test in fresh network namespaces. Has its own `main`: it starts
+//! itself again as a daemon that is to be killed, and as that daemon's guardian.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test with a main of its own: it reads the clock, waits, prints figures, and fails by panicking"
+)]
+
+mod addresses;
+mod changes;
+mod daemon;
+mod junk;
+mod pair;
+mod support;
+
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+use vipgate::guardian;
+
+type Test = (&'static str, fn());
+
+const TESTS: &[Test] = &[
+    ("address_is_set_as_configured", addresses::address_is_set_as_configured),
+    ("pair_has_one_master_and_hands_over", pair::pair_has_one_master_and_hands_over),
+    ("pair_over_ipv6", pair::pair_over_ipv6),
+    ("address_removed_by_hand_is_back_at_once", addresses::address_removed_by_hand_is_back_at_once),
+    ("addresses_of_an_earlier_life_are_removed", addresses::addresses_of_an_earlier_life_are_removed),
+    ("reload_touches_only_the_difference", changes::reload_touches_only_the_difference),
+    ("interface_that_comes_later_is_waited_for", changes::interface_that_comes_later_is_waited_for),
+    ("lost_link_yields_at_once", changes::lost_link_yields_at_once),
+    ("eighty_addresses_are_quick", addresses::eighty_addresses_are_quick),
+    ("junk_changes_nothing_but_a_counter", junk::junk_changes_nothing_but_a_counter),
+    ("guardian_undoes_what_a_killed_daemon_left", daemon::guardian_undoes_what_a_killed_daemon_left),
+    ("other_speakers_are_named", daemon::other_speakers_are_named),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(guardian::ARGUMENT) if arguments.len() == 1 => {
+            let input = std::io::stdin().as_fd().try_clone_to_owned().expect("standard input");
+            return guardian::run(input).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        Some("daemon") => return daemon::daemon(),
+        Some("--list") => return ExitCode::SUCCESS,
+        _ => {}
+    }
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("\n*** speaker_netns: SKIPPED: needs root (network namespaces, raw sockets) ***\n");
+        return ExitCode::SUCCESS;
+    }
+    if std::env::var_os("SPEAKER_LOG").is_some() {
+        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
+    }
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let chosen =
+        TESTS.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter)));
+    let mut failed = 0;
+    for (name, test) in chosen {
+        let begun = Instant::now();
+        let result = thread::spawn(move || catch_unwind(AssertUnwindSafe(test)).is_ok()).join();
+        let good = matches!(result, Ok(true));
+        failed += u32::from(!good);
+        println!("test {name} ... {} ({:.1} s)", if good { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
