@@ -141,16 +141,22 @@ impl Node {
                 if let Some(endpoint) = &mut self.endpoint {
                     endpoint.commit(prepared);
                 }
+                self.say_where_statistics_are();
             }
-            NextEndpoint::Fresh(endpoint) => self.endpoint = Some(endpoint),
+            NextEndpoint::Fresh(endpoint) => {
+                self.endpoint = Some(endpoint);
+                self.say_where_statistics_are();
+            }
             NextEndpoint::None => self.endpoint = None,
         }
-        self.say_where_statistics_are();
         let config = self.shared.config();
-        let (speaker, routers) = (Arc::clone(&self.speaker), config.routers.clone());
+        let (speaker, shared, routers) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), config.routers.clone());
         tokio::spawn(async move {
-            if let Err(error) = speaker.apply(routers).await {
-                tracing::error!(target: "vipgate", %error, "the virtual routers stay as they were");
+            match speaker.apply(routers).await {
+                Ok(()) => shared.tell_afresh(&speaker),
+                Err(error) => {
+                    tracing::error!(target: "vipgate", %error, "the virtual routers stay as they were");
+                }
             }
         });
         self.shared.registry.retain(

@@ -107,6 +107,12 @@ impl Shared {
         self.tell(speaker);
     }
 
+    /// Tells every router, after a reload: one that is new was told before it was there.
+    pub(super) fn tell_afresh(&self, speaker: &Speaker) {
+        self.state().readiness = Readiness::default();
+        self.tell(speaker);
+    }
+
     fn tell(&self, speaker: &Speaker) {
         let mut state = self.state();
         let State { config, readiness, serving, stuck, .. } = &mut *state;
