@@ -162,7 +162,7 @@ fn ipv6_instances_speak_version_3() {
 #[test]
 fn unicast() {
     let unicast = router(" unicast_src_ip 10.0.0.1\n unicast_peer {\n 10.0.0.2\n 10.0.0.3 min_ttl 255\n fe80::1\n }");
-    assert_eq!(unicast.peers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2", "10.0.0.3"]);
+    assert_eq!(unicast.peers.iter().map(|peer| peer.address.to_string()).collect::<Vec<_>>(), ["10.0.0.2", "10.0.0.3"]);
     assert_eq!(unicast.source.unwrap().to_string(), "10.0.0.1");
     let broken = keepalived_text(&instance(" unicast_peer {\n zork\n }"));
     assert_eq!(broken.errors(), ["error 8: `zork` is not an IP address"]);

@@ -10,7 +10,8 @@ use import_support::{haproxy_text, keepalived_text, load, loading, model, resolv
 use vipgate::config::Loading;
 use vipgate::config::emit::emit;
 use vipgate::model::{
-    Affinity, Algorithm, Check, Config, InitialState, OnMarkedDown, Priority, Scope, ServerPort, TableSpec, Version,
+    Affinity, Algorithm, Check, Config, InitialState, InterfaceName, OnMarkedDown, Priority, Scope, ServerPort,
+    TableSpec, Version,
 };
 
 macro_rules! fixture {
@@ -147,9 +148,9 @@ fn ovd_adverts_on_a_dedicated_link() {
     let config = model(Some(fixture!("ovd-keepalived.conf")), None);
     let router = &config.routers[0];
     assert_eq!(router.interface.as_str(), "eth1");
-    assert_eq!((router.source, router.peers.as_slice()), (Some(ip("10.0.0.1")), [ip("10.0.0.2")].as_slice()));
+    assert_eq!((router.source, router.peers.as_slice()), (Some(ip("10.0.0.1")), [ip("10.0.0.2").into()].as_slice()));
     assert_eq!(router.interval.centiseconds(), 200);
-    assert_eq!(router.track[0].as_str(), "eth0");
+    assert_eq!(router.tracked_interfaces().next().map(InterfaceName::as_str), Some("eth0"));
     let address = &router.addresses[0];
     assert_eq!((address.interface.as_str(), address.scope), ("eth0", Scope::Global));
     assert_eq!(address.broadcast, Some("192.168.0.255".parse().unwrap()));

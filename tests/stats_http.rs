@@ -82,7 +82,7 @@ fn source(disabled: bool, service: &str) -> Source {
             server_keepalive: false,
             all_backups: false,
         }],
-        stats: None,
+        ..Config::default()
     };
     let started = Instant::now();
     Arc::new(move || {

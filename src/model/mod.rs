@@ -4,28 +4,52 @@
 //! reload. Every room keeps what it runs keyed by name and is handed the new slice; what compares equal is not
 //! touched.
 
+mod command;
 mod estate;
 mod net;
+mod notify;
+mod routing;
 mod service;
+mod track;
 mod vrrp;
 
 use std::time::Duration;
 
+pub use command::{Command, User};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
+pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
+pub use routing::{Route, RouteKind, Rule};
 pub use service::{Affinity, Algorithm, Check, OnMarkedDown, Pool, Server, ServerPort, Service, TableSpec};
+pub use track::{
+    ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
+    Tracked, Tracker, Watched,
+};
 pub use vrrp::{
-    Announce, ChecksumMode, InitialState, Interval, Password, Priority, Scope, Version, VirtualAddress, VirtualRouter,
-    Vrid,
+    Announce, ChecksumMode, HmacKey, InitialState, Interval, Password, Peer, Priority, Scope, SyncGroup, Version,
+    VirtualAddress, VirtualRouter, Vmac, Vrid,
 };
 
+/// Where a vipgate listens for its peers' sessions, on the address it advertises from.
+pub const DEFAULT_PEER_PORT: u16 = 11_200;
+
 /// Everything one process runs, validated: names are unique and every reference resolves.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     /// Settings of the process as a whole.
     pub global: Global,
     /// The virtual routers, by unique name.
     pub routers: Vec<VirtualRouter>,
+    /// Routers that move together, by unique name.
+    pub groups: Vec<SyncGroup>,
+    /// What routers and groups follow, by unique name.
+    pub trackers: Vec<Tracker>,
+    /// Routes that are there as long as the process runs.
+    pub routes: Vec<Route>,
+    /// Rules that are there as long as the process runs.
+    pub rules: Vec<Rule>,
+    /// Where transitions are told.
+    pub notify: NotifyTargets,
     /// The TCP services, by unique name.
     pub services: Vec<Service>,
     /// The server pools, by unique name.
@@ -49,6 +73,10 @@ pub struct Global {
     pub drain_timeout: Duration,
     /// Health checks are spread by up to this many percent of their interval (HAProxy's `spread-checks`), 0 to 50.
     pub spread_checks: u8,
+    /// Scripts that somebody else than root could change are not run as root (keepalived's `enable_script_security`).
+    pub script_security: bool,
+    /// Port of the session between the nodes by which a dead process is told from a silent one; none: no session.
+    pub peer_port: Option<u16>,
     /// What is logged.
     pub log: Log,
 }
@@ -105,6 +133,8 @@ impl Default for Global {
             stop_grace: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(3600),
             spread_checks: 5,
+            script_security: true,
+            peer_port: Some(DEFAULT_PEER_PORT),
             log: Log { level: LogLevel::Info, connections: true, checks: false },
         }
     }

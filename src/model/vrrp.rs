@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::net::{Family, InterfaceName, Invalid, Prefix};
+use super::notify::{Hooks, Notify};
+use super::routing::{Route, Rule};
+use super::track::{Track, Tracked};
 
 /// Virtual router identifier, 1 to 255 (RFC 9568 section 5.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -190,6 +193,9 @@ pub struct Announce {
     pub refresh_count: u32,
     /// After a lower-priority advertisement, announce again: count; 5. And once more after `repeat_after`.
     pub lower_priority_count: u32,
+    /// After a takeover these are asked (ARP, ND) until they answer at the address's new place, beside the gateways
+    /// that the routing tables name.
+    pub ask: Vec<IpAddr>,
 }
 
 impl Default for Announce {
@@ -201,6 +207,7 @@ impl Default for Announce {
             refresh: None,
             refresh_count: 1,
             lower_priority_count: 5,
+            ask: Vec::new(),
         }
     }
 }
@@ -230,25 +237,160 @@ pub struct VirtualRouter {
     pub preempt_delay: Duration,
     /// PASS password (version 2).
     pub password: Option<Password>,
-    /// Unicast peers; empty: multicast to 224.0.0.18 / ff02::12.
-    pub peers: Vec<IpAddr>,
+    /// Key of the `auth_hmac` trailer (version 3).
+    pub hmac: Option<HmacKey>,
+    /// Unicast peers; empty: multicast to `group`.
+    pub peers: Vec<Peer>,
+    /// Adverts of nobody but `peers` count (keepalived's `vrrp_check_unicast_src`).
+    pub only_peers: bool,
+    /// TTL or hop limit of unicast advertisements; 255.
+    pub unicast_ttl: u8,
+    /// Multicast group; 224.0.0.18 or ff02::12 when absent.
+    pub group: Option<IpAddr>,
     /// Source address of advertisements; the interface's first (IPv6: link-local) when not configured.
     pub source: Option<IpAddr>,
+    /// Further interfaces on which the very same advertisements are sent and heard, such as a link between the nodes.
+    /// Its own interface is the first path; it is deaf only when all of them are down.
+    pub paths: Vec<InterfaceName>,
+    /// A hardware address of its own (RFC 9568 section 7.3); the interface's when absent.
+    pub vmac: Option<Vmac>,
+    /// Advertisements missed before the master counts as silent; 3.
+    pub missed_adverts: u8,
+    /// After the start of the process, nothing is asserted for this long (keepalived's `vrrp_startup_delay`).
+    pub start_delay: Duration,
     /// Checksum of version 3 over IPv4.
     pub checksum: ChecksumMode,
     /// Owned while master, and listed in advertisements.
     pub addresses: Vec<VirtualAddress>,
     /// Owned while master, not listed in advertisements; may be of the other family.
     pub excluded: Vec<VirtualAddress>,
-    /// Interfaces beside its own whose loss is a fault.
-    pub track: Vec<InterfaceName>,
+    /// Set while master, after the addresses.
+    pub routes: Vec<Route>,
+    /// Set while master, after the routes.
+    pub rules: Vec<Rule>,
+    /// What it follows. Its own interface is followed anyway, as a fault.
+    pub track: Vec<Track>,
     /// Announcements.
     pub announce: Announce,
+    /// After its addresses were taken away by somebody else this often within a minute it yields; 0: never. 5.
+    pub fight_limit: u32,
+    /// Whom it tells.
+    pub notify: Notify,
+    /// What must be done around a change of ownership.
+    pub hooks: Hooks,
     /// Names of the services whose readiness decides whether this router may be master.
     pub fronts: Vec<String>,
 }
 
+/// The key of keepalived 2.4's `auth_hmac` trailer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HmacKey {
+    /// Which key it is, told on the wire.
+    pub id: u8,
+    /// The shared secret.
+    pub secret: Vec<u8>,
+}
+
+impl fmt::Debug for HmacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HmacKey({}, ..)", self.id)
+    }
+}
+
+/// A unicast peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its adverts have at least this TTL; 0.
+    pub min_ttl: u8,
+    /// Its adverts have at most this TTL; 255.
+    pub max_ttl: u8,
+}
+
+impl From<IpAddr> for Peer {
+    fn from(address: IpAddr) -> Self {
+        Self { address, min_ttl: 0, max_ttl: u8::MAX }
+    }
+}
+
+/// A virtual hardware address, 00-00-5E-00-01-VRID (IPv6: 00-00-5E-00-02-VRID), on an interface made for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Vmac {
+    /// The macvlan interface; the virtual addresses that name the router's interface are set on it.
+    pub name: InterfaceName,
+    /// Advertisements leave with the hardware address of the router's own interface (keepalived's `vmac_xmit_base`).
+    pub from_base: bool,
+}
+
+/// Routers that are master together or not at all (keepalived's `vrrp_sync_group`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyncGroup {
+    /// Unique name.
+    pub name: String,
+    /// Names of its routers; each is in one group at most.
+    pub routers: Vec<String>,
+    /// What all its members follow.
+    pub track: Vec<Track>,
+    /// Its members follow their own trackers' weights too (keepalived's `sync_group_tracking_weight`).
+    pub member_weights: bool,
+    /// Whom it tells.
+    pub notify: Notify,
+}
+
 impl VirtualRouter {
+    /// A router with every default: version 3, a backup at the start, with neither address nor peer.
+    #[must_use]
+    pub fn new(name: impl Into<String>, interface: InterfaceName, vrid: Vrid, family: Family) -> Self {
+        Self {
+            name: name.into(),
+            interface,
+            vrid,
+            version: Version::V3,
+            family,
+            priority: Priority::DEFAULT,
+            interval: Interval::DEFAULT,
+            initial: InitialState::Backup,
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            password: None,
+            hmac: None,
+            peers: Vec::new(),
+            only_peers: false,
+            unicast_ttl: u8::MAX,
+            group: None,
+            source: None,
+            paths: Vec::new(),
+            vmac: None,
+            missed_adverts: 3,
+            start_delay: Duration::ZERO,
+            checksum: ChecksumMode::default(),
+            addresses: Vec::new(),
+            excluded: Vec::new(),
+            routes: Vec::new(),
+            rules: Vec::new(),
+            track: Vec::new(),
+            announce: Announce::default(),
+            fight_limit: 5,
+            fronts: Vec::new(),
+            notify: Notify::default(),
+            hooks: Hooks::default(),
+        }
+    }
+
+    /// The interfaces it sends and hears on, its own first.
+    pub fn channels(&self) -> impl Iterator<Item = &InterfaceName> {
+        std::iter::once(&self.interface).chain(&self.paths)
+    }
+
+    /// The interfaces it follows.
+    pub fn tracked_interfaces(&self) -> impl Iterator<Item = &InterfaceName> {
+        self.track.iter().filter_map(|track| match &track.what {
+            Tracked::Interface(name) => Some(name),
+            Tracked::Tracker(_) => None,
+        })
+    }
+
     /// Every address it owns while master, advertised or not.
     pub fn owned(&self) -> impl Iterator<Item = &VirtualAddress> {
         self.addresses.iter().chain(&self.excluded)

@@ -55,7 +55,8 @@ pub(super) fn prepare(
     id: u16,
 ) -> Vec<PreparedPacket> {
     let group = [group(router.family)];
-    let destinations = if router.peers.is_empty() { group.as_slice() } else { router.peers.as_slice() };
+    let peers: Vec<IpAddr> = router.peers.iter().map(|peer| peer.address).collect();
+    let destinations = if peers.is_empty() { group.as_slice() } else { peers.as_slice() };
     destinations
         .iter()
         .filter_map(|destination| {

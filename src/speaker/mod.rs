@@ -217,7 +217,7 @@ impl Speaker {
         for router in changed {
             let virtual_addresses = router.owned().map(|address| &address.interface);
             let named: BTreeSet<&InterfaceName> =
-                [&router.interface].into_iter().chain(&router.track).chain(virtual_addresses).collect();
+                [&router.interface].into_iter().chain(router.tracked_interfaces()).chain(virtual_addresses).collect();
             for interface in named {
                 if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
                     return Err(ApplyError::MissingInterface {

@@ -223,7 +223,7 @@ pub(super) fn stats_role(role: Role) -> stats::Role {
 /// Its own interface and every tracked one are up.
 fn link_up(config: &VirtualRouter, views: &Views) -> bool {
     let is_up = |name: &InterfaceName| views.get(name).is_some_and(|view| view.up);
-    is_up(&config.interface) && config.track.iter().all(is_up)
+    is_up(&config.interface) && config.tracked_interfaces().all(is_up)
 }
 
 /// The address adverts are sent from: the configured one if this node has it, else the interface's first that is no
@@ -248,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::model::{
-        Announce, ChecksumMode, InitialState, Interval, Priority, Scope, Version, VirtualAddress, Vrid,
+        Announce, ChecksumMode, InitialState, Interval, Priority, Scope, Track, Tracked, Version, VirtualAddress, Vrid,
     };
 
     fn config(family: Family) -> VirtualRouter {
@@ -279,9 +279,10 @@ mod tests {
                 broadcast: None,
             }],
             excluded: Vec::new(),
-            track: vec!["eth1".parse().unwrap()],
+            track: vec![Track { what: Tracked::Interface("eth1".parse().unwrap()), weight: 0, reverse: false }],
             announce: Announce::default(),
             fronts: Vec::new(),
+            ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
         }
     }
 

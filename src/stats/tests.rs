@@ -42,6 +42,7 @@ fn router(name: &str, fronts: &[&str]) -> VirtualRouter {
         track: Vec::new(),
         announce: Announce::default(),
         fronts: fronts.iter().map(|name| (*name).to_owned()).collect(),
+        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
     }
 }
 
@@ -124,7 +125,7 @@ impl Node {
                 pool("files", vec![server("s1", 11, true), server("s2", 12, true), backup]),
                 pool("ftp", vec![server("f1", 11, false)]),
             ],
-            stats: None,
+            ..Config::default()
         };
         let now = Instant::now() + Duration::from_secs(1000);
         let registry = Registry::default();

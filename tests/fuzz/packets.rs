@@ -308,6 +308,7 @@ fn router(version: Version, family: Family, priority: u8, now: Instant) -> Route
         track: Vec::new(),
         announce: Announce::default(),
         fronts: Vec::new(),
+        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
     };
     let mut router = Router::new(&config, Some(local(family)), true, now);
     drain(&mut router);

@@ -454,6 +454,7 @@ fn config(version: Version, interval: u16, random: &mut Random) -> VirtualRouter
         track: Vec::new(),
         announce: Announce { refresh: random.pick(&[None, Some(Duration::from_secs(1))]), ..Announce::default() },
         fronts: Vec::new(),
+        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
     }
 }
 

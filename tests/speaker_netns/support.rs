@@ -219,5 +219,6 @@ pub(crate) fn router(name: &str, address: &str, priority: u8) -> VirtualRouter {
         track: Vec::new(),
         announce: Announce::default(),
         fronts: Vec::new(),
+        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
     }
 }

@@ -60,7 +60,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
     let pools = pool::pools(raw, &services, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
-    Config { global, routers, services, pools, stats }
+    Config { global, routers, services, pools, stats, ..Config::default() }
 }
 
 fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
@@ -85,6 +85,7 @@ fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
         drain_timeout: findings.duration(&raw.drain_timeout, "drain-timeout", default.drain_timeout),
         spread_checks: findings.number(&raw.spread_checks, "spread-checks", 0..=50, default.spread_checks),
         log,
+        ..default
     }
 }
 

@@ -10,8 +10,8 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, Located, Maybe, Secret};
 use crate::config::source::Location;
 use crate::model::{
-    Announce, ChecksumMode, Family, InitialState, InterfaceName, Interval, Password, Priority, Service, Version,
-    VirtualAddress, VirtualRouter, Vrid,
+    Announce, ChecksumMode, Family, InitialState, InterfaceName, Interval, Password, Priority, Service, Track, Tracked,
+    Version, VirtualAddress, VirtualRouter, Vrid,
 };
 
 /// All routers that can be made out; `fronts` is filled in by [`fronts`], when the services are known.
@@ -79,26 +79,23 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
     same_family(&raw.addresses, family, findings);
     unicast(raw, family, findings);
     preemption(raw, priority, findings);
+    let vrid = vrid.or(Vrid::new(1).ok())?;
     Some(VirtualRouter {
-        name,
-        vrid: vrid.or(Vrid::new(1).ok())?,
         version,
-        family,
         priority,
         interval: interval(&raw.interval, version, findings),
         initial: raw.start.map_or(InitialState::Backup, |start| start.value),
         preempt: raw.preempt.is_none_or(|preempt| preempt.value),
         preempt_delay: findings.duration(&raw.preempt_delay, "preempt-delay", Duration::ZERO),
         password: password(&raw.password, version, findings),
-        peers: raw.peers.iter().map(|peer| peer.value).collect(),
+        peers: raw.peers.iter().map(|peer| peer.value.into()).collect(),
         source: raw.source.map(|source| source.value),
         checksum: raw.checksum.map_or(ChecksumMode::default(), |checksum| checksum.value),
         addresses,
         excluded,
         track: track(raw, &interface, findings),
         announce: announce(raw.announce.as_ref(), findings),
-        fronts: Vec::new(),
-        interface,
+        ..VirtualRouter::new(name, interface, vrid, family)
     })
 }
 
@@ -289,7 +286,7 @@ fn preemption(raw: &raw::VirtualRouter, priority: Priority, findings: &mut Findi
 }
 
 /// The interfaces beside its own, which is tracked anyway.
-fn track(raw: &raw::VirtualRouter, own: &InterfaceName, findings: &mut Findings<'_>) -> Vec<InterfaceName> {
+fn track(raw: &raw::VirtualRouter, own: &InterfaceName, findings: &mut Findings<'_>) -> Vec<Track> {
     let mut seen = Unique::new();
     let mut track = Vec::new();
     for Located { value: interface, at } in &raw.track_interfaces {
@@ -297,7 +294,7 @@ fn track(raw: &raw::VirtualRouter, own: &InterfaceName, findings: &mut Findings<
             let warning = Diagnostic::warning(*at, format!("{interface} is tracked twice"));
             findings.push(warning.related(first, "the first is here").help("remove one of the two"));
         } else if interface != own {
-            track.push(interface.clone());
+            track.push(Track { what: Tracked::Interface(interface.clone()), weight: 0, reverse: false });
         }
     }
     track
@@ -319,6 +316,7 @@ fn announce(raw: Option<&raw::Announce>, findings: &mut Findings<'_>) -> Announc
             0..=MOST,
             default.lower_priority_count,
         ),
+        ask: Vec::new(),
     }
 }
 

@@ -67,6 +67,7 @@ fn config() -> VirtualRouter {
         track: Vec::new(),
         announce: Announce::default(),
         fronts: Vec::new(),
+        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
     }
 }
 

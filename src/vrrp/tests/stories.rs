@@ -363,7 +363,7 @@ fn a_reload_is_a_difference() {
 #[test]
 fn what_does_not_concern_it_is_not_admitted() {
     let secret = VirtualRouter { version: Version::V2, password: Some(Password::new("1111").unwrap()), ..config() };
-    let unicast = VirtualRouter { peers: vec![ip("192.0.2.9")], ..config() };
+    let unicast = VirtualRouter { peers: vec![ip("192.0.2.9").into()], ..config() };
     let source = ip("192.0.2.9");
     let admitted = |config: &VirtualRouter, change: &dyn Fn(&mut Advertisement), source, destination| {
         let bench = Bench::new(config);
