@@ -17,6 +17,8 @@ mod kernel;
 mod legacy;
 mod netlink;
 mod ownership;
+#[cfg(test)]
+mod simulation;
 mod slot;
 mod watch;
 mod wire;

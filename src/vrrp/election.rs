@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::timers::Timer;
-use super::{Heard, Reason, Router};
+use super::{Action, Heard, Reason, Router};
 use crate::model::{Priority, Version};
 
 /// Another master is answered at most this often, however short the interval.
@@ -38,12 +38,16 @@ impl Router {
     pub(super) fn hear_as_master(&mut self, heard: Heard, now: Instant) {
         if heard.priority == 0 {
             self.master = None;
-            return self.answer(false, now);
+            // It was master beside this one: clients may have learnt it.
+            return self.answer(true, now);
         }
         self.master = Some((heard.source, heard.priority));
         let own = self.priority();
         let better = heard.priority > own || (heard.priority == own && Some(heard.source) > self.local);
         if better {
+            // It may never have heard this one, which clients have learnt meanwhile: hearing a lower priority, it announces
+            // the addresses again.
+            self.actions.push_back(Action::Send(self.advertisement(own)));
             self.follow(heard);
             self.become_backup(Reason::BetterMaster { source: heard.source, priority: heard.priority }, now);
         } else {
@@ -68,10 +72,10 @@ impl Router {
         unit * (256 - u32::from(self.priority())) / 256
     }
 
-    /// Moves the running down timer after the priority changed: `before` was the skew then.
-    pub(super) fn shift_master_down(&mut self, before: Duration, now: Instant) {
+    /// Moves the running down timer by as much as what it measures has changed.
+    pub(super) fn shift_master_down(&mut self, before: Duration, after: Duration, now: Instant) {
         if let Some(deadline) = self.timers.get(Timer::MasterDown) {
-            let shifted = (deadline + self.skew()).checked_sub(before).unwrap_or(now);
+            let shifted = (deadline + after).checked_sub(before).unwrap_or(now);
             self.timers.set(Timer::MasterDown, shifted);
         }
     }

@@ -188,7 +188,7 @@ impl Router {
             (Role::Backup, Event::Ready(ready)) => {
                 let skew = self.skew();
                 self.ready = ready;
-                self.shift_master_down(skew, now);
+                self.shift_master_down(skew, self.skew(), now);
                 self.reconsider_master(now);
             }
             // While leaving, the priority 0 is out: what it is worth is seen once it is backup or master again.
