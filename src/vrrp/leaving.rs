@@ -56,7 +56,7 @@ impl Router {
         }
         match cause {
             Cause::Handover | Cause::NotReady => self.timers.set(Timer::MasterDown, now + self.down_interval()),
-            Cause::Overslept => self.timers.set(Timer::MasterDown, now + self.master_interval.as_duration()),
+            Cause::Overslept => self.timers.set(Timer::MasterDown, now + self.listening_time()),
             Cause::Stop => {}
         }
         if let Some(stop_by) = stop_by {

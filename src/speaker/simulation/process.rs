@@ -109,7 +109,7 @@ async fn serve(world: Shared, at: usize, mut notices: mpsc::UnboundedReceiver<No
                 let wait = {
                     let mut world = world.borrow_mut();
                     // Sometimes the data plane is stuck.
-                    let longest = if world.random.chance(5) { 1000 } else { 20 };
+                    let longest = if world.stormy && world.random.chance(5) { 1000 } else { 20 };
                     world.random.up_to(Duration::from_millis(longest))
                 };
                 tokio::time::sleep(wait).await;
