@@ -94,9 +94,10 @@ impl Law {
         PARTING + SLACK
     }
 
-    /// What it may take when the successor is heard and flows are reset quickly.
+    /// What it may take when the successor is heard and flows are reset quickly; addresses go one after the other. Less
+    /// than the 50 ms for a successor that is not heard.
     pub(super) fn quick_parting(&self) -> Duration {
-        RESET + SLACK
+        RESET + SLACK + SLOWNESS * 4
     }
 
     pub(super) fn slack(&self) -> Duration {
