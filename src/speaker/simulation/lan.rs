@@ -41,7 +41,7 @@ pub(super) struct Lan {
     pub(super) client_part: usize,
     /// Where the client sends to: it hears every announcement of its part, and asks when it comes to another part.
     pub(super) client: BTreeMap<IpAddr, Mac>,
-    /// Something said between nodes was lost, and was perhaps the last of its kind.
+    /// Something said between nodes was lost, or could not be said, and was perhaps the last of its kind.
     pub(super) lossy: bool,
     under_way: BTreeMap<(Instant, u64), (usize, Parcel)>,
     sequence: u64,

@@ -228,6 +228,8 @@ impl Story {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: carrier {carrier}"));
         world.be_missed(at);
+        // Nor can one whose link is gone, or that learns of it too late.
+        world.lan.lossy |= world.hosts[at].is_owner_by_role() || world.hosts[at].standing.blocked;
         world.change(|world| {
             world.hosts[at].set_carrier(carrier);
             world.law.disturb(at);
@@ -238,7 +240,8 @@ impl Story {
     pub(super) fn set_own(&self, at: usize, own: Option<Prefix>) {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: own address {own:?}"));
-        world.be_missed(at);
+        // A master that has nothing to send from cannot say that it leaves.
+        world.lan.lossy |= world.hosts[at].is_owner_by_role();
         world.change(|world| {
             let host = &mut world.hosts[at];
             if let Some(own) = own {
