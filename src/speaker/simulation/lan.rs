@@ -126,6 +126,7 @@ impl World {
 
     /// A node is gone, and where it was perhaps nobody took over: the client finds out by asking.
     pub(super) fn be_missed(&mut self, at: usize) {
+        self.fall_silent(at);
         let mac = self.hosts[at].mac;
         self.lan.client.retain(|_, known| *known != mac);
     }

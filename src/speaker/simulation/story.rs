@@ -159,11 +159,11 @@ impl Story {
         }
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: killed, guardian {guardian}"));
+        world.be_missed(at);
         world.change(|world| {
             world.hosts[at].bury_process();
             world.hosts[at].abandoned = !guardian;
         });
-        world.be_missed(at);
         if guardian {
             world.execute_estate(at);
         }
@@ -190,6 +190,7 @@ impl Story {
         let Some(process) = &self.nodes[at].process else { return };
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: {kind:?} for {length:?}"));
+        world.fall_silent(at);
         world.change(|world| {
             let host = &mut world.hosts[at];
             if kind != SleepKind::Blocked {
