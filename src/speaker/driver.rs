@@ -1,7 +1,7 @@
 //! The thread `vrrp`: adverts and timers, nothing slow, ever. Each turn: the clock, what was told, a bounded batch of
 //! packets, and what the cores asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -73,6 +73,8 @@ pub(super) struct Driver<W, C> {
     pub(super) slots: Vec<Slot>,
     /// Virtual addresses of every router: none of them is a node's own.
     virtual_addresses: Vec<IpAddr>,
+    /// The numbers in use on each interface, as far as heard.
+    pub(super) heard_vrids: BTreeMap<InterfaceName, BTreeSet<u8>>,
     next_id: RouterId,
     /// Identification of the last IPv4 header.
     packet_id: u16,
@@ -93,6 +95,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             views: Views::new(),
             slots: Vec::new(),
             virtual_addresses: Vec::new(),
+            heard_vrids: BTreeMap::new(),
             next_id: 0,
             packet_id: 0,
             deadline: None,
@@ -157,8 +160,10 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let slept = suspended.saturating_sub(std::mem::replace(&mut self.suspended, suspended));
         let overdue = self.deadline.map_or(Duration::ZERO, |deadline| now.saturating_duration_since(deadline));
         let late = overdue.max(if slept >= LATE { slept } else { Duration::ZERO });
-        let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-        self.setup.registry.late_wake_max_micros.fetch_max(micros, Ordering::Relaxed);
+        // A turn before the deadline was woken by something else: it says nothing.
+        if self.deadline.is_some_and(|deadline| deadline <= now) || late > Duration::ZERO {
+            self.setup.registry.late_wakes.record(late);
+        }
         late
     }
 
@@ -317,8 +322,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         while let Some(action) = self.slots.get_mut(index).and_then(|slot| slot.router.next_action()) {
             self.act(index, action, now);
         }
-        if let Some(slot) = self.slots.get(index) {
-            slot.show();
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.show(now);
         }
     }
 
@@ -359,7 +364,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
         for packet in egress::prepare(slot.config(), advert, source, view.index, self.packet_id) {
             let result = self.setup.wire.send(&packet);
-            slot.count_send(&result, advert.priority);
+            slot.sight.sent(slot.router.config(), &slot.stats, &result, advert.priority);
         }
     }
 
@@ -376,8 +381,11 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     fn changed(&mut self, index: usize, from: Role, to: Role, reason: Reason, now: Instant) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         self.estate_is_stale = true;
-        let reason = reason.to_string();
+        let (why, reason) = (reason, reason.to_string());
         slot.show_role(to, &reason, now);
+        if to == Role::Master && why == Reason::MasterSilent {
+            slot.stats.none_heard.fetch_add(1, Ordering::Relaxed);
+        }
         let master = slot.router.master().map(|(address, priority)| format!("{address} (priority {priority})"));
         tracing::info!(
             router = slot.name(),

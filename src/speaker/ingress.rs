@@ -51,6 +51,8 @@ struct Socket {
 pub(super) struct Packet {
     /// The VRID it names, whether or not the rest is valid.
     pub(super) vrid: Option<u8>,
+    /// Who sent it, as far as its header can be read.
+    pub(super) source: Option<IpAddr>,
     /// What it says, with its envelope.
     pub(super) advert: Result<(Envelope, Received), Rejected>,
 }
@@ -172,9 +174,10 @@ fn parse(datagram: Datagram, buffer: &[u8]) -> Packet {
     match split {
         Ok((envelope, message)) => Packet {
             vrid: message.get(1).copied(),
+            source: Some(envelope.source),
             advert: Advertisement::parse(message, &envelope).map(|received| (envelope, received)),
         },
-        Err(rejected) => Packet { vrid: None, advert: Err(rejected) },
+        Err(rejected) => Packet { vrid: None, source: None, advert: Err(rejected) },
     }
 }
 

@@ -17,6 +17,7 @@ mod kernel;
 mod legacy;
 mod netlink;
 mod ownership;
+mod sight;
 mod slot;
 mod watch;
 mod wire;
