@@ -379,7 +379,8 @@ impl Driver {
                 self.order(Order::Work(id, Work::Announce { addresses, count }));
             }
             Action::Watch(on) => self.watch(index, on),
-            Action::Changed { from, to, reason } => self.changed(index, from, to, reason, now),
+            Action::HeardLower { .. } => {}
+            Action::Changed { from, to, reason, .. } => self.changed(index, from, to, reason, now),
             Action::Left => {
                 slot.left = true;
                 slot.reply_handover(HandoverOutcome::Interrupted(stats_role(Role::Initialize)), now);

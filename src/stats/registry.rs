@@ -199,6 +199,11 @@ pub enum RejectReason {
     Interval,
     AddressCount,
     Destination,
+    Length,
+    Unsealed,
+    Replayed,
+    UnknownPeer,
+    PeerTtl,
 }
 
 /// Why a connection ended; the labels are the reasons in its log line.
@@ -264,7 +269,7 @@ impl EndReason {
 
 impl RejectReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Truncated,
         Self::Version,
         Self::Type,
@@ -274,6 +279,11 @@ impl RejectReason {
         Self::Interval,
         Self::AddressCount,
         Self::Destination,
+        Self::Length,
+        Self::Unsealed,
+        Self::Replayed,
+        Self::UnknownPeer,
+        Self::PeerTtl,
     ];
 
     /// Its name in logs and metrics.
@@ -289,6 +299,11 @@ impl RejectReason {
             Self::Interval => "interval",
             Self::AddressCount => "address-count",
             Self::Destination => "destination",
+            Self::Length => "length",
+            Self::Unsealed => "unsealed",
+            Self::Replayed => "replayed",
+            Self::UnknownPeer => "unknown-peer",
+            Self::PeerTtl => "peer-ttl",
         }
     }
 }
