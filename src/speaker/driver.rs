@@ -347,7 +347,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 self.order(Order::Work(id, Work::Announce { addresses, count }));
             }
             Action::Watch(on) => self.watch(index, on),
-            Action::Changed { from, to, reason } => self.changed(index, from, to, reason, now),
+            Action::HeardLower { .. } => {}
+            Action::Changed { from, to, reason, .. } => self.changed(index, from, to, reason, now),
             Action::Left => {
                 slot.left = true;
                 slot.reply_handover(HandoverOutcome::Interrupted(stats_role(Role::Initialize)), now);
@@ -381,7 +382,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     fn changed(&mut self, index: usize, from: Role, to: Role, reason: Reason, now: Instant) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         self.estate_is_stale = true;
-        let (why, reason) = (reason, reason.to_string());
+        let (why, reason) = (reason.clone(), reason.to_string());
         slot.show_role(to, &reason, now);
         if to == Role::Master && why == Reason::MasterSilent {
             slot.stats.none_heard.fetch_add(1, Ordering::Relaxed);

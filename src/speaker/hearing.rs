@@ -45,9 +45,11 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         }
         for index in concerned {
             let Some(slot) = self.slots.get_mut(index) else { continue };
-            let admitted = packet.advert.as_ref().map_err(|rejected| *rejected).and_then(|(envelope, received)| {
-                slot.router.admit(&received.advertisement, envelope.source, envelope.destination)
-            });
+            let admitted = packet
+                .advert
+                .as_ref()
+                .map_err(|rejected| *rejected)
+                .and_then(|(envelope, received)| slot.router.admit(received, envelope, 0));
             match admitted {
                 Ok(heard) => {
                     slot.stats.received.fetch_add(1, Ordering::Relaxed);

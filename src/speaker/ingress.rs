@@ -193,6 +193,11 @@ pub(super) fn counter(rejected: Rejected) -> Option<RejectReason> {
         Rejected::Interval => Some(RejectReason::Interval),
         Rejected::AddressCount => Some(RejectReason::AddressCount),
         Rejected::Destination => Some(RejectReason::Destination),
+        Rejected::Length => Some(RejectReason::Length),
+        Rejected::Unsealed => Some(RejectReason::Unsealed),
+        Rejected::Replayed => Some(RejectReason::Replayed),
+        Rejected::UnknownPeer => Some(RejectReason::UnknownPeer),
+        Rejected::PeerTtl => Some(RejectReason::PeerTtl),
         // No router's: the driver counts it as a stray.
         Rejected::UnknownVrid | Rejected::OwnSource => None,
     }

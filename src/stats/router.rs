@@ -129,11 +129,16 @@ pub enum RejectReason {
     Interval,
     AddressCount,
     Destination,
+    Length,
+    Unsealed,
+    Replayed,
+    UnknownPeer,
+    PeerTtl,
 }
 
 impl RejectReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::Truncated,
         Self::Version,
         Self::Type,
@@ -143,6 +148,11 @@ impl RejectReason {
         Self::Interval,
         Self::AddressCount,
         Self::Destination,
+        Self::Length,
+        Self::Unsealed,
+        Self::Replayed,
+        Self::UnknownPeer,
+        Self::PeerTtl,
     ];
 
     /// Its name in logs and metrics.
@@ -158,6 +168,11 @@ impl RejectReason {
             Self::Interval => "interval",
             Self::AddressCount => "address-count",
             Self::Destination => "destination",
+            Self::Length => "length",
+            Self::Unsealed => "unsealed",
+            Self::Replayed => "replayed",
+            Self::UnknownPeer => "unknown-peer",
+            Self::PeerTtl => "peer-ttl",
         }
     }
 }

@@ -51,14 +51,16 @@ pub(super) fn between_nodes(router: &RouterSnapshot) -> Option<String> {
 fn cause_of_rejection(reason: &str) -> &'static str {
     match reason {
         "version" => "the nodes are configured with different versions of VRRP",
-        "authentication" => "the nodes are configured with different passwords or kinds of authentication",
+        "authentication" => "the nodes are configured with different passwords, keys or kinds of authentication",
         "interval" => "the nodes are configured with different intervals, which version 2 does not bear",
         "destination" => "one node is configured for unicast, the other for multicast",
         "ttl" => "they crossed a router, or are forged",
         "checksum" => "they are damaged on the way, or computed in another way (see `checksum`)",
         "truncated" | "address-count" | "type" => "they are cut off, or not of a VRRP speaker",
-        "peer" => "it is not one of the configured peers",
-        "hmac" | "replay" => "the nodes have different keys, or the packets are forged",
+        "unknown-peer" => "it is not one of the configured peers",
+        "peer-ttl" => "it is nearer or farther than configured for this peer",
+        "unsealed" | "length" => "only one of the nodes has a key (`hmac`)",
+        "replayed" => "somebody sends old packets again, or the other node's clock was set back",
         _ => "the nodes are configured differently",
     }
 }
