@@ -8,6 +8,7 @@ pub mod balance;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod fence;
 pub mod guardian;
 pub mod model;
 pub mod os;

@@ -3,6 +3,7 @@
 pub mod epoll;
 pub mod eventfd;
 pub mod netlink;
+pub mod nft;
 pub mod packet;
 pub mod port_owner;
 pub mod process;
