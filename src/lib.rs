@@ -12,6 +12,7 @@ pub mod fence;
 pub mod guardian;
 pub mod model;
 pub mod os;
+pub mod peer;
 pub mod probe;
 pub mod proxy;
 pub mod speaker;

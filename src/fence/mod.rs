@@ -80,12 +80,23 @@ impl Fence {
         if added.is_empty() && removed.is_empty() {
             return Ok(());
         }
-        // Somebody's `flush ruleset` took the table that stays.
+        // The tables that stay may be gone: see below.
         if transact(&self.socket, rules::change(&self.name, &added, &removed)).is_err() {
             self.build(&addresses.iter().copied().collect::<Vec<_>>())?;
         }
         self.addresses.clone_from(addresses);
         Ok(())
+    }
+
+    /// Makes the tables anew if somebody's `flush ruleset` (the restart of a firewall) took those that stay: without
+    /// them nothing would be dropped. Whether they were gone. To be called now and then.
+    pub fn repair(&self) -> Result<bool, FenceError> {
+        let list: Vec<IpAddr> = self.addresses.iter().copied().collect();
+        if transact(&self.socket, rules::presence(&self.name)).is_ok() {
+            return Ok(false);
+        }
+        self.build(&list)?;
+        Ok(true)
     }
 
     /// Ends it: no address is fenced any more.
@@ -103,6 +114,13 @@ impl Fence {
             _ => FenceError::Kernel(error),
         })
     }
+}
+
+/// What to send through a [`NetfilterSocket`] to do what [`cleanup`] does: prepared for somebody else, its answers need
+/// not be read.
+#[must_use]
+pub fn prepared_cleanup(name: &FenceName) -> Vec<u8> {
+    rules::removal(name).finish().0
 }
 
 /// Removes what a killed run left of its fence; nothing is there: nothing happens. From now on addresses that are still

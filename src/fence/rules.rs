@@ -5,15 +5,18 @@
 //! priority -499   NAME (stays)         from or to an address of ours: bit set? clear it, pass : drop
 //! ```
 //!
-//! Nothing of the usual rules runs as early (defragmentation is at -400), so nobody else sees the bit; on other packets
-//! the mark is not touched. When the owned table goes, what is from or to our addresses is dropped: ARP for IPv4,
-//! neighbour solicitations for IPv6, and traffic. The node's traffic with itself passes, and so does VRRP.
+//! Both look at what is for this node and at what it sends: what it forwards or bridges is not their matter. No usual rule
+//! runs as early in these hooks, so nobody else sees the bit; on other packets the mark is not touched. When the owned
+//! table goes, what is from or to our addresses is dropped: ARP for IPv4, neighbour solicitations for IPv6, and traffic.
+//! The node's traffic with itself passes, and so does VRRP.
+//!
+//! A rule that accepts would not do in place of the mark: the table that drops is asked all the same.
 
 use std::net::IpAddr;
 
 use super::FenceName;
 use crate::wire::nft::{
-    ARP_IN, ARP_OUT, Base, Batch, Expressions, Hook, INET_LOCAL_OUT, INET_PRE_ROUTING, Meta, Table, TableFamily,
+    ARP_IN, ARP_OUT, Base, Batch, Expressions, Hook, INET_LOCAL_IN, INET_LOCAL_OUT, Meta, Table, TableFamily,
 };
 
 /// The bit of the packet mark that says "alive". WireGuard, Kubernetes, Tailscale and Calico use lower ones.
@@ -61,6 +64,15 @@ pub(super) fn change(name: &FenceName, added: &[IpAddr], removed: &[IpAddr]) -> 
     batch
 }
 
+/// Fails if a table that stays is not there.
+pub(super) fn presence(name: &FenceName) -> Batch {
+    let mut batch = Batch::new();
+    for family in [TableFamily::Inet, TableFamily::Arp] {
+        batch.require_set(Table { family, name: &name.stays }, "v4");
+    }
+    batch
+}
+
 /// Removes the tables that stay, whether they are there or not.
 pub(super) fn removal(name: &FenceName) -> Batch {
     let mut batch = Batch::new();
@@ -102,7 +114,7 @@ fn elements(
 /// Does `act` with everything from or to our addresses.
 fn hook(batch: &mut Batch, table: Table<'_>, priority: i32, act: impl Fn() -> Expressions) {
     let (arriving, leaving) = match table.family {
-        TableFamily::Inet => (INET_PRE_ROUTING, INET_LOCAL_OUT),
+        TableFamily::Inet => (INET_LOCAL_IN, INET_LOCAL_OUT),
         TableFamily::Arp => (ARP_IN, ARP_OUT),
     };
     batch.new_chain(table, "arriving", Some(Hook { number: arriving, priority }));

@@ -9,4 +9,5 @@ pub mod port_owner;
 pub mod process;
 pub mod raw;
 pub mod sched;
+pub mod session;
 pub mod tcp;

@@ -31,8 +31,8 @@ pub struct Hook {
     pub priority: i32,
 }
 
-/// Before routing, whatever arrives.
-pub const INET_PRE_ROUTING: u32 = 0;
+/// What is for this node.
+pub const INET_LOCAL_IN: u32 = 1;
 /// What this node sends.
 pub const INET_LOCAL_OUT: u32 = 3;
 /// ARP that arrives.
@@ -113,13 +113,17 @@ impl Batch {
 
     /// Makes a set of addresses of one IP version.
     pub fn new_set(&mut self, table: Table<'_>, name: &str, address_length: u32) {
-        self.count += 1;
-        // The key's type is for nft's eyes: ipv4_addr is 7, ipv6_addr 8.
+        // The key's type is for nft's eyes: ipv4_addr is 7, ipv6_addr 8. The last one is an id in the transaction.
         let shown = if address_length == 4 { 7 } else { 8 };
         let attributes = Attributes::new().text(1, table.name).text(2, name).number(3, 0).number(4, shown);
         let attributes = attributes.number(5, address_length).number(10, self.count);
-        self.count -= 1;
         self.message(NEW_SET, CREATE, table, attributes);
+    }
+
+    /// Fails if the table or the set is not there: adds nothing to it.
+    pub fn require_set(&mut self, table: Table<'_>, set: &str) {
+        let nothing = Attributes::new().text(1, table.name).text(2, set).nested(3, Attributes::new());
+        self.message(NEW_ELEMENTS, 0, table, nothing);
     }
 
     /// Adds addresses to a set; those that are there already stay.
@@ -345,7 +349,8 @@ pub fn answers(datagram: &[u8]) -> impl Iterator<Item = (u32, i32)> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         loop {
-            let length = usize::try_from(u32::from_ne_bytes(field(rest, 0)?)).ok().filter(|length| *length >= HEADER)?;
+            let length =
+                usize::try_from(u32::from_ne_bytes(field(rest, 0)?)).ok().filter(|length| *length >= HEADER)?;
             let message = rest.get(..length)?;
             rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
             if u16::from_ne_bytes(field(message, 4)?) == ERROR {

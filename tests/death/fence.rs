@@ -169,12 +169,35 @@ pub(crate) fn other_users_of_nftables_do_no_harm() {
     holder.tell(&VIPS.join(" "));
     pair.a.try_run("nft flush ruleset");
     assert!(VIPS.iter().all(|vip| pair.is_found(vip)), "without the table that drops nothing is dropped");
-    // The next change brings it back, for the whole list.
+    // It is missed, and the next change brings it back, for the whole list.
     holder.tell(&format!("{} 192.0.2.101", VIPS.join(" ")));
     assert!(VIPS.iter().all(|vip| pair.is_found(vip)));
     holder.kill();
     drop(holder);
     assert!(!VIPS.iter().any(|vip| pair.is_found(vip)));
+}
+
+pub(crate) fn a_fence_that_was_taken_down_is_put_up_again() {
+    let pair = Pair::new();
+    let name = pair.name();
+    let list = VIPS.iter().map(|vip| vip.parse().unwrap()).collect();
+    pair.a.exec_in(|| {
+        let mut fence = Fence::open(name).unwrap();
+        fence.set(&list).unwrap();
+        assert!(!fence.repair().unwrap(), "nothing was missing");
+        let held = rules();
+        std::process::Command::new("nft").args(["flush", "ruleset"]).status().unwrap();
+        assert_ne!(rules(), held);
+        assert!(fence.repair().unwrap(), "it was gone");
+        assert_eq!(rules(), held);
+    });
+    assert!(!VIPS.iter().any(|vip| pair.is_found(vip)), "the fence was dropped");
+}
+
+/// The whole rule set, without what differs from one life to the next.
+fn rules() -> BTreeSet<String> {
+    let shown = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout;
+    String::from_utf8(shown).unwrap().lines().map(|line| line.split(" #").next().unwrap().to_owned()).collect()
 }
 
 pub(crate) fn marks_of_the_user_are_kept() {
@@ -185,8 +208,8 @@ pub(crate) fn marks_of_the_user_are_kept() {
     pair.a.run(
         "nft -f - <<'END'\n\
          table inet user {\n\
-           chain early { type filter hook prerouting priority -600; meta mark set 0xca6c; }\n\
-           chain late { type filter hook prerouting priority -300; udp dport 9 meta mark 0xca6c counter; }\n\
+           chain early { type filter hook input priority -600; meta mark set 0xca6c; }\n\
+           chain late { type filter hook input priority -300; udp dport 9 meta mark 0xca6c counter; }\n\
          }\nEND",
     );
     assert!(VIPS.iter().all(|vip| pair.answers(vip)));

@@ -10,6 +10,7 @@
 )]
 
 mod fence;
+mod peer;
 
 use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,25 +20,38 @@ use std::time::Instant;
 
 type Test = (&'static str, fn());
 
+const ON_LOOPBACK: &[Test] = &[
+    ("death_is_noticed_at_once", peer::death_is_noticed_at_once),
+    ("death_is_noticed_on_a_busy_machine", peer::death_is_noticed_on_a_busy_machine),
+    ("orderly_end_is_no_death", peer::orderly_end_is_no_death),
+    ("who_refuses_from_the_beginning_is_not_dead", peer::who_refuses_from_the_beginning_is_not_dead),
+    ("what_becomes_of_a_session_tells_death_from_less", peer::what_becomes_of_a_session_tells_death_from_less),
+    ("strangers_are_bounded", peer::strangers_are_bounded),
+];
+
 const IN_NAMESPACES: &[Test] = &[
     ("killed_node_is_silent_for_its_addresses", fence::killed_node_is_silent_for_its_addresses),
     ("what_is_released_is_not_fenced", fence::what_is_released_is_not_fenced),
     ("other_users_of_nftables_do_no_harm", fence::other_users_of_nftables_do_no_harm),
+    ("a_fence_that_was_taken_down_is_put_up_again", fence::a_fence_that_was_taken_down_is_put_up_again),
     ("marks_of_the_user_are_kept", fence::marks_of_the_user_are_kept),
     ("many_addresses_are_quick", fence::many_addresses_are_quick),
     ("two_fences_do_not_meet", fence::two_fences_do_not_meet),
+    ("nodes_of_a_segment_notice_each_others_death", peer::nodes_of_a_segment_notice_each_others_death),
+    ("only_neighbours_and_named_peers_have_sessions", peer::only_neighbours_and_named_peers_have_sessions),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
+        Some("be-peer") => return peer::be(&arguments[1..]),
         Some("hold-fence") => return fence::hold(&arguments[1..]),
         Some("--list") => return ExitCode::SUCCESS,
         _ => {}
     }
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let is_chosen = |(name, _): &&Test| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
-    let mut chosen: Vec<&Test> = Vec::new();
+    let mut chosen: Vec<&Test> = ON_LOOPBACK.iter().filter(is_chosen).collect();
     if nix::unistd::geteuid().is_root() {
         chosen.extend(IN_NAMESPACES.iter().filter(is_chosen));
     } else {
