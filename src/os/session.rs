@@ -17,9 +17,12 @@ const IDLE: Duration = Duration::from_secs(10);
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
 
-/// A listener at `local`, whether this node has the address now or not, for what arrives on the interface. With
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// A listener at `local`, whether this node has the address now or not, for what arrives on the interface (name and index). With
 /// `on_link`, only neighbours reach it. Must be called in a runtime.
-pub fn listen(local: IpAddr, port: u16, interface: &str, on_link: bool, backlog: i32) -> io::Result<TcpListener> {
+pub fn listen(local: IpAddr, port: u16, interface: &str, index: u32, on_link: bool) -> io::Result<TcpListener> {
     let socket = open(local, interface)?;
     socket.set_reuse_address(true)?;
     match local {
@@ -29,18 +32,18 @@ pub fn listen(local: IpAddr, port: u16, interface: &str, on_link: bool, backlog:
     if on_link {
         require_ttl(&socket, local, HIGHEST_TTL)?;
     }
-    socket.bind(&scoped(local, port, interface)?.into())?;
-    socket.listen(backlog)?;
+    socket.bind(&scoped(local, port, index).into())?;
+    socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
 
 /// Connects from `local` over the interface.
-pub async fn connect(local: IpAddr, peer: IpAddr, port: u16, interface: &str) -> io::Result<TcpStream> {
+pub async fn connect(local: IpAddr, peer: IpAddr, port: u16, interface: &str, index: u32) -> io::Result<TcpStream> {
     let socket = open(local, interface)?;
     keep_alive(&socket)?;
-    socket.bind(&scoped(local, 0, interface)?.into())?;
+    socket.bind(&scoped(local, 0, index).into())?;
     let socket = TcpSocket::from_std_stream(socket.into());
-    socket.connect(scoped(peer, port, interface)?).await
+    socket.connect(scoped(peer, port, index)).await
 }
 
 /// What a connection that was accepted needs: the requirement of the listener falls, since the reset of a killed peer
@@ -71,13 +74,10 @@ fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// A link-local address is one of an interface.
-fn scoped(address: IpAddr, port: u16, interface: &str) -> io::Result<SocketAddr> {
+fn scoped(address: IpAddr, port: u16, interface: u32) -> SocketAddr {
     match address {
-        IpAddr::V6(address) if address.is_unicast_link_local() => {
-            let index = nix::net::if_::if_nametoindex(interface)?;
-            Ok(SocketAddrV6::new(address, port, 0, index).into())
-        }
-        address => Ok((address, port).into()),
+        IpAddr::V6(address) if address.is_unicast_link_local() => SocketAddrV6::new(address, port, 0, interface).into(),
+        address => (address, port).into(),
     }
 }
 

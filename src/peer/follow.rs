@@ -80,7 +80,7 @@ struct Session {
 
 impl Session {
     async fn begin(link: &Link, port: u16) -> io::Result<(Self, Line)> {
-        let stream = session::connect(link.local, link.peer, port, link.interface.as_str()).await?;
+        let stream = session::connect(link.local, link.peer, port, link.interface.as_str(), link.index).await?;
         let mut lines = Lines { stream: stream.take(LONGEST_SESSION), buffer: Vec::new() };
         let line = lines.next().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok((Self { lines }, line))

@@ -15,8 +15,6 @@ use super::greeting::{self, BUSY, GOODBYE};
 use super::{Listening, Shared};
 use crate::os::session;
 
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 16;
 /// Bytes that are read of whoever connects, before it is cut off: ours send none.
 const LONGEST_SPEECH: u64 = 64;
 /// A listener that could not be opened is tried again after this time.
@@ -58,10 +56,10 @@ async fn serve(listening: &Listening, shared: &Arc<Shared>, sessions: &mut JoinS
 }
 
 /// The listener, as soon as it can be had.
-async fn open(Listening { local, interface, peers }: &Listening, port: u16) -> TcpListener {
+async fn open(Listening { local, interface, index, peers }: &Listening, port: u16) -> TcpListener {
     let mut told = false;
     loop {
-        match session::listen(*local, port, interface.as_str(), peers.is_empty(), BACKLOG) {
+        match session::listen(*local, port, interface.as_str(), *index, peers.is_empty()) {
             Ok(listener) => return listener,
             Err(error) if !told => {
                 told = true;

@@ -40,6 +40,8 @@ pub struct Link {
     pub local: IpAddr,
     /// The interface between them.
     pub interface: InterfaceName,
+    /// Its index: an interface that was made anew is another one.
+    pub index: u32,
 }
 
 /// Where peers may connect to.
@@ -49,6 +51,8 @@ pub struct Listening {
     pub local: IpAddr,
     /// The interface they leave by.
     pub interface: InterfaceName,
+    /// Its index: an interface that was made anew is another one.
+    pub index: u32,
     /// Who may connect (the peers of a unicast router); empty: whoever is on the link, no router in between.
     pub peers: BTreeSet<IpAddr>,
 }
@@ -124,10 +128,10 @@ impl Peers {
     /// Replaces the list of places to listen at; those that stay are not touched. Where both a multicast and a unicast
     /// router advertise from, whoever is on the link may connect.
     pub fn listen(&self, places: impl IntoIterator<Item = Listening>) {
-        let mut merged: BTreeMap<(IpAddr, InterfaceName), BTreeSet<IpAddr>> = BTreeMap::new();
-        for Listening { local, interface, peers } in places {
+        let mut merged: BTreeMap<(IpAddr, InterfaceName, u32), BTreeSet<IpAddr>> = BTreeMap::new();
+        for Listening { local, interface, index, peers } in places {
             merged
-                .entry((local, interface))
+                .entry((local, interface, index))
                 .and_modify(|known| {
                     if peers.is_empty() || known.is_empty() {
                         known.clear();
@@ -137,7 +141,8 @@ impl Peers {
                 })
                 .or_insert(peers);
         }
-        let places = merged.into_iter().map(|((local, interface), peers)| Listening { local, interface, peers });
+        let place = |((local, interface, index), peers)| Listening { local, interface, index, peers };
+        let places = merged.into_iter().map(place);
         let _ = self.commands.send(Command::Listen(places.collect()));
     }
 

@@ -1,23 +1,25 @@
 //! The fence between two nodes, `a` with the addresses and `b` that asks for them.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use netns_tests::lab::Lab;
 use netns_tests::node::Node;
+use socket2::{Domain, Protocol, Socket, Type};
 use vipgate::fence::{self, Fence, FenceError, FenceName};
 
-use crate::{Victim, done};
+use crate::{Victim, done, outlive};
 
 const VIPS: [&str; 2] = ["192.0.2.100", "2001:db8::100"];
 
 /// Holds a fence for a run directory; each line of standard input is a new list of addresses.
 pub(crate) fn hold(arguments: &[String]) -> ExitCode {
     let mut fence = Fence::open(FenceName::new(Path::new(&arguments[0]))).expect("a fence");
+    outlive();
     done();
     for line in io::stdin().lines() {
         let addresses: BTreeSet<IpAddr> = line.unwrap().split_whitespace().map(|word| word.parse().unwrap()).collect();
@@ -74,6 +76,11 @@ impl Pair {
         self.b.exec_in(|| question(address, Duration::from_millis(200)))
     }
 
+    /// Whether `b` knows where the address is.
+    fn is_resolved(&self, address: &str) -> bool {
+        self.b.run(&format!("ip neigh show {address} dev eth0")).contains("lladdr")
+    }
+
     fn cleanup(&self) {
         let name = self.name();
         self.a.exec_in(|| fence::cleanup(&name)).expect("the tables are removed");
@@ -127,6 +134,7 @@ pub(crate) fn killed_node_is_silent_for_its_addresses() {
 
         for vip in VIPS {
             assert!(!pair.is_found(vip), "nobody answers for {vip}");
+            assert!(!pair.is_resolved(vip), "nor says where it is");
         }
         for target in &targets {
             assert_eq!(connect(&pair.b, *target).unwrap_err().kind(), io::ErrorKind::TimedOut);
@@ -137,10 +145,32 @@ pub(crate) fn killed_node_is_silent_for_its_addresses() {
         drop(holder);
         pair.cleanup();
         for vip in VIPS {
-            assert!(pair.is_found(vip), "{vip} answers again after the cleanup");
+            assert!(pair.is_found(vip) && pair.is_resolved(vip), "{vip} answers again after the cleanup");
         }
         assert_eq!(pair.a.run("nft list ruleset"), "");
     }
+}
+
+pub(crate) fn adverts_from_a_silent_address_leave() {
+    let pair = Pair::new();
+    let mut holder = pair.holder(&pair.run_dir());
+    holder.tell(&VIPS.join(" "));
+    holder.kill();
+    drop(holder);
+    // As of the guardian of an address owner: what it says last comes from the virtual address.
+    let group = Ipv4Addr::new(224, 0, 0, 18);
+    let vrrp = || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(112))).unwrap();
+    let mut hears = pair.b.exec_in(vrrp);
+    hears.join_multicast_v4(&group, &Ipv4Addr::new(192, 0, 2, 2)).unwrap();
+    hears.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let says = pair.a.exec_in(vrrp);
+    let vip: Ipv4Addr = VIPS[0].parse().unwrap();
+    says.bind(&SocketAddr::from((vip, 0)).into()).unwrap();
+    says.set_multicast_if_v4(&vip).unwrap();
+    says.send_to(b"last words", &SocketAddr::from((group, 0)).into()).unwrap();
+    let mut packet = [0; 100];
+    let length = hears.read(&mut packet).unwrap();
+    assert!(packet[..length].ends_with(b"last words"));
 }
 
 pub(crate) fn what_is_released_is_not_fenced() {

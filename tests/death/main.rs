@@ -31,6 +31,7 @@ const ON_LOOPBACK: &[Test] = &[
 
 const IN_NAMESPACES: &[Test] = &[
     ("killed_node_is_silent_for_its_addresses", fence::killed_node_is_silent_for_its_addresses),
+    ("adverts_from_a_silent_address_leave", fence::adverts_from_a_silent_address_leave),
     ("what_is_released_is_not_fenced", fence::what_is_released_is_not_fenced),
     ("other_users_of_nftables_do_no_harm", fence::other_users_of_nftables_do_no_harm),
     ("a_fence_that_was_taken_down_is_put_up_again", fence::a_fence_that_was_taken_down_is_put_up_again),
@@ -98,6 +99,13 @@ impl Drop for Victim {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A child, as a script that runs, which is still there for a while when we are killed.
+pub(crate) fn outlive() {
+    let mut child = Command::new("sleep");
+    let mut child = child.arg("3").stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("sleep");
+    thread::spawn(move || child.wait());
 }
 
 /// Says that what was asked is done.
