@@ -15,6 +15,7 @@ pub mod os;
 pub mod peer;
 pub mod probe;
 pub mod proxy;
+pub mod spawner;
 pub mod speaker;
 pub mod stats;
 pub mod vrrp;

@@ -27,12 +27,12 @@ pub(crate) fn junk_changes_nothing_but_a_counter() {
     let best = rounds.iter().min().copied().expect("a round");
     let stats = running.registry.router("r1");
     println!(
-        "    {} junk packets a round: longest gap at 50 ms {:.1?}; rejected: checksum {}, truncated {}; latest wake {} us",
+        "    {} junk packets a round: longest gap at 50 ms {:.1?}; rejected: checksum {}, truncated {}; latest wake {:.6} s",
         JUNK,
         rounds,
         stats.rejected(RejectReason::Checksum),
         stats.rejected(RejectReason::Truncated),
-        running.registry.late_wake_max_micros.load(Ordering::Relaxed),
+        running.registry.late_wakes.snapshot().max_seconds,
     );
     assert!(best < BOUND, "own adverts are late: {rounds:?}");
     assert!(stats.rejected(RejectReason::Checksum) > 1000);
