@@ -5,6 +5,7 @@ pub mod arp;
 pub mod checksum;
 pub mod ip;
 pub mod ndp;
+pub mod nft;
 pub mod vrrp;
 mod vrrp_seal;
 
