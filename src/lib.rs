@@ -10,6 +10,7 @@ pub mod config;
 pub mod control;
 pub mod guardian;
 pub mod model;
+pub mod notify;
 pub mod os;
 pub mod probe;
 pub mod proxy;

@@ -4,6 +4,7 @@
 mod csv;
 mod html;
 pub mod human;
+mod notify;
 mod process;
 mod prometheus;
 mod registry;
@@ -11,6 +12,7 @@ mod server;
 mod snapshot;
 mod verdict;
 
+pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
 pub use registry::{
     CheckResult, EndReason, Health, LastCheck, Registry, RejectReason, Role, RouterStats, RouterStatus, ServerStats,

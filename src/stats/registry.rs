@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::notify::NotifyStats;
+
 /// All counters of the process.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -23,6 +25,8 @@ pub struct Registry {
     pub late_wake_max_micros: AtomicU64,
     /// Log lines dropped because nobody read them.
     pub log_lines_lost: AtomicU64,
+    /// What was told about transitions.
+    pub notify: NotifyStats,
 }
 
 /// Counters of one service.
