@@ -137,7 +137,8 @@ impl Gather {
             return Fate::Done;
         }
         letter.attempts += 1;
-        if closing || letter.attempts >= Self::ATTEMPTS || self.again.len() >= Self::STRAGGLERS {
+        let too_many = letter.has_arrived && self.again.len() >= Self::STRAGGLERS;
+        if closing || letter.attempts >= Self::ATTEMPTS || too_many {
             return Fate::GivenUp(letter.to);
         }
         let pause = (Self::FIRST_PAUSE * 2_u32.pow(letter.attempts - 1)).min(Self::LONGEST_PAUSE);
@@ -282,20 +283,21 @@ mod tests {
     }
 
     #[test]
-    fn stragglers_are_bounded() {
+    fn stragglers_are_bounded_and_no_trouble_of_a_server_that_is_away() {
         let mut post = Post::new();
-        for _ in 0..Gather::STRAGGLERS {
+        let mut attempt = |report: &Report| {
             post.gather.push(item("x"));
             let Step::Send(letter) = post.gather.next(post.now, Duration::ZERO, &["a".into(), "b".into()], false)
             else {
                 panic!("it is due");
             };
-            let fate = post.gather.settle(letter, &report(&["a"], &["b"], &[]), post.now, Duration::ZERO, false);
-            assert_eq!(fate, Fate::Again(Duration::from_secs(5)));
+            post.gather.settle(letter, report, post.now, Duration::ZERO, false)
+        };
+        for _ in 0..Gather::STRAGGLERS {
+            assert_eq!(attempt(&report(&["a"], &["b"], &[])), Fate::Again(Duration::from_secs(5)));
         }
-        post.gather.push(item("x"));
-        let letter = post.sent();
-        assert_eq!(post.settle(letter, &report(&["a"], &["b"], &[])), Fate::GivenUp(vec!["b".into()]));
+        assert_eq!(attempt(&report(&["a"], &["b"], &[])), Fate::GivenUp(vec!["b".into()]));
+        assert_eq!(attempt(&report(&[], &["a", "b"], &[])), Fate::Again(Duration::from_secs(5)));
     }
 
     #[test]

@@ -77,7 +77,8 @@ async fn converse(
     let stream = connect(mail).await?;
     let helo = helo(mail, host);
     let greeting = AsyncSmtpConnection::connect_with_transport(Box::new(stream), &helo);
-    let mut connection = answer(mail.timeout, "its greeting", greeting).await?;
+    // Two answers: to the connection and to EHLO.
+    let mut connection = answer(mail.timeout.saturating_mul(2), "its greeting", greeting).await?;
     let sender = MailFrom::new(Some(from.email), Vec::new());
     answer(mail.timeout, "MAIL", connection.command(sender)).await?;
     let mut accepted = Vec::new();
