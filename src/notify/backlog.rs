@@ -38,7 +38,8 @@ impl Backlog {
         let mut followed = BTreeSet::new();
         let mut oldest = None;
         for (place, (key, _)) in self.lines.iter().enumerate().rev() {
-            if !followed.insert(key) && !(place == 0 && self.begun) {
+            let is_begun = place == 0 && self.begun;
+            if !followed.insert(key) && !is_begun {
                 oldest = Some(place);
             }
         }

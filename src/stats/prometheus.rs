@@ -211,7 +211,8 @@ fn notify(told: &NotifySnapshot, out: &mut Exposition) {
     let fifo_lines = [("written", told.fifo_lines), ("lost", told.fifo_lines_lost)];
     let events = [("published", told.events), ("lost", told.events_lost)];
     let mails = [("sent", told.mails_sent), ("retried", told.mail_retries), ("failed", told.mails_failed)];
-    let families: [(&str, &str, &[(&str, u64)]); 5] = [
+    type Family<'a> = (&'a str, &'a str, &'a [(&'a str, u64)]);
+    let families: [Family<'_>; 5] = [
         ("vipgate_notify_scripts_total", "Runs of notification scripts, by how they ended.", &scripts),
         ("vipgate_notify_hooks_total", "Runs of hooks, by how they ended.", &hooks),
         ("vipgate_notify_fifo_lines_total", "Lines for named pipes.", &fifo_lines),

@@ -1,8 +1,9 @@
 //! Mail, to a server that speaks the protocol and fails as real ones do.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use vipgate::model::{Mail, Notify, NotifyTargets, VirtualRouter};
 use vipgate::notify::{Change, Notifier, State, Transition, Watched, What};
 use vipgate::stats::Registry;

@@ -1,5 +1,7 @@
 //! Notifications against real pipes, real processes and a mail server that speaks its protocol.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
 mod fifos;
 mod mails;
 mod scripts;
