@@ -18,6 +18,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 fn mail(sink: &Sink) -> Mail {
     Mail {
+        // A name, with an IPv6 address too perhaps, where nobody listens.
         server: "localhost".into(),
         port: sink.address.port(),
         helo: Some("front.example".into()),
@@ -41,7 +42,6 @@ impl Post {
     async fn new(manners: &[Manner], change: impl FnOnce(&mut Mail)) -> Self {
         let sink = Sink::start(manners).await;
         let mut settings = mail(&sink);
-        // The sink listens on IPv4 alone; a name that has an IPv6 address too makes no difference.
         change(&mut settings);
         let registry = Arc::<Registry>::default();
         let notifier = Notifier::start(processes(), Arc::clone(&registry));
