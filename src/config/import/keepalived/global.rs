@@ -44,6 +44,7 @@ impl Garp {
             refresh_count: self.master_refresh_repeat,
             // keepalived: what follows a lower-priority advertisement is as many as on becoming master.
             lower_priority_count: self.lower_prio_repeat.or(self.master_repeat),
+            ask: Vec::new(),
         })
     }
 }
@@ -56,7 +57,7 @@ impl Translator<'_> {
                 "router_id" => {
                     if let Some(word) = self.argument(child) {
                         let name = Located::new(word.text.clone(), word.at);
-                        config.global.get_or_insert_with(|| empty_global(child)).node = Some(name);
+                        config.global.get_or_insert_with(|| raw::Global::empty(child.at())).node = Some(name);
                     }
                 }
                 "vrrp_version" => globals.version = self.number(child, 2..=3, "version 2 is used"),
@@ -98,17 +99,5 @@ impl Translator<'_> {
                 format!("only {standard} is spoken: a node that hears another group would be a second master"),
             );
         }
-    }
-}
-
-fn empty_global(node: &Node) -> raw::Global {
-    raw::Global {
-        at: node.at(),
-        node: None,
-        workers: None,
-        max_connections: None,
-        stop_grace: None,
-        drain_timeout: None,
-        spread_checks: None,
     }
 }

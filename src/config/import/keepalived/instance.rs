@@ -7,7 +7,7 @@ use super::Translator;
 use super::global::{Garp, Globals};
 use super::grammar::Node;
 use crate::config::import::Word;
-use crate::config::raw::{Located, Maybe, Secret, VirtualAddress, VirtualRouter};
+use crate::config::raw::{self, Located, Maybe, Secret, VirtualAddress, VirtualRouter};
 use crate::config::source::Location;
 use crate::model::{Family, InitialState, InterfaceName};
 
@@ -228,7 +228,6 @@ impl Translator<'_> {
         let (preempt, preempt_delay) = self.preemption(said.no_preempt, said.preempt_delay, said.state, priority);
         let password = self.password_of_version(said.password.filter(|_| said.pass), version);
         VirtualRouter {
-            at,
             name: Some(Located::new(name.text.clone(), at)),
             interface: said.interface,
             vrid: said.vrid,
@@ -241,12 +240,10 @@ impl Translator<'_> {
             preempt,
             preempt_delay,
             password,
-            peers,
+            peers: peers.into_iter().map(|address| raw::Peer { address, min_ttl: None, max_ttl: None }).collect(),
             source: said.source,
-            checksum: None,
-            track_interfaces: said.track,
-            fronts: None,
             announce: said.garp.announce(),
+            ..VirtualRouter::empty(at)
         }
     }
 
