@@ -43,6 +43,14 @@ pub struct Notify {
     pub mail: Maybe<bool>,
 }
 
+impl Notify {
+    /// Nobody is told.
+    #[must_use]
+    pub fn silent(at: Location) -> Self {
+        Self { at, master: None, backup: None, fault: None, stop: None, any: None, lower_priority: None, mail: None }
+    }
+}
+
 /// `[notify]`: see [`model::NotifyTargets`](crate::model::NotifyTargets).
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]

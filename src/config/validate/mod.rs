@@ -29,7 +29,6 @@ use super::source::Location;
 use crate::model::{Config, Global, Log, Stats};
 
 pub(super) use self::routing::network;
-pub(super) use self::transport::default_vmac_name;
 
 /// Turns host names into addresses. The shell brings the system's resolver, tests bring a table.
 pub trait Resolve {

@@ -194,7 +194,7 @@ pub(super) fn vmac(
 }
 
 /// As keepalived names them.
-pub(in crate::config) fn default_vmac_name(prefix: &str, family: Family, vrid: u8) -> Option<InterfaceName> {
+fn default_vmac_name(prefix: &str, family: Family, vrid: u8) -> Option<InterfaceName> {
     let version = if family == Family::V6 { "6" } else { "" };
     format!("{prefix}{version}.{vrid}").parse().ok()
 }
