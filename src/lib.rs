@@ -16,5 +16,6 @@ pub mod proxy;
 pub mod spawner;
 pub mod speaker;
 pub mod stats;
+pub mod track;
 pub mod vrrp;
 pub mod wire;

@@ -1,9 +1,10 @@
 //! What is left after `caps::confine`, and that it is enough. Each test starts this executable again, for capabilities
 //! and limits are a process's own: the ignored tests are what runs there.
 #![expect(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "helpers of tests fail by panicking, and say why they do not run"
+    reason = "helpers of tests: they open sockets, fail by panicking, and say why they do not run"
 )]
 
 use std::fs;
