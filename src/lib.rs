@@ -19,5 +19,6 @@ pub mod proxy;
 pub mod spawner;
 pub mod speaker;
 pub mod stats;
+pub mod track;
 pub mod vrrp;
 pub mod wire;

@@ -407,3 +407,23 @@ proptest! {
         let _ = Advertisement::parse(&bytes, &Envelope { source, destination: source, ttl: 255 });
     }
 }
+
+#[test]
+fn neighbours_are_asked_as_the_standards_say() {
+    let request = arp::request(Ipv4Addr::new(192, 0, 2, 254), Ipv4Addr::new(192, 0, 2, 1), MAC);
+    let expected = "ffffffffffff0200000000070806000108000604000102000000000 7c00002010000000000 00c00002fe";
+    assert_eq!(request[..], hex(&expected.replace(' ', "")));
+
+    let (target, source) = ("2001:db8::12:3456", "fe80::7");
+    let frame = ndp::solicitation(target.parse().unwrap(), source.parse().unwrap(), MAC);
+    assert_eq!(frame[..14], hex("3333ff12345602000000000786dd"));
+    // Version 6, 32 bytes of ICMPv6, hop limit 255.
+    assert_eq!(frame[14..22], hex("6000000000203aff"));
+    let (header, message) = frame[14..].split_at(40);
+    assert_eq!(header[24..], "ff02::1:ff12:3456".parse::<Ipv6Addr>().unwrap().octets());
+    assert_eq!((message[0], message[1]), (135, 0));
+    assert_eq!(message[8..24], target.parse::<Ipv6Addr>().unwrap().octets());
+    assert_eq!(message[24..], hex("0101020000000007"));
+    assert!(checksum::is_valid_with_pseudo_header(message, addr(source), addr("ff02::1:ff12:3456"), 58));
+    assert_eq!(Announcement::parse(&frame), None, "a question announces nothing");
+}
