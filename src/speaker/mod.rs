@@ -192,10 +192,11 @@ impl Speaker {
     /// Starts the routers and the two threads, in the network namespace of the calling thread. Addresses an earlier life
     /// left behind are gone when it returns. Interfaces that are not there are waited for.
     pub fn start(
-        plan: Plan,
+        plan: impl Into<Plan>,
         registry: Arc<Registry>,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Result<Self, StartError> {
+        let plan = plan.into();
         let wire = Sockets::open().map_err(StartError::socket)?;
         let frames = FrameSender::open().map_err(StartError::socket)?;
         let (inputs, told) = mpsc::unbounded_channel();
@@ -267,7 +268,8 @@ impl Speaker {
 
     /// Runs these routers and no others, by name: what did not change is not touched. Completes once it is decided;
     /// addresses follow at once.
-    pub async fn apply(&self, plan: Plan) -> Result<(), ApplyError> {
+    pub async fn apply(&self, plan: impl Into<Plan>) -> Result<(), ApplyError> {
+        let plan = plan.into();
         self.check_interfaces(&plan.routers)?;
         let (done, is_done) = oneshot::channel();
         self.inputs.send(Input::Apply(Box::new(plan.clone()), done)).map_err(|_| ApplyError::Stopped)?;
