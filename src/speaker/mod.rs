@@ -12,10 +12,15 @@ pub mod foreign;
 mod hearing;
 mod ingress;
 mod interfaces;
+#[cfg(test)]
+mod kernel_tests;
 mod legacy;
 mod netlink;
 mod ownership;
+mod routes;
+mod rules;
 mod slot;
+mod vmac;
 mod watch;
 
 use std::collections::BTreeSet;

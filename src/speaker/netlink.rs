@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use netlink_packet_core::NetlinkPayload;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
@@ -19,7 +19,7 @@ use crate::model::{Prefix, Scope, VirtualAddress};
 use crate::os;
 
 /// Requests in flight at once: enough to keep the kernel busy, few enough for a socket buffer.
-const PIPELINE: usize = 64;
+pub(super) const PIPELINE: usize = 64;
 
 /// The kernel's notifications about links and addresses.
 pub(super) type Notifications =
@@ -128,7 +128,30 @@ pub(super) async fn forget_unreached(handle: &Handle, indexes: &BTreeSet<u32>) -
     Ok(())
 }
 
-fn refused(error: rtnetlink::Error) -> Refused {
+/// A request with flags of its own, beside `NLM_F_REQUEST` and `NLM_F_ACK`.
+pub(super) async fn request(handle: &Handle, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refused> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    let mut answers = handle.clone().request(request).map_err(refused)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(message) = answer.payload {
+            return Err(refused(rtnetlink::Error::NetlinkError(message)));
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a request, ready to be sent to the kernel.
+pub(super) fn serialize(message: RouteNetlinkMessage) -> Vec<u8> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    bytes
+}
+
+pub(super) fn refused(error: rtnetlink::Error) -> Refused {
     match error {
         rtnetlink::Error::NetlinkError(message) => Refused(message.raw_code().abs()),
         _ => Refused(libc::EPROTO),
