@@ -3,15 +3,18 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::clock::Clock;
 use super::driver::Driver;
 use super::ingress::{self, Packet};
+use super::slot::Slot;
+use super::wire::Wire;
 use crate::model::{Family, InterfaceName};
 use crate::vrrp::Event;
 
-impl Driver {
+impl<W: Wire, C: Clock> Driver<W, C> {
     pub(super) fn receive(&mut self, now: Instant) {
         let mut packets = Vec::new();
-        self.ingress.read(|channel, packet| packets.push((channel.clone(), packet)));
+        self.setup.wire.read(|channel, packet| packets.push((channel.clone(), packet)));
         for ((interface, family), packet) in packets {
             self.deliver(&interface, family, &packet, now);
         }
@@ -59,14 +62,12 @@ impl Driver {
 
     /// Announcements by others, for routers that leave.
     pub(super) fn observe(&mut self, now: Instant) {
-        for index in 0..self.slots.len() {
-            let Some(slot) = self.slots.get(index) else { continue };
-            let mut announced = Vec::new();
-            for watch in &slot.watches {
-                watch.read(|address| announced.push(address));
-            }
-            announced.retain(|address| slot.on_node().any(|own| own.prefix.address == *address));
-            for address in announced {
+        let mut announced = Vec::new();
+        self.setup.wire.read_announcements(|router, address| announced.push((router, address)));
+        for (router, address) in announced {
+            let Some(index) = self.slots.iter().position(|slot| slot.id == router) else { continue };
+            let is_own = |slot: &Slot| slot.on_node().any(|own| own.prefix.address == address);
+            if self.slots.get(index).is_some_and(is_own) {
                 self.feed(index, Event::SuccessorAnnounced(address), now);
             }
         }

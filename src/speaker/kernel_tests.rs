@@ -6,9 +6,9 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use rtnetlink::Handle;
 
-use super::netlink::{self, Refused};
+use super::kernel::Refused;
 use super::vmac::Wanted;
-use super::{routes, rules, vmac};
+use super::{netlink, routes, rules, vmac};
 use crate::model::{Family, Prefix, Route, RouteKind, Rule, Scope, Vrid};
 
 /// Runs a test in a namespace with `eth0` (192.0.2.1/24, 2001:db8::1/64) and `eth1` at the ends of a cable, both up.

@@ -13,7 +13,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::Handle;
 
 use super::interfaces::OUR_PROTOCOL;
-use super::netlink::{PIPELINE, Refused, refused, request, serialize};
+use super::kernel::Refused;
+use super::netlink::{PIPELINE, refused, request, serialize};
 use crate::model::{Prefix, Route, RouteKind, Scope};
 
 /// A route and the index of the interface it names, if it names one.

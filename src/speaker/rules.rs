@@ -9,7 +9,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, IpVersion};
 
 use super::interfaces::OUR_PROTOCOL;
-use super::netlink::{Refused, refused, serialize};
+use super::kernel::Refused;
+use super::netlink::{refused, serialize};
 use crate::model::{Prefix, Rule};
 
 /// Sets a rule. `EEXIST`: the very same is there already and ours.

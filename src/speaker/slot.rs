@@ -10,7 +10,6 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::interfaces::View;
-use super::watch::Watch;
 use super::{HandoverOutcome, HandoverReport, RouterId};
 use crate::model::{Family, InterfaceName, VirtualAddress, VirtualRouter};
 use crate::stats::{self, RouterStats};
@@ -31,7 +30,6 @@ pub(super) struct Slot {
     pub(super) replaced: bool,
     /// It left: only its addresses are still on their way.
     pub(super) left: bool,
-    pub(super) watches: Vec<Watch>,
     pub(super) handover: Option<PendingHandover>,
     /// Addresses it asked for.
     held: Vec<VirtualAddress>,
@@ -68,7 +66,6 @@ impl Slot {
             ending: false,
             replaced: false,
             left: false,
-            watches: Vec::new(),
             handover: None,
             held: Vec::new(),
             lingering: Vec::new(),

@@ -13,7 +13,8 @@ use netlink_packet_route::link::{
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{Handle, LinkMacVlan, LinkUnspec};
 
-use super::netlink::{Refused, refused, serialize};
+use super::kernel::Refused;
+use super::netlink::{refused, serialize};
 use crate::model::{Family, Vrid};
 use crate::wire::Mac;
 
