@@ -2,6 +2,7 @@
 
 pub mod epoll;
 pub mod eventfd;
+mod filter;
 pub mod netlink;
 pub mod packet;
 pub mod port_owner;

@@ -11,13 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::addresses::{Order, Work};
 use super::clock::Clock;
-use super::egress;
 use super::ingress::Wanted;
 use super::interfaces::View;
+use super::links::Link;
 use super::ownership;
-use super::slot::{PendingHandover, Slot, Views, stats_role};
+use super::routing::Routing;
+use super::slot::{PendingHandover, Slot, Views, outgoing, stats_role};
 use super::wire::{Watched, Wire};
 use super::{HandoverOutcome, HandoverReport, Notice, RouterId};
+use super::{egress, links};
 use crate::model::{Estate, InterfaceName, VirtualAddress, VirtualRouter};
 use crate::stats::Registry;
 use crate::vrrp::{Action, Event, Reason, Role};
@@ -48,6 +50,10 @@ pub(super) enum Input {
         /// What it is now.
         view: Option<View>,
     },
+    /// Routes and rules that are there as long as the process runs.
+    Static(Routing),
+    /// A router's work is done, after its last order: nothing of it is left on the node.
+    Finished(RouterId),
     /// Addresses are gone from the node.
     Released {
         /// Whose they were.
@@ -79,6 +85,8 @@ pub(super) struct Driver<W, C> {
     /// The deadline the thread sleeps for.
     deadline: Option<Instant>,
     suspended: Duration,
+    /// Routes and rules that are there as long as the process runs.
+    pub(super) routing: Routing,
     pub(super) estate: Estate,
     /// Something changed that may change the estate.
     pub(super) estate_is_stale: bool,
@@ -96,6 +104,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             next_id: 0,
             packet_id: 0,
             deadline: None,
+            routing: Routing::default(),
             estate: Estate::default(),
             estate_is_stale: false,
             stopping: None,
@@ -120,6 +129,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 break;
             }
         }
+        self.clear_routing().await;
         for done in self.stopping.take().into_iter().flatten() {
             let _ = done.send(());
         }
@@ -189,6 +199,19 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 }
                 self.look_around(now);
             }
+            Input::Static(routing) => {
+                self.routing = routing.clone();
+                self.estate_is_stale = true;
+                self.publish_estate();
+                let (done, _) = oneshot::channel();
+                self.order(Order::Static(routing, done));
+            }
+            Input::Finished(router) => {
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {
+                    slot.finished = true;
+                    self.estate_is_stale = true;
+                }
+            }
             Input::Released { router, addresses } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {
                     slot.released(&addresses);
@@ -214,6 +237,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 Some(config) if config == slot.config() => {}
                 Some(config) if is_same_router(config, slot.config()) => {
                     self.feed(index, Event::Reconfigure(Box::new(config.clone())), now);
+                    self.route(index);
                 }
                 Some(_) | None => self.end(index, now),
             }
@@ -236,7 +260,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         }
         self.next_id += 1;
         let stats = self.setup.registry.router(&config.name);
-        self.order(Order::Register(self.next_id, Arc::clone(&stats)));
+        let link = Link::of(config);
+        self.order(Order::Register { router: self.next_id, stats: Arc::clone(&stats), link });
         let slot = Slot::new(self.next_id, config, &self.views, stats, &self.virtual_addresses, now);
         slot.show_role(slot.router.role(), &slot.router.reason().to_string(), now);
         self.slots.push(slot);
@@ -289,9 +314,10 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             let Some(view) = self.views.get(&config.interface) else { continue };
             let channel = (config.interface.clone(), config.family);
             let multicast = config.peers.is_empty();
+            wanted.extend(links::channel(config, &self.views));
             match wanted.iter_mut().find(|want| want.channel == channel) {
                 Some(want) => want.multicast |= multicast,
-                None => wanted.push(Wanted { channel, index: view.index, multicast }),
+                None => wanted.push(Wanted { channel, index: view.index, multicast, from: None }),
             }
         }
         self.setup.wire.listen(wanted);
@@ -333,6 +359,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 self.estate_is_stale = true;
                 self.publish_estate();
                 self.order(Order::Work(id, Work::Acquire(addresses)));
+                self.route(index);
             }
             Action::Release(addresses) => {
                 slot.releasing(&addresses);
@@ -354,10 +381,10 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     fn send(&mut self, index: usize, advert: &Advertisement) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let Some(source) = slot.router.local() else { return };
-        let Some(view) = self.views.get(&slot.config().interface) else { return };
+        let Some(interface) = outgoing(slot.config(), &self.views) else { return };
         // It counts up and is never 0.
         self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
-        for packet in egress::prepare(slot.config(), advert, source, view.index, self.packet_id) {
+        for packet in egress::prepare(slot.config(), advert, source, interface, self.packet_id) {
             let result = self.setup.wire.send(&packet);
             slot.count_send(&result, advert.priority);
         }
@@ -369,7 +396,9 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let owned = slot.config().owned().filter(|_| on);
         let interfaces: BTreeSet<&InterfaceName> = owned.map(|address| &address.interface).collect();
         let views = interfaces.into_iter().filter_map(|name| self.views.get(name));
-        let watched: Vec<Watched> = views.map(|view| Watched { index: view.index, own: view.mac }).collect();
+        // The successor has the very same virtual hardware address.
+        let own = |view: &View| view.mac.filter(|_| view.made.is_none());
+        let watched: Vec<Watched> = views.map(|view| Watched { index: view.index, own: own(view) }).collect();
         self.setup.wire.watch(slot.id, &watched);
     }
 
@@ -393,17 +422,18 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let _ = self.setup.notices.send(Notice::Changed { router, role: stats_role(to), reason });
     }
 
-    fn order(&self, order: Order) {
+    pub(super) fn order(&self, order: Order) {
         let _ = self.setup.orders.send(order);
     }
 }
 
-/// Whether a changed configuration is the same router: another interface, family, VRID or way of addressing is not.
+/// Whether a changed configuration is the same router: another interface, family, VRID, VMAC or way of addressing is not.
 fn is_same_router(one: &VirtualRouter, other: &VirtualRouter) -> bool {
     one.interface == other.interface
         && one.family == other.family
         && one.vrid == other.vrid
         && one.peers.is_empty() == other.peers.is_empty()
+        && one.vmac == other.vmac
 }
 
 async fn sleep_until(clock: &impl Clock, deadline: Option<Instant>) {

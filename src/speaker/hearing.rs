@@ -28,7 +28,10 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             .enumerate()
             .filter(|(_, slot)| {
                 let config = slot.config();
-                config.interface == *interface && config.family == family && packet.vrid == Some(config.vrid.get())
+                let vmac = config.vmac.as_ref().is_some_and(|vmac| vmac.name == *interface);
+                (config.interface == *interface || vmac)
+                    && config.family == family
+                    && packet.vrid == Some(config.vrid.get())
             })
             .map(|(index, _)| index)
             .collect();

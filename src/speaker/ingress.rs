@@ -12,8 +12,8 @@ use super::egress;
 use crate::model::{Family, InterfaceName};
 use crate::os::raw::{Datagram, ReceiveOptions, Receiver};
 use crate::stats::RejectReason;
-use crate::wire::ip;
 use crate::wire::vrrp::{Advertisement, Envelope, PROTOCOL, Received, Rejected};
+use crate::wire::{Mac, ip};
 
 /// Packets read from one socket before the timers are looked at again.
 const BATCH: usize = 32;
@@ -61,6 +61,8 @@ pub(super) struct Wanted {
     pub(super) channel: Channel,
     pub(super) index: u32,
     pub(super) multicast: bool,
+    /// Only what comes from this hardware address.
+    pub(super) from: Option<Mac>,
 }
 
 impl Ingress {
@@ -143,6 +145,7 @@ impl Wanted {
             protocol: PROTOCOL,
             interface: interface.as_str().to_owned(),
             index: self.index,
+            from: self.from,
             group: self.multicast.then(|| egress::group(*family)),
         }
     }

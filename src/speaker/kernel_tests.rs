@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use rtnetlink::Handle;
 
 use super::kernel::Refused;
-use super::vmac::Wanted;
+use super::vmac::{Found, Wanted};
 use super::{netlink, routes, rules, vmac};
 use crate::model::{Family, Prefix, Route, RouteKind, Rule, Scope, Vrid};
 
@@ -249,6 +249,10 @@ fn every_selector_of_a_rule_is_set_shown_and_removed() {
     });
 }
 
+async fn make(handle: &Handle, wanted: &Wanted) -> Result<Found, Refused> {
+    vmac::set(handle, wanted).await.map(|message| vmac::read(&message).expect("ours"))
+}
+
 fn wanted(name: &str, vrid: u8, family: Family) -> Wanted {
     Wanted { name: name.into(), base: index("eth0"), mac: vmac::mac(Vrid::new(vrid).unwrap(), family) }
 }
@@ -258,8 +262,8 @@ fn a_vmac_is_made_as_rfc_9568_wants_it_and_the_base_is_restored() {
     in_namespace(|handle| async move {
         std::fs::write("/proc/sys/net/ipv4/conf/eth0/arp_announce", "1").unwrap();
         std::fs::write("/proc/sys/net/ipv4/conf/all/rp_filter", "0").unwrap();
-        let four = vmac::set(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap();
-        let six = vmac::set(&handle, &wanted("vrrp6.51", 51, Family::V6)).await.unwrap();
+        let four = make(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap();
+        let six = make(&handle, &wanted("vrrp6.51", 51, Family::V6)).await.unwrap();
         assert_eq!(four.index, index("vrrp.51"));
         for (name, mac) in [("vrrp.51", "00:00:5e:00:01:33"), ("vrrp6.51", "00:00:5e:00:02:33")] {
             let shown = ip(&format!("-d link show {name}")).join(" ");
@@ -276,7 +280,7 @@ fn a_vmac_is_made_as_rfc_9568_wants_it_and_the_base_is_restored() {
         let base = || ["arp_ignore", "arp_filter", "arp_announce"].map(|setting| sysctl("eth0", setting));
         assert_eq!(base(), ["1", "1", "2"]);
         // Again: nothing changes.
-        assert_eq!(vmac::set(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap(), four);
+        assert_eq!(make(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap(), four);
         vmac::remove(&handle, &four).await.unwrap();
         assert_eq!(base(), ["1", "1", "2"], "another one is still there");
         vmac::remove(&handle, &six).await.unwrap();
@@ -289,13 +293,13 @@ fn a_vmac_is_made_as_rfc_9568_wants_it_and_the_base_is_restored() {
 #[test]
 fn a_later_life_recognises_a_vmac_and_restores_the_base() {
     in_namespace(|handle| async move {
-        let made = vmac::set(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap();
+        let made = make(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap();
         ip("link add other0 link eth0 type macvlan mode private");
         ip("link set vrrp.51 down");
         let handle = netlink::connect().unwrap();
         assert_eq!(vmac::ours(&handle).await.unwrap(), [made.clone()]);
         // One of the same name for another VRID is made again, and what was before is still known.
-        let again = vmac::set(&handle, &wanted("vrrp.51", 52, Family::V4)).await.unwrap();
+        let again = make(&handle, &wanted("vrrp.51", 52, Family::V4)).await.unwrap();
         assert_eq!(again.before, made.before);
         assert!(ip("link show vrrp.51")[1].contains("00:00:5e:00:01:34"));
         for left in vmac::ours(&handle).await.unwrap() {
@@ -305,14 +309,14 @@ fn a_later_life_recognises_a_vmac_and_restores_the_base() {
         assert_eq!(ip("-br link show type macvlan").len(), 1, "somebody else's stays");
         // An interface of somebody else's is in the way.
         ip("link add vrrp.51 type veth peer name vrrp.52");
-        assert_eq!(vmac::set(&handle, &wanted("vrrp.51", 51, Family::V4)).await, Err(Refused(libc::EEXIST)));
+        assert_eq!(make(&handle, &wanted("vrrp.51", 51, Family::V4)).await, Err(Refused(libc::EEXIST)));
     });
 }
 
 #[test]
 fn requests_prepared_for_the_guardian_undo_everything() {
     in_namespace(|handle| async move {
-        let link = vmac::set(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap();
+        let link = make(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap();
         let route = via("10.1.0.0/16", "192.0.2.254");
         let rule = Rule { mark: Some(7), ..rule(70_000) };
         assert_eq!(routes::set(&handle, &[(route.clone(), None)]).await, [Ok(())]);

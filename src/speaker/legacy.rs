@@ -2,8 +2,9 @@
 
 use super::clock::Clock;
 use super::driver::{Driver, ESTATE_ID};
+use super::slot::{Slot, outgoing};
 use super::wire::Wire;
-use super::{Notice, egress};
+use super::{Notice, egress, routes, rules, vmac};
 use crate::model::{Estate, OwnedAddress, PreparedPacket};
 use crate::vrrp::Role;
 
@@ -26,17 +27,36 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         for slot in &self.slots {
             let config = slot.config();
             if slot.router.role() == Role::Master
-                && let Some(view) = self.views.get(&config.interface)
+                && let Some(interface) = outgoing(config, &self.views)
                 && let Some(source) = slot.router.local()
             {
                 let advert = slot.router.advertisement(0);
-                adverts.extend(egress::prepare(config, &advert, source, view.index, ESTATE_ID));
+                adverts.extend(egress::prepare(config, &advert, source, interface, ESTATE_ID));
             }
             addresses.extend(slot.on_node().filter_map(|address| {
                 let ifindex = self.views.get(&address.interface)?.index;
                 Some(OwnedAddress { ifindex, prefix: address.prefix })
             }));
         }
-        Estate { adverts, addresses }
+        Estate { adverts, addresses, removals: self.removals() }
+    }
+
+    /// Requests that remove rules, routes and links.
+    fn removals(&self) -> Vec<Vec<u8>> {
+        let owners = self.slots.iter().filter(|slot| slot.on_node().next().is_some());
+        let routings = owners.map(Slot::configured_routing).chain(Some(self.routing.clone()));
+        let (mut rules, mut routes): (Vec<Vec<u8>>, Vec<Vec<u8>>) = Default::default();
+        for routing in routings {
+            rules.extend(routing.rules.iter().map(rules::removal));
+            routes.extend(routing.routes.iter().filter_map(|route| {
+                let index = match &route.interface {
+                    Some(name) => Some(self.views.get(name)?.index),
+                    None => None,
+                };
+                Some(routes::removal(route, index))
+            }));
+        }
+        let links = self.views.values().filter_map(|view| view.made.as_ref()).flat_map(vmac::removal);
+        rules.into_iter().chain(routes).chain(links).collect()
     }
 }

@@ -17,9 +17,11 @@ mod kernel;
 #[cfg(test)]
 mod kernel_tests;
 mod legacy;
+mod links;
 mod netlink;
 mod ownership;
 mod routes;
+mod routing;
 mod rules;
 mod slot;
 mod vmac;
@@ -36,14 +38,15 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Estate, InterfaceName, VirtualRouter};
+use crate::model::{Estate, InterfaceName, Route, Rule, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
-pub use cleanup::cleanup;
+pub use cleanup::{Removed, cleanup};
 use clock::SystemClock;
 use driver::{Driver, Input};
 use kernel::Linux;
+use routing::Routing;
 use wire::Sockets;
 
 /// Identity of a router in this process: a name may be given again while its first bearer still leaves.
@@ -183,7 +186,8 @@ impl Speaker {
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
-        let configured = ownership::reclaimable(&routers);
+        let placed: Vec<VirtualRouter> = routers.iter().map(vmac::place).collect();
+        let configured = ownership::reclaimable(&placed);
         let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
         let (ready, is_ready) = std::sync::mpsc::channel();
         spawn("addresses", move || {
@@ -215,7 +219,7 @@ impl Speaker {
             run(Driver::new(setup).run(told));
         })?;
         let (done, _) = oneshot::channel();
-        let _ = inputs.send(Input::Apply(routers.clone(), done));
+        let _ = inputs.send(Input::Apply(placed, done));
         Ok(Self { inputs, registry, running: Mutex::new(routers) })
     }
 
@@ -238,7 +242,9 @@ impl Speaker {
             let virtual_addresses = router.owned().map(|address| &address.interface);
             let named: BTreeSet<&InterfaceName> =
                 [&router.interface].into_iter().chain(router.tracked_interfaces()).chain(virtual_addresses).collect();
-            for interface in named {
+            let made_here =
+                |name: &InterfaceName| routers.iter().flat_map(|router| &router.vmac).any(|vmac| vmac.name == *name);
+            for interface in named.into_iter().filter(|name| !made_here(name)) {
                 if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
                     return Err(ApplyError::MissingInterface {
                         router: router.name.clone(),
@@ -255,10 +261,17 @@ impl Speaker {
     pub async fn apply(&self, routers: Vec<VirtualRouter>) -> Result<(), ApplyError> {
         self.check_interfaces(&routers)?;
         let (done, is_done) = oneshot::channel();
-        self.inputs.send(Input::Apply(routers.clone(), done)).map_err(|_| ApplyError::Stopped)?;
+        let placed = routers.iter().map(vmac::place).collect();
+        self.inputs.send(Input::Apply(placed, done)).map_err(|_| ApplyError::Stopped)?;
         is_done.await.map_err(|_| ApplyError::Stopped)?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = routers;
         Ok(())
+    }
+
+    /// From now on these routes and rules are there as long as the process runs, and no others: what did not change is
+    /// not touched.
+    pub fn set_routing(&self, routes: Vec<Route>, rules: Vec<Rule>) {
+        let _ = self.inputs.send(Input::Static(Routing { routes, rules }));
     }
 
     /// Whether what `router` fronts can be served here. One that is not there is ignored.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::interfaces::View;
+use super::routing::Routing;
 use super::{HandoverOutcome, HandoverReport, RouterId};
 use crate::model::{Family, InterfaceName, VirtualAddress, VirtualRouter};
 use crate::stats::{self, RouterStats};
@@ -28,9 +29,13 @@ pub(super) struct Slot {
     pub(super) ending: bool,
     /// Another router of its name has taken its place in status pages.
     pub(super) replaced: bool,
-    /// It left: only its addresses are still on their way.
+    /// It left: only what it had on the node is still on its way.
     pub(super) left: bool,
+    /// Nothing of it is left on the node.
+    pub(super) finished: bool,
     pub(super) handover: Option<PendingHandover>,
+    /// Routes and rules it asked for last.
+    pub(super) routing: Routing,
     /// Addresses it asked for.
     held: Vec<VirtualAddress>,
     /// Addresses it gave up that are not yet reported gone.
@@ -66,7 +71,9 @@ impl Slot {
             ending: false,
             replaced: false,
             left: false,
+            finished: false,
             handover: None,
+            routing: Routing::default(),
             held: Vec::new(),
             lingering: Vec::new(),
             link_up,
@@ -104,7 +111,7 @@ impl Slot {
 
     /// Whether everything is done after it was told to leave.
     pub(super) fn is_over(&self) -> bool {
-        self.left && self.lingering.is_empty()
+        self.left && self.finished
     }
 
     pub(super) fn acquired(&mut self, addresses: &[VirtualAddress]) {
@@ -115,10 +122,25 @@ impl Slot {
     pub(super) fn releasing(&mut self, addresses: &[VirtualAddress]) {
         self.held.retain(|address| !addresses.contains(address));
         self.lingering.extend(addresses.iter().cloned());
+        if self.held.is_empty() {
+            // Its routes and rules go with the last of them.
+            self.routing = Routing::default();
+        }
     }
 
     pub(super) fn released(&mut self, addresses: &[VirtualAddress]) {
         self.lingering.retain(|address| !addresses.contains(address));
+    }
+
+    /// Whether it has addresses, or is about to.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The routes and rules it has with its addresses.
+    pub(super) fn configured_routing(&self) -> Routing {
+        let config = self.config();
+        Routing { routes: config.routes.clone(), rules: config.rules.clone() }
     }
 
     /// The addresses that may be on this node because of it, in the order in which to remove them.
@@ -217,10 +239,18 @@ pub(super) fn stats_role(role: Role) -> stats::Role {
     }
 }
 
-/// Its own interface and every tracked one are up.
+/// The index of the interface its adverts leave by: the VMAC, unless its own is asked for.
+pub(super) fn outgoing(config: &VirtualRouter, views: &Views) -> Option<u32> {
+    let vmac = config.vmac.as_ref().filter(|vmac| !vmac.from_base).and_then(|vmac| views.get(&vmac.name));
+    vmac.or_else(|| views.get(&config.interface)).map(|view| view.index)
+}
+
+/// Its own interface, its VMAC and every tracked interface are up.
 fn link_up(config: &VirtualRouter, views: &Views) -> bool {
     let is_up = |name: &InterfaceName| views.get(name).is_some_and(|view| view.up);
-    is_up(&config.interface) && config.tracked_interfaces().all(is_up)
+    is_up(&config.interface)
+        && config.vmac.iter().all(|vmac| is_up(&vmac.name))
+        && config.tracked_interfaces().all(is_up)
 }
 
 /// The address adverts are sent from: the configured one if this node has it, else the interface's first that is no
@@ -288,6 +318,7 @@ mod tests {
             index,
             up,
             mac: None,
+            made: None,
             sources: sources.iter().map(|text| text.parse().unwrap()).collect(),
         };
         Views::from([

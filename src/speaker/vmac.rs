@@ -15,7 +15,7 @@ use rtnetlink::{Handle, LinkMacVlan, LinkUnspec};
 
 use super::kernel::Refused;
 use super::netlink::{refused, serialize};
-use crate::model::{Family, Vrid};
+use crate::model::{Family, VirtualRouter, Vrid};
 use crate::wire::Mac;
 
 /// What the alias of our links begins with.
@@ -37,6 +37,19 @@ pub(super) fn mac(vrid: Vrid, family: Family) -> Mac {
         Family::V6 => 2,
     };
     [0x00, 0x00, 0x5e, 0x00, family, vrid.get()]
+}
+
+/// The router with its addresses where they are to be: those that name its own interface are on its VMAC.
+pub(super) fn place(router: &VirtualRouter) -> VirtualRouter {
+    let mut placed = router.clone();
+    if let Some(vmac) = &router.vmac {
+        for address in placed.addresses.iter_mut().chain(&mut placed.excluded) {
+            if address.interface == router.interface {
+                address.interface = vmac.name.clone();
+            }
+        }
+    }
+    placed
 }
 
 /// A link as it is to be.
@@ -103,13 +116,13 @@ impl BaseSettings {
 }
 
 /// Makes the link and sets it up. One with this name that is not as wanted is refused with `EEXIST`, unless it is
-/// recognisable as ours: then it is made again. Returns it as it is now.
-pub(super) async fn set(handle: &Handle, wanted: &Wanted) -> Result<Found, Refused> {
+/// recognisable as ours: then it is made again. Returns what the kernel says of it now.
+pub(super) async fn set(handle: &Handle, wanted: &Wanted) -> Result<LinkMessage, Refused> {
     let links = dump(handle).await.map_err(refused)?;
     let ours: Vec<Found> = links.iter().filter_map(read).collect();
     if let Some(there) = ours.iter().find(|found| found.wanted == *wanted) {
         up(handle, there.index).await?;
-        return Ok(there.clone());
+        return dump_one(handle, &wanted.name).await.map_err(refused);
     }
     if let Some(index) = links.iter().find(|link| is_leftover(link, wanted)).map(|link| link.header.index) {
         remove_link(handle, index).await?;
@@ -129,7 +142,7 @@ pub(super) async fn set(handle: &Handle, wanted: &Wanted) -> Result<Found, Refus
     ignore_router_advertisements(&wanted.name);
     change(handle, wanted.base, vec![ipv4(&BaseSettings::WITH_VMAC.settings())]).await?;
     up(handle, index).await?;
-    Ok(Found { index, wanted: wanted.clone(), before })
+    dump_one(handle, &wanted.name).await.map_err(refused)
 }
 
 /// Removes a link of ours; the last on its base restores the base.
