@@ -97,14 +97,14 @@ impl BaseSettings {
 
     fn to_alias(self) -> String {
         let Self { arp_ignore, arp_filter, arp_announce } = self;
-        format!("{MARK}: before, arp_ignore={arp_ignore} arp_filter={arp_filter} arp_announce={arp_announce}")
+        format!("{MARK}:arp_ignore={arp_ignore}/arp_filter={arp_filter}/arp_announce={arp_announce}")
     }
 
     /// What an alias says; none: the link is not ours.
     fn from_alias(alias: &str) -> Option<Self> {
         let words = alias.strip_prefix(MARK)?.strip_prefix(':')?;
         let value = |name: &str| -> Option<i32> {
-            let mut values = words.split(' ').filter_map(|word| word.split_once('='));
+            let mut values = words.split('/').filter_map(|word| word.split_once('='));
             values.find(|(key, _)| *key == name)?.1.parse().ok()
         };
         Some(Self {
