@@ -20,6 +20,7 @@ mod legacy;
 mod links;
 mod netlink;
 mod ownership;
+mod peering;
 mod plan;
 mod reload;
 mod routes;
@@ -43,7 +44,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Estate, InterfaceName, Route, Rule, TrackState, VirtualRouter};
+use crate::model::{Estate, InterfaceName, Peering, Route, Rule, TrackState, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
@@ -107,6 +108,8 @@ pub enum Notice {
         /// What all its members are: master, backup, or in fault.
         role: Role,
     },
+    /// These sessions with other nodes are wanted from now on.
+    Peering(Peering),
     /// A master heard a router that is no better.
     HeardLower {
         /// The master's name.
