@@ -11,6 +11,8 @@
 //! lost and nothing happened for the longest master-down interval and one interval, exactly one running router is
 //! master, it alone holds the address, and it is one that can serve if there is any.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
