@@ -159,7 +159,8 @@ impl Router {
     /// a failed check always yields, with `preempt` off too. `preempt_delay` holds, and so does a hand-over.
     fn relieves(&self, before: Option<u8>, own: u8) -> bool {
         let fell = before.is_some_and(|before| before >= own || self.relieving);
-        fell && !self.yielded && !(self.config.preempt && !self.config.preempt_delay.is_zero())
+        let held_back = self.yielded || self.config.preempt && !self.config.preempt_delay.is_zero();
+        fell && !held_back
     }
 
     fn relieve(&mut self, heard: Heard, now: Instant) {
