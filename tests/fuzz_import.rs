@@ -187,6 +187,11 @@ fn hostile_inputs_take_linear_time() {
         format!("vrrp_instance A {{\n virtual_ipaddress {{\n{}", many("1.2.3.4 zork\n")),
         format!("$A=\\\n{}", many("x\\\n")),
         many("\"\\x"),
+        many("vrrp_script s {\n script x\n}\n"),
+        many("vrrp_instance A {\n use_vmac\n virtual_router_id 1\n}\n"),
+        format!("vrrp_sync_group G {{\n group {{\n{}", many("A\n")),
+        format!("vrrp_instance A {{\n virtual_routes {{\n{}", many("1.2.3.4 table zork\n")),
+        format!("vrrp_instance A {{\n track_script {{\n{}", many("x weight 1\n")),
     ];
     for (import, inputs) in [(haproxy_in as Import, &haproxy[..]), (keepalived_in as Import, &keepalived[..])] {
         for input in inputs {
