@@ -5,6 +5,7 @@
 //! lab, node, lan, process    namespaces, links that can be cut, processes that end with the laboratory
 //! echo, silence, flows       servers that name themselves; clients that measure
 //! ownership, adverts         who has the address; who announces himself
+//! pauses                     what the machine itself was late with
 //! forge, burst               faulty advertisements; many short connections
 //! plan, gate, pair           one description, three subjects (TOML, foreign files, keepalived + HAProxy), one topology
 //! report                     figures, printed past the test harness's capture
@@ -23,6 +24,7 @@ pub mod lan;
 pub mod node;
 pub mod ownership;
 pub mod pair;
+pub mod pauses;
 pub mod plan;
 pub mod process;
 pub mod report;

@@ -377,6 +377,7 @@ pub fn plan(node: &str, priority: u8) -> Plan {
             start_master: false,
             preempt: true,
             password: None,
+            message_only: false,
             peers: Vec::new(),
             source: None,
             track: Vec::new(),

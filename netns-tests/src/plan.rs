@@ -43,6 +43,8 @@ pub struct Router {
     pub preempt: bool,
     /// The password of version 2.
     pub password: Option<String>,
+    /// Whether the checksum of version 3 over IPv4 leaves the pseudo-header out (RFC 9568; keepalived cannot).
+    pub message_only: bool,
     /// Unicast peers.
     pub peers: Vec<IpAddr>,
     /// The source of its advertisements.
@@ -168,6 +170,9 @@ impl Router {
         }
         if let Some(password) = &self.password {
             let _ = writeln!(text, "password = \"{password}\"");
+        }
+        if self.message_only {
+            text.push_str("checksum = \"message-only\"\n");
         }
         if let Some(source) = &self.source {
             let _ = writeln!(text, "source = \"{source}\"");
