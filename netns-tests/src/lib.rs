@@ -6,7 +6,7 @@
 //! echo, silence, flows       servers that name themselves; clients that measure
 //! ownership, adverts         who has the address; who announces himself
 //! pauses                     what the machine itself was late with
-//! forge, burst               faulty advertisements; many short connections
+//! forge, burst, load         faulty advertisements; many short connections; every core busy
 //! plan, gate, pair           one description, three subjects (TOML, foreign files, keepalived + HAProxy), one topology
 //! report                     figures, printed past the test harness's capture
 //! ```
@@ -21,6 +21,7 @@ pub mod forge;
 pub mod gate;
 pub mod lab;
 pub mod lan;
+pub mod load;
 pub mod node;
 pub mod ownership;
 pub mod pair;

@@ -189,6 +189,16 @@ impl Node {
         serde_json::from_str(&self.run("ip -j addr")).expect("ip's JSON")
     }
 
+    /// Every configured address.
+    #[must_use]
+    #[track_caller]
+    pub fn owned(&self) -> Vec<IpAddr> {
+        let links = self.addresses();
+        let links = links.as_array().into_iter().flatten();
+        let addresses = links.flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
+        addresses.filter_map(|address| address["local"].as_str()?.parse().ok()).collect()
+    }
+
     /// One configured address as `ip -j addr` shows it, with its interface's name under `dev`.
     #[must_use]
     #[track_caller]
