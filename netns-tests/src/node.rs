@@ -199,7 +199,8 @@ impl Node {
         addresses.filter_map(|address| address["local"].as_str()?.parse().ok()).collect()
     }
 
-    /// One configured address as `ip -j addr` shows it, with its interface's name under `dev`.
+    /// One configured address as `ip -j addr` shows it, with its interface's name and hardware
+    /// address under `dev` and `mac`.
     #[must_use]
     #[track_caller]
     pub fn address(&self, wanted: IpAddr) -> Option<serde_json::Value> {
@@ -210,6 +211,7 @@ impl Node {
                 if address["local"].as_str() == Some(&wanted) {
                     let mut found = address.clone();
                     found["dev"] = link["ifname"].clone();
+                    found["mac"] = link["address"].clone();
                     return Some(found);
                 }
             }

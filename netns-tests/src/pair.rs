@@ -378,10 +378,12 @@ pub fn plan(node: &str, priority: u8) -> Plan {
             preempt: true,
             password: None,
             message_only: false,
+            vmac: false,
             peers: Vec::new(),
             source: None,
             track: Vec::new(),
         }],
+        synchronised: false,
         services: vec![Service {
             name: "files".to_owned(),
             address: VIP.to_string(),

@@ -2,13 +2,14 @@
 #![expect(clippy::disallowed_methods, reason = "scenarios in real time")]
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use netns_tests::adverts::by_source;
 use netns_tests::gate::{Gate, Subject};
 use netns_tests::lab::Lab;
 use netns_tests::lan::Cut;
+use netns_tests::ownership::Ownership;
 use netns_tests::pair::{FrontPair, PATIENCE, VIP, VIP6, VRID};
 use netns_tests::pauses::Pauses;
 use netns_tests::plan::{Plan, Vip};
@@ -17,6 +18,9 @@ use netns_tests::wait::{pass, try_until};
 
 /// What two busy cores may add to a bound that the protocol gives.
 const SLACK: Duration = Duration::from_millis(100);
+
+/// The address of the second router of a sync group.
+const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 56, 200));
 
 /// How the two speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,10 @@ enum Dialect {
     Version3Ipv6,
     Version3Unicast,
     Version3UnicastIpv6,
+    /// The addresses have the hardware address of the virtual router.
+    Vmac,
+    /// Two routers that are master together.
+    SyncGroup,
     /// `state BACKUP` and priority 255 on both, as one of the published guides has it.
     Owners,
 }
@@ -70,13 +78,15 @@ enum Outcome {
 
 impl Dialect {
     /// In groups that run side by side: mostly they wait.
-    const GROUPS: [&'static [Self]; 7] = [
+    const GROUPS: [&'static [Self]; 9] = [
         &[Self::Version2, Self::Version2Password],
         &[Self::Version3],
         &[Self::Version3MessageOnly],
         &[Self::Version3Ipv6],
         &[Self::Version3Unicast],
         &[Self::Version3UnicastIpv6],
+        &[Self::Vmac],
+        &[Self::SyncGroup],
         &[Self::Owners],
     ];
 
@@ -104,7 +114,7 @@ impl Dialect {
             Self::Version3 => {}
             Self::Version3MessageOnly => router.message_only = true,
             Self::Version3Ipv6 => {
-                router.addresses = ["fe80::100/64", "fd00:56::100/64"].map(vip6).into();
+                router.addresses = ["fe80::100/64", "fd00:56::100/64"].map(vip).into();
                 plan.services[0].address = VIP6.to_string();
             }
             Self::Version3Unicast => {
@@ -117,12 +127,31 @@ impl Dialect {
                 router.source = Some(front_address6(which));
                 router.peers = vec![front_address6(1 - which)];
             }
+            Self::Vmac => router.vmac = true,
+            Self::SyncGroup => {
+                let mut second = router.clone();
+                second.name = "second".to_owned();
+                second.vrid = VRID + 1;
+                second.addresses = vec![vip(&format!("{SECOND}/24"))];
+                plan.routers.push(second);
+                plan.synchronised = true;
+            }
             Self::Owners => router.priority = 255,
         }
     }
 
-    fn address(self) -> IpAddr {
-        if matches!(self, Self::Version3Ipv6 | Self::Version3UnicastIpv6) { VIP6 } else { VIP }
+    fn addresses(self) -> &'static [IpAddr] {
+        match self {
+            Self::Version3Ipv6 | Self::Version3UnicastIpv6 => &[VIP6],
+            Self::SyncGroup => &[VIP, SECOND],
+            Self::Version2
+            | Self::Version2Password
+            | Self::Version3
+            | Self::Version3MessageOnly
+            | Self::Version3Unicast
+            | Self::Vmac
+            | Self::Owners => &[VIP],
+        }
     }
 }
 
@@ -136,6 +165,8 @@ impl fmt::Display for Dialect {
             Self::Version3Ipv6 => "v3 IPv6",
             Self::Version3Unicast => "v3 unicast",
             Self::Version3UnicastIpv6 => "v3 IPv6 unicast",
+            Self::Vmac => "v3 VMAC",
+            Self::SyncGroup => "v3, two in a sync group",
             Self::Owners => "v3, 255 on both",
         })
     }
@@ -150,7 +181,7 @@ impl fmt::Display for Who {
     }
 }
 
-fn vip6(address: &str) -> Vip {
+fn vip(address: &str) -> Vip {
     Vip { address: address.to_owned(), interface: "eth1".to_owned(), label: None }
 }
 
@@ -204,6 +235,7 @@ impl Cell {
             // One of each kind: either understands the other.
             pair.plans[1].routers[0].message_only = false;
         }
+        pair.ownership = Ownership::watch(&[&pair.nodes[0], &pair.nodes[1]], self.dialect.addresses());
         self.start(&mut pair, 0);
         self.owned_by(&pair, 0)?;
         self.start(&mut pair, 1);
@@ -270,27 +302,39 @@ impl Cell {
     }
 
     fn owned_by(self, pair: &FrontPair, which: usize) -> Result<(), String> {
-        let vip = self.dialect.address();
-        let alone = || {
-            let owned = pair.nodes[which].address(vip).is_some() && pair.nodes[1 - which].address(vip).is_none();
-            owned.then_some(())
-        };
-        try_until(PATIENCE, alone)
-            .ok_or_else(|| format!("{} never owned {vip} alone: {}", pair.nodes[which].name(), pair.gate(which).log()))
+        let name = pair.nodes[which].name();
+        for &vip in self.dialect.addresses() {
+            try_until(PATIENCE, || (pair.ownership.owners(vip) == [name]).then_some(()))
+                .ok_or_else(|| format!("{name} never owned {vip} alone: {}", pair.gate(which).log()))?;
+            if self.dialect == Dialect::Vmac {
+                let mac = pair.nodes[which].address(vip).map(|address| address["mac"].clone());
+                let right = format!("00:00:5e:00:01:{VRID:02x}");
+                if mac.as_ref().and_then(|mac| mac.as_str()) != Some(&right) {
+                    return Err(format!("{vip} at {name} has the hardware address {mac:?}"));
+                }
+            }
+        }
+        Ok(())
     }
 
-    /// How long after `begun` the node got the address.
+    /// How long after `begun` the node got the last of the addresses.
     fn taken_over(self, pair: &FrontPair, which: usize, begun: Instant) -> Result<Duration, String> {
-        let vip = self.dialect.address();
-        let gained = try_until(PATIENCE, || pair.ownership.gained(&pair.nodes[which], vip, begun));
-        gained.map(|at| at - begun).ok_or_else(|| format!("{} never took {vip} over", pair.nodes[which].name()))
+        let mut last = begun;
+        for &vip in self.dialect.addresses() {
+            let gained = try_until(PATIENCE, || pair.ownership.gained(&pair.nodes[which], vip, begun));
+            last = last.max(gained.ok_or_else(|| format!("{} never took {vip} over", pair.nodes[which].name()))?);
+        }
+        Ok(last - begun)
     }
 
     fn until_one_owner(self, pair: &FrontPair, since: Instant) -> Result<Duration, String> {
-        let vip = self.dialect.address();
-        try_until(PATIENCE, || (pair.ownership.owners(vip).len() == 1).then_some(()))
-            .map(|()| pair.ownership.spread(vip, since, Instant::now()).several)
-            .ok_or_else(|| format!("{vip} keeps two owners"))
+        let mut several = Duration::ZERO;
+        for &vip in self.dialect.addresses() {
+            try_until(PATIENCE, || (pair.ownership.owners(vip).len() == 1).then_some(()))
+                .ok_or_else(|| format!("{vip} keeps two owners"))?;
+            several = several.max(pair.ownership.spread(vip, since, Instant::now()).several);
+        }
+        Ok(several)
     }
 
     fn row(self, table: &mut Table, outcome: &Result<Outcome, String>) {
