@@ -35,6 +35,9 @@ pub enum Command {
     /// Undo what a killed daemon left: started by `run`, its estate arrives on standard input
     #[command(hide = true)]
     Guardian,
+    /// Run commands for a daemon that has given up root: started by `run`, its requests arrive on standard input
+    #[command(hide = true)]
+    Spawner,
 }
 
 /// Which files configure the process.

@@ -13,6 +13,7 @@ pub mod model;
 pub mod os;
 pub mod probe;
 pub mod proxy;
+pub mod spawner;
 pub mod speaker;
 pub mod stats;
 pub mod vrrp;

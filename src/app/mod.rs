@@ -25,7 +25,7 @@ use crate::cli::{Command, Files};
 use crate::config::diagnostic;
 use crate::control::Request;
 use crate::model::{Priority, VirtualAddress, VirtualRouter};
-use crate::{guardian, speaker};
+use crate::{guardian, spawner, speaker};
 
 /// Does what the command line says. Results go to `out`, findings to `err`.
 pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Result<ExitCode, Failure> {
@@ -43,6 +43,11 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Guardian => {
             let pipe = std::io::stdin().as_fd().try_clone_to_owned();
             pipe.and_then(guardian::run).map_err(|error| Failure::Fatal(format!("guardian: {error}")))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Spawner => {
+            let socket = std::io::stdin().as_fd().try_clone_to_owned();
+            socket.and_then(spawner::run).map_err(|error| Failure::Fatal(format!("spawner: {error}")))?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -1,5 +1,7 @@
 //! What the kernel offers, without an opinion: sockets, descriptors, events. Knows no protocol and no configuration file.
 
+pub mod caps;
+pub mod child;
 pub mod epoll;
 pub mod eventfd;
 pub mod netlink;
@@ -8,4 +10,5 @@ pub mod port_owner;
 pub mod process;
 pub mod raw;
 pub mod sched;
+pub mod socket_owner;
 pub mod tcp;

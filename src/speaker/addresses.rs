@@ -9,18 +9,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rtnetlink::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use super::announce::{Announcement, BATCH};
 use super::driver::Input;
 use super::interfaces::{Change, Interfaces, View};
-use super::netlink::{self, Notifications, Refused};
+use super::kernel::{Kernel, Notification, Notifications, Refused};
 use super::ownership::{Key, Ownership, Repair};
 use super::{Notice, RouterId, StartError};
 use crate::model::{InterfaceName, Prefix, VirtualAddress};
-use crate::os::packet::FrameSender;
 use crate::stats::RouterStats;
 
 /// How long a release waits for the flows of its addresses to be reset.
@@ -58,37 +56,24 @@ pub(super) enum Work {
 }
 
 /// What the thread is given.
-pub(super) struct Setup {
+pub(super) struct Setup<K> {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) inputs: mpsc::WeakUnboundedSender<Input>,
     pub(super) notices: mpsc::UnboundedSender<Notice>,
-    pub(super) frames: FrameSender,
+    pub(super) kernel: K,
+    pub(super) notifications: Notifications,
     pub(super) configured: BTreeSet<Key>,
 }
 
 /// The thread's whole life. `ready` is completed once every interface is known to the routers and what an earlier life
 /// left behind is gone. Ends when no more orders can come.
-pub(super) async fn run(setup: Setup, ready: std::sync::mpsc::Sender<Result<(), StartError>>) {
-    let Setup { mut orders, inputs, notices, frames, configured } = setup;
-    let mut notifications = match netlink::subscribe() {
-        Ok(notifications) => notifications,
-        Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
-    };
-    let handle = match netlink::connect() {
-        Ok(handle) => handle,
-        Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
-    };
-    let keeper = Keeper(Rc::new(Shared {
-        handle,
-        frames,
-        inputs,
-        notices,
-        state: RefCell::default(),
-        published: RefCell::default(),
-    }));
+pub(super) async fn run<K: Kernel>(setup: Setup<K>, ready: std::sync::mpsc::Sender<Result<(), StartError>>) {
+    let Setup { mut orders, inputs, notices, kernel, mut notifications, configured } = setup;
+    let keeper =
+        Keeper(Rc::new(Shared { kernel, inputs, notices, state: RefCell::default(), published: RefCell::default() }));
     keeper.0.state.borrow_mut().ownership.configure(configured);
     if let Err(error) = keeper.read_everything().await {
-        return drop(ready.send(Err(StartError::Netlink(std::io::Error::other(error.to_string())))));
+        return drop(ready.send(Err(StartError::Netlink(error))));
     }
     keeper.repair_now().await;
     let _ = ready.send(Ok(()));
@@ -96,9 +81,8 @@ pub(super) async fn run(setup: Setup, ready: std::sync::mpsc::Sender<Result<(), 
 }
 
 /// What every task of the thread shares.
-struct Shared {
-    handle: Handle,
-    frames: FrameSender,
+struct Shared<K> {
+    kernel: K,
     inputs: mpsc::WeakUnboundedSender<Input>,
     notices: mpsc::UnboundedSender<Notice>,
     state: RefCell<State>,
@@ -119,10 +103,15 @@ struct Worker {
     stats: Arc<RouterStats>,
 }
 
-#[derive(Clone)]
-struct Keeper(Rc<Shared>);
+struct Keeper<K>(Rc<Shared<K>>);
 
-impl Keeper {
+impl<K> Clone for Keeper<K> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<K: Kernel> Keeper<K> {
     async fn serve(&self, orders: &mut mpsc::UnboundedReceiver<Order>, notifications: &mut Notifications) {
         loop {
             tokio::select! {
@@ -131,16 +120,14 @@ impl Keeper {
                     Some(order) => self.take_order(order),
                     None => break,
                 },
-                message = notifications.next() => match message {
-                    Some(message) => match netlink::notification(&message.payload) {
-                        Some(message) => {
-                            let change = self.0.state.borrow_mut().interfaces.apply(message);
-                            if let Some(change) = change {
-                                self.take_change(&change);
-                            }
+                notification = notifications.next() => match notification {
+                    Some(Notification::Changed(message)) => {
+                        let change = self.0.state.borrow_mut().interfaces.apply(&message);
+                        if let Some(change) = change {
+                            self.take_change(&change);
                         }
-                        None => self.recover().await,
-                    },
+                    }
+                    Some(Notification::Lost) => self.recover().await,
                     None => {
                         tracing::error!("the kernel's link and address notifications ended: link loss goes unnoticed");
                         while let Some(order) = orders.recv().await {
@@ -233,8 +220,8 @@ impl Keeper {
             let wanted = wanted.iter().map(|(index, address)| (*index, address.prefix));
             wanted.filter(|(index, prefix)| is_strange(*index, *prefix)).collect()
         };
-        netlink::remove(&self.0.handle, &strange).await;
-        let results = netlink::set(&self.0.handle, &wanted).await;
+        self.0.kernel.remove(&strange).await;
+        let results = self.0.kernel.set(&wanted).await;
         for ((_, address), result) in wanted.iter().zip(results) {
             if let Err(refused) = result
                 && refused != Refused(libc::EEXIST)
@@ -258,7 +245,7 @@ impl Keeper {
             let index = |address: &VirtualAddress| state.interfaces.by_name(address.interface.as_str());
             addresses.iter().filter_map(index).map(|(index, _)| index).collect()
         };
-        if let Err(error) = netlink::forget_unreached(&self.0.handle, &indexes).await {
+        if let Err(error) = self.0.kernel.forget_unreached(&indexes).await {
             tracing::debug!(%error, "unanswered neighbours are not forgotten");
         }
     }
@@ -278,7 +265,7 @@ impl Keeper {
                 .collect()
         };
         let removals: Vec<_> = unwanted.iter().map(|(index, address)| (*index, address.prefix)).collect();
-        for ((_, address), result) in unwanted.iter().zip(netlink::remove(&self.0.handle, &removals).await) {
+        for ((_, address), result) in unwanted.iter().zip(self.0.kernel.remove(&removals).await) {
             if let Err(refused) = result {
                 tracing::warn!(address = %address.prefix, interface = %address.interface,
                     error = %std::io::Error::from(refused), "address not removed");
@@ -306,7 +293,8 @@ impl Keeper {
                 .filter_map(|address| {
                     let name = address.interface.as_str();
                     let (index, link) = state.interfaces.by_name(name)?;
-                    Some((address, Announcement::new(address.prefix.address, link.mac?, index, name)))
+                    let forwards = address.prefix.address.is_ipv6() && self.0.kernel.forwards(name);
+                    Some((address, Announcement::new(address.prefix.address, link.mac?, index, forwards)))
                 })
                 .collect()
         };
@@ -317,7 +305,7 @@ impl Keeper {
                     if !self.0.state.borrow().ownership.is_wanted(router, address) {
                         continue;
                     }
-                    match frame.send(&self.0.frames).await {
+                    match frame.send(&self.0.kernel).await {
                         Ok(()) => drop(stats.announcements.fetch_add(1, Ordering::Relaxed)),
                         Err(error) => {
                             tracing::debug!(address = %address.prefix, %error, "announcement not sent");
@@ -387,8 +375,8 @@ impl Keeper {
         self.start_repairs(repairs);
     }
 
-    async fn read_everything(&self) -> Result<(), rtnetlink::Error> {
-        let interfaces = netlink::dump(&self.0.handle).await?;
+    async fn read_everything(&self) -> std::io::Result<()> {
+        let interfaces = self.0.kernel.dump().await?;
         let mut names: BTreeSet<String> = self.0.published.borrow().keys().cloned().collect();
         names.extend(interfaces.iter().map(|(_, link)| link.name.clone()));
         self.0.state.borrow_mut().interfaces = interfaces;
@@ -417,7 +405,7 @@ impl Keeper {
     async fn repair(self, repair: Repair) {
         match repair {
             Repair::PutBack { index, router, address } => {
-                let results = netlink::set(&self.0.handle, &[(index, address.clone())]).await;
+                let results = self.0.kernel.set(&[(index, address.clone())]).await;
                 if results.first() == Some(&Err(Refused(libc::EEXIST))) {
                     // Replaced by ourselves a moment ago.
                     return;
@@ -435,7 +423,7 @@ impl Keeper {
                 }
             }
             Repair::Remove { index, prefix } => {
-                let results = netlink::remove(&self.0.handle, &[(index, prefix)]).await;
+                let results = self.0.kernel.remove(&[(index, prefix)]).await;
                 match results.first() {
                     Some(Err(refused)) => {
                         tracing::warn!(address = %prefix, error = %std::io::Error::from(*refused),

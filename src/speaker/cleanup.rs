@@ -16,7 +16,7 @@ pub fn cleanup(configured: &[VirtualAddress]) -> io::Result<Vec<(String, Prefix)
 
 async fn remove_ours(configured: &[VirtualAddress]) -> io::Result<Vec<(String, Prefix)>> {
     let handle = netlink::connect()?;
-    let interfaces = netlink::dump(&handle).await.map_err(|error| io::Error::other(error.to_string()))?;
+    let interfaces = netlink::dump(&handle).await?;
     let mut ours: Vec<(u32, String, Prefix)> = Vec::new();
     for (index, link) in interfaces.iter() {
         let is_configured = |prefix: Prefix| {

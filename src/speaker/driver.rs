@@ -1,30 +1,27 @@
 //! The thread `vrrp`: adverts and timers, nothing slow, ever. Each turn: the clock, what was told, a bounded batch of
 //! packets, and what the cores asked for.
 
-use std::collections::BTreeSet;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::addresses::{Order, Work};
-use super::egress::{self, Egress};
-use super::ingress::{Ingress, Wanted};
+use super::clock::Clock;
+use super::egress;
+use super::ingress::Wanted;
 use super::interfaces::View;
 use super::ownership;
 use super::slot::{PendingHandover, Slot, Views, stats_role};
-use super::watch::Watch;
+use super::wire::{Watched, Wire};
 use super::{HandoverOutcome, HandoverReport, Notice, RouterId};
 use crate::model::{Estate, InterfaceName, VirtualAddress, VirtualRouter};
-use crate::os::raw::{ReceiveOptions, Receiver};
-use crate::os::sched;
 use crate::stats::Registry;
 use crate::vrrp::{Action, Event, Reason, Role};
-use crate::wire::vrrp::{Advertisement, PROTOCOL};
+use crate::wire::vrrp::Advertisement;
 
 /// A wake this much after the deadline is told to the cores: well above what a scheduler does to a thread that runs,
 /// below the shortest master-down interval (30 ms and skew).
@@ -51,8 +48,6 @@ pub(super) enum Input {
         /// What it is now.
         view: Option<View>,
     },
-    /// A socket was opened elsewhere: joining a group may wait for the kernel's configuration lock.
-    Opened(Wanted, io::Result<Receiver>),
     /// Addresses are gone from the node.
     Released {
         /// Whose they were.
@@ -63,24 +58,26 @@ pub(super) enum Input {
 }
 
 /// What the thread is given.
-pub(super) struct Setup {
-    /// Where what is done elsewhere reports back.
-    pub(super) reports: mpsc::WeakUnboundedSender<Input>,
+pub(super) struct Setup<W, C> {
     pub(super) orders: mpsc::UnboundedSender<Order>,
     pub(super) notices: mpsc::UnboundedSender<Notice>,
     pub(super) registry: Arc<Registry>,
-    pub(super) egress: Egress,
+    pub(super) wire: W,
+    pub(super) clock: C,
 }
 
 /// The routers and all they share.
-pub(super) struct Driver {
-    pub(super) setup: Setup,
+pub(super) struct Driver<W, C> {
+    pub(super) setup: Setup<W, C>,
     pub(super) views: Views,
     pub(super) slots: Vec<Slot>,
-    pub(super) ingress: Ingress,
     /// Virtual addresses of every router: none of them is a node's own.
     virtual_addresses: Vec<IpAddr>,
+    /// The numbers in use on each interface, as far as heard.
+    pub(super) heard_vrids: BTreeMap<InterfaceName, BTreeSet<u8>>,
     next_id: RouterId,
+    /// Identification of the last IPv4 header.
+    packet_id: u16,
     /// The deadline the thread sleeps for.
     deadline: Option<Instant>,
     suspended: Duration,
@@ -90,17 +87,18 @@ pub(super) struct Driver {
     stopping: Option<Vec<oneshot::Sender<()>>>,
 }
 
-impl Driver {
-    pub(super) fn new(setup: Setup) -> Self {
+impl<W: Wire, C: Clock> Driver<W, C> {
+    pub(super) fn new(setup: Setup<W, C>) -> Self {
         Self {
+            suspended: setup.clock.suspended(),
             setup,
             views: Views::new(),
             slots: Vec::new(),
-            ingress: Ingress::default(),
             virtual_addresses: Vec::new(),
+            heard_vrids: BTreeMap::new(),
             next_id: 0,
+            packet_id: 0,
             deadline: None,
-            suspended: sched::suspended(),
             estate: Estate::default(),
             estate_is_stale: false,
             stopping: None,
@@ -113,12 +111,12 @@ impl Driver {
             self.deadline = self.slots.iter().filter_map(|slot| slot.router.next_deadline()).min();
             let input = tokio::select! {
                 biased;
-                () = sleep_until(self.deadline) => None,
+                () = sleep_until(&self.setup.clock, self.deadline) => None,
                 input = inputs.recv() => match input {
                     Some(input) => Some(input),
                     None => break,
                 },
-                () = std::future::poll_fn(|context| self.poll_sockets(context)) => None,
+                () = std::future::poll_fn(|context| self.setup.wire.poll_ready(context)) => None,
             };
             self.turn(input);
             if self.is_over() {
@@ -130,18 +128,8 @@ impl Driver {
         }
     }
 
-    fn poll_sockets(&self, context: &mut std::task::Context<'_>) -> Poll<()> {
-        let mut ready = self.ingress.poll_ready(context);
-        for watch in self.slots.iter().flat_map(|slot| &slot.watches) {
-            if watch.poll_ready(context).is_ready() {
-                ready = Poll::Ready(());
-            }
-        }
-        ready
-    }
-
     fn turn(&mut self, input: Option<Input>) {
-        let now = Instant::now();
+        let now = self.setup.clock.now();
         let late = self.measure(now);
         if late >= LATE {
             // Who overslept listens first to what was said meanwhile.
@@ -168,12 +156,14 @@ impl Driver {
 
     /// How much too late this turn begins. A suspended machine's clock stood still: that counts too.
     fn measure(&mut self, now: Instant) -> Duration {
-        let suspended = sched::suspended();
+        let suspended = self.setup.clock.suspended();
         let slept = suspended.saturating_sub(std::mem::replace(&mut self.suspended, suspended));
         let overdue = self.deadline.map_or(Duration::ZERO, |deadline| now.saturating_duration_since(deadline));
         let late = overdue.max(if slept >= LATE { slept } else { Duration::ZERO });
-        let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-        self.setup.registry.late_wake_max_micros.fetch_max(micros, Ordering::Relaxed);
+        // A turn before the deadline was woken by something else: it says nothing.
+        if self.deadline.is_some_and(|deadline| deadline <= now) || late > Duration::ZERO {
+            self.setup.registry.late_wakes.record(late);
+        }
         late
     }
 
@@ -204,14 +194,6 @@ impl Driver {
                 }
                 self.look_around(now);
             }
-            Input::Opened(wanted, result) => match result.and_then(|receiver| self.ingress.opened(&wanted, receiver)) {
-                Ok(()) => {}
-                Err(error) => {
-                    tracing::warn!(interface = %wanted.channel.0, family = %wanted.channel.1, %error,
-                        "adverts cannot be received, trying again when the interface changes");
-                    self.ingress.failed(&wanted.channel);
-                }
-            },
             Input::Released { router, addresses } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {
                     slot.released(&addresses);
@@ -302,10 +284,10 @@ impl Driver {
                 self.feed(index, event, now);
             }
         }
-        self.open_sockets();
+        self.listen();
     }
 
-    fn open_sockets(&mut self) {
+    fn listen(&mut self) {
         let mut wanted: Vec<Wanted> = Vec::new();
         for slot in &self.slots {
             let config = slot.config();
@@ -317,21 +299,7 @@ impl Driver {
                 None => wanted.push(Wanted { channel, index: view.index, multicast }),
             }
         }
-        for want in self.ingress.keep(wanted) {
-            let Some(reports) = self.setup.reports.upgrade() else { return };
-            tokio::task::spawn_blocking(move || {
-                let (interface, family) = &want.channel;
-                let options = ReceiveOptions {
-                    family: *family,
-                    protocol: PROTOCOL,
-                    interface: interface.as_str().to_owned(),
-                    index: want.index,
-                    group: want.multicast.then(|| egress::group(*family)),
-                };
-                let result = Receiver::open(&options);
-                let _ = reports.send(Input::Opened(want, result));
-            });
-        }
+        self.setup.wire.listen(wanted);
     }
 
     pub(super) fn feed(&mut self, index: usize, event: Event, now: Instant) {
@@ -354,8 +322,8 @@ impl Driver {
         while let Some(action) = self.slots.get_mut(index).and_then(|slot| slot.router.next_action()) {
             self.act(index, action, now);
         }
-        if let Some(slot) = self.slots.get(index) {
-            slot.show();
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.show(now);
         }
     }
 
@@ -379,7 +347,8 @@ impl Driver {
                 self.order(Order::Work(id, Work::Announce { addresses, count }));
             }
             Action::Watch(on) => self.watch(index, on),
-            Action::Changed { from, to, reason } => self.changed(index, from, to, reason, now),
+            Action::HeardLower { .. } => {}
+            Action::Changed { from, to, reason, .. } => self.changed(index, from, to, reason, now),
             Action::Left => {
                 slot.left = true;
                 slot.reply_handover(HandoverOutcome::Interrupted(stats_role(Role::Initialize)), now);
@@ -392,37 +361,32 @@ impl Driver {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let Some(source) = slot.router.local() else { return };
         let Some(view) = self.views.get(&slot.config().interface) else { return };
-        let id = self.setup.egress.next_id();
-        for packet in egress::prepare(slot.config(), advert, source, view.index, id) {
-            let result = self.setup.egress.send(&packet);
-            slot.count_send(&result, advert.priority);
+        // It counts up and is never 0.
+        self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
+        for packet in egress::prepare(slot.config(), advert, source, view.index, self.packet_id) {
+            let result = self.setup.wire.send(&packet);
+            slot.sight.sent(slot.router.config(), &slot.stats, &result, advert.priority);
         }
     }
 
     /// Listens where the router's addresses are, before it says that it leaves: the successor may be quick.
     fn watch(&mut self, index: usize, on: bool) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
-        for watch in slot.watches.drain(..) {
-            watch.close();
-        }
-        if !on {
-            return;
-        }
-        let interfaces: BTreeSet<&InterfaceName> =
-            slot.router.config().owned().map(|address| &address.interface).collect();
-        for view in interfaces.into_iter().filter_map(|name| self.views.get(name)) {
-            match Watch::open(view.index, view.mac) {
-                Ok(watch) => slot.watches.push(watch),
-                Err(error) => tracing::debug!(router = slot.name(), %error, "successor cannot be listened for"),
-            }
-        }
+        let Some(slot) = self.slots.get(index) else { return };
+        let owned = slot.config().owned().filter(|_| on);
+        let interfaces: BTreeSet<&InterfaceName> = owned.map(|address| &address.interface).collect();
+        let views = interfaces.into_iter().filter_map(|name| self.views.get(name));
+        let watched: Vec<Watched> = views.map(|view| Watched { index: view.index, own: view.mac }).collect();
+        self.setup.wire.watch(slot.id, &watched);
     }
 
     fn changed(&mut self, index: usize, from: Role, to: Role, reason: Reason, now: Instant) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         self.estate_is_stale = true;
-        let reason = reason.to_string();
+        let (why, reason) = (reason.clone(), reason.to_string());
         slot.show_role(to, &reason, now);
+        if to == Role::Master && why == Reason::MasterSilent {
+            slot.stats.none_heard.fetch_add(1, Ordering::Relaxed);
+        }
         let master = slot.router.master().map(|(address, priority)| format!("{address} (priority {priority})"));
         tracing::info!(
             router = slot.name(),
@@ -451,9 +415,9 @@ fn is_same_router(one: &VirtualRouter, other: &VirtualRouter) -> bool {
         && one.peers.is_empty() == other.peers.is_empty()
 }
 
-async fn sleep_until(deadline: Option<Instant>) {
+async fn sleep_until(clock: &impl Clock, deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        Some(deadline) => clock.sleep_until(deadline).await,
         None => std::future::pending().await,
     }
 }

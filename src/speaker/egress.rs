@@ -14,8 +14,6 @@ pub(super) struct Egress {
     v4: Sender,
     /// None where the kernel has no IPv6.
     v6: Option<Sender>,
-    /// Identification of the last IPv4 header.
-    id: u16,
 }
 
 impl Egress {
@@ -26,13 +24,7 @@ impl Egress {
             Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
             Err(error) => return Err(error),
         };
-        Ok(Self { v4: Sender::open(Family::V4)?, v6, id: 0 })
-    }
-
-    /// The identification of the next advert's IPv4 header: it counts up and is never 0.
-    pub(super) fn next_id(&mut self) -> u16 {
-        self.id = self.id.checked_add(1).unwrap_or(1);
-        self.id
+        Ok(Self { v4: Sender::open(Family::V4)?, v6 })
     }
 
     /// Sends a packet.

@@ -1,11 +1,13 @@
 //! What a killed daemon would leave: told to the guardian at each change.
 
+use super::clock::Clock;
 use super::driver::{Driver, ESTATE_ID};
+use super::wire::Wire;
 use super::{Notice, egress};
 use crate::model::{Estate, OwnedAddress, PreparedPacket};
 use crate::vrrp::Role;
 
-impl Driver {
+impl<W: Wire, C: Clock> Driver<W, C> {
     /// Tells what a killed daemon would leave, if that changed.
     pub(super) fn publish_estate(&mut self) {
         if !std::mem::take(&mut self.estate_is_stale) {

@@ -6,17 +6,21 @@
 mod addresses;
 mod announce;
 mod cleanup;
+mod clock;
 mod driver;
 mod egress;
 pub mod foreign;
 mod hearing;
 mod ingress;
 mod interfaces;
+mod kernel;
 mod legacy;
 mod netlink;
 mod ownership;
+mod sight;
 mod slot;
 mod watch;
+mod wire;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -33,8 +37,10 @@ use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
 pub use cleanup::cleanup;
+use clock::SystemClock;
 use driver::{Driver, Input};
-use egress::Egress;
+use kernel::Linux;
+use wire::Sockets;
 
 /// Identity of a router in this process: a name may be given again while its first bearer still leaves.
 type RouterId = u64;
@@ -168,30 +174,40 @@ impl Speaker {
         registry: Arc<Registry>,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Result<Self, StartError> {
-        let egress = Egress::open().map_err(StartError::socket)?;
+        let wire = Sockets::open().map_err(StartError::socket)?;
         let frames = FrameSender::open().map_err(StartError::socket)?;
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
         let configured = ownership::reclaimable(&routers);
-        let setup = addresses::Setup {
-            orders: ordered,
-            inputs: inputs.downgrade(),
-            notices: notices.clone(),
-            frames,
-            configured,
-        };
+        let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
         let (ready, is_ready) = std::sync::mpsc::channel();
         spawn("addresses", move || {
-            let local = tokio::task::LocalSet::new();
-            run(local.run_until(addresses::run(setup, ready)));
+            let life = async move {
+                // Before the first look: no change escapes between the two.
+                let connected = netlink::subscribe().and_then(|told| Ok((told, Linux::connect(frames)?)));
+                let (notifications, kernel) = match connected {
+                    Ok(connected) => connected,
+                    Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
+                };
+                let setup = addresses::Setup {
+                    orders: ordered,
+                    inputs: inputs_of_links,
+                    notices: notices_of_releases,
+                    kernel,
+                    notifications,
+                    configured,
+                };
+                addresses::run(setup, ready).await;
+            };
+            run(tokio::task::LocalSet::new().run_until(life));
         })?;
         is_ready.recv_timeout(START_LIMIT).map_err(|_| StartError::Timeout)??;
 
-        let setup =
-            driver::Setup { reports: inputs.downgrade(), orders, notices, registry: Arc::clone(&registry), egress };
+        let registry_of_routers = Arc::clone(&registry);
         spawn("vrrp", move || {
             keep_time();
+            let setup = driver::Setup { orders, notices, registry: registry_of_routers, wire, clock: SystemClock };
             run(Driver::new(setup).run(told));
         })?;
         let (done, _) = oneshot::channel();

@@ -15,25 +15,12 @@ use netlink_packet_route::neighbour::NeighbourState;
 use rtnetlink::{Handle, MulticastGroup};
 
 use super::interfaces::{Interfaces, OUR_PROTOCOL};
+use super::kernel::{Notification, Notifications, Refused};
 use crate::model::{Prefix, Scope, VirtualAddress};
 use crate::os;
 
 /// Requests in flight at once: enough to keep the kernel busy, few enough for a socket buffer.
 const PIPELINE: usize = 64;
-
-/// The kernel's notifications about links and addresses.
-pub(super) type Notifications =
-    futures_util::stream::BoxStream<'static, netlink_packet_core::NetlinkMessage<RouteNetlinkMessage>>;
-
-/// A request refused, with the errno.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refused(pub(super) i32);
-
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> Self {
-        Self::from_raw_os_error(refused.0)
-    }
-}
 
 /// Opens the connection for requests. Within a runtime; the connection lives as long as a handle.
 pub(super) fn connect() -> io::Result<Handle> {
@@ -51,29 +38,29 @@ pub(super) fn subscribe() -> io::Result<Notifications> {
     Ok(messages
         .map(move |(message, _)| {
             let _ = &handle;
-            message
+            notification(message.payload)
         })
         .boxed())
 }
 
-/// The notification in a message; none: some were lost, or it is not one.
-pub(super) fn notification(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<&RouteNetlinkMessage> {
+/// What is no notification says that some were lost.
+fn notification(payload: NetlinkPayload<RouteNetlinkMessage>) -> Notification {
     match payload {
-        NetlinkPayload::InnerMessage(message) => Some(message),
-        _ => None,
+        NetlinkPayload::InnerMessage(message) => Notification::Changed(message),
+        _ => Notification::Lost,
     }
 }
 
 /// Reads every link and address.
-pub(super) async fn dump(handle: &Handle) -> Result<Interfaces, rtnetlink::Error> {
+pub(super) async fn dump(handle: &Handle) -> io::Result<Interfaces> {
     let mut interfaces = Interfaces::default();
     let mut links = std::pin::pin!(handle.link().get().execute());
     while let Some(link) = links.next().await {
-        interfaces.apply(&RouteNetlinkMessage::NewLink(link?));
+        interfaces.apply(&RouteNetlinkMessage::NewLink(link.map_err(io::Error::other)?));
     }
     let mut addresses = std::pin::pin!(handle.address().get().execute());
     while let Some(address) = addresses.next().await {
-        interfaces.apply(&RouteNetlinkMessage::NewAddress(address?));
+        interfaces.apply(&RouteNetlinkMessage::NewAddress(address.map_err(io::Error::other)?));
     }
     Ok(interfaces)
 }
@@ -110,11 +97,11 @@ async fn remove_one(handle: &Handle, index: u32, prefix: Prefix) -> Result<(), R
 }
 
 /// Deletes the neighbours on these interfaces that have not answered: the next packet for one asks again at once.
-pub(super) async fn forget_unreached(handle: &Handle, indexes: &BTreeSet<u32>) -> Result<(), rtnetlink::Error> {
+pub(super) async fn forget_unreached(handle: &Handle, indexes: &BTreeSet<u32>) -> io::Result<()> {
     let mut unreached = Vec::new();
     let mut neighbours = std::pin::pin!(handle.neighbours().get().execute());
     while let Some(neighbour) = neighbours.next().await {
-        let neighbour = neighbour?;
+        let neighbour = neighbour.map_err(io::Error::other)?;
         let header = &neighbour.header;
         let unanswered = matches!(header.state, NeighbourState::Incomplete | NeighbourState::Failed);
         if unanswered && indexes.contains(&header.ifindex) {
@@ -136,7 +123,7 @@ fn refused(error: rtnetlink::Error) -> Refused {
 }
 
 /// The address as it is to be: no duplicate detection, for the address moves between nodes by design.
-fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
+pub(super) fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
     let mut message = os::netlink::address(index, address.prefix);
     message.header.scope = match address.scope {
         Scope::Global => AddressScope::Universe,

@@ -1,7 +1,6 @@
 //! One virtual router at work: the core, and what the shell keeps beside it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use super::interfaces::View;
-use super::watch::Watch;
+use super::sight::Sight;
 use super::{HandoverOutcome, HandoverReport, RouterId};
 use crate::model::{Family, InterfaceName, VirtualAddress, VirtualRouter};
 use crate::stats::{self, RouterStats};
@@ -31,7 +30,6 @@ pub(super) struct Slot {
     pub(super) replaced: bool,
     /// It left: only its addresses are still on their way.
     pub(super) left: bool,
-    pub(super) watches: Vec<Watch>,
     pub(super) handover: Option<PendingHandover>,
     /// Addresses it asked for.
     held: Vec<VirtualAddress>,
@@ -39,8 +37,7 @@ pub(super) struct Slot {
     lingering: Vec<VirtualAddress>,
     link_up: bool,
     local: Option<IpAddr>,
-    refused: bool,
-    differing: bool,
+    pub(super) sight: Sight,
 }
 
 /// Somebody waits for the end of a hand-over.
@@ -68,14 +65,12 @@ impl Slot {
             ending: false,
             replaced: false,
             left: false,
-            watches: Vec::new(),
             handover: None,
             held: Vec::new(),
             lingering: Vec::new(),
             link_up,
             local,
-            refused: false,
-            differing: false,
+            sight: Sight::default(),
         }
     }
 
@@ -129,39 +124,6 @@ impl Slot {
         self.lingering.iter().rev().chain(self.held.iter().rev())
     }
 
-    /// A send succeeded or failed. A firewall that refuses is worth one line, not one a packet.
-    pub(super) fn count_send(&mut self, result: &io::Result<()>, priority: u8) {
-        match result {
-            Ok(()) => {
-                self.stats.sent.fetch_add(1, Ordering::Relaxed);
-                if priority == 0 {
-                    self.stats.zero_sent.fetch_add(1, Ordering::Relaxed);
-                }
-                if std::mem::take(&mut self.refused) {
-                    tracing::info!(router = self.name(), "adverts leave again");
-                }
-            }
-            Err(error) => {
-                self.stats.send_errors.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.refused, true) {
-                    let cause = match error.raw_os_error() {
-                        Some(libc::EPERM) => "adverts are refused by this node's firewall",
-                        _ => "adverts cannot be sent",
-                    };
-                    tracing::warn!(router = self.name(), interface = %self.config().interface, %error, "{cause}");
-                }
-            }
-        }
-    }
-
-    /// An advert was heard that lists the configured addresses, or not: worth a line when that changes.
-    pub(super) fn compare(&mut self, same_addresses: bool, source: IpAddr) {
-        if std::mem::replace(&mut self.differing, !same_addresses) == same_addresses && !same_addresses {
-            tracing::warn!(router = self.name(), %source,
-                "the other router lists other addresses: its configuration differs from this node's");
-        }
-    }
-
     /// Completes a hand-over that ended in `role`.
     pub(super) fn finish_handover(&mut self, role: Role, now: Instant) {
         let outcome = match role {
@@ -181,10 +143,11 @@ impl Slot {
     }
 
     /// Shows what changes with each advert.
-    pub(super) fn show(&self) {
+    pub(super) fn show(&mut self, now: Instant) {
         if self.replaced {
             return;
         }
+        self.sight.pass(self.router.config(), &self.stats, self.router.role() == Role::Master, now);
         self.stats.update_status(|status| {
             status.priority = self.router.priority();
             status.master = self.router.master();

@@ -6,6 +6,7 @@ pub mod checksum;
 pub mod ip;
 pub mod ndp;
 pub mod vrrp;
+mod vrrp_seal;
 
 #[cfg(test)]
 mod tests;

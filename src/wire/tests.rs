@@ -64,7 +64,7 @@ fn vectors_are_written_and_read() {
         assert_eq!(advertisement.length(envelope.source), bytes.len(), "{name}");
         assert_eq!(
             Advertisement::parse(&bytes, &envelope),
-            Ok(Received { advertisement: advertisement.clone(), checksum }),
+            Ok(Received { advertisement: advertisement.clone(), checksum, seal: None }),
             "{name}"
         );
         let mut padded = bytes.clone();

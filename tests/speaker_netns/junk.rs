@@ -33,10 +33,10 @@ pub(crate) fn junk_changes_nothing_but_a_counter() {
     }
     println!(
         "    {JUNK} junk packets a round: longest gap at 50 ms, and without the machine's pauses: {rounds:.1?}; \
-         rejected: checksum {}, truncated {}; latest wake {} us",
+         rejected: checksum {}, truncated {}; latest wake {:.6} s",
         stats.rejected(RejectReason::Checksum),
         stats.rejected(RejectReason::Truncated),
-        running.registry.late_wake_max_micros.load(Ordering::Relaxed),
+        running.registry.late_wakes.snapshot().max_seconds,
     );
     assert!(rounds.iter().all(|(_, own)| *own < BOUND), "own adverts are late: {rounds:?}");
     assert!(stats.rejected(RejectReason::Checksum) > 1000);
