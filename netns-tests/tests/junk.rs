@@ -87,6 +87,8 @@ fn a_flood_of_faulty_adverts_does_not_delay_our_own() {
         pair.adverts.ignore(STRANGER);
         pair.start();
         for (rate, span) in RATES {
+            // The peer shows the difference in less.
+            let span = if subject == Subject::Daemons { span.min(Duration::from_secs(3)) } else { span };
             let noise = Noise::make(&pair, || flood(&forgers, rate, span));
             let reached = noise.sent as f64 / noise.span.as_secs_f64();
             table.row(&[
@@ -154,46 +156,45 @@ impl Noise {
 #[test]
 fn every_fault_is_counted_and_changes_nothing_else() {
     const EACH: u64 = 20;
-    for subject in Subject::VIPGATE {
-        let Some(mut pair) = FrontPair::build("faulty adverts", subject) else { return };
-        let forger = forger(&pair, &stranger(&pair));
-        pair.start();
-        let mut table = Table::new(
-            &format!("{subject}: {EACH} adverts with one fault each"),
-            &["fault", "counted by the master", "by the backup", "own adverts"],
-        );
-        for fault in Fault::ALL {
-            let before = [0, 1].map(|which| router(&pair, which));
-            let since = Instant::now();
-            for _ in 0..EACH {
-                for to in &GATES[..if fault == Fault::Destination { 2 } else { 1 }] {
-                    forger.send(fault, *to).expect("sent");
-                }
+    let subject = Subject::Toml;
+    let Some(mut pair) = FrontPair::build("faulty adverts", subject) else { return };
+    let forger = forger(&pair, &stranger(&pair));
+    pair.start();
+    let mut table = Table::new(
+        &format!("{subject}: {EACH} adverts with one fault each"),
+        &["fault", "counted by the master", "by the backup", "own adverts"],
+    );
+    for fault in Fault::ALL {
+        let before = [0, 1].map(|which| router(&pair, which));
+        let since = Instant::now();
+        for _ in 0..EACH {
+            for to in &GATES[..if fault == Fault::Destination { 2 } else { 1 }] {
+                forger.send(fault, *to).expect("sent");
             }
-            pass(5 * pair.interval());
-            let watched = since.elapsed();
-            let adverts = pair.adverts.since(VRID, since);
-            let own = adverts.iter().filter(|advert| advert.source == GATES[0]).count();
-            let after = [0, 1].map(|which| router(&pair, which));
-            let counted = [0, 1].map(|which: usize| rejected(&after[which], fault) - rejected(&before[which], fault));
-            table.row(&[
-                fault.label(),
-                &counted[0].to_string(),
-                &counted[1].to_string(),
-                &format!("{own} in {}", ms(watched)),
-            ]);
-            assert_eq!(counted, [EACH, EACH], "{subject}: {} was not counted: {after:?}", fault.label());
-            for key in ["role", "priority", "became_master", "master"] {
-                for which in [0, 1] {
-                    assert_eq!(before[which][key], after[which][key], "{subject}: {} changed {key}", fault.label());
-                }
-            }
-            // No answer of the master either: it sends neither more nor fewer than its interval says.
-            let due = watched.as_secs_f64() / pair.interval().as_secs_f64();
-            assert!((own as f64 - due).abs() <= 1.5, "{subject}: {}: {own} adverts in {watched:?}", fault.label());
         }
-        table.print();
+        pass(5 * pair.interval());
+        let watched = since.elapsed();
+        let adverts = pair.adverts.since(VRID, since);
+        let own = adverts.iter().filter(|advert| advert.source == GATES[0]).count();
+        let after = [0, 1].map(|which| router(&pair, which));
+        let counted = [0, 1].map(|which: usize| rejected(&after[which], fault) - rejected(&before[which], fault));
+        table.row(&[
+            fault.label(),
+            &counted[0].to_string(),
+            &counted[1].to_string(),
+            &format!("{own} in {}", ms(watched)),
+        ]);
+        assert_eq!(counted, [EACH, EACH], "{subject}: {} was not counted: {after:?}", fault.label());
+        for key in ["role", "priority", "became_master", "master"] {
+            for which in [0, 1] {
+                assert_eq!(before[which][key], after[which][key], "{subject}: {} changed {key}", fault.label());
+            }
+        }
+        // No answer of the master either: it sends neither more nor fewer than its interval says.
+        let due = watched.as_secs_f64() / pair.interval().as_secs_f64();
+        assert!((own as f64 - due).abs() <= 1.5, "{subject}: {}: {own} adverts in {watched:?}", fault.label());
     }
+    table.print();
 }
 
 fn flood(forgers: &[Forger; 2], rate: u32, span: Duration) -> usize {

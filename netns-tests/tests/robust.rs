@@ -16,7 +16,6 @@ use netns_tests::process::Process;
 use netns_tests::report::{Table, line, ms};
 use netns_tests::wait::{pass, until_true};
 
-const SUBJECTS: [Subject; 3] = [Subject::Toml, Subject::Foreign, Subject::Daemons];
 /// How long a process may take to find out that it cannot run.
 const REFUSAL: Duration = Duration::from_secs(3);
 
@@ -146,7 +145,7 @@ fn idle_connections_are_small_and_closed_ones_leave_nothing() {
             "failed",
         ],
     );
-    for subject in SUBJECTS {
+    for subject in [Subject::Toml, Subject::Daemons] {
         let Some(mut pair) = FrontPair::build("memory", subject) else { return };
         pair.start_gate(0);
         pair.wait_owner(0);
