@@ -26,15 +26,15 @@ impl<W: Wire, C: Clock> Driver<W, C> {
 
     /// A packet concerns the routers of its VRID on the interface it arrived on. A bad one is a counter and a TRACE line.
     fn deliver(&mut self, interface: &InterfaceName, family: Family, packet: &Packet, now: Instant) {
-        let concerned: Vec<usize> = self
+        let concerned: Vec<(usize, usize)> = self
             .slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| {
+            .filter_map(|(index, slot)| {
                 let config = slot.config();
-                config.interface == *interface && config.family == family && packet.vrid == Some(config.vrid.get())
+                let path = config.channels().position(|channel| channel == interface)?;
+                (config.family == family && packet.vrid == Some(config.vrid.get())).then_some((index, path))
             })
-            .map(|(index, _)| index)
             .collect();
         if let Some(vrid) = packet.vrid {
             self.heard_vrids.entry(interface.clone()).or_default().insert(vrid);
@@ -43,13 +43,13 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             self.setup.registry.stray_adverts.fetch_add(1, Ordering::Relaxed);
             tracing::trace!(%interface, vrid = packet.vrid, "packet of no router of this node");
         }
-        for index in concerned {
+        for (index, path) in concerned {
             let Some(slot) = self.slots.get_mut(index) else { continue };
             let admitted = packet
                 .advert
                 .as_ref()
                 .map_err(|rejected| *rejected)
-                .and_then(|(envelope, received)| slot.router.admit(received, envelope, 0));
+                .and_then(|(envelope, received)| slot.router.admit(received, envelope, path));
             match admitted {
                 Ok(heard) => {
                     slot.stats.received.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::model::VirtualRouter;
@@ -32,25 +32,33 @@ struct Contest {
 }
 
 impl Sight {
-    /// A send succeeded or failed. A firewall that refuses is worth one line, not one a packet.
-    pub(super) fn sent(&mut self, router: &VirtualRouter, stats: &RouterStats, result: &io::Result<()>, priority: u8) {
-        let Err(error) = result else {
-            stats.sent.fetch_add(1, Ordering::Relaxed);
-            if priority == 0 {
-                stats.zero_sent.fetch_add(1, Ordering::Relaxed);
-            }
-            if std::mem::take(&mut self.unsent) {
-                stats.update_status(|status| status.refused = false);
-                tracing::info!(router = router.name, "adverts leave again");
-            }
-            return;
-        };
-        stats.send_errors.fetch_add(1, Ordering::Relaxed);
-        let refused = error.raw_os_error() == Some(libc::EPERM);
-        if refused {
-            stats.send_refused.fetch_add(1, Ordering::Relaxed);
+    /// An advert was sent, with these outcomes: one a path and peer. That none leaves is worth one line, not one a
+    /// packet; so is that they leave again.
+    pub(super) fn sent(
+        &mut self,
+        router: &VirtualRouter,
+        stats: &RouterStats,
+        outcomes: &[io::Result<()>],
+        priority: u8,
+    ) {
+        let is_refusal = |error: &&io::Error| error.raw_os_error() == Some(libc::EPERM);
+        let failures = || outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        let (failed, refused) = (failures().count(), failures().filter(is_refusal).count());
+        let sent = outcomes.len() - failed;
+        let add = |counter: &AtomicU64, count: usize| counter.fetch_add(count as u64, Ordering::Relaxed);
+        add(&stats.sent, sent);
+        add(&stats.zero_sent, if priority == 0 { sent } else { 0 });
+        add(&stats.send_errors, failed);
+        add(&stats.send_refused, refused);
+        if sent > 0 && std::mem::take(&mut self.unsent) {
+            stats.update_status(|status| status.refused = false);
+            tracing::info!(router = router.name, "adverts leave again");
         }
-        if !std::mem::replace(&mut self.unsent, true) {
+        if sent == 0
+            && let Some(error) = failures().next_back()
+            && !std::mem::replace(&mut self.unsent, true)
+        {
+            let refused = refused > 0;
             let cause = if refused { "adverts are refused by this node's firewall" } else { "adverts cannot be sent" };
             stats.update_status(|status| status.refused = refused);
             tracing::warn!(router = router.name, interface = %router.interface, %error, "{cause}");

@@ -5,6 +5,7 @@ mod csv;
 mod html;
 pub mod human;
 mod late;
+mod notify;
 mod process;
 mod prometheus;
 mod registry;
@@ -15,6 +16,7 @@ mod snapshot;
 mod verdict;
 
 pub use late::{LateWakes, LateWakesSnapshot};
+pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
 pub use registry::{CheckResult, EndReason, Health, LastCheck, Registry, ServerStats, ServerStatus, ServiceStats};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};

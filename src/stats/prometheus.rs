@@ -1,6 +1,7 @@
 //! `/metrics`: Prometheus' text format 0.0.4. Base units, one HELP and TYPE a family, no client's address anywhere.
 
 use super::late::LateWakesSnapshot;
+use super::notify::NotifySnapshot;
 use super::registry::Health;
 use super::router::Role;
 use super::snapshot::{RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot};
@@ -17,6 +18,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     routers(&snapshot.routers, &mut out);
     services(&snapshot.services, &mut out);
     servers(snapshot, &mut out);
+    notify(&snapshot.notify, &mut out);
     out.0
 }
 
@@ -225,6 +227,40 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
             }
         }
     }
+}
+
+fn notify(told: &NotifySnapshot, out: &mut Exposition) {
+    let scripts = [
+        ("done", told.scripts_done),
+        ("failed", told.scripts_failed),
+        ("timed-out", told.scripts_timed_out),
+        ("collapsed", told.scripts_collapsed),
+        ("dropped", told.scripts_dropped),
+    ];
+    let hooks = [("done", told.hooks_done), ("failed", told.hooks_failed), ("timed-out", told.hooks_timed_out)];
+    let fifo_lines = [("written", told.fifo_lines), ("lost", told.fifo_lines_lost)];
+    let events = [("published", told.events), ("lost", told.events_lost)];
+    let mails = [("sent", told.mails_sent), ("retried", told.mail_retries), ("failed", told.mails_failed)];
+    type Family<'a> = (&'a str, &'a str, &'a [(&'a str, u64)]);
+    let families: [Family<'_>; 5] = [
+        ("vipgate_notify_scripts_total", "Runs of notification scripts, by how they ended.", &scripts),
+        ("vipgate_notify_hooks_total", "Runs of hooks, by how they ended.", &hooks),
+        ("vipgate_notify_fifo_lines_total", "Lines for named pipes.", &fifo_lines),
+        ("vipgate_notify_events_total", "Events; lost are those a subscriber was too slow for.", &events),
+        ("vipgate_notify_mails_total", "Mails about transitions.", &mails),
+    ];
+    for (name, help, results) in families {
+        out.family(name, Kind::Counter, help);
+        for (result, count) in results {
+            out.sample(name, &[("result", result)], count);
+        }
+    }
+    out.single(
+        "vipgate_notify_mail_items_lost_total",
+        Kind::Counter,
+        "Transitions left out of the mail they belong in.",
+        told.mail_items_lost,
+    );
 }
 
 #[derive(Clone, Copy)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::late::LateWakes;
+use super::notify::NotifyStats;
 use super::router::RouterStats;
 
 /// All counters of the process.
@@ -25,6 +26,8 @@ pub struct Registry {
     pub late_wakes: LateWakes,
     /// Log lines dropped because nobody read them.
     pub log_lines_lost: AtomicU64,
+    /// What was told about transitions.
+    pub notify: NotifyStats,
 }
 
 /// Counters of one service.

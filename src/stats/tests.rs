@@ -362,6 +362,25 @@ fn metrics_escape_their_labels() {
 }
 
 #[test]
+fn metrics_tell_notifications_by_how_they_ended() {
+    let node = Node::new();
+    node.registry.notify.scripts_collapsed.store(2, Ordering::Relaxed);
+    node.registry.notify.hooks_timed_out.store(3, Ordering::Relaxed);
+    node.registry.notify.mails_failed.store(4, Ordering::Relaxed);
+    node.registry.notify.fifo_lines_lost.store(5, Ordering::Relaxed);
+    let text = prometheus::render(&node.snapshot());
+    for sample in [
+        r#"vipgate_notify_scripts_total{result="done"} 0"#,
+        r#"vipgate_notify_scripts_total{result="collapsed"} 2"#,
+        r#"vipgate_notify_hooks_total{result="timed-out"} 3"#,
+        r#"vipgate_notify_mails_total{result="failed"} 4"#,
+        r#"vipgate_notify_fifo_lines_total{result="lost"} 5"#,
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample}");
+    }
+}
+
+#[test]
 fn the_page_escapes_what_it_shows() {
     let mut node = Node::new();
     node.config.pools[1].name = "<script>".to_owned();

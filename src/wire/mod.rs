@@ -3,8 +3,10 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod icmp;
 pub mod ip;
 pub mod ndp;
+pub mod nft;
 pub mod vrrp;
 mod vrrp_seal;
 

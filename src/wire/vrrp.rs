@@ -214,8 +214,10 @@ impl Advertisement {
     pub fn emit_packet(&self, buffer: &mut Vec<u8>, source: IpAddr, destination: IpAddr, id: u16, sum: ChecksumMode) {
         let length = self.length(source);
         match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => ip::emit_v4(buffer, source, destination, id, length),
-            (IpAddr::V6(source), IpAddr::V6(destination)) => ip::emit_v6(buffer, source, destination, length),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                ip::emit_v4(buffer, source, destination, (id, u8::MAX), length)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => ip::emit_v6(buffer, source, destination, u8::MAX, length),
             // There is no such packet.
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return,
         }

@@ -60,7 +60,7 @@ fn advert_gaps_under_junk() -> Vec<(Instant, Instant)> {
     });
     let sender = Sender::open(Family::V4).unwrap();
     let mut junk = Vec::new();
-    ip::emit_v4(&mut junk, "192.0.2.2".parse().unwrap(), "224.0.0.18".parse().unwrap(), 1, 12);
+    ip::emit_v4(&mut junk, "192.0.2.2".parse().unwrap(), "224.0.0.18".parse().unwrap(), (1, 255), 12);
     // Version 3, our VRID, a wrong checksum.
     junk.extend_from_slice(&[0x31, 51, 200, 1, 0, 5, 0xde, 0xad, 192, 0, 2, 100]);
     let begun = Instant::now();

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
 
+use super::notify::NotifySnapshot;
 use super::process::ProcessSnapshot;
 use super::registry::{CheckResult, EndReason, Health, LastCheck, Registry};
 use super::verdict::Verdict;
@@ -40,6 +41,9 @@ pub struct Snapshot {
     pub services: Vec<ServiceSnapshot>,
     /// Pools, in the order of the configuration.
     pub pools: Vec<PoolSnapshot>,
+    /// What was told about transitions.
+    #[serde(default)]
+    pub notify: NotifySnapshot,
     /// The process.
     pub process: ProcessSnapshot,
 }
@@ -198,6 +202,7 @@ impl Snapshot {
             routers: config.routers.iter().map(|router| RouterSnapshot::take(registry, config, router, now)).collect(),
             services,
             pools,
+            notify: registry.notify.snapshot(),
             process,
         };
         snapshot.judge(around.troubles);
