@@ -113,9 +113,7 @@ fn clean_up(files: &Files, run_dir: &Path, out: &mut impl Write) -> Result<ExitC
     let routers = config.iter().flat_map(|config| &config.routers).filter(|router| router.priority != Priority::OWNER);
     let addresses: Vec<VirtualAddress> = routers.flat_map(VirtualRouter::owned).cloned().collect();
     let removed = speaker::cleanup(&addresses).map_err(|error| Failure::Fatal(error.to_string()))?;
-    let list: Vec<String> = removed.iter().map(|(interface, prefix)| format!("{prefix} from {interface}")).collect();
-    let text =
-        if list.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {}", list.join(", ")) };
+    let text = if removed.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {removed}") };
     ask::print(out, &(text + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -151,6 +151,7 @@ impl Node {
             NextEndpoint::None => self.endpoint = None,
         }
         let config = self.shared.config();
+        self.speaker.set_routing(config.routes.clone(), config.rules.clone());
         let (speaker, shared, plan) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), Plan::from(&*config));
         tokio::spawn(async move {
             match speaker.apply(plan).await {
@@ -225,6 +226,8 @@ fn summary(before: &Config, after: &Config) -> String {
         difference("virtual router", &before.routers, &after.routers, |router| &router.name),
         difference("service", &before.services, &after.services, |service| &service.name),
         difference("pool", &before.pools, &after.pools, |pool| &pool.name),
+        (before.routes != after.routes || before.rules != after.rules)
+            .then(|| "static routes and rules changed".to_owned()),
         (before.global != after.global).then(|| "global settings changed".to_owned()),
         (before.stats != after.stats).then(|| "statistics endpoint changed".to_owned()),
     ];

@@ -106,9 +106,10 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         full_logged: None,
         stopping: None,
     };
-    if !config.routers.is_empty() {
+    if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {
         node.start_guardian();
     }
+    node.speaker.set_routing(config.routes.clone(), config.rules.clone());
     node.commit(prepared);
     node.say_where_statistics_are();
     watch(&node)?;

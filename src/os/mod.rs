@@ -4,6 +4,7 @@ pub mod caps;
 pub mod child;
 pub mod epoll;
 pub mod eventfd;
+mod filter;
 pub mod icmp;
 pub mod netlink;
 pub mod nft;

@@ -13,6 +13,7 @@ use nix::sys::socket::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+use super::filter;
 use crate::model::Family;
 
 /// IPPROTO_RAW: a socket that sends and never receives, so nothing ever queues up in it.
@@ -95,6 +96,8 @@ pub struct ReceiveOptions {
     pub interface: String,
     /// The interface's index.
     pub index: u32,
+    /// Receive only what comes from this Ethernet address.
+    pub from: Option<[u8; 6]>,
     /// Multicast groups to join there.
     pub groups: Vec<IpAddr>,
 }
@@ -124,6 +127,9 @@ impl Receiver {
         let socket = Socket::new(domain(options.family), Type::RAW.nonblocking(), Some(protocol))?;
         socket.bind_device(Some(options.interface.as_bytes()))?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        if let Some(from) = options.from {
+            filter::attach(&socket, &filter::from(from))?;
+        }
         match options.family {
             Family::V4 => {
                 // Only groups this very socket joined, not what another process did.

@@ -1,7 +1,7 @@
 //! The thread `addresses`: sets, removes and announces what the routers decided, puts back what somebody else
 //! removed, and tells the routers about links. Slow work is here so that none is on the thread that keeps time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,14 +9,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, oneshot};
+use netlink_packet_route::RouteNetlinkMessage;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use super::announce::{Announcement, BATCH};
 use super::driver::Input;
 use super::interfaces::{Change, Interfaces, View};
 use super::kernel::{Kernel, Notification, Notifications, Refused};
+use super::links::Link;
 use super::ownership::{Key, Ownership, Repair};
+use super::routing::{Routing, Routings};
 use super::{Notice, RouterId, StartError};
 use crate::model::{InterfaceName, Prefix, VirtualAddress};
 use crate::stats::RouterStats;
@@ -31,8 +34,17 @@ const PUT_BACK_COUNT: u32 = 5;
 pub(super) enum Order {
     /// The addresses that are ours whoever set them: what is found of them on a backup is removed.
     Configure(BTreeSet<Key>),
-    /// A router that may give orders, and where its announcements are counted.
-    Register(RouterId, Arc<RouterStats>),
+    /// A router that may give orders.
+    Register {
+        /// Which.
+        router: RouterId,
+        /// Where its announcements are counted.
+        stats: Arc<RouterStats>,
+        /// The interface to make for it.
+        link: Option<Link>,
+    },
+    /// Routes and rules wanted for the life of the process; completed once it is so.
+    Static(Routing, oneshot::Sender<()>),
     /// Work for one router, done in the order given.
     Work(RouterId, Work),
     /// The router gives no more orders.
@@ -44,8 +56,10 @@ pub(super) enum Order {
 pub(super) enum Work {
     /// Set these.
     Acquire(Vec<VirtualAddress>),
-    /// Have their flows reset, then remove them.
+    /// Have their flows reset, then remove them; with the router's last address its routes and rules go before.
     Release(Vec<VirtualAddress>),
+    /// From now on these routes and rules, and no others.
+    Route(Routing),
     /// Announce these, `count` times each.
     Announce {
         /// The addresses.
@@ -69,9 +83,21 @@ pub(super) struct Setup<K> {
 /// left behind is gone. Ends when no more orders can come.
 pub(super) async fn run<K: Kernel>(setup: Setup<K>, ready: std::sync::mpsc::Sender<Result<(), StartError>>) {
     let Setup { mut orders, inputs, notices, kernel, mut notifications, configured } = setup;
-    let keeper =
-        Keeper(Rc::new(Shared { kernel, inputs, notices, state: RefCell::default(), published: RefCell::default() }));
+    let keeper = Keeper(Rc::new(Shared {
+        kernel,
+        inputs,
+        notices,
+        state: RefCell::default(),
+        published: RefCell::default(),
+        routings: Mutex::default(),
+        watches_routing: Cell::default(),
+        surroundings_changed: Notify::new(),
+        making_links: Mutex::default(),
+    }));
     keeper.0.state.borrow_mut().ownership.configure(configured);
+    if let Err(error) = keeper.0.kernel.remove_leftovers().await {
+        return drop(ready.send(Err(StartError::Netlink(error))));
+    }
     if let Err(error) = keeper.read_everything().await {
         return drop(ready.send(Err(StartError::Netlink(error))));
     }
@@ -81,19 +107,27 @@ pub(super) async fn run<K: Kernel>(setup: Setup<K>, ready: std::sync::mpsc::Send
 }
 
 /// What every task of the thread shares.
-struct Shared<K> {
-    kernel: K,
+pub(super) struct Shared<K> {
+    pub(super) kernel: K,
     inputs: mpsc::WeakUnboundedSender<Input>,
     notices: mpsc::UnboundedSender<Notice>,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
     /// The views the routers were told last.
     published: RefCell<BTreeMap<String, View>>,
+    pub(super) routings: Mutex<Routings>,
+    /// Whether a task puts back routes and rules.
+    pub(super) watches_routing: Cell<bool>,
+    /// Links or addresses changed, and with them perhaps routes.
+    pub(super) surroundings_changed: Notify,
+    /// Held by whoever makes or removes links.
+    pub(super) making_links: Mutex<()>,
 }
 
 #[derive(Default)]
-struct State {
-    interfaces: Interfaces,
+pub(super) struct State {
+    pub(super) interfaces: Interfaces,
     ownership: Ownership,
+    pub(super) links: BTreeMap<RouterId, Link>,
     workers: BTreeMap<RouterId, Worker>,
 }
 
@@ -103,7 +137,7 @@ struct Worker {
     stats: Arc<RouterStats>,
 }
 
-struct Keeper<K>(Rc<Shared<K>>);
+pub(super) struct Keeper<K>(pub(super) Rc<Shared<K>>);
 
 impl<K> Clone for Keeper<K> {
     fn clone(&self) -> Self {
@@ -121,12 +155,7 @@ impl<K: Kernel> Keeper<K> {
                     None => break,
                 },
                 notification = notifications.next() => match notification {
-                    Some(Notification::Changed(message)) => {
-                        let change = self.0.state.borrow_mut().interfaces.apply(&message);
-                        if let Some(change) = change {
-                            self.take_change(&change);
-                        }
-                    }
+                    Some(Notification::Changed(message)) => self.hear(&message),
                     Some(Notification::Lost) => self.recover().await,
                     None => {
                         tracing::error!("the kernel's link and address notifications ended: link loss goes unnoticed");
@@ -149,8 +178,16 @@ impl<K: Kernel> Keeper<K> {
                 drop(state);
                 self.start_repairs(repairs);
             }
-            Order::Register(router, stats) => {
+            Order::Static(routing, done) => {
+                let keeper = self.clone();
+                spawn_local(async move {
+                    keeper.route(None, routing).await;
+                    let _ = done.send(());
+                });
+            }
+            Order::Register { router, stats, link } => {
                 let (queue, work) = mpsc::unbounded_channel();
+                state.links.extend(link.map(|link| (router, link)));
                 state.workers.insert(router, Worker { queue, stats: Arc::clone(&stats) });
                 spawn_local(self.clone().work(router, work, stats));
             }
@@ -158,7 +195,7 @@ impl<K: Kernel> Keeper<K> {
                 match &work {
                     Work::Acquire(addresses) => state.ownership.acquire(router, addresses),
                     Work::Release(addresses) => state.ownership.release(router, addresses),
-                    Work::Announce { .. } => {}
+                    Work::Route(_) | Work::Announce { .. } => {}
                 }
                 if let Some(worker) = state.workers.get(&router) {
                     let _ = worker.queue.send(work);
@@ -170,6 +207,7 @@ impl<K: Kernel> Keeper<K> {
     }
 
     async fn work(self, router: RouterId, mut queue: mpsc::UnboundedReceiver<Work>, stats: Arc<RouterStats>) {
+        self.clone().make_links().await;
         let mut next = None;
         while let Some(work) = match next.take() {
             Some(work) => Some(work),
@@ -187,11 +225,16 @@ impl<K: Kernel> Keeper<K> {
                         () = self.reset_flows(&addresses) => {}
                         Some(work) = queue.recv() => next = Some(work),
                     }
+                    if !self.0.state.borrow().ownership.wants_any(router) {
+                        self.route(Some(router), Routing::default()).await;
+                    }
                     self.release(router, addresses).await;
                 }
+                Work::Route(routing) => self.route(Some(router), routing).await,
                 Work::Announce { addresses, count } => self.announce(router, &addresses, count, &stats).await,
             }
         }
+        self.finish(router).await;
     }
 
     async fn acquire(&self, router: RouterId, addresses: &[VirtualAddress]) {
@@ -317,13 +360,25 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    fn tell(&self, input: Input) {
+    pub(super) fn tell(&self, input: Input) {
         if let Some(inputs) = self.0.inputs.upgrade() {
             let _ = inputs.send(input);
         }
     }
 
+    /// What the kernel says of a link or an address.
+    pub(super) fn hear(&self, message: &RouteNetlinkMessage) {
+        let change = self.0.state.borrow_mut().interfaces.apply(message);
+        if let Some(change) = change {
+            self.take_change(&change);
+        }
+    }
+
     fn take_change(&self, change: &Change) {
+        self.0.surroundings_changed.notify_one();
+        if self.lacks_links() {
+            spawn_local(self.clone().make_links());
+        }
         match change {
             Change::Link { name, before } => {
                 self.publish(name);
@@ -373,6 +428,8 @@ impl<K: Kernel> Keeper<K> {
             state.ownership.repair_all(&state.interfaces)
         };
         self.start_repairs(repairs);
+        self.0.surroundings_changed.notify_one();
+        spawn_local(self.clone().make_links());
     }
 
     async fn read_everything(&self) -> std::io::Result<()> {

@@ -14,6 +14,7 @@ use super::clock::Clock;
 use super::egress::{self, Origin};
 use super::interfaces::View;
 use super::plan::Plan;
+use super::routing::Routing;
 use super::slot::{PendingHandover, Slot, Views, stats_role};
 use super::steering::{SteerReport, Steering};
 use super::team::Team;
@@ -59,6 +60,10 @@ pub(super) enum Input {
         /// What it is now.
         view: Option<View>,
     },
+    /// Routes and rules that are there as long as the process runs.
+    Static(Routing),
+    /// A router's work is done, after its last order: nothing of it is left on the node.
+    Finished(RouterId),
     /// Addresses are gone from the node.
     Released {
         /// Whose they were.
@@ -96,6 +101,8 @@ pub(super) struct Driver<W, C> {
     /// The deadline the thread sleeps for.
     deadline: Option<Instant>,
     suspended: Duration,
+    /// Routes and rules that are there as long as the process runs.
+    pub(super) routing: Routing,
     pub(super) estate: Estate,
     /// Something changed that may change the estate.
     pub(super) estate_is_stale: bool,
@@ -117,6 +124,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             next_id: 0,
             packet_id: 0,
             deadline: None,
+            routing: Routing::default(),
             estate: Estate::default(),
             estate_is_stale: false,
             stopping: None,
@@ -141,6 +149,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 break;
             }
         }
+        self.clear_routing().await;
         for done in self.stopping.take().into_iter().flatten() {
             let _ = done.send(());
         }
@@ -234,6 +243,19 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 }
                 self.look_around(now);
             }
+            Input::Static(routing) => {
+                self.routing = routing.clone();
+                self.estate_is_stale = true;
+                self.publish_estate();
+                let (done, _) = oneshot::channel();
+                self.order(Order::Static(routing, done));
+            }
+            Input::Finished(router) => {
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {
+                    slot.finished = true;
+                    self.estate_is_stale = true;
+                }
+            }
             Input::Released { router, addresses } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {
                     slot.released(&addresses);
@@ -311,6 +333,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 self.estate_is_stale = true;
                 self.publish_estate();
                 self.order(Order::Work(id, Work::Acquire(addresses)));
+                self.route(index);
             }
             Action::Release(addresses) => {
                 slot.releasing(&addresses);
@@ -355,7 +378,9 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let owned = slot.config().owned().filter(|_| on);
         let interfaces: BTreeSet<&InterfaceName> = owned.map(|address| &address.interface).collect();
         let views = interfaces.into_iter().filter_map(|name| self.views.get(name));
-        let watched: Vec<Watched> = views.map(|view| Watched { index: view.index, own: view.mac }).collect();
+        // The successor has the very same virtual hardware address.
+        let own = |view: &View| view.mac.filter(|_| view.made.is_none());
+        let watched: Vec<Watched> = views.map(|view| Watched { index: view.index, own: own(view) }).collect();
         self.setup.wire.watch(slot.id, &watched);
     }
 

@@ -32,7 +32,9 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             .enumerate()
             .filter_map(|(index, slot)| {
                 let config = slot.config();
-                let path = config.channels().position(|channel| channel == interface)?;
+                // What is heard on its own virtual interface is heard on the one below.
+                let vmac = || config.vmac.as_ref().filter(|vmac| vmac.name == *interface).map(|_| 0);
+                let path = config.channels().position(|channel| channel == interface).or_else(vmac)?;
                 (config.family == family && packet.vrid == Some(config.vrid.get())).then_some((index, path))
             })
             .collect();

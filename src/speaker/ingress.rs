@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use crate::model::{Family, InterfaceName};
 use crate::os::raw::{Datagram, ReceiveOptions, Receiver};
 use crate::stats::RejectReason;
-use crate::wire::ip;
 use crate::wire::vrrp::{Advertisement, Envelope, PROTOCOL, Received, Rejected};
+use crate::wire::{Mac, ip};
 
 /// Packets read from one socket before the timers are looked at again.
 const BATCH: usize = 32;
@@ -63,6 +63,8 @@ pub(super) struct Wanted {
     pub(super) index: u32,
     /// The groups to be in.
     pub(super) groups: BTreeSet<IpAddr>,
+    /// Only what comes from this hardware address.
+    pub(super) from: Option<Mac>,
 }
 
 impl Ingress {
@@ -145,6 +147,7 @@ impl Wanted {
             protocol: PROTOCOL,
             interface: interface.as_str().to_owned(),
             index: self.index,
+            from: self.from,
             groups: self.groups.iter().copied().collect(),
         }
     }

@@ -14,16 +14,23 @@ mod hearing;
 mod ingress;
 mod interfaces;
 mod kernel;
+#[cfg(test)]
+mod kernel_tests;
 mod legacy;
+mod links;
 mod netlink;
 mod ownership;
 mod plan;
 mod reload;
+mod routes;
+mod routing;
+mod rules;
 mod sight;
 mod slot;
 mod steering;
 mod surroundings;
 mod team;
+mod vmac;
 mod watch;
 mod wire;
 
@@ -36,15 +43,16 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Estate, InterfaceName, TrackState, VirtualRouter};
+use crate::model::{Estate, InterfaceName, Route, Rule, TrackState, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
-pub use cleanup::cleanup;
+pub use cleanup::{Removed, cleanup};
 use clock::SystemClock;
 use driver::{Driver, Input};
 use kernel::Linux;
 pub use plan::Plan;
+use routing::Routing;
 pub use steering::{SteerReport, Steering};
 use wire::Sockets;
 
@@ -192,16 +200,17 @@ impl Speaker {
     /// Starts the routers and the two threads, in the network namespace of the calling thread. Addresses an earlier life
     /// left behind are gone when it returns. Interfaces that are not there are waited for.
     pub fn start(
-        plan: Plan,
+        plan: impl Into<Plan>,
         registry: Arc<Registry>,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Result<Self, StartError> {
+        let plan = plan.into();
         let wire = Sockets::open().map_err(StartError::socket)?;
         let frames = FrameSender::open().map_err(StartError::socket)?;
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
-        let configured = ownership::reclaimable(&plan.routers);
+        let configured = ownership::reclaimable(&plan.placed().routers);
         let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
         let (ready, is_ready) = std::sync::mpsc::channel();
         spawn("addresses", move || {
@@ -233,7 +242,7 @@ impl Speaker {
             run(Driver::new(setup).run(told));
         })?;
         let (done, _) = oneshot::channel();
-        let _ = inputs.send(Input::Apply(Box::new(plan.clone()), done));
+        let _ = inputs.send(Input::Apply(Box::new(plan.placed()), done));
         Ok(Self { inputs, registry, running: Mutex::new(plan) })
     }
 
@@ -253,7 +262,9 @@ impl Speaker {
         let running = self.running();
         let changed = routers.iter().filter(|router| !running.routers.contains(router));
         for router in changed {
-            for interface in plan::interfaces_of(router) {
+            let made_here =
+                |name: &InterfaceName| routers.iter().flat_map(|router| &router.vmac).any(|vmac| vmac.name == *name);
+            for interface in plan::interfaces_of(router).into_iter().filter(|name| !made_here(name)) {
                 if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
                     return Err(ApplyError::MissingInterface {
                         router: router.name.clone(),
@@ -267,13 +278,20 @@ impl Speaker {
 
     /// Runs these routers and no others, by name: what did not change is not touched. Completes once it is decided;
     /// addresses follow at once.
-    pub async fn apply(&self, plan: Plan) -> Result<(), ApplyError> {
+    pub async fn apply(&self, plan: impl Into<Plan>) -> Result<(), ApplyError> {
+        let plan = plan.into();
         self.check_interfaces(&plan.routers)?;
         let (done, is_done) = oneshot::channel();
-        self.inputs.send(Input::Apply(Box::new(plan.clone()), done)).map_err(|_| ApplyError::Stopped)?;
+        self.inputs.send(Input::Apply(Box::new(plan.placed()), done)).map_err(|_| ApplyError::Stopped)?;
         is_done.await.map_err(|_| ApplyError::Stopped)?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = plan;
         Ok(())
+    }
+
+    /// From now on these routes and rules are there as long as the process runs, and no others: what did not change is
+    /// not touched.
+    pub fn set_routing(&self, routes: Vec<Route>, rules: Vec<Rule>) {
+        let _ = self.inputs.send(Input::Static(Routing { routes, rules }));
     }
 
     /// How something that routers follow is now.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::vmac;
 use crate::model::{Config, InterfaceName, SyncGroup, VirtualRouter};
 
 /// The virtual routers and what binds them together.
@@ -26,15 +27,19 @@ impl From<Vec<VirtualRouter>> for Plan {
 }
 
 impl Plan {
+    /// The same, with each address on the interface it is set on.
+    pub(super) fn placed(&self) -> Self {
+        Self { routers: self.routers.iter().map(vmac::place).collect(), groups: self.groups.clone() }
+    }
+
     /// The group that a router is in.
     pub(super) fn group_of(&self, router: &str) -> Option<&SyncGroup> {
         self.groups.iter().find(|group| group.routers.iter().any(|member| member == router))
     }
 }
 
-/// The interfaces that have to be there for a router.
+/// The interfaces that a router names.
 pub(super) fn interfaces_of(router: &VirtualRouter) -> BTreeSet<&InterfaceName> {
-    let vmac = router.vmac.as_ref().map(|vmac| &vmac.name);
-    let addresses = router.owned().map(|address| &address.interface).filter(|name| Some(*name) != vmac);
+    let addresses = router.owned().map(|address| &address.interface);
     router.channels().chain(router.tracked_interfaces()).chain(addresses).collect()
 }

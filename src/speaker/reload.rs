@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::addresses::Order;
 use super::clock::Clock;
 use super::driver::Driver;
+use super::links::Link;
 use super::ownership;
 use super::plan::Plan;
 use super::slot::{Slot, link_up, local, path_addresses};
@@ -52,7 +53,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let config = Box::new(config.clone());
         if slot.config().channels().eq(config.channels()) {
-            return self.feed(index, Event::Reconfigure(config), now);
+            self.feed(index, Event::Reconfigure(config), now);
+            return self.route(index);
         }
         let local = local(&config, &self.views, &self.virtual_addresses);
         let paths = path_addresses(&config, &self.views, &self.virtual_addresses);
@@ -60,6 +62,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         slot.moved(local, paths.clone(), link_up);
         self.feed(index, Event::Move { config, local, link_up }, now);
         self.feed(index, Event::PathAddresses(paths), now);
+        self.route(index);
     }
 
     fn add(&mut self, config: &VirtualRouter, grouped: bool, now: Instant) {
@@ -72,7 +75,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         }
         self.next_id += 1;
         let stats = self.setup.registry.router(&config.name);
-        self.order(Order::Register(self.next_id, Arc::clone(&stats)));
+        let link = Link::of(config);
+        self.order(Order::Register { router: self.next_id, stats: Arc::clone(&stats), link });
         let start = Start {
             path_addresses: path_addresses(config, &self.views, &self.virtual_addresses),
             tracked: self.effect_on(config),
@@ -94,7 +98,11 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     }
 }
 
-/// Whether a changed configuration is the same router: another family, VRID or way of addressing is not.
+/// Whether a changed configuration is the same router: another family, VRID, VMAC or way of addressing is not.
 fn is_same_router(one: &VirtualRouter, other: &VirtualRouter) -> bool {
-    one.family == other.family && one.vrid == other.vrid && one.peers.is_empty() == other.peers.is_empty()
+    one.family == other.family
+        && one.vrid == other.vrid
+        && one.peers.is_empty() == other.peers.is_empty()
+        && one.vmac == other.vmac
+        && (one.vmac.is_none() || one.interface == other.interface)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::interfaces::View;
+use super::routing::Routing;
 use super::sight::Sight;
 use super::surroundings::is_up;
 use super::{HandoverOutcome, HandoverReport, RouterId};
@@ -30,9 +31,13 @@ pub(super) struct Slot {
     pub(super) ending: bool,
     /// Another router of its name has taken its place in status pages.
     pub(super) replaced: bool,
-    /// It left: only its addresses are still on their way.
+    /// It left: only what it had on the node is still on its way.
     pub(super) left: bool,
+    /// Nothing of it is left on the node.
+    pub(super) finished: bool,
     pub(super) handover: Option<PendingHandover>,
+    /// Routes and rules it asked for last.
+    pub(super) routing: Routing,
     /// Addresses it asked for.
     held: Vec<VirtualAddress>,
     /// Addresses it gave up that are not yet reported gone.
@@ -73,7 +78,9 @@ impl Slot {
             ending: false,
             replaced: false,
             left: false,
+            finished: false,
             handover: None,
+            routing: Routing::default(),
             held: Vec::new(),
             lingering: Vec::new(),
             link_up,
@@ -128,7 +135,9 @@ impl Slot {
         let sources = std::iter::once(self.router.local()).chain(self.path_addresses.iter().copied());
         let ways = config.channels().zip(sources).filter_map(|(interface, source)| {
             let view = views.get(interface).filter(|view| view.up || config.paths.is_empty())?;
-            Some((source?, view.index))
+            let vmac = config.vmac.as_ref().filter(|vmac| !vmac.from_base && *interface == config.interface);
+            let index = vmac.and_then(|vmac| views.get(&vmac.name)).map_or(view.index, |view| view.index);
+            Some((source?, index))
         });
         ways.take(if config.peers.is_empty() { usize::MAX } else { 1 }).collect()
     }
@@ -147,7 +156,7 @@ impl Slot {
 
     /// Whether everything is done after it was told to leave.
     pub(super) fn is_over(&self) -> bool {
-        self.left && self.lingering.is_empty()
+        self.left && self.finished
     }
 
     pub(super) fn acquired(&mut self, addresses: &[VirtualAddress]) {
@@ -158,10 +167,25 @@ impl Slot {
     pub(super) fn releasing(&mut self, addresses: &[VirtualAddress]) {
         self.held.retain(|address| !addresses.contains(address));
         self.lingering.extend(addresses.iter().cloned());
+        if self.held.is_empty() {
+            // Its routes and rules go with the last of them.
+            self.routing = Routing::default();
+        }
     }
 
     pub(super) fn released(&mut self, addresses: &[VirtualAddress]) {
         self.lingering.retain(|address| !addresses.contains(address));
+    }
+
+    /// Whether it has addresses, or is about to.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The routes and rules it has with its addresses.
+    pub(super) fn configured_routing(&self) -> Routing {
+        let config = self.config();
+        Routing { routes: config.routes.clone(), rules: config.rules.clone() }
     }
 
     /// The addresses that may be on this node because of it, in the order in which to remove them.
@@ -246,10 +270,9 @@ pub(super) fn stats_role(role: Role) -> stats::Role {
 }
 
 /// One of its paths is up, and so is every interface that its addresses are on: what it owns must be within reach.
-/// An interface made for its virtual hardware address comes and goes with the one below.
 pub(super) fn link_up(config: &VirtualRouter, views: &Views) -> bool {
-    let own = config.vmac.as_ref().map(|vmac| &vmac.name);
-    let mut addressed = config.owned().map(|address| &address.interface).filter(|name| Some(*name) != own);
+    let vmac = config.vmac.iter().map(|vmac| &vmac.name);
+    let mut addressed = config.owned().map(|address| &address.interface).chain(vmac);
     config.channels().any(|name| is_up(views, name)) && addressed.all(|name| is_up(views, name))
 }
 
@@ -336,6 +359,7 @@ mod tests {
             index,
             up,
             mac: None,
+            made: None,
             sources: sources.iter().map(|text| text.parse().unwrap()).collect(),
         };
         Views::from([

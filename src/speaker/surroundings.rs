@@ -7,6 +7,7 @@ use super::clock::Clock;
 use super::driver::Driver;
 use super::egress;
 use super::ingress::Wanted;
+use super::links;
 use super::slot::Views;
 use super::wire::Wire;
 use crate::model::{SyncGroup, TrackState, Tracked, VirtualRouter};
@@ -87,13 +88,17 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     fn listen(&mut self) {
         let mut wanted: Vec<Wanted> = Vec::new();
         for config in self.slots.iter().map(|slot| slot.config()) {
+            wanted.extend(links::channel(config, &self.views));
             for interface in config.channels() {
                 let Some(view) = self.views.get(interface) else { continue };
                 let channel = (interface.clone(), config.family);
                 let group = config.peers.is_empty().then(|| egress::group(config));
                 match wanted.iter_mut().find(|want| want.channel == channel) {
                     Some(want) => want.groups.extend(group),
-                    None => wanted.push(Wanted { channel, index: view.index, groups: BTreeSet::from_iter(group) }),
+                    None => {
+                        let groups = BTreeSet::from_iter(group);
+                        wanted.push(Wanted { channel, index: view.index, groups, from: None });
+                    }
                 }
             }
         }

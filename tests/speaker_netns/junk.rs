@@ -81,7 +81,8 @@ fn advert_gaps(index: u32, over: &AtomicBool) -> Vec<(Instant, Instant)> {
     // On time itself, so that it is the speaker's time that is measured.
     let _ = sched::round_robin();
     let group = Some("224.0.0.18".parse().unwrap());
-    let options = ReceiveOptions { family: Family::V4, protocol: 112, interface: "eth0".into(), index, group };
+    let options =
+        ReceiveOptions { family: Family::V4, protocol: 112, interface: "eth0".into(), index, from: None, group };
     let receiver = Receiver::open(&options).unwrap();
     let (mut gaps, mut last) = (Vec::new(), None);
     while !over.load(Ordering::Relaxed) {
