@@ -1,5 +1,5 @@
 //! The pair: it fails over and back whatever happens to a node, and ends with one owner.
-#![expect(clippy::disallowed_methods, clippy::expect_used, reason = "scenarios in real time, which end at what fails")]
+#![expect(clippy::disallowed_methods, reason = "scenarios in real time")]
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
