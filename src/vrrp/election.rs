@@ -85,6 +85,7 @@ impl Router {
     /// Waits for the skew time only if the master's priority says that it cannot serve, and ours that we can:
     /// `preempt`, its delay and an earlier hand-over are about masters that do serve.
     pub(super) fn reconsider_master(&mut self, now: Instant) -> bool {
+        self.reconsider_vacancy(now);
         let lowest = Priority::LOWEST.get();
         let unready = self.master().filter(|(_, priority)| *priority == lowest && self.priority() > lowest);
         let Some((source, _)) = unready else { return false };
@@ -144,6 +145,19 @@ impl Router {
             self.master.is_none() && matches!(self.cause, Reason::MasterLeft { .. } | Reason::MasterDied { .. });
         if !again && self.master.as_ref().is_none_or(|master| master.has(heard.source)) {
             self.master_is_gone(Reason::MasterLeft { source: heard.source }, now);
+            if !self.condition.is_ready() {
+                // Who yields because it cannot serve says the same as who stops, and is back after its down interval
+                // if nobody could do better: somebody who cannot serve either lets it.
+                let patience = self.down_interval() + self.master_interval.as_duration();
+                self.timers.set(Timer::MasterDown, now + patience);
+            }
+        }
+    }
+
+    /// Ready now, while nobody is master: what was left to the old one is over.
+    fn reconsider_vacancy(&mut self, now: Instant) {
+        if self.master.is_none() && matches!(self.cause, Reason::MasterLeft { .. }) && self.condition.is_ready() {
+            self.timers.set_earlier(Timer::MasterDown, now + self.skew());
         }
     }
 
