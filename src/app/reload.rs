@@ -10,6 +10,7 @@ use crate::control::server::Answer;
 use crate::model::Config;
 use crate::probe::Policy;
 use crate::proxy::{self, BindError};
+use crate::speaker::Plan;
 use crate::stats::{self, Endpoint};
 use std::sync::Arc;
 
@@ -150,9 +151,10 @@ impl Node {
             NextEndpoint::None => self.endpoint = None,
         }
         let config = self.shared.config();
-        let (speaker, shared, routers) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), config.routers.clone());
+        self.speaker.set_routing(config.routes.clone(), config.rules.clone());
+        let (speaker, shared, plan) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), Plan::from(&*config));
         tokio::spawn(async move {
-            match speaker.apply(routers).await {
+            match speaker.apply(plan).await {
                 Ok(()) => shared.tell_afresh(&speaker),
                 Err(error) => {
                     tracing::error!(target: "vipgate", %error, "the virtual routers stay as they were");
@@ -224,6 +226,8 @@ fn summary(before: &Config, after: &Config) -> String {
         difference("virtual router", &before.routers, &after.routers, |router| &router.name),
         difference("service", &before.services, &after.services, |service| &service.name),
         difference("pool", &before.pools, &after.pools, |pool| &pool.name),
+        (before.routes != after.routes || before.rules != after.rules)
+            .then(|| "static routes and rules changed".to_owned()),
         (before.global != after.global).then(|| "global settings changed".to_owned()),
         (before.stats != after.stats).then(|| "statistics endpoint changed".to_owned()),
     ];

@@ -12,7 +12,7 @@ use super::protocol::{self, HEADER, Message};
 use crate::model::{Estate, Family, PreparedPacket};
 use crate::os::{netlink, process, raw, sched};
 
-/// Addresses removed before their answers are read: so many fit into the answers' socket buffer.
+/// Requests sent before their answers are read: so many fit into the answers' socket buffer.
 const PIPELINE: usize = 32;
 
 /// What a dead daemon left, ready to be undone.
@@ -60,9 +60,8 @@ fn read_message(input: &mut impl Read, buffer: &mut Vec<u8>) -> Option<Message> 
 
 impl Legacy {
     fn prepare(estate: Estate) -> Self {
-        let removals =
-            estate.addresses.iter().map(|address| netlink::removal(address.ifindex, address.prefix)).collect();
-        Self { adverts: estate.adverts, removals }
+        let removals = estate.addresses.iter().map(|address| netlink::removal(address.ifindex, address.prefix));
+        Self { adverts: estate.adverts, removals: removals.chain(estate.removals).collect() }
     }
 }
 
@@ -113,6 +112,7 @@ mod tests {
         let estate = Estate {
             adverts: Vec::new(),
             addresses: vec![OwnedAddress { ifindex: 1, prefix: "192.0.2.1/24".parse().unwrap() }],
+            removals: Vec::new(),
         };
         let whole = protocol::encode(&Message::Estate(estate.clone())).unwrap();
         let pipe = [&whole[..], &whole[..whole.len() / 2]].concat();

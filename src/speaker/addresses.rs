@@ -1,7 +1,7 @@
 //! The thread `addresses`: sets, removes and announces what the routers decided, puts back what somebody else
 //! removed, and tells the routers about links. Slow work is here so that none is on the thread that keeps time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,18 +9,19 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use rtnetlink::Handle;
-use tokio::sync::{mpsc, oneshot};
+use netlink_packet_route::RouteNetlinkMessage;
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use super::announce::{Announcement, BATCH};
 use super::driver::Input;
 use super::interfaces::{Change, Interfaces, View};
-use super::netlink::{self, Notifications, Refused};
+use super::kernel::{Kernel, Notification, Notifications, Refused};
+use super::links::Link;
 use super::ownership::{Key, Ownership, Repair};
+use super::routing::{Routing, Routings};
 use super::{Notice, RouterId, StartError};
 use crate::model::{InterfaceName, Prefix, VirtualAddress};
-use crate::os::packet::FrameSender;
 use crate::stats::RouterStats;
 
 /// How long a release waits for the flows of its addresses to be reset.
@@ -33,8 +34,17 @@ const PUT_BACK_COUNT: u32 = 5;
 pub(super) enum Order {
     /// The addresses that are ours whoever set them: what is found of them on a backup is removed.
     Configure(BTreeSet<Key>),
-    /// A router that may give orders, and where its announcements are counted.
-    Register(RouterId, Arc<RouterStats>),
+    /// A router that may give orders.
+    Register {
+        /// Which.
+        router: RouterId,
+        /// Where its announcements are counted.
+        stats: Arc<RouterStats>,
+        /// The interface to make for it.
+        link: Option<Link>,
+    },
+    /// Routes and rules wanted for the life of the process; completed once it is so.
+    Static(Routing, oneshot::Sender<()>),
     /// Work for one router, done in the order given.
     Work(RouterId, Work),
     /// The router gives no more orders.
@@ -46,8 +56,10 @@ pub(super) enum Order {
 pub(super) enum Work {
     /// Set these.
     Acquire(Vec<VirtualAddress>),
-    /// Have their flows reset, then remove them.
+    /// Have their flows reset, then remove them; with the router's last address its routes and rules go before.
     Release(Vec<VirtualAddress>),
+    /// From now on these routes and rules, and no others.
+    Route(Routing),
     /// Announce these, `count` times each.
     Announce {
         /// The addresses.
@@ -58,37 +70,36 @@ pub(super) enum Work {
 }
 
 /// What the thread is given.
-pub(super) struct Setup {
+pub(super) struct Setup<K> {
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
     pub(super) inputs: mpsc::WeakUnboundedSender<Input>,
     pub(super) notices: mpsc::UnboundedSender<Notice>,
-    pub(super) frames: FrameSender,
+    pub(super) kernel: K,
+    pub(super) notifications: Notifications,
     pub(super) configured: BTreeSet<Key>,
 }
 
 /// The thread's whole life. `ready` is completed once every interface is known to the routers and what an earlier life
 /// left behind is gone. Ends when no more orders can come.
-pub(super) async fn run(setup: Setup, ready: std::sync::mpsc::Sender<Result<(), StartError>>) {
-    let Setup { mut orders, inputs, notices, frames, configured } = setup;
-    let mut notifications = match netlink::subscribe() {
-        Ok(notifications) => notifications,
-        Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
-    };
-    let handle = match netlink::connect() {
-        Ok(handle) => handle,
-        Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
-    };
+pub(super) async fn run<K: Kernel>(setup: Setup<K>, ready: std::sync::mpsc::Sender<Result<(), StartError>>) {
+    let Setup { mut orders, inputs, notices, kernel, mut notifications, configured } = setup;
     let keeper = Keeper(Rc::new(Shared {
-        handle,
-        frames,
+        kernel,
         inputs,
         notices,
         state: RefCell::default(),
         published: RefCell::default(),
+        routings: Mutex::default(),
+        watches_routing: Cell::default(),
+        surroundings_changed: Notify::new(),
+        making_links: Mutex::default(),
     }));
     keeper.0.state.borrow_mut().ownership.configure(configured);
+    if let Err(error) = keeper.0.kernel.remove_leftovers().await {
+        return drop(ready.send(Err(StartError::Netlink(error))));
+    }
     if let Err(error) = keeper.read_everything().await {
-        return drop(ready.send(Err(StartError::Netlink(std::io::Error::other(error.to_string())))));
+        return drop(ready.send(Err(StartError::Netlink(error))));
     }
     keeper.repair_now().await;
     let _ = ready.send(Ok(()));
@@ -96,20 +107,27 @@ pub(super) async fn run(setup: Setup, ready: std::sync::mpsc::Sender<Result<(), 
 }
 
 /// What every task of the thread shares.
-struct Shared {
-    handle: Handle,
-    frames: FrameSender,
+pub(super) struct Shared<K> {
+    pub(super) kernel: K,
     inputs: mpsc::WeakUnboundedSender<Input>,
     notices: mpsc::UnboundedSender<Notice>,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
     /// The views the routers were told last.
     published: RefCell<BTreeMap<String, View>>,
+    pub(super) routings: Mutex<Routings>,
+    /// Whether a task puts back routes and rules.
+    pub(super) watches_routing: Cell<bool>,
+    /// Links or addresses changed, and with them perhaps routes.
+    pub(super) surroundings_changed: Notify,
+    /// Held by whoever makes or removes links.
+    pub(super) making_links: Mutex<()>,
 }
 
 #[derive(Default)]
-struct State {
-    interfaces: Interfaces,
+pub(super) struct State {
+    pub(super) interfaces: Interfaces,
     ownership: Ownership,
+    pub(super) links: BTreeMap<RouterId, Link>,
     workers: BTreeMap<RouterId, Worker>,
 }
 
@@ -119,10 +137,15 @@ struct Worker {
     stats: Arc<RouterStats>,
 }
 
-#[derive(Clone)]
-struct Keeper(Rc<Shared>);
+pub(super) struct Keeper<K>(pub(super) Rc<Shared<K>>);
 
-impl Keeper {
+impl<K> Clone for Keeper<K> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<K: Kernel> Keeper<K> {
     async fn serve(&self, orders: &mut mpsc::UnboundedReceiver<Order>, notifications: &mut Notifications) {
         loop {
             tokio::select! {
@@ -131,16 +154,9 @@ impl Keeper {
                     Some(order) => self.take_order(order),
                     None => break,
                 },
-                message = notifications.next() => match message {
-                    Some(message) => match netlink::notification(&message.payload) {
-                        Some(message) => {
-                            let change = self.0.state.borrow_mut().interfaces.apply(message);
-                            if let Some(change) = change {
-                                self.take_change(&change);
-                            }
-                        }
-                        None => self.recover().await,
-                    },
+                notification = notifications.next() => match notification {
+                    Some(Notification::Changed(message)) => self.hear(&message),
+                    Some(Notification::Lost) => self.recover().await,
                     None => {
                         tracing::error!("the kernel's link and address notifications ended: link loss goes unnoticed");
                         while let Some(order) = orders.recv().await {
@@ -162,8 +178,16 @@ impl Keeper {
                 drop(state);
                 self.start_repairs(repairs);
             }
-            Order::Register(router, stats) => {
+            Order::Static(routing, done) => {
+                let keeper = self.clone();
+                spawn_local(async move {
+                    keeper.route(None, routing).await;
+                    let _ = done.send(());
+                });
+            }
+            Order::Register { router, stats, link } => {
                 let (queue, work) = mpsc::unbounded_channel();
+                state.links.extend(link.map(|link| (router, link)));
                 state.workers.insert(router, Worker { queue, stats: Arc::clone(&stats) });
                 spawn_local(self.clone().work(router, work, stats));
             }
@@ -171,7 +195,7 @@ impl Keeper {
                 match &work {
                     Work::Acquire(addresses) => state.ownership.acquire(router, addresses),
                     Work::Release(addresses) => state.ownership.release(router, addresses),
-                    Work::Announce { .. } => {}
+                    Work::Route(_) | Work::Announce { .. } => {}
                 }
                 if let Some(worker) = state.workers.get(&router) {
                     let _ = worker.queue.send(work);
@@ -183,6 +207,7 @@ impl Keeper {
     }
 
     async fn work(self, router: RouterId, mut queue: mpsc::UnboundedReceiver<Work>, stats: Arc<RouterStats>) {
+        self.clone().make_links().await;
         let mut next = None;
         while let Some(work) = match next.take() {
             Some(work) => Some(work),
@@ -200,11 +225,16 @@ impl Keeper {
                         () = self.reset_flows(&addresses) => {}
                         Some(work) = queue.recv() => next = Some(work),
                     }
+                    if !self.0.state.borrow().ownership.wants_any(router) {
+                        self.route(Some(router), Routing::default()).await;
+                    }
                     self.release(router, addresses).await;
                 }
+                Work::Route(routing) => self.route(Some(router), routing).await,
                 Work::Announce { addresses, count } => self.announce(router, &addresses, count, &stats).await,
             }
         }
+        self.finish(router).await;
     }
 
     async fn acquire(&self, router: RouterId, addresses: &[VirtualAddress]) {
@@ -233,8 +263,8 @@ impl Keeper {
             let wanted = wanted.iter().map(|(index, address)| (*index, address.prefix));
             wanted.filter(|(index, prefix)| is_strange(*index, *prefix)).collect()
         };
-        netlink::remove(&self.0.handle, &strange).await;
-        let results = netlink::set(&self.0.handle, &wanted).await;
+        self.0.kernel.remove(&strange).await;
+        let results = self.0.kernel.set(&wanted).await;
         for ((_, address), result) in wanted.iter().zip(results) {
             if let Err(refused) = result
                 && refused != Refused(libc::EEXIST)
@@ -258,7 +288,7 @@ impl Keeper {
             let index = |address: &VirtualAddress| state.interfaces.by_name(address.interface.as_str());
             addresses.iter().filter_map(index).map(|(index, _)| index).collect()
         };
-        if let Err(error) = netlink::forget_unreached(&self.0.handle, &indexes).await {
+        if let Err(error) = self.0.kernel.forget_unreached(&indexes).await {
             tracing::debug!(%error, "unanswered neighbours are not forgotten");
         }
     }
@@ -278,7 +308,7 @@ impl Keeper {
                 .collect()
         };
         let removals: Vec<_> = unwanted.iter().map(|(index, address)| (*index, address.prefix)).collect();
-        for ((_, address), result) in unwanted.iter().zip(netlink::remove(&self.0.handle, &removals).await) {
+        for ((_, address), result) in unwanted.iter().zip(self.0.kernel.remove(&removals).await) {
             if let Err(refused) = result {
                 tracing::warn!(address = %address.prefix, interface = %address.interface,
                     error = %std::io::Error::from(refused), "address not removed");
@@ -306,7 +336,8 @@ impl Keeper {
                 .filter_map(|address| {
                     let name = address.interface.as_str();
                     let (index, link) = state.interfaces.by_name(name)?;
-                    Some((address, Announcement::new(address.prefix.address, link.mac?, index, name)))
+                    let forwards = address.prefix.address.is_ipv6() && self.0.kernel.forwards(name);
+                    Some((address, Announcement::new(address.prefix.address, link.mac?, index, forwards)))
                 })
                 .collect()
         };
@@ -317,7 +348,7 @@ impl Keeper {
                     if !self.0.state.borrow().ownership.is_wanted(router, address) {
                         continue;
                     }
-                    match frame.send(&self.0.frames).await {
+                    match frame.send(&self.0.kernel).await {
                         Ok(()) => drop(stats.announcements.fetch_add(1, Ordering::Relaxed)),
                         Err(error) => {
                             tracing::debug!(address = %address.prefix, %error, "announcement not sent");
@@ -329,13 +360,25 @@ impl Keeper {
         }
     }
 
-    fn tell(&self, input: Input) {
+    pub(super) fn tell(&self, input: Input) {
         if let Some(inputs) = self.0.inputs.upgrade() {
             let _ = inputs.send(input);
         }
     }
 
+    /// What the kernel says of a link or an address.
+    pub(super) fn hear(&self, message: &RouteNetlinkMessage) {
+        let change = self.0.state.borrow_mut().interfaces.apply(message);
+        if let Some(change) = change {
+            self.take_change(&change);
+        }
+    }
+
     fn take_change(&self, change: &Change) {
+        self.0.surroundings_changed.notify_one();
+        if self.lacks_links() {
+            spawn_local(self.clone().make_links());
+        }
         match change {
             Change::Link { name, before } => {
                 self.publish(name);
@@ -385,10 +428,12 @@ impl Keeper {
             state.ownership.repair_all(&state.interfaces)
         };
         self.start_repairs(repairs);
+        self.0.surroundings_changed.notify_one();
+        spawn_local(self.clone().make_links());
     }
 
-    async fn read_everything(&self) -> Result<(), rtnetlink::Error> {
-        let interfaces = netlink::dump(&self.0.handle).await?;
+    async fn read_everything(&self) -> std::io::Result<()> {
+        let interfaces = self.0.kernel.dump().await?;
         let mut names: BTreeSet<String> = self.0.published.borrow().keys().cloned().collect();
         names.extend(interfaces.iter().map(|(_, link)| link.name.clone()));
         self.0.state.borrow_mut().interfaces = interfaces;
@@ -417,7 +462,7 @@ impl Keeper {
     async fn repair(self, repair: Repair) {
         match repair {
             Repair::PutBack { index, router, address } => {
-                let results = netlink::set(&self.0.handle, &[(index, address.clone())]).await;
+                let results = self.0.kernel.set(&[(index, address.clone())]).await;
                 if results.first() == Some(&Err(Refused(libc::EEXIST))) {
                     // Replaced by ourselves a moment ago.
                     return;
@@ -435,7 +480,7 @@ impl Keeper {
                 }
             }
             Repair::Remove { index, prefix } => {
-                let results = netlink::remove(&self.0.handle, &[(index, prefix)]).await;
+                let results = self.0.kernel.remove(&[(index, prefix)]).await;
                 match results.first() {
                     Some(Err(refused)) => {
                         tracing::warn!(address = %prefix, error = %std::io::Error::from(*refused),

@@ -1,11 +1,10 @@
 //! Telling the segment where an address is now: gratuitous ARP and unsolicited neighbour advertisements.
 
-use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::os::packet::FrameSender;
+use super::kernel::Kernel;
 use crate::wire::{Mac, arp, ndp};
 
 /// Frames sent before others on the thread get their turn.
@@ -21,19 +20,20 @@ pub(super) struct Announcement {
 }
 
 impl Announcement {
-    /// That `address` is at `mac`, out of the interface.
-    pub(super) fn new(address: IpAddr, mac: Mac, index: u32, interface: &str) -> Self {
+    /// That `address` is at `mac`, out of the interface. `forwards`: this node is a router there, and neighbour
+    /// advertisements say so (RFC 4861 section 4.4).
+    pub(super) fn new(address: IpAddr, mac: Mac, index: u32, forwards: bool) -> Self {
         let frame = match address {
             IpAddr::V4(address) => arp::announcement(address, mac).to_vec(),
-            IpAddr::V6(address) => ndp::announcement(address, mac, forwards(interface)).to_vec(),
+            IpAddr::V6(address) => ndp::announcement(address, mac, forwards).to_vec(),
         };
         Self { frame, index }
     }
 
     /// Sends it. Waits for a full transmit queue, but not for long.
-    pub(super) async fn send(&self, sender: &FrameSender) -> io::Result<()> {
+    pub(super) async fn send(&self, kernel: &impl Kernel) -> io::Result<()> {
         for _ in 0..PATIENCE {
-            match sender.send(&self.frame, self.index) {
+            match kernel.transmit(&self.frame, self.index) {
                 Err(error) if queue_is_full(&error) => tokio::time::sleep(Duration::from_millis(1)).await,
                 result => return result,
             }
@@ -44,9 +44,4 @@ impl Announcement {
 
 fn queue_is_full(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN))
-}
-
-/// Whether this node is a router on the interface: neighbour advertisements say so (RFC 4861 section 4.4).
-fn forwards(interface: &str) -> bool {
-    fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/forwarding")).is_ok_and(|value| value.trim() != "0")
 }

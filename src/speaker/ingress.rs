@@ -1,17 +1,18 @@
 //! Adverts on their way in: one socket an interface and family, read a bounded number of packets at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
 use crate::model::{Family, InterfaceName};
-use crate::os::raw::{Datagram, Receiver};
+use crate::os::raw::{Datagram, ReceiveOptions, Receiver};
 use crate::stats::RejectReason;
-use crate::wire::ip;
-use crate::wire::vrrp::{Advertisement, Envelope, Received, Rejected};
+use crate::wire::vrrp::{Advertisement, Envelope, PROTOCOL, Received, Rejected};
+use crate::wire::{Mac, ip};
 
 /// Packets read from one socket before the timers are looked at again.
 const BATCH: usize = 32;
@@ -22,18 +23,25 @@ const BUFFER: usize = 8192;
 pub(super) type Channel = (InterfaceName, Family);
 
 /// The sockets adverts arrive on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ingress {
     sockets: BTreeMap<Channel, Socket>,
+    /// Sockets are opened elsewhere, for joining a group may wait for the kernel's configuration lock; they come back
+    /// here.
+    opening: mpsc::UnboundedSender<Opened>,
+    opened: mpsc::UnboundedReceiver<Opened>,
 }
+
+/// What became of a socket.
+type Opened = (Wanted, io::Result<Receiver>);
 
 /// A socket that is open, or being opened.
 #[derive(Debug)]
 struct Socket {
     /// The interface's index when it was opened: another interface of that name needs another socket.
     index: u32,
-    /// Whether it is in the group.
-    multicast: bool,
+    /// The groups it is in.
+    groups: BTreeSet<IpAddr>,
     receiver: Option<AsyncFd<Receiver>>,
 }
 
@@ -42,6 +50,8 @@ struct Socket {
 pub(super) struct Packet {
     /// The VRID it names, whether or not the rest is valid.
     pub(super) vrid: Option<u8>,
+    /// Who sent it, as far as its header can be read.
+    pub(super) source: Option<IpAddr>,
     /// What it says, with its envelope.
     pub(super) advert: Result<(Envelope, Received), Rejected>,
 }
@@ -51,39 +61,56 @@ pub(super) struct Packet {
 pub(super) struct Wanted {
     pub(super) channel: Channel,
     pub(super) index: u32,
-    pub(super) multicast: bool,
+    /// The groups to be in.
+    pub(super) groups: BTreeSet<IpAddr>,
+    /// Only what comes from this hardware address.
+    pub(super) from: Option<Mac>,
 }
 
 impl Ingress {
-    /// Closes what is not wanted any more, and says what has to be opened.
-    pub(super) fn keep(&mut self, wanted: Vec<Wanted>) -> Vec<Wanted> {
+    pub(super) fn new() -> Self {
+        let (opening, opened) = mpsc::unbounded_channel();
+        Self { sockets: BTreeMap::new(), opening, opened }
+    }
+
+    /// Closes what is not wanted any more, and opens what is. Within a runtime.
+    pub(super) fn keep(&mut self, wanted: Vec<Wanted>) {
         self.sockets.retain(|channel, socket| wanted.iter().any(|want| want.is_met_by(channel, socket)));
         let missing: Vec<Wanted> =
             wanted.into_iter().filter(|want| !self.sockets.contains_key(&want.channel)).collect();
-        for want in &missing {
-            let socket = Socket { index: want.index, multicast: want.multicast, receiver: None };
+        for want in missing {
+            let socket = Socket { index: want.index, groups: want.groups.clone(), receiver: None };
             self.sockets.insert(want.channel.clone(), socket);
+            let opening = self.opening.clone();
+            tokio::task::spawn_blocking(move || {
+                let result = Receiver::open(&want.options());
+                let _ = opening.send((want, result));
+            });
         }
-        missing
     }
 
-    /// A socket was opened, if it is still wanted.
-    pub(super) fn opened(&mut self, want: &Wanted, receiver: Receiver) -> io::Result<()> {
-        if let Some(socket) = self.sockets.get_mut(&want.channel)
-            && want.is_met_by(&want.channel, socket)
-        {
-            socket.receiver = Some(receiver.register()?);
+    /// A socket was opened, or not; nobody may want it any more.
+    fn take(&mut self, (want, result): Opened) {
+        let Some(socket) = self.sockets.get_mut(&want.channel).filter(|socket| want.is_met_by(&want.channel, socket))
+        else {
+            return;
+        };
+        match result.and_then(Receiver::register) {
+            Ok(receiver) => socket.receiver = Some(receiver),
+            Err(error) => {
+                tracing::warn!(interface = %want.channel.0, family = %want.channel.1, %error,
+                    "adverts cannot be received, trying again when the interface changes");
+                // The next `keep` opens it again.
+                self.sockets.remove(&want.channel);
+            }
         }
-        Ok(())
-    }
-
-    /// A socket could not be opened: the next [`keep`](Self::keep) asks for it again.
-    pub(super) fn failed(&mut self, channel: &Channel) {
-        self.sockets.remove(channel);
     }
 
     /// Ready when a packet waits on any socket.
-    pub(super) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(Some(opened)) = self.opened.poll_recv(context) {
+            self.take(opened);
+        }
         let receivers = self.sockets.values().filter_map(|socket| socket.receiver.as_ref());
         let mut ready = Poll::Pending;
         for receiver in receivers {
@@ -113,8 +140,20 @@ impl Ingress {
 }
 
 impl Wanted {
+    fn options(&self) -> ReceiveOptions {
+        let (interface, family) = &self.channel;
+        ReceiveOptions {
+            family: *family,
+            protocol: PROTOCOL,
+            interface: interface.as_str().to_owned(),
+            index: self.index,
+            from: self.from,
+            groups: self.groups.iter().copied().collect(),
+        }
+    }
+
     fn is_met_by(&self, channel: &Channel, socket: &Socket) -> bool {
-        self.channel == *channel && self.index == socket.index && self.multicast == socket.multicast
+        self.channel == *channel && self.index == socket.index && self.groups == socket.groups
     }
 }
 
@@ -138,9 +177,10 @@ fn parse(datagram: Datagram, buffer: &[u8]) -> Packet {
     match split {
         Ok((envelope, message)) => Packet {
             vrid: message.get(1).copied(),
+            source: Some(envelope.source),
             advert: Advertisement::parse(message, &envelope).map(|received| (envelope, received)),
         },
-        Err(rejected) => Packet { vrid: None, advert: Err(rejected) },
+        Err(rejected) => Packet { vrid: None, source: None, advert: Err(rejected) },
     }
 }
 
@@ -156,6 +196,11 @@ pub(super) fn counter(rejected: Rejected) -> Option<RejectReason> {
         Rejected::Interval => Some(RejectReason::Interval),
         Rejected::AddressCount => Some(RejectReason::AddressCount),
         Rejected::Destination => Some(RejectReason::Destination),
+        Rejected::Length => Some(RejectReason::Length),
+        Rejected::Unsealed => Some(RejectReason::Unsealed),
+        Rejected::Replayed => Some(RejectReason::Replayed),
+        Rejected::UnknownPeer => Some(RejectReason::UnknownPeer),
+        Rejected::PeerTtl => Some(RejectReason::PeerTtl),
         // No router's: the driver counts it as a stray.
         Rejected::UnknownVrid | Rejected::OwnSource => None,
     }

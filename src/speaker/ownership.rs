@@ -83,6 +83,11 @@ impl Ownership {
         self.wanted.get(&key(address)).is_some_and(|(owner, wanted)| *owner == router && wanted == address)
     }
 
+    /// Whether `router` wants any address now.
+    pub(super) fn wants_any(&self, router: RouterId) -> bool {
+        self.wanted.values().any(|(owner, _)| *owner == router)
+    }
+
     /// What a change calls for.
     pub(super) fn repair(&self, interfaces: &Interfaces, change: &Change) -> Vec<Repair> {
         match change {

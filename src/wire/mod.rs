@@ -6,7 +6,9 @@ pub mod checksum;
 pub mod icmp;
 pub mod ip;
 pub mod ndp;
+pub mod nft;
 pub mod vrrp;
+mod vrrp_seal;
 
 #[cfg(test)]
 mod tests;

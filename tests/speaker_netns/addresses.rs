@@ -75,7 +75,7 @@ pub(crate) fn addresses_of_an_earlier_life_are_removed() {
     lab.a.ip("addr add 192.0.2.100/24 dev eth0");
     lab.a.set_marked("192.0.2.101", b'v');
     let removed = lab.a.run(move || cleanup(&config.addresses)).unwrap();
-    assert_eq!(removed.len(), 2);
+    assert_eq!(removed.addresses.len(), 2);
     assert!(lab.a.address("192.0.2.100").is_none() && lab.a.address("192.0.2.101").is_none());
 }
 

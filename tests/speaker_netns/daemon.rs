@@ -9,26 +9,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::unbounded_channel;
 use vipgate::guardian::Guardian;
-use vipgate::model::{InitialState, Interval, Priority};
+use vipgate::model::{InitialState, Interval, Priority, Vmac};
 use vipgate::speaker::{Notice, Speaker, foreign};
 use vipgate::stats::Role;
 
+use crate::routing::{routing, rule, via};
 use crate::support::{Lab, router, wait_until};
 
 pub(crate) fn guardian_undoes_what_a_killed_daemon_left() {
     let lab = Lab::new();
-    let mut daemon = lab.a.run(|| {
-        Daemon(
-            Command::new("/proc/self/exe")
-                .arg("daemon")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("starts itself"),
-        )
-    });
-    let mut line = [0; 1];
-    daemon.0.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    let mut daemon = Daemon::start(&lab, "daemon");
     wait_until("daemon is master", || lab.a.address("192.0.2.100").is_some());
     let mut config = router("r1", "192.0.2.100/24", 254);
     config.interval = Interval::from_centiseconds(300).unwrap();
@@ -60,8 +50,35 @@ pub(crate) fn guardian_undoes_what_a_killed_daemon_left() {
     two.stop();
 }
 
-/// The daemon of the test above: a speaker and its guardian, until killed.
-pub(crate) fn daemon() -> ExitCode {
+pub(crate) fn guardian_undoes_routes_rules_and_vmac() {
+    let lab = Lab::new();
+    let mut daemon = Daemon::start(&lab, "daemon-with-everything");
+    let links = || lab.a.lines("-br link").len();
+    wait_until("all is there", || {
+        routing(&lab.a) == [2, 1] && links() == 3 && lab.a.setting("eth0", "arp_ignore") == "1"
+    });
+    wait_until("address", || lab.a.address("192.0.2.100").is_some());
+    // What it told its guardian last is about the VMAC's index: told before the address is set.
+    let begun = Instant::now();
+    daemon.0.kill().unwrap();
+    wait_until("all is gone", || routing(&lab.a) == [0, 0] && links() == 2);
+    println!("    all gone {:.1} ms after SIGKILL", begun.elapsed().as_secs_f64() * 1e3);
+    assert!(lab.a.address("192.0.2.100").is_none());
+    wait_until("the base is restored", || lab.a.setting("eth0", "arp_ignore") == "0");
+    assert_eq!(lab.a.setting("eth0", "arp_announce"), "0");
+}
+
+/// What a daemon has to lose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An address.
+    Plain,
+    /// An address on a VMAC, routes and rules of the router's and of the process's.
+    WithEverything,
+}
+
+/// The daemon of the tests above: a speaker and its guardian, until killed.
+pub(crate) fn daemon(kind: Kind) -> ExitCode {
     let guardian = Mutex::new(Guardian::spawn().expect("guardian"));
     let (notices, mut told) = unbounded_channel();
     let mut config = router("r1", "192.0.2.100/24", 100);
@@ -69,7 +86,15 @@ pub(crate) fn daemon() -> ExitCode {
     // The owner: at once.
     config.priority = Priority::OWNER;
     config.initial = InitialState::Master;
-    let _speaker = Speaker::start(vec![config], Arc::default(), notices).expect("speaker");
+    if kind == Kind::WithEverything {
+        config.vmac = Some(Vmac { name: "vrrp.51".parse().expect("a name"), from_base: false });
+        config.routes = vec![via("10.1.0.0/16", "192.0.2.2")];
+        config.rules = vec![rule(100)];
+    }
+    let speaker = Speaker::start(vec![config], Arc::default(), notices).expect("speaker");
+    if kind == Kind::WithEverything {
+        speaker.set_routing(vec![via("10.2.0.0/16", "192.0.2.2")], Vec::new());
+    }
     print!("!");
     std::io::Write::flush(&mut std::io::stdout()).expect("stdout");
     while let Some(notice) = told.blocking_recv() {
@@ -83,18 +108,7 @@ pub(crate) fn daemon() -> ExitCode {
 pub(crate) fn other_speakers_are_named() {
     let lab = Lab::new();
     assert!(lab.a.run(foreign::protocol_112_users).is_empty());
-    let mut daemon = lab.a.run(|| {
-        Daemon(
-            Command::new("/proc/self/exe")
-                .arg("daemon")
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("starts itself"),
-        )
-    });
-    let mut line = [0; 1];
-    daemon.0.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+    let daemon = Daemon::start(&lab, "daemon");
     let pid = daemon.0.id();
     wait_until("daemon is seen", || {
         lab.a.run(move || foreign::protocol_112_users().iter().any(|user| user.pid == pid))
@@ -103,6 +117,21 @@ pub(crate) fn other_speakers_are_named() {
 }
 
 struct Daemon(Child);
+
+impl Daemon {
+    /// Starts this program again on the laboratory's first node.
+    fn start(lab: &Lab, kind: &'static str) -> Self {
+        let start = move || {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg(kind).stdin(Stdio::piped()).stdout(Stdio::piped());
+            Self(command.spawn().expect("starts itself"))
+        };
+        let mut daemon = lab.a.run(start);
+        let mut line = [0; 1];
+        daemon.0.stdout.as_mut().expect("a pipe").read_exact(&mut line).expect("it starts");
+        daemon
+    }
+}
 
 impl Drop for Daemon {
     fn drop(&mut self) {

@@ -14,7 +14,9 @@ mod changes;
 mod daemon;
 mod junk;
 mod pair;
+mod routing;
 mod support;
+mod vmac;
 
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,6 +40,17 @@ const TESTS: &[Test] = &[
     ("eighty_addresses_are_quick", addresses::eighty_addresses_are_quick),
     ("junk_changes_nothing_but_a_counter", junk::junk_changes_nothing_but_a_counter),
     ("guardian_undoes_what_a_killed_daemon_left", daemon::guardian_undoes_what_a_killed_daemon_left),
+    ("guardian_undoes_routes_rules_and_vmac", daemon::guardian_undoes_routes_rules_and_vmac),
+    ("routes_and_rules_come_and_go_with_the_master", routing::routes_and_rules_come_and_go_with_the_master),
+    ("static_routes_live_as_long_as_the_process", routing::static_routes_live_as_long_as_the_process),
+    ("routing_of_an_earlier_life_is_removed", routing::routing_of_an_earlier_life_is_removed),
+    ("pair_with_vmac_hands_over", vmac::pair_with_vmac_hands_over),
+    ("vmac_follows_its_base", vmac::vmac_follows_its_base),
+    ("vmac_goes_with_its_router", vmac::vmac_goes_with_its_router),
+    (
+        "takeovers_beside_keepalived_with_vmac_keep_the_clients_neighbour",
+        vmac::takeovers_beside_keepalived_with_vmac_keep_the_clients_neighbour,
+    ),
     ("other_speakers_are_named", daemon::other_speakers_are_named),
 ];
 
@@ -48,7 +61,8 @@ fn main() -> ExitCode {
             let input = std::io::stdin().as_fd().try_clone_to_owned().expect("standard input");
             return guardian::run(input).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
-        Some("daemon") => return daemon::daemon(),
+        Some("daemon") => return daemon::daemon(daemon::Kind::Plain),
+        Some("daemon-with-everything") => return daemon::daemon(daemon::Kind::WithEverything),
         Some("--list") => return ExitCode::SUCCESS,
         _ => {}
     }

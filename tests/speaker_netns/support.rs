@@ -80,6 +80,21 @@ impl Node {
         assert!(status.success());
     }
 
+    /// What `ip` prints, a line each, one blank between two words.
+    pub(crate) fn lines(&self, arguments: &str) -> Vec<String> {
+        let line = arguments.to_owned();
+        let output = self.run(move || Command::new("ip").args(line.split(' ')).output().expect("ip"));
+        assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        String::from_utf8_lossy(&output.stdout).lines().map(words).collect()
+    }
+
+    /// A setting of net.ipv4.conf.
+    pub(crate) fn setting(&self, interface: &str, name: &str) -> String {
+        let path = format!("/proc/sys/net/ipv4/conf/{interface}/{name}");
+        self.run(move || fs::read_to_string(path).expect("a setting").trim().to_owned())
+    }
+
     /// The address as `ip -j addr` shows it.
     pub(crate) fn address(&self, address: &str) -> Option<serde_json::Value> {
         let output = self.run(|| Command::new("ip").args(["-d", "-j", "addr"]).output().expect("ip"));
