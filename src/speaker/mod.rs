@@ -27,6 +27,8 @@ mod routes;
 mod routing;
 mod rules;
 mod sight;
+#[cfg(test)]
+mod simulation;
 mod slot;
 mod steering;
 mod surroundings;

@@ -42,11 +42,15 @@ impl Router {
     pub(super) fn hear_as_master(&mut self, heard: Heard, now: Instant) {
         if heard.priority == 0 {
             self.master = None;
-            return self.answer(heard.path, false, now);
+            // It was master beside this one: clients may have learnt it.
+            return self.answer(heard.path, true, now);
         }
         self.note_master(heard);
         let own = self.priority();
         if heard.priority > own || (heard.priority == own && self.loses_tie(heard, now)) {
+            // It may never have heard this one, which clients have learnt meanwhile: hearing a lower priority, it announces
+            // the addresses again.
+            self.actions.push_back(Action::Send(self.advertisement(own)));
             self.become_backup(Reason::BetterMaster { source: heard.source, priority: heard.priority }, now);
             self.follow(heard, now);
             self.timers.set(Timer::MasterDown, now + self.down_interval());
@@ -74,10 +78,10 @@ impl Router {
         unit * (256 - u32::from(self.priority())) / 256
     }
 
-    /// Moves the running down timer after the priority changed: `before` was the skew then.
-    pub(super) fn shift_master_down(&mut self, before: Duration, now: Instant) {
+    /// Moves the running down timer by as much as what it measures has changed.
+    pub(super) fn shift_master_down(&mut self, before: Duration, after: Duration, now: Instant) {
         if let Some(deadline) = self.timers.get(Timer::MasterDown) {
-            let shifted = (deadline + self.skew()).checked_sub(before).unwrap_or(now);
+            let shifted = (deadline + after).checked_sub(before).unwrap_or(now);
             self.timers.set(Timer::MasterDown, shifted);
         }
     }
