@@ -239,17 +239,22 @@ pub(super) fn stats_role(role: Role) -> stats::Role {
     }
 }
 
-/// The index of the interface its adverts leave by: the VMAC, unless its own is asked for.
+/// The index of the interface its adverts leave by: the VMAC once it is up, unless its own is asked for.
 pub(super) fn outgoing(config: &VirtualRouter, views: &Views) -> Option<u32> {
-    let vmac = config.vmac.as_ref().filter(|vmac| !vmac.from_base).and_then(|vmac| views.get(&vmac.name));
+    let vmac = config
+        .vmac
+        .as_ref()
+        .filter(|vmac| !vmac.from_base)
+        .and_then(|vmac| views.get(&vmac.name))
+        .filter(|view| view.up);
     vmac.or_else(|| views.get(&config.interface)).map(|view| view.index)
 }
 
-/// Its own interface, its VMAC and every tracked interface are up.
+/// Its own interface and every tracked one are up; its VMAC is there, and up with its addresses.
 fn link_up(config: &VirtualRouter, views: &Views) -> bool {
     let is_up = |name: &InterfaceName| views.get(name).is_some_and(|view| view.up);
     is_up(&config.interface)
-        && config.vmac.iter().all(|vmac| is_up(&vmac.name))
+        && config.vmac.iter().all(|vmac| views.get(&vmac.name).is_some_and(|view| view.made.is_some()))
         && config.tracked_interfaces().all(is_up)
 }
 
