@@ -78,6 +78,12 @@ fn keepalived_survives_mutations() {
         "$V= \\\nvrrp_instance V_${N} { \\\n interface eth${N} \\\n virtual_router_id ${N} \\\n}\n~SEQ(N, 1, 3) $V\n\
          ~LST({A, B}, {1,2},{3,4}) @gate-a x${A} ${B}\n@^other include conf.d/*.conf\ninclude conf.d/{a,b}.conf\n\
          vrrp_sync_group G { group { A B } }\n",
+        "vrrp_script s {\n script \"/bin/true 'a b'\"\n weight -20 reverse\n}\ntrack_file f {\n file /run/f\n init_file 3\n}\n\
+         vrrp_track_process p {\n process sshd -D\n quorum 2\n}\nvrrp_instance A {\n interface eth0\n virtual_router_id 7\n\
+         track_script {\n s weight 5\n }\n track_file {\n f\n }\n track_process {\n p\n }\n notify_master \"/bin/a b\" u g\n}\n\
+         vrrp_instance B {\n interface eth1\n virtual_router_id 7\n version 3\n use_vmac\n auth_hmac {\n key 1 0123456789abcdef\n }\n\
+         virtual_routes {\n default via 10.0.0.1 dev eth1 table 9\n }\n virtual_rules {\n from 10.0.0.0/8 table 9 preference 4\n }\n}\n\
+         vrrp_sync_group G {\n group {\n A\n B\n }\n track_script {\n s\n }\n}\n",
     ];
     let extra = [
         "{",
@@ -116,6 +122,16 @@ fn keepalived_survives_mutations() {
         "10.0.0.1/33",
         "brd +",
         "label eth0:1",
+        "weight -254 reverse",
+        "weight 0",
+        "blackhole 10.9.0.0/16",
+        "via fe80::1 dev eth0",
+        "table main",
+        "hex:00",
+        "file:/run/k",
+        "min_ttl 255",
+        "use_vmac v 00:00:5e:00:01:09",
+        "\"/bin/x 'a\"",
     ];
     fuzz("keepalived", &seeds, &extra, keywords::keepalived(), keepalived_in);
 }

@@ -183,16 +183,6 @@ fn announcements_have_global_defaults() {
 }
 
 #[test]
-fn tracked_interfaces_have_no_weight_yet() {
-    assert_eq!(router(" track_interface {\n eth1\n eth2 weight 0\n }").track.len(), 2);
-    let weighted = findings(" track_interface {\n eth1 weight 20\n }");
-    assert!(
-        weighted.len() == 1 && weighted[0].starts_with("warning 8: interfaces tracked with a weight"),
-        "{weighted:?}"
-    );
-}
-
-#[test]
 fn unknown_words_warn_and_their_blocks_are_skipped() {
     // keepalived takes an unknown block's lines for lines of the block around it.
     let text = instance(" zork {\n  priority 1\n  more {\n  }\n }\n priorty 50\n priority 60");
@@ -208,17 +198,16 @@ fn unknown_words_warn_and_their_blocks_are_skipped() {
 #[test]
 fn what_would_be_unsafe_to_ignore_is_refused() {
     for text in [
-        "vrrp_sync_group G {\n group {\n A\n B\n }\n}\n".to_owned(),
         "virtual_server 10.0.0.1 80 {\n real_server 10.0.0.2 80 {\n }\n}\n".to_owned(),
         "net_namespace x\n".to_owned(),
-        "global_defs {\n vrrp_mcast_group4 224.0.0.19\n}\n".to_owned(),
-        instance(" mcast_dst_ip 224.0.0.19"),
         instance(" vrf x"),
+        instance(" virtual_routes {\n 10.0.0.0/8 nexthop via 192.0.2.1\n }"),
+        instance(" virtual_rules {\n not from 10.0.0.0/8 table 5 preference 1\n }"),
+        instance(" auth_hmac {\n key 1 0123456789abcdef\n key 2 0123456789abcdef\n active_key 1\n }"),
+        instance(" auth_hmac {\n key 1 0123456789abcdef\n mode permissive\n }"),
     ] {
         assert_eq!(keepalived_text(&text).errors().len(), 1, "{text}");
     }
-    let one = keepalived_text("vrrp_sync_group G {\n group {\n A\n }\n notify /bin/x\n}\n").without_errors();
-    assert_eq!(one.warnings().len(), 2);
 }
 
 #[test]

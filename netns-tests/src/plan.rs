@@ -176,7 +176,7 @@ impl Router {
             let _ = writeln!(text, "peers = {}", quoted(&self.peers));
         }
         if !self.track.is_empty() {
-            let _ = writeln!(text, "track-interfaces = {}", quoted(&self.track));
+            let _ = writeln!(text, "track = {}", quoted(&self.track));
         }
     }
 

@@ -21,7 +21,7 @@ use crate::cli::Run;
 use crate::control::server::{Answer, Call};
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
-use crate::model::Estate;
+use crate::model::{Config, Estate};
 use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
 use crate::speaker::foreign::{self, ForeignSpeaker};
@@ -136,10 +136,11 @@ impl Node {
                 self.estate = estate;
                 self.tell_guardian();
             }
-            Notice::Changed { router, role, reason } => {
+            Notice::Changed { router, role, reason, .. } => {
                 let text = format!("{router}: {} ({reason})", role.label());
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
             }
+            Notice::GroupChanged { .. } | Notice::HeardLower { .. } => {}
         }
         Flow::Continue
     }
@@ -190,6 +191,8 @@ impl Node {
             Request::Drain { cancel: true } => self.cancel_drain(answer),
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
+            Request::Vrrp { action, router } => self.steer(action, router, answer),
+            Request::Events => _ = answer.finish(Reply::done("")),
         }
         Flow::Continue
     }
@@ -279,15 +282,8 @@ impl Node {
     }
 
     fn hand_over(&mut self, router: Option<String>, answer: Answer) {
-        let config = self.shared.config();
-        if let Some(name) = &router
-            && !config.routers.iter().any(|router| router.name == *name)
-        {
-            let known: Vec<&str> = config.routers.iter().map(|router| router.name.as_str()).collect();
-            answer.finish(Reply::failed(
-                format!("there is no virtual router `{name}`"),
-                format!("the routers are: {}", known.join(", ")),
-            ));
+        if let Some(reply) = unknown_router(&self.shared.config(), router.as_deref()) {
+            answer.finish(reply);
             return;
         }
         if std::mem::replace(&mut self.handing_over, true) {
@@ -377,6 +373,16 @@ impl Node {
         drop(log);
         ExitCode::SUCCESS
     }
+}
+
+/// What to say if there is no router of that name; `name` none means all of them.
+pub(super) fn unknown_router(config: &Config, name: Option<&str>) -> Option<Reply> {
+    let name = name.filter(|name| !config.routers.iter().any(|router| router.name == *name))?;
+    let known: Vec<&str> = config.routers.iter().map(|router| router.name.as_str()).collect();
+    Some(Reply::failed(
+        format!("there is no virtual router `{name}`"),
+        format!("the routers are: {}", known.join(", ")),
+    ))
 }
 
 async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer) {

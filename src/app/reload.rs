@@ -10,6 +10,7 @@ use crate::control::server::Answer;
 use crate::model::Config;
 use crate::probe::Policy;
 use crate::proxy::{self, BindError};
+use crate::speaker::Plan;
 use crate::stats::{self, Endpoint};
 use std::sync::Arc;
 
@@ -150,10 +151,9 @@ impl Node {
             NextEndpoint::None => self.endpoint = None,
         }
         let config = self.shared.config();
-        self.speaker.set_routing(config.routes.clone(), config.rules.clone());
-        let (speaker, shared, routers) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), config.routers.clone());
+        let (speaker, shared, plan) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), Plan::from(&*config));
         tokio::spawn(async move {
-            match speaker.apply(routers).await {
+            match speaker.apply(plan).await {
                 Ok(()) => shared.tell_afresh(&speaker),
                 Err(error) => {
                     tracing::error!(target: "vipgate", %error, "the virtual routers stay as they were");

@@ -24,7 +24,7 @@ use crate::control::server::{BindError as ControlError, Server};
 use crate::model::{Estate, LogLevel};
 use crate::probe::Prober;
 use crate::proxy::{BindReason, Proxy};
-use crate::speaker::Speaker;
+use crate::speaker::{Plan, Speaker};
 use crate::stats::Registry;
 
 /// Requests on the control socket that wait for the loop.
@@ -78,7 +78,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
     let (transition_sender, transitions) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
-    let speaker = match Speaker::start(config.routers.clone(), Arc::clone(&shared.registry), notice_sender) {
+    let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender) {
         Ok(speaker) => speaker,
         // A proxy alone needs no raw socket.
         Err(error) if error.is_permission() && config.routers.is_empty() => {
@@ -109,7 +109,6 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
     if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {
         node.start_guardian();
     }
-    node.speaker.set_routing(config.routes.clone(), config.rules.clone());
     node.commit(prepared);
     node.say_where_statistics_are();
     watch(&node)?;

@@ -65,7 +65,7 @@ pub struct Call {
 /// Answers one request. Dropped without [`Answer::finish`], the client is told that it was not done.
 #[derive(Debug)]
 pub struct Answer {
-    progress: mpsc::Sender<String>,
+    progress: mpsc::Sender<Reply>,
     last: oneshot::Sender<Reply>,
 }
 
@@ -73,7 +73,12 @@ impl Answer {
     /// Tells the client how far it is. A client that does not read misses some; nobody waits for it.
     pub fn progress(&self, text: impl Into<String>) {
         // Full or gone: the work goes on either way.
-        let _ = self.progress.try_send(text.into());
+        let _ = self.progress.try_send(Reply::Progress { text: text.into() });
+    }
+
+    /// Tells the client that something happened, and waits until there is room for it. False when the client is gone.
+    pub async fn event(&self, event: serde_json::Value) -> bool {
+        self.progress.send(Reply::Event { event }).await.is_ok()
     }
 
     /// The last word. False when the client is gone.
@@ -232,7 +237,7 @@ async fn carry_out(request: Request, writer: &mut OwnedWriteHalf, calls: &mpsc::
         tokio::select! {
             // What was said before the last word comes before it.
             biased;
-            Some(text) = under_way.recv() => write(writer, &Reply::Progress { text }).await?,
+            Some(reply) = under_way.recv() => write(writer, &reply).await?,
             reply = &mut finished => return write(writer, &reply.unwrap_or_else(|_| stopping())).await,
         }
     }

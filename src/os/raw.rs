@@ -98,8 +98,8 @@ pub struct ReceiveOptions {
     pub index: u32,
     /// Receive only what comes from this Ethernet address.
     pub from: Option<[u8; 6]>,
-    /// A multicast group to join there.
-    pub group: Option<IpAddr>,
+    /// Multicast groups to join there.
+    pub groups: Vec<IpAddr>,
 }
 
 /// What was received.
@@ -140,12 +140,13 @@ impl Receiver {
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             }
         }
-        match options.group {
-            Some(IpAddr::V4(group)) => {
-                socket.join_multicast_v4_n(&group, &socket2::InterfaceIndexOrAddress::Index(options.index))?;
+        for group in &options.groups {
+            match group {
+                IpAddr::V4(group) => {
+                    socket.join_multicast_v4_n(group, &socket2::InterfaceIndexOrAddress::Index(options.index))?;
+                }
+                IpAddr::V6(group) => socket.join_multicast_v6(group, options.index)?,
             }
-            Some(IpAddr::V6(group)) => socket.join_multicast_v6(&group, options.index)?,
-            None => {}
         }
         Ok(Self { family: options.family, socket })
     }

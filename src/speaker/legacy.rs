@@ -1,10 +1,12 @@
 //! What a killed daemon would leave: told to the guardian at each change.
 
+use super::Notice;
 use super::clock::Clock;
 use super::driver::{Driver, ESTATE_ID};
-use super::slot::{Slot, outgoing};
+use super::egress::{self, Origin};
+use super::slot::Slot;
 use super::wire::Wire;
-use super::{Notice, egress, routes, rules, vmac};
+use super::{routes, rules, vmac};
 use crate::model::{Estate, OwnedAddress, PreparedPacket};
 use crate::vrrp::Role;
 
@@ -26,12 +28,12 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let mut addresses: Vec<OwnedAddress> = Vec::new();
         for slot in &self.slots {
             let config = slot.config();
-            if slot.router.role() == Role::Master
-                && let Some(interface) = outgoing(config, &self.views)
-                && let Some(source) = slot.router.local()
-            {
+            if slot.router.role() == Role::Master {
                 let advert = slot.router.advertisement(0);
-                adverts.extend(egress::prepare(config, &advert, source, interface, ESTATE_ID));
+                for (source, index) in slot.ways_out(&self.views) {
+                    let origin = Origin { source, index, id: ESTATE_ID, stamp: None };
+                    adverts.extend(egress::prepare(config, &advert, origin));
+                }
             }
             addresses.extend(slot.on_node().filter_map(|address| {
                 let ifindex = self.views.get(&address.interface)?.index;

@@ -3,9 +3,12 @@
 //! addresses and down otherwise: whatever a backup sent from the virtual hardware address (reports of group membership are
 //! enough) would make switches look for it in the wrong place.
 
+use std::collections::BTreeSet;
+
 use super::RouterId;
 use super::addresses::Keeper;
 use super::driver::Input;
+use super::egress;
 use super::ingress::Wanted;
 use super::interfaces::Interfaces;
 use super::kernel::{Kernel, Refused};
@@ -45,7 +48,8 @@ pub(super) fn channel(router: &VirtualRouter, views: &Views) -> Option<Wanted> {
     let vmac = router.vmac.as_ref().filter(|_| router.peers.is_empty())?;
     let index = views.get(&vmac.name).filter(|view| view.up)?.index;
     let from = Some(vmac::mac(router.vrid, router.family));
-    Some(Wanted { channel: (vmac.name.clone(), router.family), index, multicast: true, from })
+    let groups = BTreeSet::from([egress::group(router)]);
+    Some(Wanted { channel: (vmac.name.clone(), router.family), index, from, groups })
 }
 
 impl<K: Kernel> Keeper<K> {

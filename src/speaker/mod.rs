@@ -20,15 +20,20 @@ mod legacy;
 mod links;
 mod netlink;
 mod ownership;
+mod plan;
+mod reload;
 mod routes;
 mod routing;
 mod rules;
+mod sight;
 mod slot;
+mod steering;
+mod surroundings;
+mod team;
 mod vmac;
 mod watch;
 mod wire;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -38,7 +43,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Estate, InterfaceName, Route, Rule, VirtualRouter};
+use crate::model::{Estate, InterfaceName, TrackState, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
@@ -46,7 +51,8 @@ pub use cleanup::{Removed, cleanup};
 use clock::SystemClock;
 use driver::{Driver, Input};
 use kernel::Linux;
-use routing::Routing;
+pub use plan::Plan;
+pub use steering::{SteerReport, Steering};
 use wire::Sockets;
 
 /// Identity of a router in this process: a name may be given again while its first bearer still leaves.
@@ -64,7 +70,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub struct Speaker {
     inputs: mpsc::UnboundedSender<Input>,
     registry: Arc<Registry>,
-    running: Mutex<Vec<VirtualRouter>>,
+    running: Mutex<Plan>,
 }
 
 /// What the routers tell the rest of the process.
@@ -84,10 +90,26 @@ pub enum Notice {
     Changed {
         /// Its name.
         router: String,
+        /// Its role before.
+        from: Role,
         /// Its role now.
         role: Role,
         /// Why.
         reason: String,
+        /// The priority it has now.
+        priority: u8,
+    },
+    /// A sync group's role changed.
+    GroupChanged {
+        /// Its name.
+        group: String,
+        /// What all its members are: master, backup, or in fault.
+        role: Role,
+    },
+    /// A master heard a router that is no better.
+    HeardLower {
+        /// The master's name.
+        router: String,
     },
 }
 
@@ -177,17 +199,18 @@ impl Speaker {
     /// Starts the routers and the two threads, in the network namespace of the calling thread. Addresses an earlier life
     /// left behind are gone when it returns. Interfaces that are not there are waited for.
     pub fn start(
-        routers: Vec<VirtualRouter>,
+        plan: impl Into<Plan>,
         registry: Arc<Registry>,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Result<Self, StartError> {
+        let plan = plan.into();
         let wire = Sockets::open().map_err(StartError::socket)?;
         let frames = FrameSender::open().map_err(StartError::socket)?;
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
-        let placed: Vec<VirtualRouter> = routers.iter().map(vmac::place).collect();
-        let configured = ownership::reclaimable(&placed);
+        let placed = plan.placed();
+        let configured = ownership::reclaimable(&placed.routers);
         let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
         let (ready, is_ready) = std::sync::mpsc::channel();
         spawn("addresses", move || {
@@ -219,8 +242,8 @@ impl Speaker {
             run(Driver::new(setup).run(told));
         })?;
         let (done, _) = oneshot::channel();
-        let _ = inputs.send(Input::Apply(placed, done));
-        Ok(Self { inputs, registry, running: Mutex::new(routers) })
+        let _ = inputs.send(Input::Apply(Box::new(placed), done));
+        Ok(Self { inputs, registry, running: Mutex::new(plan) })
     }
 
     /// One that runs no router and never will: for a process that has none and may not open raw sockets.
@@ -237,14 +260,9 @@ impl Speaker {
             return Err(ApplyError::Stopped);
         }
         let running = self.running();
-        let changed = routers.iter().filter(|router| !running.contains(router));
+        let changed = routers.iter().filter(|router| !running.routers.contains(router));
         for router in changed {
-            let virtual_addresses = router.owned().map(|address| &address.interface);
-            let named: BTreeSet<&InterfaceName> =
-                [&router.interface].into_iter().chain(router.tracked_interfaces()).chain(virtual_addresses).collect();
-            let made_here =
-                |name: &InterfaceName| routers.iter().flat_map(|router| &router.vmac).any(|vmac| vmac.name == *name);
-            for interface in named.into_iter().filter(|name| !made_here(name)) {
+            for interface in plan::interfaces_of(router) {
                 if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
                     return Err(ApplyError::MissingInterface {
                         router: router.name.clone(),
@@ -258,20 +276,40 @@ impl Speaker {
 
     /// Runs these routers and no others, by name: what did not change is not touched. Completes once it is decided;
     /// addresses follow at once.
-    pub async fn apply(&self, routers: Vec<VirtualRouter>) -> Result<(), ApplyError> {
-        self.check_interfaces(&routers)?;
+    pub async fn apply(&self, plan: impl Into<Plan>) -> Result<(), ApplyError> {
+        let plan = plan.into();
+        self.check_interfaces(&plan.routers)?;
         let (done, is_done) = oneshot::channel();
-        let placed = routers.iter().map(vmac::place).collect();
-        self.inputs.send(Input::Apply(placed, done)).map_err(|_| ApplyError::Stopped)?;
+        self.inputs.send(Input::Apply(Box::new(plan.placed()), done)).map_err(|_| ApplyError::Stopped)?;
         is_done.await.map_err(|_| ApplyError::Stopped)?;
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = routers;
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = plan;
         Ok(())
     }
 
-    /// From now on these routes and rules are there as long as the process runs, and no others: what did not change is
-    /// not touched.
-    pub fn set_routing(&self, routes: Vec<Route>, rules: Vec<Rule>) {
-        let _ = self.inputs.send(Input::Static(Routing { routes, rules }));
+    /// How something that routers follow is now.
+    pub fn set_tracked(&self, tracker: &str, state: TrackState) {
+        let _ = self.inputs.send(Input::Tracked(tracker.to_owned(), state));
+    }
+
+    /// Tells every router from whom it heard adverts at `address` that the process there is dead.
+    pub fn peer_died(&self, address: IpAddr) {
+        let _ = self.inputs.send(Input::PeerDied(address));
+    }
+
+    /// Shows how the session with the node at `address` is; none: there is none.
+    pub fn show_session(&self, address: IpAddr, text: Option<String>) {
+        let _ = self.inputs.send(Input::Session(address, text));
+    }
+
+    /// Has one router, or all, do what an operator wishes.
+    pub async fn steer(&self, router: Option<&str>, steering: Steering) -> Vec<SteerReport> {
+        let mut reports = Vec::new();
+        for name in self.named(router) {
+            let (reply, report) = oneshot::channel();
+            let _ = self.inputs.send(Input::Steer(name, steering, reply));
+            reports.extend(report.await.ok().flatten());
+        }
+        reports
     }
 
     /// Whether what `router` fronts can be served here. One that is not there is ignored.
@@ -281,11 +319,15 @@ impl Speaker {
 
     /// Gives the addresses of one router, or of all, to whoever takes them, and waits until it is clear who did.
     pub async fn handover(&self, router: Option<&str>) -> Vec<HandoverReport> {
-        let names: Vec<String> = match router {
+        let names = self.named(router).into_iter();
+        futures_util::future::join_all(names.map(|name| self.hand_over(name))).await
+    }
+
+    fn named(&self, router: Option<&str>) -> Vec<String> {
+        match router {
             Some(name) => vec![name.to_owned()],
-            None => self.running().into_iter().map(|router| router.name).collect(),
-        };
-        futures_util::future::join_all(names.into_iter().map(|name| self.hand_over(name))).await
+            None => self.running().routers.into_iter().map(|router| router.name).collect(),
+        }
     }
 
     async fn hand_over(&self, name: String) -> HandoverReport {
@@ -314,11 +356,11 @@ impl Speaker {
     /// The role of every router, by name.
     #[must_use]
     pub fn roles(&self) -> Vec<(String, Role)> {
-        let names = self.running().into_iter().map(|router| router.name);
+        let names = self.running().routers.into_iter().map(|router| router.name);
         names.map(|name| (name.clone(), self.registry.router(&name).status().role)).collect()
     }
 
-    fn running(&self) -> Vec<VirtualRouter> {
+    fn running(&self) -> Plan {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

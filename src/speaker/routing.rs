@@ -174,6 +174,18 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         }
     }
 
+    /// Tells what is wanted for the life of the process, if that is not what it was last.
+    pub(super) fn route_always(&mut self, routing: Routing) {
+        if routing == self.routing {
+            return;
+        }
+        self.routing = routing.clone();
+        self.estate_is_stale = true;
+        self.publish_estate();
+        let (done, _) = oneshot::channel();
+        self.order(Order::Static(routing, done));
+    }
+
     /// The end: what was wanted for the life of the process goes.
     pub(super) async fn clear_routing(&mut self) {
         if self.routing.is_empty() {

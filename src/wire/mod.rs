@@ -3,9 +3,12 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod icmp;
 pub mod ip;
 pub mod ndp;
+pub mod nft;
 pub mod vrrp;
+mod vrrp_seal;
 
 #[cfg(test)]
 mod tests;

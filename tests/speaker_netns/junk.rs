@@ -27,12 +27,12 @@ pub(crate) fn junk_changes_nothing_but_a_counter() {
     let best = rounds.iter().min().copied().expect("a round");
     let stats = running.registry.router("r1");
     println!(
-        "    {} junk packets a round: longest gap at 50 ms {:.1?}; rejected: checksum {}, truncated {}; latest wake {} us",
+        "    {} junk packets a round: longest gap at 50 ms {:.1?}; rejected: checksum {}, truncated {}; latest wake {:.6} s",
         JUNK,
         rounds,
         stats.rejected(RejectReason::Checksum),
         stats.rejected(RejectReason::Truncated),
-        running.registry.late_wake_max_micros.load(Ordering::Relaxed),
+        running.registry.late_wakes.snapshot().max_seconds,
     );
     assert!(best < BOUND, "own adverts are late: {rounds:?}");
     assert!(stats.rejected(RejectReason::Checksum) > 1000);
@@ -55,7 +55,7 @@ fn advert_gaps_under_junk() -> Vec<Duration> {
     });
     let sender = Sender::open(Family::V4).unwrap();
     let mut junk = Vec::new();
-    ip::emit_v4(&mut junk, "192.0.2.2".parse().unwrap(), "224.0.0.18".parse().unwrap(), 1, 12);
+    ip::emit_v4(&mut junk, "192.0.2.2".parse().unwrap(), "224.0.0.18".parse().unwrap(), (1, 255), 12);
     // Version 3, our VRID, a wrong checksum.
     junk.extend_from_slice(&[0x31, 51, 200, 1, 0, 5, 0xde, 0xad, 192, 0, 2, 100]);
     let begun = Instant::now();
@@ -76,7 +76,7 @@ fn advert_gaps(index: u32, over: &AtomicBool) -> Vec<Duration> {
     let _ = sched::round_robin();
     let group = Some("224.0.0.18".parse().unwrap());
     let options =
-        ReceiveOptions { family: Family::V4, protocol: 112, interface: "eth0".into(), index, from: None, group };
+        ReceiveOptions { family: Family::V4, protocol: 112, interface: "eth0".into(), index, from: None, groups };
     let receiver = Receiver::open(&options).unwrap();
     let (mut gaps, mut last) = (Vec::new(), None);
     while !over.load(Ordering::Relaxed) {

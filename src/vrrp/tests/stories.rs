@@ -369,7 +369,8 @@ fn what_does_not_concern_it_is_not_admitted() {
         let bench = Bench::new(config);
         let mut advertisement = bench.router.advertisement(100);
         change(&mut advertisement);
-        bench.router.admit(&advertisement, source, destination).map(|heard| heard.same_addresses())
+        let envelope = Envelope { source, destination, ttl: 255 };
+        bench.router.admit(&received(advertisement), &envelope, 0).map(|heard| heard.same_addresses())
     };
     let same = |_: &mut Advertisement| {};
     assert_eq!(admitted(&config(), &same, source, GROUP), Ok(true));
