@@ -126,7 +126,7 @@ pub(super) struct Shared<K> {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) interfaces: Interfaces,
-    ownership: Ownership,
+    pub(super) ownership: Ownership,
     pub(super) links: BTreeMap<RouterId, Link>,
     workers: BTreeMap<RouterId, Worker>,
 }
@@ -215,6 +215,7 @@ impl<K: Kernel> Keeper<K> {
         } {
             match work {
                 Work::Acquire(addresses) => {
+                    self.switch_link(router, true).await;
                     self.acquire(router, &addresses).await;
                     spawn_local(self.clone().forget_unreached(addresses));
                 }
@@ -227,6 +228,8 @@ impl<K: Kernel> Keeper<K> {
                     }
                     if !self.0.state.borrow().ownership.wants_any(router) {
                         self.route(Some(router), Routing::default()).await;
+                        // Before the addresses go: leaving their groups is a report too.
+                        self.switch_link(router, false).await;
                     }
                     self.release(router, addresses).await;
                 }

@@ -9,6 +9,7 @@ use super::driver::Driver;
 use super::links::Link;
 use super::ownership;
 use super::plan::Plan;
+use super::routing::Routing;
 use super::slot::{Slot, link_up, local, path_addresses};
 use super::wire::Wire;
 use crate::model::VirtualRouter;
@@ -21,12 +22,16 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         self.virtual_addresses =
             routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
         self.order(Order::Configure(ownership::reclaimable(routers)));
+        self.route_always(Routing { routes: plan.routes.clone(), rules: plan.rules.clone() });
         self.apply_groups(&plan.groups);
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get(index).filter(|slot| !slot.ending) else { continue };
             match routers.iter().find(|config| config.name == slot.name()) {
                 Some(config) if config == slot.config() => {}
-                Some(config) if is_same_router(config, slot.config()) => self.change(index, config, now),
+                Some(config) if is_same_router(config, slot.config()) => {
+                    self.change(index, config, now);
+                    self.route(index);
+                }
                 Some(_) | None => self.end(index, now),
             }
         }
@@ -53,8 +58,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let Some(slot) = self.slots.get_mut(index) else { return };
         let config = Box::new(config.clone());
         if slot.config().channels().eq(config.channels()) {
-            self.feed(index, Event::Reconfigure(config), now);
-            return self.route(index);
+            return self.feed(index, Event::Reconfigure(config), now);
         }
         let local = local(&config, &self.views, &self.virtual_addresses);
         let paths = path_addresses(&config, &self.views, &self.virtual_addresses);
@@ -62,7 +66,6 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         slot.moved(local, paths.clone(), link_up);
         self.feed(index, Event::Move { config, local, link_up }, now);
         self.feed(index, Event::PathAddresses(paths), now);
-        self.route(index);
     }
 
     fn add(&mut self, config: &VirtualRouter, grouped: bool, now: Instant) {
@@ -103,6 +106,5 @@ fn is_same_router(one: &VirtualRouter, other: &VirtualRouter) -> bool {
     one.family == other.family
         && one.vrid == other.vrid
         && one.peers.is_empty() == other.peers.is_empty()
-        && one.vmac == other.vmac
-        && (one.vmac.is_none() || one.interface == other.interface)
+        && Link::of(one) == Link::of(other)
 }

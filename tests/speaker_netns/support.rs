@@ -16,7 +16,7 @@ use vipgate::model::{
     Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
     Vrid,
 };
-use vipgate::speaker::{Notice, Speaker};
+use vipgate::speaker::{Notice, Plan, Speaker};
 use vipgate::stats::{Registry, Role};
 
 /// Two nodes with a cable between them, `eth0` on both: 192.0.2.1 and 192.0.2.2.
@@ -137,7 +137,7 @@ impl Node {
         })
     }
 
-    pub(crate) fn start(&self, routers: Vec<VirtualRouter>) -> Running {
+    pub(crate) fn start(&self, plan: impl Into<Plan>) -> Running {
         let registry = Arc::<Registry>::default();
         let (notices, mut told) = unbounded_channel();
         let releases = Arc::<Mutex<usize>>::default();
@@ -151,7 +151,8 @@ impl Node {
             }
         });
         let shared = Arc::clone(&registry);
-        let speaker = self.run(move || Speaker::start(routers, shared, notices)).expect("speaker starts");
+        let plan = plan.into();
+        let speaker = self.run(move || Speaker::start(plan, shared, notices)).expect("speaker starts");
         Running { speaker, registry, releases, path: self.path.clone() }
     }
 }
