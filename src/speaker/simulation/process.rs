@@ -74,6 +74,7 @@ impl Process {
                 let mut world = world.borrow_mut();
                 world.trace(format_args!("node {at}: ended"));
                 world.change(|world| world.hosts[at].bury_process());
+                world.be_missed(at);
             }
         };
         let mut process = Self { inputs, driver: Rc::default(), keeper: Rc::default(), clock, ends: Vec::new() };
