@@ -151,7 +151,7 @@ impl Node {
             }
         });
         let shared = Arc::clone(&registry);
-        let speaker = self.run(move || Speaker::start(routers, shared, notices)).expect("speaker starts");
+        let speaker = self.run(move || Speaker::start(routers, shared, notices, None)).expect("speaker starts");
         Running { speaker, registry, releases, path: self.path.clone() }
     }
 }
