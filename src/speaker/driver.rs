@@ -20,7 +20,7 @@ use super::steering::{SteerReport, Steering};
 use super::team::Team;
 use super::wire::{Watched, Wire};
 use super::{HandoverOutcome, HandoverReport, Notice, RouterId};
-use crate::model::{Estate, InterfaceName, TrackState, VirtualAddress};
+use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualAddress};
 use crate::stats::Registry;
 use crate::vrrp::{Action, Event, Reason, Role};
 use crate::wire::vrrp::Advertisement;
@@ -103,6 +103,9 @@ pub(super) struct Driver<W, C> {
     suspended: Duration,
     /// Routes and rules that are there as long as the process runs.
     pub(super) routing: Routing,
+    pub(super) peering: Peering,
+    /// Something changed that may change the sessions wanted.
+    pub(super) peering_is_stale: bool,
     pub(super) estate: Estate,
     /// What ends the fence around the addresses, for the estate.
     pub(super) unfence: Vec<u8>,
@@ -127,6 +130,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             packet_id: 0,
             deadline: None,
             routing: Routing::default(),
+            peering: Peering::default(),
+            peering_is_stale: false,
             estate: Estate::default(),
             unfence: Vec::new(),
             estate_is_stale: false,
@@ -186,6 +191,9 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         self.tell_groups();
         self.slots.retain(|slot| !slot.is_over());
         self.publish_estate();
+        if std::mem::take(&mut self.peering_is_stale) {
+            self.publish_peering();
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -327,7 +335,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             self.act(index, action, now);
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.show(now);
+            self.peering_is_stale |= slot.show(now);
         }
     }
 
