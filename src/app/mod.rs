@@ -28,8 +28,9 @@ pub use failure::Failure;
 use crate::cli::{Command, Files, Handover, Vrrp};
 use crate::config::diagnostic;
 use crate::control::{Request, VrrpAction};
+use crate::fence::{FenceError, FenceName};
 use crate::model::{Priority, VirtualAddress, VirtualRouter};
-use crate::{guardian, spawner, speaker};
+use crate::{fence, guardian, spawner, speaker};
 
 /// Does what the command line says. Results go to `out`, findings to `err`.
 pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Result<ExitCode, Failure> {
@@ -116,6 +117,11 @@ fn clean_up(files: &Files, run_dir: &Path, out: &mut impl Write) -> Result<ExitC
     let routers = config.iter().flat_map(|config| &config.routers).filter(|router| router.priority != Priority::OWNER);
     let addresses: Vec<VirtualAddress> = routers.flat_map(VirtualRouter::owned).cloned().collect();
     let removed = speaker::cleanup(&addresses).map_err(|error| Failure::Fatal(error.to_string()))?;
+    // Addresses that are still set would answer again: they went first.
+    match fence::cleanup(&FenceName::new(run_dir)) {
+        Ok(()) | Err(FenceError::Unsupported) => {}
+        Err(error) => return Err(Failure::Fatal(error.to_string())),
+    }
     let text = if removed.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {removed}") };
     ask::print(out, &(text + "\n"))?;
     Ok(ExitCode::SUCCESS)

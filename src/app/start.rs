@@ -24,6 +24,7 @@ use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
 use crate::control::server::{BindError as ControlError, Server};
+use crate::fence::FenceName;
 use crate::model::{Config, Estate, LogLevel, Peering};
 use crate::notify::Notifier;
 use crate::os::caps;
@@ -98,7 +99,8 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
-    let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender) {
+    let fence = Some(FenceName::new(&run.control.run_dir));
+    let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender, fence) {
         Ok(speaker) => speaker,
         // A proxy alone needs no raw socket.
         Err(error) if error.is_permission() && config.routers.is_empty() => {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! message  = 0                                    goodbye
-//!          | 1 count(2) advert* count(2) address* count(2) request*   estate
+//!          | 1 count(2) advert* count(2) address* count(2) request* request   estate
 //! advert   = family(1) ifindex(4) destination(4|16) length(2) bytes
 //! address  = family(1) ifindex(4) address(4|16) prefix length(1)
 //! request  = length(2) bytes
@@ -51,7 +51,7 @@ pub(super) fn encode(message: &Message) -> Option<Vec<u8>> {
                 bytes.push(address.prefix.length);
             }
             bytes.extend_from_slice(&u16::try_from(estate.removals.len()).ok()?.to_be_bytes());
-            for request in &estate.removals {
+            for request in estate.removals.iter().chain([&estate.netfilter]) {
                 bytes.extend_from_slice(&u16::try_from(request.len()).ok()?.to_be_bytes());
                 bytes.extend_from_slice(request);
             }
@@ -100,7 +100,8 @@ impl<'a> Reader<'a> {
         let adverts = (0..self.short()?).map(|_| self.advert()).collect::<Option<_>>()?;
         let addresses = (0..self.short()?).map(|_| self.address()).collect::<Option<_>>()?;
         let removals = (0..self.short()?).map(|_| self.request()).collect::<Option<_>>()?;
-        Some(Estate { adverts, addresses, removals })
+        let netfilter = self.request()?;
+        Some(Estate { adverts, addresses, removals, netfilter })
     }
 
     fn request(&mut self) -> Option<Vec<u8>> {
@@ -170,6 +171,7 @@ mod tests {
                 OwnedAddress { ifindex: 4, prefix: "2001:db8::1/64".parse().unwrap() },
             ],
             removals: vec![vec![1, 2, 3], Vec::new(), vec![4; 300]],
+            netfilter: vec![5; 400],
         }
     }
 

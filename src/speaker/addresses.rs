@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use super::announce::{Announcement, BATCH};
+use super::charge::Charge;
 use super::driver::Input;
 use super::interfaces::{Change, Interfaces, View};
 use super::kernel::{Kernel, Notification, Notifications, Refused};
@@ -42,7 +43,15 @@ pub(super) enum Order {
         stats: Arc<RouterStats>,
         /// The interface to make for it.
         link: Option<Link>,
+        /// What else there is to know of it.
+        charge: Charge,
     },
+    /// What there is to know of a router changed.
+    Amend(RouterId, Charge),
+    /// Whether a router waits for its successor: it leaves the segment to others then.
+    Yield(RouterId, bool),
+    /// No address is left: take down the fence. Completed once it is so.
+    LiftFence(oneshot::Sender<()>),
     /// Routes and rules wanted for the life of the process; completed once it is so.
     Static(Routing, oneshot::Sender<()>),
     /// Work for one router, done in the order given.
@@ -102,6 +111,9 @@ pub(super) async fn run<K: Kernel>(setup: Setup<K>, ready: std::sync::mpsc::Send
         return drop(ready.send(Err(StartError::Netlink(error))));
     }
     keeper.repair_now().await;
+    // Only now: an address of an earlier life would answer again.
+    keeper.lift_fence();
+    spawn_local(keeper.clone().mend_fence());
     let _ = ready.send(Ok(()));
     keeper.serve(&mut orders, &mut notifications).await;
 }
@@ -127,6 +139,9 @@ pub(super) struct Shared<K> {
 pub(super) struct State {
     pub(super) interfaces: Interfaces,
     pub(super) ownership: Ownership,
+    pub(super) charges: BTreeMap<RouterId, Charge>,
+    /// The routers that wait for their successor.
+    pub(super) yielding: BTreeSet<RouterId>,
     pub(super) links: BTreeMap<RouterId, Link>,
     workers: BTreeMap<RouterId, Worker>,
 }
@@ -185,11 +200,26 @@ impl<K: Kernel> Keeper<K> {
                     let _ = done.send(());
                 });
             }
-            Order::Register { router, stats, link } => {
+            Order::Register { router, stats, link, charge } => {
                 let (queue, work) = mpsc::unbounded_channel();
+                state.charges.insert(router, charge);
                 state.links.extend(link.map(|link| (router, link)));
                 state.workers.insert(router, Worker { queue, stats: Arc::clone(&stats) });
                 spawn_local(self.clone().work(router, work, stats));
+                drop(state);
+                self.fence();
+            }
+            Order::Amend(router, charge) => {
+                state.charges.insert(router, charge);
+                drop(state);
+                self.fence();
+            }
+            Order::Yield(router, true) => drop(state.yielding.insert(router)),
+            Order::Yield(router, false) => drop(state.yielding.remove(&router)),
+            Order::LiftFence(done) => {
+                drop(state);
+                self.lift_fence();
+                let _ = done.send(());
             }
             Order::Work(router, work) => {
                 match &work {
@@ -197,8 +227,14 @@ impl<K: Kernel> Keeper<K> {
                     Work::Release(addresses) => state.ownership.release(router, addresses),
                     Work::Route(_) | Work::Announce { .. } => {}
                 }
+                let acquires = matches!(work, Work::Acquire(_));
                 if let Some(worker) = state.workers.get(&router) {
                     let _ = worker.queue.send(work);
+                }
+                drop(state);
+                if acquires {
+                    // Before they are set.
+                    self.fence();
                 }
             }
             // Its task ends once what is queued is done.
@@ -236,6 +272,11 @@ impl<K: Kernel> Keeper<K> {
                 Work::Route(routing) => self.route(Some(router), routing).await,
                 Work::Announce { addresses, count } => self.announce(router, &addresses, count, &stats).await,
             }
+        }
+        {
+            let mut state = self.0.state.borrow_mut();
+            state.charges.remove(&router);
+            state.yielding.remove(&router);
         }
         self.finish(router).await;
     }
@@ -318,6 +359,7 @@ impl<K: Kernel> Keeper<K> {
             }
         }
         self.0.state.borrow_mut().ownership.released(&addresses);
+        self.fence();
         // Those another router wants by now stay, but are no more this one's.
         self.tell(Input::Released { router, addresses });
     }

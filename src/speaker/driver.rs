@@ -105,6 +105,8 @@ pub(super) struct Driver<W, C> {
     /// Something changed that may change the sessions wanted.
     pub(super) peering_is_stale: bool,
     pub(super) estate: Estate,
+    /// What ends the fence around the addresses, for the estate.
+    pub(super) unfence: Vec<u8>,
     /// Something changed that may change the estate.
     pub(super) estate_is_stale: bool,
     stopping: Option<Vec<oneshot::Sender<()>>>,
@@ -129,9 +131,15 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             peering: Peering::default(),
             peering_is_stale: false,
             estate: Estate::default(),
+            unfence: Vec::new(),
             estate_is_stale: false,
             stopping: None,
         }
+    }
+
+    /// The same, on a node whose addresses are fenced.
+    pub(super) fn with_unfence(self, unfence: Vec<u8>) -> Self {
+        Self { unfence, ..self }
     }
 
     /// Runs until stopped, or until nobody can tell it anything any more.
@@ -153,6 +161,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             }
         }
         self.clear_routing().await;
+        self.lift_fence().await;
         for done in self.stopping.take().into_iter().flatten() {
             let _ = done.send(());
         }
@@ -341,7 +350,10 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             Action::Announce { addresses, count } => {
                 self.order(Order::Work(id, Work::Announce { addresses, count }));
             }
-            Action::Watch(on) => self.watch(index, on),
+            Action::Watch(on) => {
+                self.order(Order::Yield(id, on));
+                self.watch(index, on);
+            }
             Action::HeardLower { .. } => {
                 let router = slot.name().to_owned();
                 let _ = self.setup.notices.send(Notice::HeardLower { router });

@@ -1,17 +1,21 @@
 //! The kernel, as the thread `addresses` meets it: links, addresses, neighbours, and frames out of an interface.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 
 use futures_util::stream::BoxStream;
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::Handle;
 
 use super::cleanup::remove_routing_and_links;
+use super::fencing::Fencing;
 use super::interfaces::Interfaces;
 use super::routes::{self, Placed};
 use super::{netlink, rules, vmac};
+use crate::fence::FenceName;
 use crate::model::{Prefix, Rule, VirtualAddress};
 use crate::os::packet::FrameSender;
 
@@ -56,6 +60,16 @@ pub(super) trait Kernel: 'static {
     /// Removes the routes, rules and interfaces that an earlier life left behind.
     async fn remove_leftovers(&self) -> io::Result<()>;
 
+    /// Has the node go silent for these addresses, and no others, in the instant in which this process is gone.
+    fn fence(&self, _addresses: &BTreeSet<IpAddr>) {}
+
+    /// Restores the fence if somebody took it down. To be called now and then.
+    fn mend_fence(&self) {}
+
+    /// Takes the fence down, this process's or what an earlier life left of its own: addresses that are still set
+    /// answer whoever set them.
+    fn lift_fence(&self) {}
+
     /// Sends an Ethernet frame out of the interface. Never blocks.
     fn transmit(&self, frame: &[u8], index: u32) -> io::Result<()>;
 
@@ -89,12 +103,14 @@ pub(super) type Notifications = BoxStream<'static, Notification>;
 pub(super) struct Linux {
     handle: Handle,
     frames: FrameSender,
+    fence: Option<RefCell<Fencing>>,
 }
 
 impl Linux {
     /// Connects to it, within a runtime.
-    pub(super) fn connect(frames: FrameSender) -> io::Result<Self> {
-        Ok(Self { handle: netlink::connect()?, frames })
+    pub(super) fn connect(frames: FrameSender, fence: Option<FenceName>) -> io::Result<Self> {
+        let fence = fence.map(|name| RefCell::new(Fencing::new(name)));
+        Ok(Self { handle: netlink::connect()?, frames, fence })
     }
 }
 
@@ -153,6 +169,24 @@ impl Kernel for Linux {
             tracing::warn!("removed what an earlier run left behind: {removed}");
         }
         Ok(())
+    }
+
+    fn fence(&self, addresses: &BTreeSet<IpAddr>) {
+        if let Some(fence) = &self.fence {
+            fence.borrow_mut().set(addresses);
+        }
+    }
+
+    fn mend_fence(&self) {
+        if let Some(fence) = &self.fence {
+            fence.borrow_mut().mend();
+        }
+    }
+
+    fn lift_fence(&self) {
+        if let Some(fence) = &self.fence {
+            fence.borrow_mut().lift();
+        }
     }
 
     fn transmit(&self, frame: &[u8], index: u32) -> io::Result<()> {

@@ -40,7 +40,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 Some(OwnedAddress { ifindex, prefix: address.prefix })
             }));
         }
-        Estate { adverts, addresses, removals: self.removals() }
+        Estate { adverts, addresses, removals: self.removals(), netfilter: self.unfence.clone() }
     }
 
     /// Requests that remove rules, routes and links.

@@ -5,10 +5,12 @@
 
 mod addresses;
 mod announce;
+mod charge;
 mod cleanup;
 mod clock;
 mod driver;
 mod egress;
+mod fencing;
 pub mod foreign;
 mod hearing;
 mod ingress;
@@ -46,6 +48,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fence::{self, FenceName};
 use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
@@ -202,11 +205,13 @@ impl StartError {
 
 impl Speaker {
     /// Starts the routers and the two threads, in the network namespace of the calling thread. Addresses an earlier life
-    /// left behind are gone when it returns. Interfaces that are not there are waited for.
+    /// left behind are gone when it returns. Interfaces that are not there are waited for. With `fence`, the node is
+    /// silent for the addresses of its routers in the instant in which it is killed.
     pub fn start(
         plan: impl Into<Plan>,
         registry: Arc<Registry>,
         notices: mpsc::UnboundedSender<Notice>,
+        fence: Option<FenceName>,
     ) -> Result<Self, StartError> {
         let plan = plan.into();
         let wire = Sockets::open().map_err(StartError::socket)?;
@@ -217,11 +222,12 @@ impl Speaker {
         let placed = plan.placed();
         let configured = ownership::reclaimable(&placed.routers);
         let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
+        let unfence = fence.as_ref().map(fence::prepared_cleanup).unwrap_or_default();
         let (ready, is_ready) = std::sync::mpsc::channel();
         spawn("addresses", move || {
             let life = async move {
                 // Before the first look: no change escapes between the two.
-                let connected = netlink::subscribe().and_then(|told| Ok((told, Linux::connect(frames)?)));
+                let connected = netlink::subscribe().and_then(|told| Ok((told, Linux::connect(frames, fence)?)));
                 let (notifications, kernel) = match connected {
                     Ok(connected) => connected,
                     Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
@@ -244,7 +250,7 @@ impl Speaker {
         spawn("vrrp", move || {
             keep_time();
             let setup = driver::Setup { orders, notices, registry: registry_of_routers, wire, clock: SystemClock };
-            run(Driver::new(setup).run(told));
+            run(Driver::new(setup).with_unfence(unfence).run(told));
         })?;
         let (done, _) = oneshot::channel();
         let _ = inputs.send(Input::Apply(Box::new(placed), done));

@@ -88,6 +88,11 @@ impl Ownership {
         self.wanted.values().any(|(owner, _)| *owner == router)
     }
 
+    /// Every address that is, or may be, on this node for a router.
+    pub(super) fn present(&self) -> impl Iterator<Item = IpAddr> {
+        self.wanted.keys().chain(self.releasing.keys()).map(|(_, address)| *address)
+    }
+
     /// What a change calls for.
     pub(super) fn repair(&self, interfaces: &Interfaces, change: &Change) -> Vec<Repair> {
         match change {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::addresses::Order;
+use super::charge::Charge;
 use super::clock::Clock;
 use super::driver::Driver;
 use super::links::Link;
@@ -56,6 +57,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     /// Another interface, or other paths: the router goes there as what it is.
     fn change(&mut self, index: usize, config: &VirtualRouter, now: Instant) {
         let Some(slot) = self.slots.get_mut(index) else { return };
+        let _ = self.setup.orders.send(Order::Amend(slot.id, Charge::of(config)));
         let config = Box::new(config.clone());
         if slot.config().channels().eq(config.channels()) {
             return self.feed(index, Event::Reconfigure(config), now);
@@ -79,7 +81,12 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         self.next_id += 1;
         let stats = self.setup.registry.router(&config.name);
         let link = Link::of(config);
-        self.order(Order::Register { router: self.next_id, stats: Arc::clone(&stats), link });
+        self.order(Order::Register {
+            router: self.next_id,
+            stats: Arc::clone(&stats),
+            link,
+            charge: Charge::of(config),
+        });
         let start = Start {
             path_addresses: path_addresses(config, &self.views, &self.virtual_addresses),
             tracked: self.effect_on(config),

@@ -41,6 +41,7 @@ const TESTS: &[Test] = &[
     ("junk_changes_nothing_but_a_counter", junk::junk_changes_nothing_but_a_counter),
     ("guardian_undoes_what_a_killed_daemon_left", daemon::guardian_undoes_what_a_killed_daemon_left),
     ("guardian_undoes_routes_rules_and_vmac", daemon::guardian_undoes_routes_rules_and_vmac),
+    ("all_of_us_killed_at_once_are_silent", daemon::all_of_us_killed_at_once_are_silent),
     ("routes_and_rules_come_and_go_with_the_master", routing::routes_and_rules_come_and_go_with_the_master),
     ("static_routes_live_as_long_as_the_process", routing::static_routes_live_as_long_as_the_process),
     ("routing_of_an_earlier_life_is_removed", routing::routing_of_an_earlier_life_is_removed),
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         }
         Some("daemon") => return daemon::daemon(daemon::Kind::Plain),
         Some("daemon-with-everything") => return daemon::daemon(daemon::Kind::WithEverything),
+        Some("daemon-with-fence") => return daemon::daemon(daemon::Kind::Fenced),
         Some("--list") => return ExitCode::SUCCESS,
         _ => {}
     }

@@ -152,7 +152,7 @@ impl Node {
         });
         let shared = Arc::clone(&registry);
         let plan = plan.into();
-        let speaker = self.run(move || Speaker::start(plan, shared, notices)).expect("speaker starts");
+        let speaker = self.run(move || Speaker::start(plan, shared, notices, None)).expect("speaker starts");
         Running { speaker, registry, releases, path: self.path.clone() }
     }
 }

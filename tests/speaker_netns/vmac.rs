@@ -174,7 +174,7 @@ impl Scene {
     fn start_ours(&self, priority: u8) -> Speaker {
         let (notices, _) = unbounded_channel();
         let config = with_vmac(self.cell.family, self.cell.from_base, priority);
-        let start = || Speaker::start(vec![config], Arc::<Registry>::default(), notices).expect("speaker starts");
+        let start = || Speaker::start(vec![config], Arc::<Registry>::default(), notices, None).expect("speaker starts");
         self.ours.exec_in(start)
     }
 
