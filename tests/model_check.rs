@@ -11,6 +11,8 @@
 //! lost and nothing happened for the longest master-down interval and one interval, exactly one running router is
 //! master, it alone holds the address, and it is one that can serve if there is any.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
@@ -77,8 +79,11 @@ enum Step {
     Stop(usize),
 }
 
+/// What makes two states the same.
+type Key<'a> = (Vec<Option<Snapshot>>, &'a [bool], &'a [Message], [u8; 3]);
+
 impl State {
-    fn key(&self) -> (Vec<Option<Snapshot>>, &[bool], &[Message], [u8; 3]) {
+    fn key(&self) -> Key<'_> {
         let routers = self.routers.iter().map(|router| router.as_ref().map(|router| router.snapshot(self.now)));
         (routers.collect(), &self.ready, &self.wire, [self.losses, self.events, self.calm])
     }
@@ -301,6 +306,7 @@ fn virtual_address() -> VirtualAddress {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "how much was looked at is the result")]
 fn check(name: &str, routers: &[(u8, bool)], (oldest, losses, events): (u8, u8, u8)) {
     let config = |&(priority, preempt): &(u8, bool)| VirtualRouter {
         priority: Priority::new(priority).unwrap(),

@@ -9,11 +9,16 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, setrlimit};
-use vipgate::model::Family;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use vipgate::model::{self, Family};
 use vipgate::os::{caps, packet, process, raw, sched};
+use vipgate::spawner::{Job, Outcome, RestartError, Spawner};
 
 /// CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW.
 const KEPT: u64 = 0x3400;
@@ -70,6 +75,22 @@ fn work() {
     sched::lock_text_and_stack().unwrap();
 }
 
+/// Commands have what the daemon gave up, and once the spawner is dead nobody has it any more.
+fn keeps_root(spawner: &mut Spawner, bounding: u64) {
+    spawner.listen().unwrap();
+    let arguments = vec!["-q".into(), format!("^CapEff:\t{bounding:016x}"), "/proc/self/status".into()];
+    let command = model::Command { program: "grep".into(), arguments, user: None, timeout: Duration::from_secs(10) };
+    let job = Job { command, arguments: Vec::new(), environment: Vec::new(), secure: true };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(spawner.runner().run(job.clone())), Outcome::Exited(0));
+    kill(Pid::from_raw(spawner.pid().cast_signed()), Signal::SIGKILL).unwrap();
+    while !spawner.has_died() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(spawner.restart(), Err(RestartError::Confined)));
+    assert_eq!(runtime.block_on(spawner.runner().run(job)), Outcome::SpawnerGone);
+}
+
 #[test]
 fn root_keeps_three_capabilities_and_its_work_goes_on() {
     if is_root() {
@@ -85,8 +106,11 @@ fn confined_root() {
     // A container may have taken it from root; then the limits stay, and what replaces them.
     let resources = of_this_thread().iter().any(|(name, mask)| name == "CapEff" && mask & SYS_RESOURCE != 0);
     let score = fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let bounding = caps::bounding();
+    let mut spawner = Spawner::start_as(Path::new(env!("CARGO_BIN_EXE_vipgate"))).unwrap();
     let denied = caps::confine();
     assert_eq!(denied.is_empty(), resources, "{denied:?}");
+    keeps_root(&mut spawner, bounding.unwrap());
 
     let kept = if resources { KEPT } else { KEPT | INSTEAD_OF_LIMITS };
     for (name, mask) in of_this_thread().iter().chain(&of_child()) {

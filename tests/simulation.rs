@@ -18,6 +18,10 @@ use seeds::{Random, with_seeds};
 use segment::{Fault, Segment};
 use vipgate::vrrp::{Event, Role};
 
+/// Seeds of a usual run.
+#[cfg(test)]
+const USUAL_SEEDS: u64 = 400;
+
 #[test]
 fn after_a_storm_exactly_one_is_master() {
     with_seeds(1, |seed| {

@@ -4,6 +4,8 @@
 //!
 //! `VIPGATE_SIM=10000 cargo test --release --test simulation_groups` runs more seeds; `VIPGATE_SEED=n` one alone.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 #[cfg(test)]
 #[path = "simulation/seeds.rs"]
 mod seeds;

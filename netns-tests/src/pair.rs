@@ -377,10 +377,13 @@ pub fn plan(node: &str, priority: u8) -> Plan {
             start_master: false,
             preempt: true,
             password: None,
+            message_only: false,
+            vmac: false,
             peers: Vec::new(),
             source: None,
             track: Vec::new(),
         }],
+        synchronised: false,
         services: vec![Service {
             name: "files".to_owned(),
             address: VIP.to_string(),

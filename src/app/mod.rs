@@ -2,17 +2,20 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here, and the watchdog sleeps")]
 
 mod ask;
+mod commands;
 mod drain;
 mod failure;
 mod load;
 mod log;
 mod node;
+mod peers;
 mod readiness;
 mod reload;
 mod shared;
 mod signals;
 mod start;
 mod steer;
+mod telling;
 mod watchdog;
 
 use std::io::Write;

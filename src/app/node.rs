@@ -10,23 +10,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::commands::Commands;
 use super::drain::{Drain, Step};
 use super::log::Log;
 use super::reload::{Read, Reads};
 use super::shared::Shared;
 use super::signals::Request as Signal;
+use super::telling;
 use crate::cli::Run;
 use crate::control::server::{Answer, Call};
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
-use crate::model::{Config, Estate};
+use crate::model::{Config, Estate, Peering};
+use crate::notify::Notifier;
+use crate::peer::Peers;
 use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
+use crate::spawner::Spawner;
 use crate::speaker::foreign::{self, ForeignSpeaker};
 use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
 use crate::stats::{Endpoint, Role};
+use crate::track::{self, Trackers};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
 const TICK: Duration = Duration::from_millis(100);
@@ -55,6 +62,7 @@ pub(super) struct Inbox {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
     pub(super) transitions: UnboundedReceiver<Transition>,
+    pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
 }
 
@@ -67,6 +75,19 @@ pub(super) struct Node {
     pub(super) speaker: Arc<Speaker>,
     pub(super) prober: Prober,
     pub(super) endpoint: Option<Endpoint>,
+    pub(super) trackers: Trackers,
+    pub(super) notifier: Notifier,
+    pub(super) commands: Commands,
+    pub(super) spawner: Option<Spawner>,
+    /// It died and cannot be replaced.
+    pub(super) spawner_gone: bool,
+    /// Hooks that run.
+    pub(super) hooks: JoinSet<()>,
+    /// One more reference for each client that follows the events.
+    pub(super) subscribers: Arc<()>,
+    pub(super) peers: Option<Peers>,
+    /// The sessions with other nodes that the speaker wants.
+    pub(super) peering: Peering,
     pub(super) guardian: Option<Guardian>,
     /// What a killed daemon would leave; a new guardian is told at once.
     pub(super) estate: Estate,
@@ -104,6 +125,10 @@ impl Node {
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
                 Some(transition) = inbox.transitions.recv() => self.transition(&transition),
+                Some(tracked) = inbox.tracked.recv() => {
+                    self.tracked(tracked);
+                    Flow::Continue
+                }
                 Some(done) = inbox.done.recv() => self.done(done),
                 Some(call) = inbox.calls.recv() => self.call(call),
                 _ = tick.tick() => self.tick(),
@@ -136,11 +161,14 @@ impl Node {
                 self.estate = estate;
                 self.tell_guardian();
             }
-            Notice::Changed { router, role, reason, .. } => {
+            Notice::Changed { router, role, reason, priority, .. } => {
+                self.tell_router(&router, role, priority, &reason);
                 let text = format!("{router}: {} ({reason})", role.label());
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
             }
-            Notice::GroupChanged { .. } | Notice::HeardLower { .. } => {}
+            Notice::GroupChanged { group, role } => self.tell_group(&group, role),
+            Notice::HeardLower { router } => self.tell_lower(&router),
+            Notice::Peering(peering) => self.peer_with(peering),
         }
         Flow::Continue
     }
@@ -156,6 +184,7 @@ impl Node {
 
     fn transition(&mut self, transition: &Transition) -> Flow {
         self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
+        self.tell_server(transition);
         self.refresh_serving();
         Flow::Continue
     }
@@ -192,7 +221,7 @@ impl Node {
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
-            Request::Events => _ = answer.finish(Reply::done("")),
+            Request::Events => self.subscribe(answer),
         }
         Flow::Continue
     }
@@ -203,6 +232,18 @@ impl Node {
         if self.guardian.as_ref().is_some_and(Guardian::has_died) {
             tracing::warn!(target: "vipgate", "the guardian died: it is replaced, nothing moves");
             self.guardian = None;
+        }
+        if let Some(spawner) = &mut self.spawner
+            && spawner.has_died()
+            && !std::mem::replace(&mut self.spawner_gone, true)
+        {
+            match spawner.restart() {
+                Ok(()) => {
+                    self.spawner_gone = false;
+                    tracing::warn!(target: "vipgate", "the process that runs commands died: it is replaced");
+                }
+                Err(error) => tracing::error!(target: "vipgate", "{error}"),
+            }
         }
         if self.guardian.is_none() && self.stopping.is_none() && !self.shared.config().routers.is_empty() {
             self.start_guardian();
@@ -262,6 +303,9 @@ impl Node {
             .filter(|service| self.proxy.ready(&service.name))
             .map(|service| service.name.clone())
             .collect();
+        for service in &config.services {
+            self.trackers.set_service(&service.name, serving.contains(&service.name));
+        }
         self.shared.set_serving(serving, &self.speaker);
     }
 
@@ -352,8 +396,30 @@ impl Node {
 
     /// The addresses are gone: what is open otherwise gets its grace, and nothing is left for the guardian.
     async fn end(self, mut signals: UnboundedReceiver<Signal>) -> ExitCode {
-        let Self { proxy, guardian, endpoint, stopping, shared, beats, log, .. } = self;
-        drop(endpoint);
+        let Self {
+            proxy,
+            guardian,
+            endpoint,
+            stopping,
+            shared,
+            beats,
+            log,
+            hooks,
+            notifier,
+            trackers,
+            peers,
+            spawner,
+            ..
+        } = self;
+        drop((endpoint, trackers));
+        if let Some(peers) = peers {
+            // It says goodbye: the other nodes do not take this for a death.
+            let _ = tokio::task::spawn_blocking(move || peers.stop()).await;
+        }
+        telling::finish(hooks, notifier).await;
+        if let Some(spawner) = spawner {
+            let _ = tokio::task::spawn_blocking(move || spawner.stop()).await;
+        }
         if let Some(guardian) = guardian
             && let Err(error) = guardian.goodbye()
         {

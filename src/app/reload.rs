@@ -133,6 +133,11 @@ impl Node {
         }
         let text = summary(&before, &config);
         self.log.set_level(config.global.log.level);
+        self.commands.set_secure(config.global.script_security);
+        if config.global.peer_port != before.global.peer_port {
+            self.restart_peers(config.global.peer_port);
+        }
+        self.tell_as_configured(&before, &config);
         self.proxy.set_max_connections(config.global.max_connections);
         self.shared.replace_config(config, warnings);
         self.commit(prepared);
@@ -173,6 +178,7 @@ impl Node {
         let config = self.shared.config();
         self.proxy.commit(prepared);
         self.prober.apply(&config.pools, policy(&config));
+        self.trackers.apply(&config.trackers);
         self.refresh_serving();
     }
 
@@ -223,6 +229,8 @@ fn summary(before: &Config, after: &Config) -> String {
     }
     let parts = [
         difference("virtual router", &before.routers, &after.routers, |router| &router.name),
+        difference("sync group", &before.groups, &after.groups, |group| &group.name),
+        difference("tracker", &before.trackers, &after.trackers, |tracker| &tracker.name),
         difference("service", &before.services, &after.services, |service| &service.name),
         difference("pool", &before.pools, &after.pools, |pool| &pool.name),
         (before.routes != after.routes || before.rules != after.rules)

@@ -1,5 +1,6 @@
 //! What a file alone cannot tell: whether its addresses belong on the interfaces of this machine.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use crate::model::{Config, Family, InterfaceName, Prefix, VirtualAddress, VirtualRouter};
@@ -8,13 +9,17 @@ use crate::model::{Config, Family, InterfaceName, Prefix, VirtualAddress, Virtua
 /// not this link. `there` are the machine's addresses; an interface that is not among them is left out.
 #[must_use]
 pub fn outside_prefixes(config: &Config, there: &[(InterfaceName, Prefix)]) -> Vec<String> {
-    let owned: Vec<Prefix> =
-        config.routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix).collect();
+    let owned: HashSet<IpAddr> =
+        config.routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
     // What a former run left behind says nothing about the link.
-    let native = |prefix: &Prefix| !owned.iter().any(|own| own.address == prefix.address);
+    let mut links: HashMap<&InterfaceName, Vec<Prefix>> = HashMap::new();
+    for (name, prefix) in there {
+        links.entry(name).or_default().extend(Some(*prefix).filter(|prefix| !owned.contains(&prefix.address)));
+    }
     let outside = |address: &&VirtualAddress| {
-        let mut own = there.iter().filter(|(name, _)| *name == address.interface).peekable();
-        own.peek().is_some() && !own.any(|(_, prefix)| native(prefix) && contains(*prefix, address.prefix.address))
+        links
+            .get(&address.interface)
+            .is_some_and(|link| !link.iter().any(|prefix| contains(*prefix, address.prefix.address)))
     };
     let lines = config.routers.iter().flat_map(|router| {
         router.owned().filter(outside).map(|address| {

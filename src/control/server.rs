@@ -81,6 +81,11 @@ impl Answer {
         self.progress.send(Reply::Event { event }).await.is_ok()
     }
 
+    /// Completes when the client is gone.
+    pub async fn abandoned(&self) {
+        self.progress.closed().await;
+    }
+
     /// The last word. False when the client is gone.
     pub fn finish(self, reply: Reply) -> bool {
         self.last.send(reply).is_ok()
@@ -215,7 +220,9 @@ async fn converse(
         match serde_json::from_slice::<Request>(&line) {
             Ok(request) => {
                 busy.store(true, Ordering::Relaxed);
-                carry_out(request, &mut writer, &calls).await?;
+                if !carry_out(request, &mut reader, &mut writer, &calls).await? {
+                    return Ok(());
+                }
                 busy.store(false, Ordering::Relaxed);
             }
             Err(error) => write(&mut writer, &Reply::failed(format!("not a request: {error}"), EXAMPLE)).await?,
@@ -225,22 +232,43 @@ async fn converse(
 
 const EXAMPLE: &str = r#"a request looks like {"request":"status"}"#;
 
-/// Passes a request to the application and its answers to the client. A client that hangs up ends the conversation at
-/// the next line for it, never the work.
-async fn carry_out(request: Request, writer: &mut OwnedWriteHalf, calls: &mpsc::Sender<Call>) -> io::Result<()> {
+/// Passes a request to the application and its answers to the client. False: the client hung up, which ends the
+/// conversation, never the work.
+async fn carry_out(
+    request: Request,
+    reader: &mut BufReader<OwnedReadHalf>,
+    writer: &mut OwnedWriteHalf,
+    calls: &mpsc::Sender<Call>,
+) -> io::Result<bool> {
+    let follows = request == Request::Events;
     let (progress, mut under_way) = mpsc::channel(PROGRESS_QUEUE);
     let (last, mut finished) = oneshot::channel();
     if calls.send(Call { request, answer: Answer { progress, last } }).await.is_err() {
-        return write(writer, &stopping()).await;
+        return write(writer, &stopping()).await.map(|()| true);
     }
+    // One that follows events says nothing more: that it went away shows only here. Others may have shut down their
+    // side and wait for the answer.
+    let gone = hung_up(reader, follows);
+    tokio::pin!(gone);
     loop {
         tokio::select! {
             // What was said before the last word comes before it.
             biased;
             Some(reply) = under_way.recv() => write(writer, &reply).await?,
-            reply = &mut finished => return write(writer, &reply.unwrap_or_else(|_| stopping())).await,
+            reply = &mut finished => {
+                return write(writer, &reply.unwrap_or_else(|_| stopping())).await.map(|()| true);
+            }
+            () = &mut gone => return Ok(false),
         }
     }
+}
+
+/// Completes when a client that `follows` is gone; never for others.
+async fn hung_up(reader: &mut BufReader<OwnedReadHalf>, follows: bool) {
+    if follows && !matches!(reader.fill_buf().await, Ok(line) if !line.is_empty()) {
+        return;
+    }
+    std::future::pending().await
 }
 
 fn stopping() -> Reply {

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::model::InterfaceName;
+pub use crate::model::{PeerLink as Link, PeerPlace as Listening};
 use crate::os::sched;
 use greeting::Instance;
 pub use standing::News;
@@ -30,32 +31,6 @@ use standing::Standing;
 
 /// Sessions of others with this process.
 const PLACES: usize = 64;
-
-/// A peer to follow, and from where.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Link {
-    /// The address the peer advertises from.
-    pub peer: IpAddr,
-    /// The own address to connect from.
-    pub local: IpAddr,
-    /// The interface between them.
-    pub interface: InterfaceName,
-    /// Its index: an interface that was made anew is another one.
-    pub index: u32,
-}
-
-/// Where peers may connect to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listening {
-    /// The address adverts are sent from.
-    pub local: IpAddr,
-    /// The interface they leave by.
-    pub interface: InterfaceName,
-    /// Its index: an interface that was made anew is another one.
-    pub index: u32,
-    /// Who may connect (the peers of a unicast router); empty: whoever is on the link, no router in between.
-    pub peers: BTreeSet<IpAddr>,
-}
 
 /// Something new about a peer that is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]

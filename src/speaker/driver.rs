@@ -20,7 +20,7 @@ use super::steering::{SteerReport, Steering};
 use super::team::Team;
 use super::wire::{Watched, Wire};
 use super::{HandoverOutcome, HandoverReport, Notice, RouterId};
-use crate::model::{Estate, InterfaceName, TrackState, VirtualAddress};
+use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualAddress};
 use crate::stats::Registry;
 use crate::vrrp::{Action, Event, Reason, Role};
 use crate::wire::vrrp::Advertisement;
@@ -101,6 +101,9 @@ pub(super) struct Driver<W, C> {
     suspended: Duration,
     /// Routes and rules that are there as long as the process runs.
     pub(super) routing: Routing,
+    pub(super) peering: Peering,
+    /// Something changed that may change the sessions wanted.
+    pub(super) peering_is_stale: bool,
     pub(super) estate: Estate,
     /// Something changed that may change the estate.
     pub(super) estate_is_stale: bool,
@@ -123,6 +126,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             packet_id: 0,
             deadline: None,
             routing: Routing::default(),
+            peering: Peering::default(),
+            peering_is_stale: false,
             estate: Estate::default(),
             estate_is_stale: false,
             stopping: None,
@@ -175,6 +180,9 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         self.tell_groups();
         self.slots.retain(|slot| !slot.is_over());
         self.publish_estate();
+        if std::mem::take(&mut self.peering_is_stale) {
+            self.publish_peering();
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -309,7 +317,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             self.act(index, action, now);
         }
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.show(now);
+            self.peering_is_stale |= slot.show(now);
         }
     }
 

@@ -165,7 +165,8 @@ fn receive(receiver: &AsyncFd<Receiver>, buffer: &mut [u8]) -> Option<io::Result
     }
 }
 
-fn parse(datagram: Datagram, buffer: &[u8]) -> Packet {
+/// What a socket yielded, as a packet.
+pub(super) fn parse(datagram: Datagram, buffer: &[u8]) -> Packet {
     let split = match datagram {
         Datagram::V4(length) => ip::parse_v4(buffer.get(..length).unwrap_or_default()),
         Datagram::V6 { length, source, destination, hop_limit } => {

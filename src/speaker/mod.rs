@@ -20,12 +20,15 @@ mod legacy;
 mod links;
 mod netlink;
 mod ownership;
+mod peering;
 mod plan;
 mod reload;
 mod routes;
 mod routing;
 mod rules;
 mod sight;
+#[cfg(test)]
+mod simulation;
 mod slot;
 mod steering;
 mod surroundings;
@@ -43,7 +46,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Estate, InterfaceName, TrackState, VirtualRouter};
+use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
@@ -106,6 +109,8 @@ pub enum Notice {
         /// What all its members are: master, backup, or in fault.
         role: Role,
     },
+    /// These sessions with other nodes are wanted from now on.
+    Peering(Peering),
     /// A master heard a router that is no better.
     HeardLower {
         /// The master's name.

@@ -50,6 +50,8 @@ pub(super) struct Slot {
     pub(super) grouped: bool,
     /// When an operator's freeze ends by itself.
     pub(super) frozen_until: Option<Instant>,
+    /// The master it followed when that was last looked at.
+    follows: Option<IpAddr>,
     /// The stamp of the last sealed advert.
     stamp: Option<Stamp>,
 }
@@ -89,6 +91,7 @@ impl Slot {
             sight: Sight::default(),
             grouped,
             frozen_until: None,
+            follows: None,
             stamp: None,
         }
     }
@@ -210,10 +213,12 @@ impl Slot {
         }
     }
 
-    /// Shows what changes with each advert.
-    pub(super) fn show(&mut self, now: Instant) {
+    /// Shows what changes with each advert. Whether it follows another master, or none.
+    pub(super) fn show(&mut self, now: Instant) -> bool {
+        let follows = self.followed();
+        let another = std::mem::replace(&mut self.follows, follows) != follows;
         if self.replaced {
-            return;
+            return another;
         }
         self.sight.pass(self.router.config(), &self.stats, self.router.role() == Role::Master, now);
         self.stats.update_status(|status| {
@@ -223,7 +228,11 @@ impl Slot {
             status.ready = self.router.ready();
             status.frozen = self.router.frozen();
             status.priority_override = self.router.priority_override().map(Priority::get);
+            if another {
+                status.session = None;
+            }
         });
+        another
     }
 
     /// Shows what it follows.
@@ -235,8 +244,7 @@ impl Slot {
 
     /// Shows how the session with `address` is, if that is the other node of this router.
     pub(super) fn show_session(&self, address: IpAddr, text: Option<&str>) {
-        let is_other = self.router.master().is_some_and(|(master, _)| master == address);
-        if !self.replaced && is_other {
+        if !self.replaced && self.followed() == Some(address) {
             self.stats.update_status(|status| status.session = text.map(|text| format!("{address}: {text}")));
         }
     }

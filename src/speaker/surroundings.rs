@@ -18,6 +18,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     /// Links and addresses may have changed, or the routers that need them.
     pub(super) fn look_around(&mut self, now: Instant) {
         self.estate_is_stale = true;
+        self.peering_is_stale = true;
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(index) else { continue };
             for event in slot.look(&self.views, &self.virtual_addresses) {

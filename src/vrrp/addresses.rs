@@ -95,20 +95,15 @@ impl Router {
     }
 
     pub(super) fn reconfigure_backup(&mut self, config: VirtualRouter, now: Instant) {
-        let skew = self.skew();
-        let same_pace = config.version == self.config.version
-            && config.interval == self.config.interval
-            && config.missed_adverts == self.config.missed_adverts;
+        let before = self.down_interval();
         self.config = config;
         // A shorter delay counts from now on, a running one is never prolonged.
         self.preempt_at = self.preempt_at.map(|at| at.min(now + self.config.preempt_delay));
-        if same_pace {
-            return self.shift_master_down(skew, now);
-        }
         // Version 3 goes on with the interval of the master it follows.
         if self.config.version == Version::V2 || self.master.is_none() {
             self.master_interval = self.config.interval;
         }
-        self.timers.set(Timer::MasterDown, now + self.down_interval());
+        // The timer runs on: reloads that follow each other do not put a takeover off.
+        self.shift_master_down(before, self.down_interval(), now);
     }
 }

@@ -129,7 +129,7 @@ impl Router {
         match self.role {
             Role::Master if self.priority() != before => self.advertise(now),
             Role::Backup => {
-                self.shift_master_down(skew, now);
+                self.shift_master_down(skew, self.skew(), now);
                 self.reconsider_master(now);
             }
             Role::Master | Role::Initialize | Role::Leaving | Role::Fault => {}

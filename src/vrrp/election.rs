@@ -42,11 +42,15 @@ impl Router {
     pub(super) fn hear_as_master(&mut self, heard: Heard, now: Instant) {
         if heard.priority == 0 {
             self.master = None;
-            return self.answer(heard.path, false, now);
+            // It was master beside this one: clients may have learnt it.
+            return self.answer(heard.path, true, now);
         }
         self.note_master(heard);
         let own = self.priority();
         if heard.priority > own || (heard.priority == own && self.loses_tie(heard, now)) {
+            // It may never have heard this one, which clients have learnt meanwhile: hearing a lower priority, it announces
+            // the addresses again.
+            self.actions.push_back(Action::Send(self.advertisement(own)));
             self.become_backup(Reason::BetterMaster { source: heard.source, priority: heard.priority }, now);
             self.follow(heard, now);
             self.timers.set(Timer::MasterDown, now + self.down_interval());
@@ -74,10 +78,10 @@ impl Router {
         unit * (256 - u32::from(self.priority())) / 256
     }
 
-    /// Moves the running down timer after the priority changed: `before` was the skew then.
-    pub(super) fn shift_master_down(&mut self, before: Duration, now: Instant) {
+    /// Moves the running down timer by as much as what it measures has changed.
+    pub(super) fn shift_master_down(&mut self, before: Duration, after: Duration, now: Instant) {
         if let Some(deadline) = self.timers.get(Timer::MasterDown) {
-            let shifted = (deadline + self.skew()).checked_sub(before).unwrap_or(now);
+            let shifted = (deadline + after).checked_sub(before).unwrap_or(now);
             self.timers.set(Timer::MasterDown, shifted);
         }
     }
@@ -85,6 +89,7 @@ impl Router {
     /// Waits for the skew time only if the master's priority says that it cannot serve, and ours that we can:
     /// `preempt`, its delay and an earlier hand-over are about masters that do serve.
     pub(super) fn reconsider_master(&mut self, now: Instant) -> bool {
+        self.reconsider_vacancy(now);
         let lowest = Priority::LOWEST.get();
         let unready = self.master().filter(|(_, priority)| *priority == lowest && self.priority() > lowest);
         let Some((source, _)) = unready else { return false };
@@ -144,6 +149,19 @@ impl Router {
             self.master.is_none() && matches!(self.cause, Reason::MasterLeft { .. } | Reason::MasterDied { .. });
         if !again && self.master.as_ref().is_none_or(|master| master.has(heard.source)) {
             self.master_is_gone(Reason::MasterLeft { source: heard.source }, now);
+            if !self.condition.is_ready() {
+                // Who yields because it cannot serve says the same as who stops, and is back after its down interval
+                // if nobody could do better: somebody who cannot serve either lets it.
+                let patience = self.down_interval() + self.master_interval.as_duration();
+                self.timers.set(Timer::MasterDown, now + patience);
+            }
+        }
+    }
+
+    /// Ready now, while nobody is master: what was left to the old one is over.
+    fn reconsider_vacancy(&mut self, now: Instant) {
+        if self.master.is_none() && matches!(self.cause, Reason::MasterLeft { .. }) && self.condition.is_ready() {
+            self.timers.set_earlier(Timer::MasterDown, now + self.skew());
         }
     }
 
@@ -159,7 +177,8 @@ impl Router {
     /// a failed check always yields, with `preempt` off too. `preempt_delay` holds, and so does a hand-over.
     fn relieves(&self, before: Option<u8>, own: u8) -> bool {
         let fell = before.is_some_and(|before| before >= own || self.relieving);
-        fell && !self.yielded && !(self.config.preempt && !self.config.preempt_delay.is_zero())
+        let held_back = self.yielded || self.config.preempt && !self.config.preempt_delay.is_zero();
+        fell && !held_back
     }
 
     fn relieve(&mut self, heard: Heard, now: Instant) {

@@ -170,6 +170,11 @@ impl Router {
     /// Releases what is left and goes where the cause leads.
     fn finish(&mut self, reason: Reason, now: Instant) {
         let Some(leaving) = &self.leaving else { return };
+        if leaving.succeeded && !self.held.is_empty() {
+            // That one may have been master all the time, on the other side of a partition: it announces when it hears
+            // this.
+            self.actions.push_back(Action::Send(self.advertisement(0)));
+        }
         match leaving.cause {
             Cause::Stop => self.end(reason),
             Cause::NotReady | Cause::Overslept | Cause::Group => self.become_backup(reason, now),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::USUAL_SEEDS;
+
 /// Runs a scenario with many seeds; says which seed failed.
 pub(crate) fn with_seeds(share: u64, scenario: impl Fn(u64)) {
     struct Seed(u64);
@@ -15,7 +17,7 @@ pub(crate) fn with_seeds(share: u64, scenario: impl Fn(u64)) {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
     let seeds = match number("VIPGATE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..1 + number("VIPGATE_SIM").unwrap_or(400) / share,
+        None => 1..1 + number("VIPGATE_SIM").unwrap_or(USUAL_SEEDS) / share,
     };
     println!("{} seeds", seeds.end - seeds.start);
     for seed in seeds {

@@ -32,7 +32,8 @@ pub(super) fn router(raw: &VirtualRouter, trackers: &HashSet<&str>) -> String {
     lines.list("paths", raw.paths.iter().map(|interface| display(&interface.value)));
     lines.option("vmac", raw.vmac.as_ref().map(vmac));
     lines.maybe("checksum", &raw.checksum, |checksum| word(words::CHECKSUM, checksum));
-    lines.list("addresses", raw.addresses.iter().map(virtual_address));
+    // Required, so that nobody forgets them; keepalived runs an instance without.
+    lines.add("addresses", list(raw.addresses.iter().map(virtual_address)));
     lines.list("excluded-addresses", raw.excluded_addresses.iter().map(virtual_address));
     lines.list("routes", raw.routes.iter().map(|raw| route(raw, "").inline()));
     lines.list("rules", raw.rules.iter().map(|raw| rule(raw, "").inline()));
@@ -99,7 +100,10 @@ fn hmac(raw: &Hmac) -> String {
 
 fn vmac(raw: &Vmac) -> String {
     let mut keys = Keys::new("");
-    keys.maybe("name", &raw.name, display);
     keys.maybe("from-base", &raw.from_base, bool::to_string);
-    if keys.is_empty() { "true".to_owned() } else { keys.inline() }
+    match &raw.name {
+        Some(name) => keys.or_inline("name", display(&name.value)),
+        None if keys.is_empty() => "true".to_owned(),
+        None => keys.inline(),
+    }
 }

@@ -265,7 +265,9 @@ pub(super) fn of_group(
     findings: &mut Findings<'_>,
 ) -> Vec<Track> {
     let all = resolved(raw, trackers, findings);
-    for member in members {
+    let mut seen = HashSet::new();
+    // Once for each kind of member.
+    for member in members.iter().filter(|member| seen.insert((member.priority, member.preempt))) {
         let preempt = raw.first().filter(|_| !member.preempt).map(|track| Located::new(false, track.what.at));
         let follows = Follows { router: &member.name, own: &member.interface, priority: member.priority, preempt };
         without_effect(&all, &follows, trackers, findings);

@@ -129,8 +129,8 @@ fn preempt_delay_counts_from_the_start_and_from_the_first_lower_advert() {
     // Discarded from the 10th second on; the last accepted one was at 9 s, and 3.5 s later it is master.
     assert_eq!(preempted_after(&mut bench), 12);
     assert_eq!(
-        bench.hears("192.0.2.9", 200).split_once(", "),
-        Some(("release 2", "Master>Backup (better master 192.0.2.9 (priority 200))"))
+        bench.hears("192.0.2.9", 200),
+        "send 128, release 2, Master>Backup (better master 192.0.2.9 (priority 200))"
     );
     bench.pass(ms(2000));
     assert_eq!(preempted_after(&mut bench), 12);
@@ -183,6 +183,29 @@ fn unready_hands_over_and_comes_back_if_nobody_takes_it() {
 }
 
 #[test]
+fn where_neither_can_serve_the_addresses_stay() {
+    let mut bench = Bench::new(&config());
+    bench.said();
+    bench.hears("192.0.2.9", 200);
+    bench.on(Event::Ready(false));
+    bench.hears("192.0.2.9", 0);
+    assert_eq!(bench.pass(ms(4000)), "", "a master that yields is back by then");
+    bench.hears("192.0.2.9", 1);
+    assert_eq!(bench.pass(ms(3900)), "", "and stays");
+    bench.hears("192.0.2.9", 0);
+    bench.hears("192.0.2.9", 0);
+    assert!(bench.pass(ms(5000)).contains("Backup>Master"), "one that stopped is succeeded all the same");
+
+    let mut bench = Bench::new(&config());
+    bench.said();
+    bench.hears("192.0.2.9", 200);
+    bench.on(Event::Ready(false));
+    bench.hears("192.0.2.9", 0);
+    bench.on(Event::Ready(true));
+    assert!(bench.pass(ms(500)).contains("Backup>Master"), "ready meanwhile, it waits for its skew time");
+}
+
+#[test]
 fn a_handover_makes_before_it_breaks() {
     let mut bench = Bench::in_role(Role::Master);
     bench.on(Event::Handover);
@@ -210,7 +233,7 @@ fn a_successor_that_does_not_announce_has_50_ms() {
     assert_eq!(bench.pass(ms(20)), "");
     bench.hears("192.0.2.9", 100);
     let silent = "Leaving>Backup (the successor advertises but announced nothing)";
-    assert_eq!(bench.pass(ms(30)), format!("@30 unwatch, release 2, {silent}"));
+    assert_eq!(bench.pass(ms(30)), format!("@30 send 0, unwatch, release 2, {silent}"));
 }
 
 #[test]
@@ -311,7 +334,7 @@ fn adverts_keep_their_pace_when_the_timer_is_late() {
 fn late_is_not_dead() {
     let mut bench = Bench::in_role(Role::Master);
     bench.on(Event::Woke { late_by: ms(60_000) });
-    let took_over = "unwatch, release 2, Leaving>Backup (better master 192.0.2.9 (priority 100))";
+    let took_over = "send 0, unwatch, release 2, Leaving>Backup (better master 192.0.2.9 (priority 100))";
     assert_eq!(bench.hears("192.0.2.9", 100), took_over, "the other one has been master for long");
 
     let mut bench = Bench::in_role(Role::Master);

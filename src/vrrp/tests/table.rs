@@ -92,11 +92,11 @@ fn backup() {
 
 #[test]
 fn master() {
-    let resigns = |who: &str| format!("release 2, Master>Backup (better master {who})");
+    let resigns = |who: &str| format!("send 128, release 2, Master>Backup (better master {who})");
     check(
         Role::Master,
         &[
-            ("priority 0", "send 128", Some(1000)),
+            ("priority 0", "send 128, announce 2x5", Some(1000)),
             ("not ready", "send 128, announce 2x5", Some(1000)),
             ("lower", "send 128, announce 2x5", Some(1000)),
             ("equal, smaller address", "send 128, announce 2x5", Some(1000)),

@@ -1,5 +1,6 @@
 //! How an instance's adverts travel: peers, virtual hardware address, `auth_hmac`.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -186,23 +187,28 @@ impl Translator<'_> {
     pub(super) fn name_vmacs(&mut self, routers: &mut [VirtualRouter], prefix: Option<&str>) {
         let prefix = prefix.unwrap_or("vrrp");
         let named = routers.iter().filter_map(|router| router.vmac.as_ref()?.name.as_ref());
-        let mut taken: Vec<InterfaceName> = named.map(|name| name.value.clone()).collect();
+        let mut taken: HashSet<InterfaceName> = named.map(|name| name.value.clone()).collect();
+        let mut counts: HashMap<(&str, u64), u32> = HashMap::new();
         for router in routers {
             let six = router.addresses.first().is_some_and(|address| address.prefix.value.address.is_ipv6());
             let Some(vrid) = router.vrid else { continue };
             let Some(vmac) = router.vmac.as_mut().filter(|vmac| vmac.name.is_none()) else { continue };
             let family = if six { "6" } else { "" };
-            let names = (0..1000).map(|count: u32| match count {
-                0 => format!("{prefix}{family}.{}", vrid.value),
-                _ => format!("{prefix}{family}{count}.{}", vrid.value),
-            });
-            let name = names.filter_map(|name| name.parse().ok()).find(|name| !taken.contains(name));
+            let count = counts.entry((family, vrid.value)).or_default();
+            let name = loop {
+                let number = if *count == 0 { String::new() } else { count.to_string() };
+                *count += 1;
+                match format!("{prefix}{family}{number}.{}", vrid.value).parse::<InterfaceName>() {
+                    Ok(name) if taken.contains(&name) => {}
+                    parsed => break parsed,
+                }
+            };
             match name {
-                Some(name) => {
-                    taken.push(name.clone());
+                Ok(name) => {
+                    taken.insert(name.clone());
                     vmac.name = Some(Located::new(name, vmac.at));
                 }
-                None => self.findings.error(vmac.at, "no name of at most 15 bytes is left: name the interface here"),
+                Err(error) => self.findings.error(vmac.at, format!("{error}: name the interface here")),
             }
         }
     }
