@@ -17,9 +17,6 @@ use super::routes::Placed;
 use super::wire::Wire;
 use crate::model::{Route, Rule};
 
-/// What was to be done, in words, and what came of it.
-type Done = (String, Result<(), Refused>);
-
 /// Routes and rules that belong together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Routing {
@@ -47,6 +44,9 @@ impl Routing {
         self.rules.extend(rules);
     }
 }
+
+/// A route or rule, in words, and what became of it.
+type Outcome = (String, Result<(), Refused>);
 
 /// Who wants a routing: a router, or nobody in particular: the configuration.
 pub(super) type Owner = Option<RouterId>;
@@ -82,8 +82,8 @@ impl<K: Kernel> Keeper<K> {
         let mut routings = self.0.routings.lock().await;
         let gone = routings.want(owner, routing.clone());
         self.remove_routing(&gone).await;
-        for (what, refused) in self.set_routing(&routing).await {
-            match refused {
+        for (what, result) in self.set_routing(&routing).await {
+            match result {
                 Ok(()) | Err(Refused(libc::EEXIST)) => {}
                 Err(refused) => {
                     tracing::warn!(error = %std::io::Error::from(refused), "{what} not set{}", hint(refused));
@@ -122,7 +122,7 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    async fn set_routing(&self, wanted: &Routing) -> Vec<Done> {
+    async fn set_routing(&self, wanted: &Routing) -> Vec<Outcome> {
         let (placed, mut results) = self.place(&wanted.routes);
         let set = self.0.kernel.set_routes(&placed).await;
         results.extend(placed.iter().map(|(route, _)| describe_route(route)).zip(set));
@@ -150,7 +150,7 @@ impl<K: Kernel> Keeper<K> {
     }
 
     /// Those whose interface is there, with its index, and the others.
-    fn place(&self, routes: &[Route]) -> (Vec<Placed>, Vec<Done>) {
+    fn place(&self, routes: &[Route]) -> (Vec<Placed>, Vec<Outcome>) {
         let state = self.0.state.borrow();
         let (mut placed, mut missing) = (Vec::new(), Vec::new());
         for route in routes {
