@@ -300,7 +300,7 @@ fn a_later_life_recognises_a_vmac_and_restores_the_base() {
         let made = make(&handle, &wanted("vrrp.51", 51, Family::V4)).await.unwrap();
         ip("link add other0 link eth0 type macvlan mode private");
         let handle = netlink::connect().unwrap();
-        assert_eq!(vmac::ours(&handle).await.unwrap(), [made.clone()]);
+        assert_eq!(vmac::ours(&handle).await.unwrap(), std::slice::from_ref(&made));
         // One of the same name for another VRID is made again, and what was before is still known.
         let again = make(&handle, &wanted("vrrp.51", 52, Family::V4)).await.unwrap();
         assert_eq!(again.before, made.before);
