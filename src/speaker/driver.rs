@@ -1,5 +1,5 @@
-//! The thread `vrrp`: adverts and timers, nothing slow, ever. Each turn: the clock, what was told, a bounded batch of
-//! packets, and what the cores asked for.
+//! The thread `vrrp`: adverts and timers, nothing slow, ever. Each turn: the clock, a bounded batch of packets,
+//! timers, what was told, and what the cores asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -171,12 +171,12 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let now = self.setup.clock.now();
         let late = self.measure(now);
         if late >= LATE {
-            // Who overslept listens first to what was said meanwhile.
             for index in 0..self.slots.len() {
                 self.feed(index, Event::Woke { late_by: late }, now);
             }
-            self.receive(now);
         }
+        // What was said meanwhile counts before any timer: late, however little, is not dead.
+        self.receive(now);
         for index in 0..self.slots.len() {
             self.expire(index, now);
         }
@@ -184,7 +184,6 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         if let Some(input) = input {
             self.take(input, now);
         }
-        self.receive(now);
         self.observe(now);
         self.tell_groups();
         self.slots.retain(|slot| !slot.is_over());

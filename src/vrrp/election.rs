@@ -128,10 +128,15 @@ impl Router {
         }
     }
 
-    /// After waking late: nothing is asserted before one interval of listening.
+    /// A master that is there is heard within this time: its next advertisement may be a fifth of the interval late.
+    pub(super) fn listening_time(&self) -> Duration {
+        self.master_interval.as_duration() * 6 / 5
+    }
+
+    /// After waking late: nothing is asserted before having listened.
     pub(super) fn listen_first(&mut self, now: Instant) {
         if let Some(deadline) = self.timers.get(Timer::MasterDown) {
-            self.timers.set(Timer::MasterDown, deadline.max(now + self.master_interval.as_duration()));
+            self.timers.set(Timer::MasterDown, deadline.max(now + self.listening_time()));
         }
     }
 

@@ -70,7 +70,7 @@ impl Router {
             Cause::Handover | Cause::Contested | Cause::Group | Cause::NotReady => {
                 self.timers.set(Timer::MasterDown, now + self.down_interval());
             }
-            Cause::Overslept => self.timers.set(Timer::MasterDown, now + self.master_interval.as_duration()),
+            Cause::Overslept => self.timers.set(Timer::MasterDown, now + self.listening_time()),
             Cause::Stop => {}
         }
         if let Some(stop_by) = stop_by {

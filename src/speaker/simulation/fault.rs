@@ -26,6 +26,8 @@ pub(super) enum Fault {
     NotReady,
     /// Its process does not run for three down intervals.
     Frozen,
+    /// Its hypervisor does not run it as long.
+    Stalled,
     /// Its machine sleeps as long.
     Suspended,
     /// Somebody else removes the address.
@@ -52,6 +54,7 @@ impl Fault {
             Self::Handover,
             Self::NotReady,
             Self::Frozen,
+            Self::Stalled,
             Self::Suspended,
             Self::TakenAway,
             Self::Reload,
@@ -62,13 +65,14 @@ impl Fault {
         let law = &story.world.borrow().law;
         let without = match self {
             Self::Killed => law.skew() + law.slack(),
-            Self::Crash | Self::LinkDown | Self::NoSource | Self::Suspended => law.down() + law.slack(),
+            Self::Crash | Self::LinkDown | Self::NoSource | Self::Stalled | Self::Suspended => law.down() + law.slack(),
             // Make before break; a process that is killed or stands still leaves a kernel that answers.
             Self::Handover | Self::NotReady | Self::Stop | Self::Frozen | Self::Abandoned => Duration::ZERO,
             Self::TakenAway | Self::Reload => law.slack(),
         };
         let shared = match self {
-            Self::Frozen | Self::Suspended => law.interval() + law.parting(),
+            Self::Frozen | Self::Stalled | Self::Suspended => law.interval() + law.parting(),
+            Self::Stop | Self::Handover | Self::NotReady => law.quick_parting(),
             _ => law.parting(),
         };
         Bounds { without, shared }
@@ -108,6 +112,34 @@ impl Story {
         self.repair(at);
     }
 
+    /// A backup that does not run for a while takes nothing when it does again: late is not dead.
+    pub(super) async fn oversleep(&mut self) {
+        self.pass(self.settling_time()).await;
+        let owner = self.check_one_owner();
+        let at = (owner + 1) % self.nodes.len();
+        let kind = self.random.pick(&[
+            SleepKind::Frozen,
+            SleepKind::Starved,
+            SleepKind::Blocked,
+            SleepKind::Stalled,
+            SleepKind::Suspended,
+        ]);
+        let down = self.world.borrow().law.down();
+        let length = self.random.up_to(down * 6);
+        // Of what a stall swallows nobody knows; only one that is late by more than a down interval is sure to listen first.
+        let length = if kind == SleepKind::Stalled { length + down * 2 } else { length };
+        let before = self.times_master(at);
+        self.put_to_sleep(at, kind, length);
+        self.pass(length + self.settling_time()).await;
+        assert_eq!(
+            self.times_master(at),
+            before,
+            "{kind:?} for {length:?}, and node {at} took over{}",
+            self.describe()
+        );
+        assert_eq!(self.check_one_owner(), owner, "{}", self.describe());
+    }
+
     fn inflict(&mut self, fault: Fault, at: usize) {
         match fault {
             Fault::Killed => self.kill(at, true),
@@ -119,6 +151,7 @@ impl Story {
             Fault::Handover => self.hand_over(at),
             Fault::NotReady => self.set_ready(at, false),
             Fault::Frozen => self.put_to_sleep(at, SleepKind::Frozen, self.asleep(fault)),
+            Fault::Stalled => self.put_to_sleep(at, SleepKind::Stalled, self.asleep(fault)),
             Fault::Suspended => self.put_to_sleep(at, SleepKind::Suspended, self.asleep(fault)),
             Fault::TakenAway => self.take_away(at),
             Fault::Reload => self.reload_all(),
@@ -127,7 +160,7 @@ impl Story {
 
     fn asleep(&self, fault: Fault) -> Duration {
         match fault {
-            Fault::Frozen | Fault::Suspended => self.world.borrow().law.down() * 3,
+            Fault::Frozen | Fault::Stalled | Fault::Suspended => self.world.borrow().law.down() * 3,
             _ => Duration::ZERO,
         }
     }

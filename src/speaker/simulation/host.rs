@@ -8,11 +8,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use tokio::sync::mpsc;
 
-use super::super::interfaces::Interfaces;
+use super::super::interfaces::{Interfaces, OUR_PROTOCOL};
 use super::super::kernel::{Kernel, Notification, Notifications, Refused};
 use super::super::netlink;
 use super::super::routes::Placed;
@@ -48,6 +48,8 @@ pub(super) struct Host {
     /// net.ipv4.conf.all.promote_secondaries
     promotes_secondaries: bool,
     notify: Option<mpsc::UnboundedSender<Notification>>,
+    /// The next notification is lost.
+    overrun: bool,
 }
 
 /// What a node's process can do at the moment.
@@ -79,6 +81,7 @@ impl Host {
             addresses: Vec::new(),
             promotes_secondaries,
             notify: None,
+            overrun: false,
         };
         host.set_plain(own);
         host
@@ -99,6 +102,7 @@ impl Host {
         self.standing = Standing::default();
         self.socket = Socket::default();
         self.notify = None;
+        self.overrun = false;
     }
 
     pub(super) fn lose_power(&mut self) {
@@ -163,11 +167,15 @@ impl Host {
         self.tell(RouteNetlinkMessage::NewLink(self.link()));
     }
 
-    /// Notifications get lost: the socket's buffer was full.
+    /// The socket's buffer is full: the next notification is lost, and only that is told.
     pub(super) fn overrun(&mut self) {
-        if let Some(notify) = &self.notify {
-            let _ = notify.send(Notification::Lost);
-        }
+        self.overrun = true;
+    }
+
+    /// Whether an address carries our mark.
+    pub(super) fn is_marked(&self, prefix: Prefix) -> bool {
+        let marked = AddressAttribute::Protocol(AddressProtocol::Other(OUR_PROTOCOL));
+        self.addresses.iter().any(|(known, message)| *known == prefix && message.attributes.contains(&marked))
     }
 
     /// Where the process learns of changes from now on.
@@ -179,7 +187,8 @@ impl Host {
 
     fn tell(&mut self, message: RouteNetlinkMessage) {
         if let Some(notify) = &self.notify {
-            let _ = notify.send(Notification::Changed(message));
+            let lost = std::mem::take(&mut self.overrun);
+            let _ = notify.send(if lost { Notification::Lost } else { Notification::Changed(message) });
         }
     }
 
@@ -235,15 +244,10 @@ impl FakeKernel {
 
     fn change<T>(&self, change: impl FnOnce(&mut Host) -> T) -> T {
         self.world.borrow_mut().change(|world| {
-            let lost = world.stormy && world.random.chance(2);
-            let host = &mut world.hosts[self.at];
-            let notify = if lost { host.notify.take() } else { None };
-            let result = change(host);
-            if lost {
-                host.notify = notify;
-                host.overrun();
+            if world.stormy && world.random.chance(2) {
+                world.hosts[self.at].overrun();
             }
-            result
+            change(&mut world.hosts[self.at])
         })
     }
 }

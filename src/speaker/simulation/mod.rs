@@ -62,6 +62,7 @@ fn single_faults_are_bounded() {
             for _ in 0..4 {
                 story.suffer().await;
             }
+            story.oversleep().await;
         });
     });
 }

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
@@ -103,23 +105,32 @@ impl Process {
 
 /// What `app` does with notices: flows are reset after a while, the guardian is told.
 async fn serve(world: Shared, at: usize, mut notices: mpsc::UnboundedReceiver<Notice>) {
-    while let Some(notice) = notices.recv().await {
+    let mut resets = FuturesUnordered::new();
+    loop {
+        let notice = tokio::select! {
+            biased;
+            notice = notices.recv() => notice,
+            Some(()) = resets.next() => continue,
+        };
         match notice {
-            Notice::Releasing { done, .. } => {
+            Some(Notice::Releasing { done, .. }) => {
                 let wait = {
                     let mut world = world.borrow_mut();
-                    // Sometimes the data plane is stuck.
-                    let longest = if world.random.chance(5) { 1000 } else { 20 };
+                    // In a storm the data plane is stuck at times.
+                    let longest = if world.stormy && world.random.chance(5) { 1000 } else { 20 };
                     world.random.up_to(Duration::from_millis(longest))
                 };
-                tokio::time::sleep(wait).await;
-                drop(done);
+                resets.push(async move {
+                    tokio::time::sleep(wait).await;
+                    drop(done);
+                });
             }
-            Notice::Estate(estate) => world.borrow_mut().hosts[at].estate = estate,
-            Notice::Changed { role, reason, .. } => {
+            Some(Notice::Estate(estate)) => world.borrow_mut().hosts[at].estate = estate,
+            Some(Notice::Changed { role, reason, .. }) => {
                 world.borrow().trace(format_args!("node {at}: {} ({reason})", role.label()));
             }
-            Notice::GroupChanged { .. } | Notice::Peering(_) | Notice::HeardLower { .. } => {}
+            Some(Notice::GroupChanged { .. } | Notice::Peering(_) | Notice::HeardLower { .. }) => {}
+            None => break,
         }
     }
 }

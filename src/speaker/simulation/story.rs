@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -51,7 +52,9 @@ pub(super) enum SleepKind {
     Starved,
     /// The thread `addresses` gets none.
     Blocked,
-    /// The machine is suspended.
+    /// The hypervisor does not run the machine: nothing is kept for it, its clock goes on.
+    Stalled,
+    /// The machine is suspended: its clock stands still.
     Suspended,
 }
 
@@ -197,7 +200,7 @@ impl Story {
                 process.keeper.close();
                 host.standing.blocked = true;
             }
-            host.suspended = kind == SleepKind::Suspended;
+            host.suspended = matches!(kind, SleepKind::Stalled | SleepKind::Suspended);
         });
         self.nodes[at].sleep = Some(Sleep { since: now(), until: now() + length, kind });
     }
@@ -305,9 +308,11 @@ impl Story {
         let world = self.world.borrow();
         for (at, host) in world.hosts.iter().enumerate() {
             for prefix in self.network.virtual_prefixes() {
-                let wanted = at == owner && self.nodes[at].router.owned().any(|address| address.prefix == prefix);
+                let wanted = at == owner && self.is_configured(at, prefix);
                 let there = host.prefixes().any(|known| known == prefix);
-                assert_eq!(there, wanted, "{prefix} on node {at}{}", self.describe());
+                // What somebody set that no configuration names any more is not ours to remove.
+                let foreign = there && !wanted && !host.is_marked(prefix) && !self.is_configured(at, prefix);
+                assert!(there == wanted || foreign, "{prefix} on node {at}: {there}{}", self.describe());
                 // A last word that got lost leaves the client to its own devices; one that knows nobody asks.
                 if wanted && !world.lan.lossy {
                     let known = world.lan.client.get(&prefix.address);
@@ -316,6 +321,15 @@ impl Story {
             }
         }
         owner
+    }
+
+    fn is_configured(&self, at: usize, prefix: Prefix) -> bool {
+        self.nodes[at].router.owned().any(|address| address.prefix == prefix)
+    }
+
+    /// How often a node became master in its present life.
+    pub(super) fn times_master(&self, at: usize) -> u64 {
+        self.world.borrow().hosts[at].registry.router(super::ROUTER).became_master.load(Ordering::Relaxed)
     }
 
     pub(super) fn describe(&self) -> String {

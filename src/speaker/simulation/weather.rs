@@ -31,6 +31,9 @@ impl Story {
 
     fn strike(&mut self) {
         let at = self.random.below(self.nodes.len() as u32) as usize;
+        if self.random.chance(5) {
+            self.world.borrow_mut().hosts[at].overrun();
+        }
         match self.random.below(25) {
             0 => self.hand_over(at),
             1 => self.stop(at),
@@ -58,6 +61,7 @@ impl Story {
                     SleepKind::Frozen,
                     SleepKind::Starved,
                     SleepKind::Blocked,
+                    SleepKind::Stalled,
                     SleepKind::Suspended,
                 ]);
                 let longest = self.network.interval.as_duration() * self.random.pick(&[1, 8]);
@@ -133,11 +137,13 @@ impl Story {
     }
 
     /// Somebody else sets it.
-    fn add_foreign(&self, at: usize) {
-        if !self.network.owners {
+    fn add_foreign(&mut self, at: usize) {
+        if !self.network.owners && self.is_up(at) {
+            let addresses = &self.nodes[at].router.addresses;
+            let prefix = addresses[self.random.below(addresses.len() as u32) as usize].prefix;
             let mut world = self.world.borrow_mut();
-            world.trace(format_args!("node {at}: {} is set by hand", self.network.constant));
-            world.change(|world| world.hosts[at].set_plain(self.network.constant));
+            world.trace(format_args!("node {at}: {prefix} is set by hand"));
+            world.change(|world| world.hosts[at].set_plain(prefix));
         }
     }
 

@@ -122,7 +122,7 @@ fn master() {
             (
                 "woke too late",
                 "watch, Master>Leaving (slept through the master-down interval, listening first)",
-                Some(1000),
+                Some(1200),
             ),
         ],
     );
