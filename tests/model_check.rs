@@ -8,8 +8,9 @@
 //! their number finite.
 //!
 //! **Properties** are invariants with a bound instead of "eventually", which would be blind to cycles: once nothing was
-//! lost and nothing happened for the longest master-down interval and one interval, exactly one running router is
-//! master, it alone holds the address, and it is one that can serve if there is any.
+//! lost and nothing happened for the longest master-down interval and two intervals, exactly one running router is
+//! master (beside one that is just being preempted, whom the better one's advert has not reached yet), nobody else
+//! holds the address, and it is one that can serve if there is any.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -24,8 +25,9 @@ use vipgate::wire::vrrp::{Advertisement, Envelope, GROUP_V4, Received};
 
 /// A quarter of the interval of 1 s.
 const TICK: Duration = Duration::from_millis(250);
-/// The longest master-down interval (3.75 s), one interval, and the ages of two messages, in ticks.
-const SETTLED: u8 = 15 + 4 + 2;
+/// The longest master-down interval (4 s, with priority 1), two intervals and the ages of four messages, in ticks. A
+/// router that cannot serve may be the first to take over: it has to be heard, twice, before it is relieved.
+const SETTLED: u8 = 16 + 8 + 4;
 
 /// What is checked.
 #[derive(Clone)]
@@ -90,6 +92,17 @@ impl State {
 
     fn masters(&self) -> usize {
         self.routers.iter().flatten().filter(|router| router.role() == Role::Master).count()
+    }
+
+    /// Masters to which no better one's advert is on its way: who is just being preempted counts no more.
+    fn lasting_masters(&self) -> usize {
+        let told = |at: usize, own: u8| {
+            let better =
+                |message: &Message| message.to == at && matches!(message.says, Says::Advert(other) if other > own);
+            self.wire.iter().any(better)
+        };
+        let routers = self.routers.iter().enumerate().filter_map(|(at, router)| Some((at, router.as_ref()?)));
+        routers.filter(|(at, router)| router.role() == Role::Master && !told(*at, router.priority())).count()
     }
 
     fn is_due(&self, router: &Router) -> bool {
@@ -272,7 +285,8 @@ impl Model for Segment {
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always("one master once messages flowed", |_, state: &State| {
-                state.calm < SETTLED || state.masters() == usize::from(state.routers.iter().any(Option::is_some))
+                let running = usize::from(state.routers.iter().any(Option::is_some));
+                state.calm < SETTLED || state.lasting_masters() == running
             }),
             Property::always("the address is held by the master alone", |_, state: &State| {
                 let alone = |router: &Router| router.held().is_empty() == (router.role() != Role::Master);

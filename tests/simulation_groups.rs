@@ -10,6 +10,9 @@
 #[path = "simulation/seeds.rs"]
 mod seeds;
 
+/// Seeds without `VIPGATE_SIM`.
+const USUAL_SEEDS: u64 = 400;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};

@@ -60,6 +60,8 @@ struct Cell {
 struct Times {
     stop: Duration,
     stop_bound: Duration,
+    /// When the one that stops said so.
+    said: Option<Duration>,
     /// None where an equal priority stays behind.
     back: Option<Duration>,
     cut: Duration,
@@ -264,6 +266,8 @@ impl Cell {
         pair.gate(0).terminate();
         let stop = self.taken_over(pair, 1, begun)?;
         let stop_bound = pair.skew(1) + SLACK + pauses.within(begun, begun + stop);
+        let leaving = pair.adverts.since(VRID, begun).into_iter().find(|advert| advert.priority == 0);
+        let said = leaving.map(|advert| advert.at.saturating_duration_since(begun));
         pair.gate(0).wait_end();
         self.owned_by(pair, 1)?;
 
@@ -290,7 +294,7 @@ impl Cell {
         pair.front[owner].restore();
         let both = self.until_one_owner(pair, mended)?;
         let both_bound = pair.interval() + SLACK + pauses.within(mended, mended + both);
-        Ok(Times { stop, stop_bound, back, cut, cut_bound, both, both_bound })
+        Ok(Times { stop, stop_bound, said, back, cut, cut_bound, both, both_bound })
     }
 
     fn start(self, pair: &mut FrontPair, which: usize) {
@@ -363,9 +367,9 @@ impl Cell {
             Err(why) => return vec![why.clone()],
         };
         let bounded = [
-            ("stop", times.stop, times.stop_bound),
-            ("cut", times.cut, times.cut_bound),
-            ("two owners after the repair", times.both, times.both_bound),
+            (format!("stop (said after {:?})", times.said), times.stop, times.stop_bound),
+            ("cut".to_owned(), times.cut, times.cut_bound),
+            ("two owners after the repair".to_owned(), times.both, times.both_bound),
         ];
         let over = bounded.into_iter().filter(|(_, measured, bound)| measured > bound);
         over.map(|(what, measured, bound)| format!("{what}: {measured:?} > {bound:?}")).collect()

@@ -1,15 +1,23 @@
 //! How the operator's commands are run: by the spawner, on behalf of the rooms that have any.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::model::Command;
+use crate::os::port_owner::{self, PortOwner};
 use crate::spawner::{self, Outcome, Report};
+use crate::speaker::foreign::{self, ForeignSpeaker};
+use crate::wire::vrrp::PROTOCOL;
 use crate::{notify, track};
 
+/// A command that may take this long may take as long as it likes: the reader of a named pipe.
+const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long to wait for the name of whoever has a port.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
 const NO_SPAWNER: &str = "the process that runs commands could not be started: see the first lines of the log";
 
 /// Has commands run.
@@ -45,6 +53,24 @@ impl Commands {
         })
     }
 
+    /// The processes that listen on an address: the spawner sees them all.
+    pub(super) fn listeners_on(&self, address: SocketAddr) -> Vec<PortOwner> {
+        let seen = self.runner.as_ref().and_then(|runner| runner.listeners_on(address, LOOK_LIMIT));
+        seen.unwrap_or_else(|| port_owner::listeners_on(address))
+    }
+
+    /// Other processes that speak VRRP here.
+    pub(super) async fn foreign_speakers(&self) -> Vec<ForeignSpeaker> {
+        let seen = match &self.runner {
+            Some(runner) => runner.raw_socket_owners(PROTOCOL).await,
+            None => None,
+        };
+        match seen {
+            Some(seen) => seen,
+            None => tokio::task::spawn_blocking(foreign::protocol_112_users).await.unwrap_or_default(),
+        }
+    }
+
     async fn run(
         &self,
         command: Command,
@@ -52,7 +78,7 @@ impl Commands {
         environment: Vec<(String, String)>,
     ) -> Result<Report, String> {
         let runner = self.runner.as_ref().ok_or_else(|| NO_SPAWNER.to_owned())?;
-        let endless = command.timeout == Duration::MAX;
+        let endless = command.timeout >= ENDLESS;
         let secure = self.secure.load(Ordering::Relaxed);
         let job = spawner::Job { command, arguments, environment, secure };
         Ok(if endless { runner.start(job).ended().await } else { runner.report(job).await })

@@ -30,7 +30,7 @@ use crate::peer::Peers;
 use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
 use crate::spawner::Spawner;
-use crate::speaker::foreign::{self, ForeignSpeaker};
+use crate::speaker::foreign::ForeignSpeaker;
 use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
 use crate::stats::{Endpoint, Role};
 use crate::track::{self, Trackers};
@@ -313,15 +313,15 @@ impl Node {
 
     fn look_for_foreign(&self) -> Flow {
         if !self.shared.config().routers.is_empty() {
-            let done = self.done.clone();
-            tokio::task::spawn_blocking(move || {
+            let (done, commands) = (self.done.clone(), self.commands.clone());
+            tokio::spawn(async move {
                 let line = |user: ForeignSpeaker| {
                     format!(
                         "{} (pid {}) also speaks VRRP in this network namespace: stop it, or two daemons manage the same addresses",
                         user.name, user.pid
                     )
                 };
-                let _ = done.send(Done::Foreign(foreign::protocol_112_users().into_iter().map(line).collect()));
+                let _ = done.send(Done::Foreign(commands.foreign_speakers().await.into_iter().map(line).collect()));
             });
         }
         Flow::Continue

@@ -156,7 +156,6 @@ impl Node {
             NextEndpoint::None => self.endpoint = None,
         }
         let config = self.shared.config();
-        self.speaker.set_routing(config.routes.clone(), config.rules.clone());
         let (speaker, shared, plan) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), Plan::from(&*config));
         tokio::spawn(async move {
             match speaker.apply(plan).await {

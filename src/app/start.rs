@@ -79,6 +79,9 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
         config.global.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get)).max(1);
     let mut proxy = Proxy::start(workers, Arc::clone(&registry), config.global.max_connections)
         .map_err(|error| Failure::Fatal(format!("cannot start the data plane's threads: {error}")))?;
+    let commands = Commands::new(spawner.as_ref().map(Spawner::runner));
+    let owners = commands.clone();
+    proxy.look_for_owners_by(move |address| owners.listeners_on(address));
     let prepared = proxy.prepare(&config.services, &config.pools).map_err(|errors| {
         let denied = errors.iter().any(|error| matches!(error.reason, BindReason::Permission));
         let text = reload::bind_errors(&errors);
@@ -107,7 +110,6 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
         Err(error) => return Err(Failure::Fatal(error.to_string())),
     };
 
-    let commands = Commands::new(spawner.as_ref().map(Spawner::runner));
     commands.set_secure(config.global.script_security);
     let speaker = Arc::new(speaker);
     let peers = if config.routers.is_empty() { None } else { peers::start(config.global.peer_port, &speaker) };
@@ -142,7 +144,6 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
     if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {
         node.start_guardian();
     }
-    node.speaker.set_routing(config.routes.clone(), config.rules.clone());
     node.tell_as_configured(&Config::default(), &config);
     node.commit(prepared);
     node.say_where_statistics_are();

@@ -271,6 +271,7 @@ impl<K: Kernel> Keeper<K> {
                     if !std::mem::replace(&mut owns, true) {
                         self.prepare(router, &mut queue).await;
                     }
+                    self.switch_link(router, true).await;
                     self.acquire(router, &addresses).await;
                     spawn_local(self.clone().forget_unreached(addresses.clone()));
                     spawn_local(self.clone().ask_gateways(router, addresses, Arc::clone(&stats)));
@@ -284,6 +285,8 @@ impl<K: Kernel> Keeper<K> {
                     }
                     if !self.0.state.borrow().ownership.wants_any(router) {
                         self.route(Some(router), Routing::default()).await;
+                        // Before the addresses go: leaving their groups is a report too.
+                        self.switch_link(router, false).await;
                     }
                     self.release(router, addresses).await;
                     if owns && !self.0.state.borrow().ownership.wants_any(router) {

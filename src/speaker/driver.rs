@@ -60,8 +60,6 @@ pub(super) enum Input {
         /// What it is now.
         view: Option<View>,
     },
-    /// Routes and rules that are there as long as the process runs.
-    Static(Routing),
     /// A router's work is done, after its last order: nothing of it is left on the node.
     Finished(RouterId),
     /// Addresses are gone from the node.
@@ -259,13 +257,6 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                     None => drop(self.views.remove(&name)),
                 }
                 self.look_around(now);
-            }
-            Input::Static(routing) => {
-                self.routing = routing.clone();
-                self.estate_is_stale = true;
-                self.publish_estate();
-                let (done, _) = oneshot::channel();
-                self.order(Order::Static(routing, done));
             }
             Input::Finished(router) => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {

@@ -32,9 +32,11 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             .enumerate()
             .filter_map(|(index, slot)| {
                 let config = slot.config();
-                // What is heard on its own virtual interface is heard on the one below.
-                let vmac = || config.vmac.as_ref().filter(|vmac| vmac.name == *interface).map(|_| 0);
-                let path = config.channels().position(|channel| channel == interface).or_else(vmac)?;
+                let own_hardware_address = config.vmac.as_ref().filter(|vmac| vmac.name == *interface);
+                let path = match own_hardware_address {
+                    Some(_) => 0,
+                    None => config.channels().position(|channel| channel == interface)?,
+                };
                 (config.family == family && packet.vrid == Some(config.vrid.get())).then_some((index, path))
             })
             .collect();

@@ -61,10 +61,10 @@ pub(super) struct Packet {
 pub(super) struct Wanted {
     pub(super) channel: Channel,
     pub(super) index: u32,
-    /// The groups to be in.
-    pub(super) groups: BTreeSet<IpAddr>,
     /// Only what comes from this hardware address.
     pub(super) from: Option<Mac>,
+    /// The groups to be in.
+    pub(super) groups: BTreeSet<IpAddr>,
 }
 
 impl Ingress {

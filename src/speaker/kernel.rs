@@ -53,6 +53,9 @@ pub(super) trait Kernel: 'static {
     /// Makes an interface with a virtual hardware address, and returns what the kernel says of it.
     async fn make_link(&self, wanted: &vmac::Wanted) -> Result<RouteNetlinkMessage, Refused>;
 
+    /// Sets an interface of ours up or down.
+    async fn switch_link(&self, link: &vmac::Found, up: bool) -> Result<(), Refused>;
+
     /// Removes an interface of ours.
     async fn remove_link(&self, unwanted: &vmac::Found) -> Result<(), Refused>;
 
@@ -162,6 +165,10 @@ impl Kernel for Linux {
 
     async fn make_link(&self, wanted: &vmac::Wanted) -> Result<RouteNetlinkMessage, Refused> {
         vmac::set(&self.handle, wanted).await.map(RouteNetlinkMessage::NewLink)
+    }
+
+    async fn switch_link(&self, link: &vmac::Found, up: bool) -> Result<(), Refused> {
+        vmac::switch(&self.handle, link.index, up).await
     }
 
     async fn remove_link(&self, unwanted: &vmac::Found) -> Result<(), Refused> {

@@ -1,11 +1,12 @@
 //! What a killed daemon would leave: told to the guardian at each change.
 
+use super::Notice;
 use super::clock::Clock;
 use super::driver::{Driver, ESTATE_ID};
 use super::egress::{self, Origin};
 use super::slot::Slot;
 use super::wire::Wire;
-use super::{Notice, routes, rules, vmac};
+use super::{routes, rules, vmac};
 use crate::model::{Estate, OwnedAddress, PreparedPacket};
 use crate::vrrp::Role;
 

@@ -1,5 +1,7 @@
 //! The interfaces with a virtual hardware address: made for a router that wants one as soon as its own interface is
-//! there, made again when somebody removed them, removed when the router goes.
+//! there, made again when somebody removed them, removed when the router goes. They are up while the router has
+//! addresses and down otherwise: whatever a backup sent from the virtual hardware address (reports of group membership are
+//! enough) would make switches look for it in the wrong place.
 
 use std::collections::BTreeSet;
 
@@ -44,25 +46,29 @@ impl Link {
 /// its base. Everything else is heard on the base.
 pub(super) fn channel(router: &VirtualRouter, views: &Views) -> Option<Wanted> {
     let vmac = router.vmac.as_ref().filter(|_| router.peers.is_empty())?;
-    let index = views.get(&vmac.name)?.index;
+    let index = views.get(&vmac.name).filter(|view| view.up)?.index;
     let from = Some(vmac::mac(router.vrid, router.family));
     let groups = BTreeSet::from([egress::group(router)]);
-    Some(Wanted { channel: (vmac.name.clone(), router.family), index, groups, from })
+    Some(Wanted { channel: (vmac.name.clone(), router.family), index, from, groups })
 }
 
 impl<K: Kernel> Keeper<K> {
     /// Makes what is missing.
     pub(super) async fn make_links(self) {
         let _one_at_a_time = self.0.making_links.lock().await;
-        let missing: Vec<vmac::Wanted> = {
+        let missing: Vec<(RouterId, vmac::Wanted)> = {
             let state = self.0.state.borrow();
-            state.links.values().filter_map(|link| link.missing(&state.interfaces)).collect()
+            let links = state.links.iter();
+            links.filter_map(|(router, link)| Some((*router, link.missing(&state.interfaces)?))).collect()
         };
-        for wanted in missing {
+        for (router, wanted) in missing {
             match self.0.kernel.make_link(&wanted).await {
                 Ok(message) => {
                     tracing::info!(interface = wanted.name, "interface with the virtual hardware address made");
                     self.hear(&message);
+                    if self.0.state.borrow().ownership.wants_any(router) {
+                        self.switch_link(router, true).await;
+                    }
                 }
                 // Its base went meanwhile: it is made when that one is back.
                 Err(Refused(libc::ENODEV)) => {}
@@ -79,6 +85,21 @@ impl<K: Kernel> Keeper<K> {
                         "interface with the virtual hardware address not made{hint}");
                 }
             }
+        }
+    }
+
+    /// Sets the router's interface up or down, if it has one of its own.
+    pub(super) async fn switch_link(&self, router: RouterId, up: bool) {
+        let made = {
+            let state = self.0.state.borrow();
+            let link = state.links.get(&router).and_then(|link| state.interfaces.by_name(link.name.as_str()));
+            link.and_then(|(_, link)| link.made.clone())
+        };
+        if let Some(made) = made
+            && let Err(refused) = self.0.kernel.switch_link(&made, up).await
+        {
+            tracing::warn!(interface = made.wanted.name, error = %std::io::Error::from(refused),
+                "interface with the virtual hardware address not set {}", if up { "up" } else { "down" });
         }
     }
 

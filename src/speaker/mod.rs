@@ -54,7 +54,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fence::{self, FenceName};
-use crate::model::{Estate, InterfaceName, Peering, Route, Rule, TrackState, VirtualRouter};
+use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
@@ -63,7 +63,6 @@ use clock::SystemClock;
 use driver::{Driver, Input};
 use kernel::Linux;
 pub use plan::Plan;
-use routing::Routing;
 pub use steering::{SteerReport, Steering};
 use wire::Sockets;
 
@@ -238,7 +237,8 @@ impl Speaker {
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
-        let configured = ownership::reclaimable(&plan.placed().routers);
+        let placed = plan.placed();
+        let configured = ownership::reclaimable(&placed.routers);
         let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
         let unfence = fence.as_ref().map(fence::prepared_cleanup).unwrap_or_default();
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -271,7 +271,7 @@ impl Speaker {
             run(Driver::new(setup).with_unfence(unfence).run(told));
         })?;
         let (done, _) = oneshot::channel();
-        let _ = inputs.send(Input::Apply(Box::new(plan.placed()), done));
+        let _ = inputs.send(Input::Apply(Box::new(placed), done));
         Ok(Self { inputs, registry, running: Mutex::new(plan) })
     }
 
@@ -291,9 +291,7 @@ impl Speaker {
         let running = self.running();
         let changed = routers.iter().filter(|router| !running.routers.contains(router));
         for router in changed {
-            let made_here =
-                |name: &InterfaceName| routers.iter().flat_map(|router| &router.vmac).any(|vmac| vmac.name == *name);
-            for interface in plan::interfaces_of(router).into_iter().filter(|name| !made_here(name)) {
+            for interface in plan::interfaces_of(router) {
                 if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
                     return Err(ApplyError::MissingInterface {
                         router: router.name.clone(),
@@ -315,12 +313,6 @@ impl Speaker {
         is_done.await.map_err(|_| ApplyError::Stopped)?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = plan;
         Ok(())
-    }
-
-    /// From now on these routes and rules are there as long as the process runs, and no others: what did not change is
-    /// not touched.
-    pub fn set_routing(&self, routes: Vec<Route>, rules: Vec<Rule>) {
-        let _ = self.inputs.send(Input::Static(Routing { routes, rules }));
     }
 
     /// How something that routers follow is now.

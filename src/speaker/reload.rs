@@ -10,6 +10,7 @@ use super::driver::Driver;
 use super::links::Link;
 use super::ownership;
 use super::plan::Plan;
+use super::routing::Routing;
 use super::slot::{Slot, link_up, local, path_addresses};
 use super::wire::Wire;
 use crate::model::VirtualRouter;
@@ -22,12 +23,16 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         self.virtual_addresses =
             routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
         self.order(Order::Configure(ownership::reclaimable(routers)));
+        self.route_always(Routing { routes: plan.routes.clone(), rules: plan.rules.clone() });
         self.apply_groups(&plan.groups);
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get(index).filter(|slot| !slot.ending) else { continue };
             match routers.iter().find(|config| config.name == slot.name()) {
                 Some(config) if config == slot.config() => {}
-                Some(config) if is_same_router(config, slot.config()) => self.change(index, config, now),
+                Some(config) if is_same_router(config, slot.config()) => {
+                    self.change(index, config, now);
+                    self.route(index);
+                }
                 Some(_) | None => self.end(index, now),
             }
         }
@@ -55,8 +60,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let _ = self.setup.orders.send(Order::Amend(slot.id, Charge::of(config)));
         let config = Box::new(config.clone());
         if slot.config().channels().eq(config.channels()) {
-            self.feed(index, Event::Reconfigure(config), now);
-            return self.route(index);
+            return self.feed(index, Event::Reconfigure(config), now);
         }
         let local = local(&config, &self.views, &self.virtual_addresses);
         let paths = path_addresses(&config, &self.views, &self.virtual_addresses);
@@ -64,7 +68,6 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         slot.moved(local, paths.clone(), link_up);
         self.feed(index, Event::Move { config, local, link_up }, now);
         self.feed(index, Event::PathAddresses(paths), now);
-        self.route(index);
     }
 
     fn add(&mut self, config: &VirtualRouter, grouped: bool, now: Instant) {
@@ -110,6 +113,5 @@ fn is_same_router(one: &VirtualRouter, other: &VirtualRouter) -> bool {
     one.family == other.family
         && one.vrid == other.vrid
         && one.peers.is_empty() == other.peers.is_empty()
-        && one.vmac == other.vmac
-        && (one.vmac.is_none() || one.interface == other.interface)
+        && Link::of(one) == Link::of(other)
 }

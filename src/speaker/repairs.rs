@@ -37,6 +37,7 @@ impl<K: Kernel> Keeper<K> {
         }
         match change {
             Change::Link { name, before } => {
+                self.listen();
                 self.publish(name);
                 if let Some(before) = before {
                     self.publish(before);

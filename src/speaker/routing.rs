@@ -45,6 +45,9 @@ impl Routing {
     }
 }
 
+/// A route or rule, in words, and what became of it.
+type Outcome = (String, Result<(), Refused>);
+
 /// Who wants a routing: a router, or nobody in particular: the configuration.
 pub(super) type Owner = Option<RouterId>;
 
@@ -79,8 +82,8 @@ impl<K: Kernel> Keeper<K> {
         let mut routings = self.0.routings.lock().await;
         let gone = routings.want(owner, routing.clone());
         self.remove_routing(&gone).await;
-        for (what, refused) in self.set_routing(&routing).await {
-            match refused {
+        for (what, result) in self.set_routing(&routing).await {
+            match result {
                 Ok(()) | Err(Refused(libc::EEXIST)) => {}
                 Err(refused) => {
                     tracing::warn!(error = %std::io::Error::from(refused), "{what} not set{}", hint(refused));
@@ -119,7 +122,7 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    async fn set_routing(&self, wanted: &Routing) -> Vec<(String, Result<(), Refused>)> {
+    async fn set_routing(&self, wanted: &Routing) -> Vec<Outcome> {
         let (placed, mut results) = self.place(&wanted.routes);
         let set = self.0.kernel.set_routes(&placed).await;
         results.extend(placed.iter().map(|(route, _)| describe_route(route)).zip(set));
@@ -147,7 +150,7 @@ impl<K: Kernel> Keeper<K> {
     }
 
     /// Those whose interface is there, with its index, and the others.
-    fn place(&self, routes: &[Route]) -> (Vec<Placed>, Vec<(String, Result<(), Refused>)>) {
+    fn place(&self, routes: &[Route]) -> (Vec<Placed>, Vec<Outcome>) {
         let state = self.0.state.borrow();
         let (mut placed, mut missing) = (Vec::new(), Vec::new());
         for route in routes {
@@ -172,6 +175,18 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             self.publish_estate();
             self.order(Order::Work(id, Work::Route(routing)));
         }
+    }
+
+    /// Tells what is wanted for the life of the process, if that is not what it was last.
+    pub(super) fn route_always(&mut self, routing: Routing) {
+        if routing == self.routing {
+            return;
+        }
+        self.routing = routing.clone();
+        self.estate_is_stale = true;
+        self.publish_estate();
+        let (done, _) = oneshot::channel();
+        self.order(Order::Static(routing, done));
     }
 
     /// The end: what was wanted for the life of the process goes.

@@ -138,8 +138,7 @@ impl Slot {
         let sources = std::iter::once(self.router.local()).chain(self.path_addresses.iter().copied());
         let ways = config.channels().zip(sources).filter_map(|(interface, source)| {
             let view = views.get(interface).filter(|view| view.up || config.paths.is_empty())?;
-            let vmac = config.vmac.as_ref().filter(|vmac| !vmac.from_base && *interface == config.interface);
-            let index = vmac.and_then(|vmac| views.get(&vmac.name)).map_or(view.index, |view| view.index);
+            let index = if *interface == config.interface { outgoing(config, views)? } else { view.index };
             Some((source?, index))
         });
         ways.take(if config.peers.is_empty() { usize::MAX } else { 1 }).collect()
@@ -277,11 +276,24 @@ pub(super) fn stats_role(role: Role) -> stats::Role {
     }
 }
 
+/// The index of the interface adverts on its own interface leave by: the VMAC once it is up, unless it is not to be.
+fn outgoing(config: &VirtualRouter, views: &Views) -> Option<u32> {
+    let vmac = config.vmac.as_ref().filter(|vmac| !vmac.from_base);
+    let made = vmac.and_then(|vmac| views.get(&vmac.name)).filter(|view| view.up);
+    made.or_else(|| views.get(&config.interface)).map(|view| view.index)
+}
+
 /// One of its paths is up, and so is every interface that its addresses are on: what it owns must be within reach.
+/// An interface made for its virtual hardware address is there; it is up with its addresses only.
 pub(super) fn link_up(config: &VirtualRouter, views: &Views) -> bool {
-    let vmac = config.vmac.iter().map(|vmac| &vmac.name);
-    let mut addressed = config.owned().map(|address| &address.interface).chain(vmac);
-    config.channels().any(|name| is_up(views, name)) && addressed.all(|name| is_up(views, name))
+    let own = config.vmac.as_ref().map(|vmac| &vmac.name);
+    let made = |name: &InterfaceName| views.get(name).is_some_and(|view| view.made.is_some());
+    let base_is_up = own.is_none() || is_up(views, &config.interface);
+    let mut addressed = config.owned().map(|address| &address.interface).filter(|name| Some(*name) != own);
+    config.channels().any(|name| is_up(views, name))
+        && addressed.all(|name| is_up(views, name))
+        && own.is_none_or(made)
+        && base_is_up
 }
 
 /// The address adverts are sent from: the configured one if this node has it, else the interface's first that is no

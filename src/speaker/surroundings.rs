@@ -98,7 +98,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                     Some(want) => want.groups.extend(group),
                     None => {
                         let groups = BTreeSet::from_iter(group);
-                        wanted.push(Wanted { channel, index: view.index, groups, from: None });
+                        wanted.push(Wanted { channel, index: view.index, from: None, groups });
                     }
                 }
             }

@@ -115,13 +115,12 @@ impl BaseSettings {
     }
 }
 
-/// Makes the link and sets it up. One with this name that is not as wanted is refused with `EEXIST`, unless it is
+/// Makes the link; it is down. One with this name that is not as wanted is refused with `EEXIST`, unless it is
 /// recognisable as ours: then it is made again. Returns what the kernel says of it now.
 pub(super) async fn set(handle: &Handle, wanted: &Wanted) -> Result<LinkMessage, Refused> {
     let links = dump(handle).await.map_err(refused)?;
     let ours: Vec<Found> = links.iter().filter_map(read).collect();
-    if let Some(there) = ours.iter().find(|found| found.wanted == *wanted) {
-        up(handle, there.index).await?;
+    if ours.iter().any(|found| found.wanted == *wanted) {
         return dump_one(handle, &wanted.name).await.map_err(refused);
     }
     if let Some(index) = links.iter().find(|link| is_leftover(link, wanted)).map(|link| link.header.index) {
@@ -141,7 +140,6 @@ pub(super) async fn set(handle: &Handle, wanted: &Wanted) -> Result<LinkMessage,
     change(handle, index, vec![ipv4(&settings), no_link_local()]).await?;
     ignore_router_advertisements(&wanted.name);
     change(handle, wanted.base, vec![ipv4(&BaseSettings::WITH_VMAC.settings())]).await?;
-    up(handle, index).await?;
     dump_one(handle, &wanted.name).await.map_err(refused)
 }
 
@@ -236,8 +234,11 @@ async fn remove_link(handle: &Handle, index: u32) -> Result<(), Refused> {
     }
 }
 
-async fn up(handle: &Handle, index: u32) -> Result<(), Refused> {
-    handle.link().set(LinkUnspec::new_with_index(index).up().build()).execute().await.map_err(refused)
+/// Sets a link of ours up or down.
+pub(super) async fn switch(handle: &Handle, index: u32, up: bool) -> Result<(), Refused> {
+    let link = LinkUnspec::new_with_index(index);
+    let link = if up { link.up() } else { link.down() };
+    handle.link().set(link.build()).execute().await.map_err(refused)
 }
 
 async fn change(handle: &Handle, index: u32, families: Vec<AfSpecUnspec>) -> Result<(), Refused> {

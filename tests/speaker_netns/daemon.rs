@@ -16,7 +16,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use vipgate::fence::FenceName;
 use vipgate::guardian::Guardian;
 use vipgate::model::{InitialState, Interval, Priority, Vmac};
-use vipgate::speaker::{Notice, Speaker, foreign};
+use vipgate::speaker::{Notice, Plan, Speaker, foreign};
 use vipgate::stats::Role;
 
 use crate::routing::{routing, rule, via};
@@ -143,10 +143,11 @@ pub(crate) fn daemon(kind: Kind) -> ExitCode {
         config.interval = Interval::from_centiseconds(10).expect("an interval");
         fence = Some(FenceName::new(Path::new("/run/vipgate-speaker-netns")));
     }
-    let speaker = Speaker::start(vec![config], Arc::default(), notices, fence).expect("speaker");
+    let mut plan = Plan::from(vec![config]);
     if kind == Kind::WithEverything {
-        speaker.set_routing(vec![via("10.2.0.0/16", "192.0.2.2")], Vec::new());
+        plan.routes = vec![via("10.2.0.0/16", "192.0.2.2")];
     }
+    let _speaker = Speaker::start(plan, Arc::default(), notices, fence).expect("speaker");
     print!("!");
     std::io::Write::flush(&mut std::io::stdout()).expect("stdout");
     while let Some(notice) = told.blocking_recv() {

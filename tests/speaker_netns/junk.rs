@@ -80,9 +80,9 @@ fn advert_gaps_under_junk() -> Vec<(Instant, Instant)> {
 fn advert_gaps(index: u32, over: &AtomicBool) -> Vec<(Instant, Instant)> {
     // On time itself, so that it is the speaker's time that is measured.
     let _ = sched::round_robin();
-    let group = Some("224.0.0.18".parse().unwrap());
+    let groups = vec!["224.0.0.18".parse().unwrap()];
     let options =
-        ReceiveOptions { family: Family::V4, protocol: 112, interface: "eth0".into(), index, from: None, group };
+        ReceiveOptions { family: Family::V4, protocol: 112, interface: "eth0".into(), index, from: None, groups };
     let receiver = Receiver::open(&options).unwrap();
     let (mut gaps, mut last) = (Vec::new(), None);
     while !over.load(Ordering::Relaxed) {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use vipgate::model::{Route, RouteKind, Rule, VirtualRouter};
-use vipgate::speaker::cleanup;
+use vipgate::speaker::{Plan, cleanup};
 use vipgate::stats::Role;
 
 use crate::support::{Lab, Node, router, wait_until};
@@ -54,9 +54,10 @@ pub(crate) fn routes_and_rules_come_and_go_with_the_master() {
 
 pub(crate) fn static_routes_live_as_long_as_the_process() {
     let lab = Lab::new();
-    let running = lab.a.start(vec![router("r1", "192.0.2.100/24", 150)]);
+    let plan =
+        |routes, rules| Plan { routers: vec![router("r1", "192.0.2.100/24", 150)], routes, rules, ..Plan::default() };
     let late = Route { interface: Some("late0".parse().unwrap()), ..route("10.2.0.0/16") };
-    running.speaker.set_routing(vec![via("10.1.0.0/16", "192.0.2.2"), late.clone()], vec![rule(100)]);
+    let running = lab.a.start(plan(vec![via("10.1.0.0/16", "192.0.2.2"), late.clone()], vec![rule(100)]));
     wait_until("set", || routing(&lab.a) == [1, 1]);
     // As soon as its interface is there, and when its link was down for a while.
     lab.a.ip("link add late0 type veth peer name late1");
@@ -67,7 +68,7 @@ pub(crate) fn static_routes_live_as_long_as_the_process() {
     wait_until("gone with its link", || routing(&lab.a) == [1, 1]);
     lab.a.ip("link set late0 up");
     wait_until("back with its link", || routing(&lab.a) == [2, 1]);
-    running.speaker.set_routing(vec![late], Vec::new());
+    running.wait(running.speaker.apply(plan(vec![late], Vec::new()))).unwrap();
     wait_until("changed", || routing(&lab.a) == [1, 0]);
     running.stop();
     assert_eq!(routing(&lab.a), [0, 0]);

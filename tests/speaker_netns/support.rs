@@ -16,7 +16,7 @@ use vipgate::model::{
     Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
     Vrid,
 };
-use vipgate::speaker::{Notice, Speaker};
+use vipgate::speaker::{Notice, Plan, Speaker};
 use vipgate::stats::{Registry, Role};
 
 /// Two nodes with a cable between them, `eth0` on both: 192.0.2.1 and 192.0.2.2.
@@ -137,14 +137,14 @@ impl Node {
         })
     }
 
-    pub(crate) fn start(&self, routers: Vec<VirtualRouter>) -> Running {
-        self.start_telling(routers, drop)
+    pub(crate) fn start(&self, plan: impl Into<Plan>) -> Running {
+        self.start_telling(plan, drop)
     }
 
     /// `tell` hears every notice but those that flows are to be reset.
     pub(crate) fn start_telling(
         &self,
-        routers: Vec<VirtualRouter>,
+        plan: impl Into<Plan>,
         mut tell: impl FnMut(Notice) + Send + 'static,
     ) -> Running {
         let registry = Arc::<Registry>::default();
@@ -162,7 +162,8 @@ impl Node {
             }
         });
         let shared = Arc::clone(&registry);
-        let speaker = self.run(move || Speaker::start(routers, shared, notices, None)).expect("speaker starts");
+        let plan = plan.into();
+        let speaker = self.run(move || Speaker::start(plan, shared, notices, None)).expect("speaker starts");
         Running { speaker, registry, releases, path: self.path.clone() }
     }
 }

@@ -218,9 +218,11 @@ pub(crate) fn pair_with_vmac_hands_over() {
             two.wait_for("r1", Role::Backup);
             pass(SETTLED);
             assert_eq!((one.role("r1"), two.role("r1")), (Role::Master, Role::Backup));
+            assert!(lab.a.lines("-br link").iter().any(|line| line.starts_with("vrrp") && line.contains("LOWER_UP")));
+            assert!(lab.b.lines("-br link").iter().any(|line| line.starts_with("vrrp") && !line.contains("LOWER_UP")));
             let received = two.registry.router("r1").received.load(Ordering::Relaxed);
             let sent = one.registry.router("r1").sent.load(Ordering::Relaxed);
-            assert!(received <= sent, "each advert is heard once: {received} of {sent}");
+            assert!(received > 0 && received <= sent, "each advert is heard once: {received} of {sent}");
             let reports = one.wait(one.speaker.handover(None));
             println!("    {family}: handed over in {} ms", reports[0].took.as_millis());
             assert!(matches!(reports[0].outcome, HandoverOutcome::Moved { .. }), "{reports:?}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
@@ -13,10 +14,11 @@ use tokio::sync::mpsc;
 
 use super::super::interfaces::Interfaces;
 use super::super::kernel::{Kernel, Notification, Notifications, Refused};
-use super::super::netlink;
+use super::super::routes::Placed;
+use super::super::{netlink, vmac};
 use super::lan::Socket;
 use super::world::{Shared, World};
-use crate::model::{Estate, Prefix, VirtualAddress};
+use crate::model::{Estate, Prefix, Rule, VirtualAddress};
 use crate::os;
 use crate::stats::Registry;
 use crate::wire::Mac;
@@ -245,6 +247,9 @@ impl FakeKernel {
     }
 }
 
+/// Routes, rules and VMACs are tested against the kernel itself.
+const NO_ROUTING: &str = "no node of the simulation has routes, rules or VMACs";
+
 impl Kernel for FakeKernel {
     async fn dump(&self) -> io::Result<Interfaces> {
         self.dawdle().await;
@@ -282,6 +287,44 @@ impl Kernel for FakeKernel {
     }
 
     async fn forget_unreached(&self, _indexes: &BTreeSet<u32>) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn set_routes(&self, wanted: &[Placed]) -> Vec<Result<(), Refused>> {
+        assert!(wanted.is_empty(), "{NO_ROUTING}");
+        Vec::new()
+    }
+
+    async fn remove_routes(&self, unwanted: &[Placed]) -> Vec<Result<(), Refused>> {
+        assert!(unwanted.is_empty(), "{NO_ROUTING}");
+        Vec::new()
+    }
+
+    async fn set_rule(&self, _rule: &Rule) -> Result<(), Refused> {
+        unreachable!("{NO_ROUTING}")
+    }
+
+    async fn remove_rule(&self, _rule: &Rule) -> Result<(), Refused> {
+        unreachable!("{NO_ROUTING}")
+    }
+
+    fn routing_losses(&self) -> io::Result<BoxStream<'static, ()>> {
+        unreachable!("{NO_ROUTING}")
+    }
+
+    async fn make_link(&self, _wanted: &vmac::Wanted) -> Result<RouteNetlinkMessage, Refused> {
+        unreachable!("{NO_ROUTING}")
+    }
+
+    async fn switch_link(&self, _link: &vmac::Found, _up: bool) -> Result<(), Refused> {
+        unreachable!("{NO_ROUTING}")
+    }
+
+    async fn remove_link(&self, _unwanted: &vmac::Found) -> Result<(), Refused> {
+        unreachable!("{NO_ROUTING}")
+    }
+
+    async fn remove_leftovers(&self) -> io::Result<()> {
         Ok(())
     }
 

@@ -124,6 +124,12 @@ impl World {
         }
     }
 
+    /// A node is gone, and where it was perhaps nobody took over: the client finds out by asking.
+    pub(super) fn be_missed(&mut self, at: usize) {
+        let mac = self.hosts[at].mac;
+        self.lan.client.retain(|_, known| *known != mac);
+    }
+
     /// A packet leaves a node.
     pub(super) fn send_packet(&mut self, from: usize, packet: &PreparedPacket) -> io::Result<()> {
         if !self.hosts[from].is_on_segment() {

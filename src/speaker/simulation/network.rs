@@ -23,6 +23,8 @@ pub(super) struct Network {
     pub(super) interval: Interval,
     /// The address every configuration has.
     pub(super) constant: Prefix,
+    /// Some may be address owners: what somebody else sets on those is theirs.
+    pub(super) owners: bool,
     /// Some preempt late.
     pub(super) preempt_delay: Duration,
 }
@@ -42,6 +44,7 @@ impl Network {
             unicast: random.chance(20),
             interval: Interval::from_centiseconds(centiseconds).unwrap(),
             constant: prefix(random.pick(pool(family))),
+            owners: random.chance(25),
             preempt_delay: Duration::from_millis(random.pick(&[0, 0, 0, 500])),
         }
     }
@@ -96,10 +99,11 @@ impl Network {
 
     /// A router of one node.
     pub(super) fn router(&self, at: usize, addresses: &[VirtualAddress], random: &mut Random) -> VirtualRouter {
+        let highest = if self.owners { 255 } else { 253 };
         let others = (0..self.nodes).filter(|other| *other != at && self.unicast);
         VirtualRouter {
             version: self.version,
-            priority: Priority::new(random.pick(&[1, 50, 100, 100, 101, 150, 254, 255])).unwrap(),
+            priority: Priority::new(random.pick(&[1, 50, 100, 100, 101, 150, 254, highest])).unwrap(),
             interval: self.interval,
             initial: random.pick(&[InitialState::Master, InitialState::Backup]),
             preempt: random.chance(70),

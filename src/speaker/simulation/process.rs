@@ -67,13 +67,14 @@ impl Process {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let name = router.name.clone();
-                let _ = inputs.send(Input::Apply(vec![router], oneshot::channel().0));
+                let _ = inputs.send(Input::Apply(Box::new(vec![router].into()), oneshot::channel().0));
                 let _ = inputs.send(Input::Ready(name, ready));
                 drop(inputs);
                 Driver::new(driver).run(told).await;
                 let mut world = world.borrow_mut();
                 world.trace(format_args!("node {at}: ended"));
                 world.change(|world| world.hosts[at].bury_process());
+                world.be_missed(at);
             }
         };
         let mut process = Self { inputs, driver: Rc::default(), keeper: Rc::default(), clock, ends: Vec::new() };
@@ -118,6 +119,11 @@ async fn serve(world: Shared, at: usize, mut notices: mpsc::UnboundedReceiver<No
             Notice::Changed { role, reason, .. } => {
                 world.borrow().trace(format_args!("node {at}: {} ({reason})", role.label()));
             }
+            Notice::GroupChanged { .. }
+            | Notice::Peering(_)
+            | Notice::HeardLower { .. }
+            | Notice::BeforeMaster { .. }
+            | Notice::Released { .. } => {}
         }
     }
 }

@@ -160,6 +160,7 @@ impl Story {
             world.hosts[at].bury_process();
             world.hosts[at].abandoned = !guardian;
         });
+        world.be_missed(at);
         if guardian {
             world.execute_estate(at);
         }
@@ -173,6 +174,7 @@ impl Story {
         }
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: loses power"));
+        world.be_missed(at);
         world.change(|world| {
             world.hosts[at].lose_power();
         });
@@ -222,6 +224,7 @@ impl Story {
     pub(super) fn set_carrier(&self, at: usize, carrier: bool) {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: carrier {carrier}"));
+        world.be_missed(at);
         world.change(|world| {
             world.hosts[at].set_carrier(carrier);
             world.law.disturb(at);
@@ -232,10 +235,9 @@ impl Story {
     pub(super) fn set_own(&self, at: usize, own: Option<Prefix>) {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: own address {own:?}"));
+        world.be_missed(at);
         world.change(|world| {
             let host = &mut world.hosts[at];
-            // One that has nothing to send from cannot say that it leaves: the client finds out by asking.
-            world.lan.client.retain(|_, known| *known != host.mac);
             if let Some(own) = own {
                 let before = std::mem::replace(&mut host.own, own);
                 host.set_plain(own);
@@ -266,7 +268,7 @@ impl Story {
             addresses.len()
         ));
         self.nodes[at].router = router.clone();
-        self.tell(at, Input::Apply(vec![router], oneshot::channel().0));
+        self.tell(at, Input::Apply(Box::new(vec![router].into()), oneshot::channel().0));
     }
 
     fn allow(&self) {

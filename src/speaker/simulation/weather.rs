@@ -8,7 +8,6 @@ use super::super::driver::Input;
 use super::law::PARTS;
 use super::story::{SleepKind, Story};
 use super::world::now;
-use crate::model::Priority;
 
 impl Story {
     /// Everything goes wrong for this many intervals.
@@ -133,9 +132,9 @@ impl Story {
         world.change(|world| world.hosts[at].remove(self.network.constant));
     }
 
-    /// Somebody else sets it. An address owner (255) may have it so.
+    /// Somebody else sets it.
     fn add_foreign(&self, at: usize) {
-        if self.nodes[at].router.priority != Priority::OWNER {
+        if !self.network.owners {
             let mut world = self.world.borrow_mut();
             world.trace(format_args!("node {at}: {} is set by hand", self.network.constant));
             world.change(|world| world.hosts[at].set_plain(self.network.constant));
