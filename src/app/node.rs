@@ -157,6 +157,8 @@ impl Node {
                     let _ = done.send(());
                 });
             }
+            Notice::BeforeMaster { router, done } => self.before_master(router, done),
+            Notice::Released { router } => self.after_release(router),
             Notice::Estate(estate) => {
                 self.estate = estate;
                 self.tell_guardian();

@@ -107,7 +107,11 @@ fn trouble(router: &RouterSnapshot) -> String {
         parts.push(format!("master {} times because nobody was heard", router.none_heard));
     }
     if router.addresses_taken > 0 {
-        parts.push(format!("addresses taken away {} times by somebody else", router.addresses_taken));
+        let by = router.suspects.as_deref().map_or_else(String::new, |suspects| format!(", perhaps {suspects}"));
+        parts.push(format!("addresses taken away {} times by somebody else{by}", router.addresses_taken));
+    }
+    if router.two_announcers > 0 {
+        parts.push(format!("addresses announced {} times by somebody else", router.two_announcers));
     }
     parts.join(", ")
 }

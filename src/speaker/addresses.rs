@@ -9,26 +9,28 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use netlink_packet_route::RouteNetlinkMessage;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use super::announce::{Announcement, BATCH};
 use super::charge::Charge;
 use super::driver::Input;
-use super::interfaces::{Change, Interfaces, View};
+use super::fights::Fights;
+use super::interfaces::{Interfaces, View};
 use super::kernel::{Kernel, Notification, Notifications, Refused};
 use super::links::Link;
-use super::ownership::{Key, Ownership, Repair};
+use super::ownership::{self, Key, Ownership};
+use super::queue::Queue;
+use super::rivals::{Ears, Question};
 use super::routing::{Routing, Routings};
 use super::{Notice, RouterId, StartError};
-use crate::model::{InterfaceName, Prefix, VirtualAddress};
+use crate::model::{Prefix, VirtualAddress};
 use crate::stats::RouterStats;
 
 /// How long a release waits for the flows of its addresses to be reset.
 const RESET_PATIENCE: Duration = Duration::from_millis(100);
-/// Announcements of an address somebody else had removed, as on becoming master.
-const PUT_BACK_COUNT: u32 = 5;
+/// A hook's command is ended at its timeout, and killed a second later; this is for that and the way there.
+const HOOK_GRACE: Duration = Duration::from_millis(2500);
 
 /// What the routers ask for.
 #[derive(Debug)]
@@ -101,6 +103,7 @@ pub(super) async fn run<K: Kernel>(setup: Setup<K>, ready: std::sync::mpsc::Send
         routings: Mutex::default(),
         watches_routing: Cell::default(),
         surroundings_changed: Notify::new(),
+        answered: Notify::new(),
         making_links: Mutex::default(),
     }));
     keeper.0.state.borrow_mut().ownership.configure(configured);
@@ -125,12 +128,14 @@ pub(super) struct Shared<K> {
     notices: mpsc::UnboundedSender<Notice>,
     pub(super) state: RefCell<State>,
     /// The views the routers were told last.
-    published: RefCell<BTreeMap<String, View>>,
+    pub(super) published: RefCell<BTreeMap<String, View>>,
     pub(super) routings: Mutex<Routings>,
     /// Whether a task puts back routes and rules.
     pub(super) watches_routing: Cell<bool>,
     /// Links or addresses changed, and with them perhaps routes.
     pub(super) surroundings_changed: Notify,
+    /// Somebody who was asked has answered.
+    pub(super) answered: Notify,
     /// Held by whoever makes or removes links.
     pub(super) making_links: Mutex<()>,
 }
@@ -142,6 +147,12 @@ pub(super) struct State {
     pub(super) charges: BTreeMap<RouterId, Charge>,
     /// The routers that wait for their successor.
     pub(super) yielding: BTreeSet<RouterId>,
+    /// The routers whose addresses are wanted, but not before something else is done.
+    pub(super) delayed: BTreeSet<RouterId>,
+    pub(super) fights: Fights,
+    pub(super) ears: Ears,
+    /// The questions that nobody has answered yet.
+    pub(super) asked: BTreeSet<Question>,
     pub(super) links: BTreeMap<RouterId, Link>,
     workers: BTreeMap<RouterId, Worker>,
 }
@@ -150,6 +161,13 @@ pub(super) struct State {
 struct Worker {
     queue: mpsc::UnboundedSender<Work>,
     stats: Arc<RouterStats>,
+}
+
+impl State {
+    /// Where a router's announcements are counted.
+    pub(super) fn stats(&self, router: RouterId) -> Option<Arc<RouterStats>> {
+        self.workers.get(&router).map(|worker| Arc::clone(&worker.stats))
+    }
 }
 
 pub(super) struct Keeper<K>(pub(super) Rc<Shared<K>>);
@@ -235,6 +253,7 @@ impl<K: Kernel> Keeper<K> {
                 if acquires {
                     // Before they are set.
                     self.fence();
+                    self.listen();
                 }
             }
             // Its task ends once what is queued is done.
@@ -242,25 +261,27 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    async fn work(self, router: RouterId, mut queue: mpsc::UnboundedReceiver<Work>, stats: Arc<RouterStats>) {
+    async fn work(self, router: RouterId, work: mpsc::UnboundedReceiver<Work>, stats: Arc<RouterStats>) {
         self.clone().make_links().await;
-        let mut next = None;
-        while let Some(work) = match next.take() {
-            Some(work) => Some(work),
-            None => queue.recv().await,
-        } {
+        let mut queue = Queue::new(work);
+        let mut owns = false;
+        while let Some(work) = queue.next().await {
             match work {
                 Work::Acquire(addresses) => {
+                    if !std::mem::replace(&mut owns, true) {
+                        self.prepare(router, &mut queue).await;
+                    }
                     self.switch_link(router, true).await;
                     self.acquire(router, &addresses).await;
-                    spawn_local(self.clone().forget_unreached(addresses));
+                    spawn_local(self.clone().forget_unreached(addresses.clone()));
+                    spawn_local(self.clone().ask_gateways(router, addresses, Arc::clone(&stats)));
                 }
                 Work::Release(addresses) => {
                     // A release that waits does not stand in the way of what was decided meanwhile.
                     tokio::select! {
                         biased;
                         () = self.reset_flows(&addresses) => {}
-                        Some(work) = queue.recv() => next = Some(work),
+                        () = queue.wait() => {}
                     }
                     if !self.0.state.borrow().ownership.wants_any(router) {
                         self.route(Some(router), Routing::default()).await;
@@ -268,6 +289,12 @@ impl<K: Kernel> Keeper<K> {
                         self.switch_link(router, false).await;
                     }
                     self.release(router, addresses).await;
+                    if owns && !self.0.state.borrow().ownership.wants_any(router) {
+                        owns = false;
+                        if let Some(router) = self.name(router) {
+                            let _ = self.0.notices.send(Notice::Released { router });
+                        }
+                    }
                 }
                 Work::Route(routing) => self.route(Some(router), routing).await,
                 Work::Announce { addresses, count } => self.announce(router, &addresses, count, &stats).await,
@@ -277,8 +304,42 @@ impl<K: Kernel> Keeper<K> {
             let mut state = self.0.state.borrow_mut();
             state.charges.remove(&router);
             state.yielding.remove(&router);
+            state.fights.forget(router);
         }
         self.finish(router).await;
+    }
+
+    fn name(&self, router: RouterId) -> Option<String> {
+        self.0.state.borrow().charges.get(&router).map(|charge| charge.name.clone())
+    }
+
+    /// What must be done before a router has addresses is done, within its time, or the addresses are given up already.
+    async fn prepare(&self, router: RouterId, queue: &mut Queue) {
+        let charge = self.0.state.borrow().charges.get(&router).cloned();
+        let Some((Some(limit), name)) = charge.map(|charge| (charge.before_master, charge.name)) else { return };
+        let (done, is_done) = oneshot::channel();
+        if self.0.notices.send(Notice::BeforeMaster { router: name.clone(), done }).is_err() {
+            return;
+        }
+        self.0.state.borrow_mut().delayed.insert(router);
+        let mut is_done = std::pin::pin!(tokio::time::timeout(limit.saturating_add(HOOK_GRACE), is_done));
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut is_done => {
+                    if ended.is_err() {
+                        tracing::warn!(router = name, "its before-master command does not end: the addresses are set");
+                    }
+                    break;
+                }
+                () = queue.grow() => {
+                    if !self.0.state.borrow().ownership.wants_any(router) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.0.state.borrow_mut().delayed.remove(&router);
     }
 
     async fn acquire(&self, router: RouterId, addresses: &[VirtualAddress]) {
@@ -360,6 +421,8 @@ impl<K: Kernel> Keeper<K> {
         }
         self.0.state.borrow_mut().ownership.released(&addresses);
         self.fence();
+        self.forget_rivals(addresses.iter().map(ownership::key));
+        self.listen();
         // Those another router wants by now stay, but are no more this one's.
         self.tell(Input::Released { router, addresses });
     }
@@ -373,7 +436,13 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    async fn announce(&self, router: RouterId, addresses: &[VirtualAddress], count: u32, stats: &RouterStats) {
+    pub(super) async fn announce(
+        &self,
+        router: RouterId,
+        addresses: &[VirtualAddress],
+        count: u32,
+        stats: &RouterStats,
+    ) {
         let frames: Vec<(&VirtualAddress, Announcement)> = {
             let state = self.0.state.borrow();
             addresses
@@ -408,134 +477,6 @@ impl<K: Kernel> Keeper<K> {
     pub(super) fn tell(&self, input: Input) {
         if let Some(inputs) = self.0.inputs.upgrade() {
             let _ = inputs.send(input);
-        }
-    }
-
-    /// What the kernel says of a link or an address.
-    pub(super) fn hear(&self, message: &RouteNetlinkMessage) {
-        let change = self.0.state.borrow_mut().interfaces.apply(message);
-        if let Some(change) = change {
-            self.take_change(&change);
-        }
-    }
-
-    fn take_change(&self, change: &Change) {
-        self.0.surroundings_changed.notify_one();
-        if self.lacks_links() {
-            spawn_local(self.clone().make_links());
-        }
-        match change {
-            Change::Link { name, before } => {
-                self.publish(name);
-                if let Some(before) = before {
-                    self.publish(before);
-                }
-            }
-            Change::AddressSet { index, .. } | Change::AddressGone { index, .. } => {
-                let name = self.0.state.borrow().interfaces.by_index(*index).map(|link| link.name.clone());
-                if let Some(name) = name {
-                    self.publish(&name);
-                }
-            }
-        }
-        let repair = {
-            let state = self.0.state.borrow();
-            state.ownership.repair(&state.interfaces, change)
-        };
-        self.start_repairs(repair);
-    }
-
-    /// Tells the routers about an interface, if it is not what they were told last.
-    fn publish(&self, name: &str) {
-        let view = self.0.state.borrow().interfaces.view(name);
-        let mut published = self.0.published.borrow_mut();
-        if published.get(name) == view.as_ref() {
-            return;
-        }
-        match &view {
-            Some(view) => drop(published.insert(name.to_owned(), view.clone())),
-            None => drop(published.remove(name)),
-        }
-        if let Ok(name) = name.parse::<InterfaceName>() {
-            self.tell(Input::Interface { name, view });
-        }
-    }
-
-    /// Notifications were lost: everything is read again.
-    async fn recover(&self) {
-        tracing::debug!("notifications of the kernel were lost, reading links and addresses again");
-        if let Err(error) = self.read_everything().await {
-            tracing::warn!(%error, "links and addresses could not be read");
-            return;
-        }
-        let repairs = {
-            let state = self.0.state.borrow();
-            state.ownership.repair_all(&state.interfaces)
-        };
-        self.start_repairs(repairs);
-        self.0.surroundings_changed.notify_one();
-        spawn_local(self.clone().make_links());
-    }
-
-    async fn read_everything(&self) -> std::io::Result<()> {
-        let interfaces = self.0.kernel.dump().await?;
-        let mut names: BTreeSet<String> = self.0.published.borrow().keys().cloned().collect();
-        names.extend(interfaces.iter().map(|(_, link)| link.name.clone()));
-        self.0.state.borrow_mut().interfaces = interfaces;
-        for name in names {
-            self.publish(&name);
-        }
-        Ok(())
-    }
-
-    async fn repair_now(&self) {
-        let repairs = {
-            let state = self.0.state.borrow();
-            state.ownership.repair_all(&state.interfaces)
-        };
-        for repair in repairs {
-            self.clone().repair(repair).await;
-        }
-    }
-
-    fn start_repairs(&self, repairs: impl IntoIterator<Item = Repair>) {
-        for repair in repairs {
-            spawn_local(self.clone().repair(repair));
-        }
-    }
-
-    async fn repair(self, repair: Repair) {
-        match repair {
-            Repair::PutBack { index, router, address } => {
-                let results = self.0.kernel.set(&[(index, address.clone())]).await;
-                if results.first() == Some(&Err(Refused(libc::EEXIST))) {
-                    // Replaced by ourselves a moment ago.
-                    return;
-                }
-                if let Some(Err(refused)) = results.first() {
-                    tracing::warn!(address = %address.prefix, interface = %address.interface,
-                        error = %std::io::Error::from(*refused), "address removed by somebody else, not put back");
-                    return;
-                }
-                tracing::warn!(address = %address.prefix, interface = %address.interface,
-                    "address removed by somebody else, put back");
-                let stats = self.0.state.borrow().workers.get(&router).map(|worker| Arc::clone(&worker.stats));
-                if let Some(stats) = stats {
-                    self.announce(router, &[address], PUT_BACK_COUNT, &stats).await;
-                }
-            }
-            Repair::Remove { index, prefix } => {
-                let results = self.0.kernel.remove(&[(index, prefix)]).await;
-                match results.first() {
-                    Some(Err(refused)) => {
-                        tracing::warn!(address = %prefix, error = %std::io::Error::from(*refused),
-                            "address that belongs to the master not removed");
-                    }
-                    Some(Ok(())) | None => {
-                        tracing::warn!(address = %prefix, "address that belongs to the master removed from this node");
-                    }
-                }
-            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use netlink_packet_route::RouteNetlinkMessage;
 use rtnetlink::Handle;
@@ -18,6 +19,7 @@ use super::{netlink, rules, vmac};
 use crate::fence::FenceName;
 use crate::model::{Prefix, Rule, VirtualAddress};
 use crate::os::packet::FrameSender;
+use crate::wire::Announcement;
 
 /// What sets and removes addresses, routes, rules and links.
 pub(super) trait Kernel: 'static {
@@ -69,6 +71,16 @@ pub(super) trait Kernel: 'static {
     /// Takes the fence down, this process's or what an earlier life left of its own: addresses that are still set
     /// answer whoever set them.
     fn lift_fence(&self) {}
+
+    /// What others announce on the interface from now on.
+    fn announcements(&self, _index: u32) -> io::Result<BoxStream<'static, Announcement>> {
+        Ok(futures_util::stream::pending().boxed())
+    }
+
+    /// The next hops of the default routes of the main table, each with the index of its interface.
+    async fn gateways(&self) -> io::Result<Vec<(u32, IpAddr)>> {
+        Ok(Vec::new())
+    }
 
     /// Sends an Ethernet frame out of the interface. Never blocks.
     fn transmit(&self, frame: &[u8], index: u32) -> io::Result<()>;
@@ -169,6 +181,14 @@ impl Kernel for Linux {
             tracing::warn!("removed what an earlier run left behind: {removed}");
         }
         Ok(())
+    }
+
+    fn announcements(&self, index: u32) -> io::Result<BoxStream<'static, Announcement>> {
+        super::watch::announcements(index)
+    }
+
+    async fn gateways(&self) -> io::Result<Vec<(u32, IpAddr)>> {
+        routes::gateways(&self.handle).await.map_err(io::Error::other)
     }
 
     fn fence(&self, addresses: &BTreeSet<IpAddr>) {

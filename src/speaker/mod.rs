@@ -11,7 +11,9 @@ mod clock;
 mod driver;
 mod egress;
 mod fencing;
+mod fights;
 pub mod foreign;
+mod gateways;
 mod hearing;
 mod ingress;
 mod interfaces;
@@ -24,7 +26,10 @@ mod netlink;
 mod ownership;
 mod peering;
 mod plan;
+mod queue;
 mod reload;
+mod repairs;
+mod rivals;
 mod routes;
 mod routing;
 mod rules;
@@ -89,6 +94,19 @@ pub enum Notice {
         addresses: Vec<IpAddr>,
         /// To be completed (or dropped) when done.
         done: oneshot::Sender<()>,
+    },
+    /// A router is about to set its addresses: what must be done before is to be done now. It is waited for as long as
+    /// its command may take.
+    BeforeMaster {
+        /// Its name.
+        router: String,
+        /// To be completed (or dropped) when done.
+        done: oneshot::Sender<()>,
+    },
+    /// The last of a router's addresses is gone.
+    Released {
+        /// Its name.
+        router: String,
     },
     /// What a killed daemon would leave behind from now on.
     Estate(Estate),

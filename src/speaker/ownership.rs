@@ -88,6 +88,16 @@ impl Ownership {
         self.wanted.values().any(|(owner, _)| *owner == router)
     }
 
+    /// The names of the interfaces with an address that is wanted.
+    pub(super) fn wanted_on(&self) -> impl Iterator<Item = &str> {
+        self.wanted.keys().map(|(name, _)| name.as_str())
+    }
+
+    /// Who wants an address, and how.
+    pub(super) fn owner(&self, key: &Key) -> Option<(RouterId, VirtualAddress)> {
+        self.wanted.get(key).cloned()
+    }
+
     /// Every address that is, or may be, on this node for a router.
     pub(super) fn present(&self) -> impl Iterator<Item = IpAddr> {
         self.wanted.keys().chain(self.releasing.keys()).map(|(_, address)| *address)

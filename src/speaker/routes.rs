@@ -55,6 +55,49 @@ pub(super) async fn ours(handle: &Handle) -> Result<Vec<RouteMessage>, rtnetlink
     Ok(found)
 }
 
+/// The next hops of the default routes of the main table, each with the index of its interface.
+pub(super) async fn gateways(handle: &Handle) -> Result<Vec<(u32, IpAddr)>, rtnetlink::Error> {
+    let mut found = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut all = RouteMessage::default();
+        all.header.address_family = family;
+        let mut routes = std::pin::pin!(handle.route().get(all).execute());
+        while let Some(route) = routes.next().await {
+            let route = route?;
+            if route.header.table == RouteHeader::RT_TABLE_MAIN && route.header.destination_prefix_length == 0 {
+                found.extend(next_hops(&route));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn next_hops(route: &RouteMessage) -> Vec<(u32, IpAddr)> {
+    let gateway = |attributes: &[RouteAttribute]| {
+        attributes.iter().find_map(|attribute| match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet(address)) | RouteAttribute::Via(RouteVia::Inet(address)) => {
+                Some(IpAddr::V4(*address))
+            }
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) | RouteAttribute::Via(RouteVia::Inet6(address)) => {
+                Some(IpAddr::V6(*address))
+            }
+            _ => None,
+        })
+    };
+    let mut hops = Vec::new();
+    let index = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    });
+    hops.extend(index.zip(gateway(&route.attributes)));
+    for attribute in &route.attributes {
+        if let RouteAttribute::MultiPath(paths) = attribute {
+            hops.extend(paths.iter().filter_map(|hop| Some((hop.interface_index, gateway(&hop.attributes)?))));
+        }
+    }
+    hops
+}
+
 /// Removes routes as the kernel told them. One that is gone meanwhile is as good as removed.
 pub(super) async fn remove_messages(
     handle: &Handle,

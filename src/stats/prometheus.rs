@@ -109,7 +109,7 @@ fn routers(routers: &[RouterSnapshot], out: &mut Exposition) {
         }
     }
     type Count = fn(&RouterSnapshot) -> u64;
-    let counters: [(&str, &str, Count); 11] = [
+    let counters: [(&str, &str, Count); 12] = [
         ("vipgate_router_adverts_sent_total", "Advertisements sent.", |router| router.sent),
         ("vipgate_router_adverts_received_total", "Advertisements accepted.", |router| router.received),
         ("vipgate_router_send_errors_total", "Sends that failed.", |router| router.send_errors),
@@ -124,6 +124,9 @@ fn routers(routers: &[RouterSnapshot], out: &mut Exposition) {
         }),
         ("vipgate_router_addresses_taken_total", "Times somebody else took an address away.", |router| {
             router.addresses_taken
+        }),
+        ("vipgate_router_two_announcers_total", "Times somebody else announced an address of this master.", |router| {
+            router.two_announcers
         }),
         ("vipgate_router_zero_priority_sent_total", "Priority-0 advertisements sent.", |router| router.zero_sent),
         ("vipgate_router_zero_priority_received_total", "Priority-0 advertisements received.", |router| {

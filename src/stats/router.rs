@@ -28,6 +28,8 @@ pub struct RouterStats {
     pub two_masters_micros: AtomicU64,
     /// Times somebody else took an address away.
     pub addresses_taken: AtomicU64,
+    /// Times somebody else announced an address of this master, and was answered.
+    pub two_announcers: AtomicU64,
     /// Priority-0 advertisements sent.
     pub zero_sent: AtomicU64,
     /// Priority-0 advertisements received.
@@ -73,6 +75,8 @@ pub struct RouterStatus {
     pub tracks: Vec<String>,
     /// How its session with the master is, where one was tried.
     pub session: Option<String>,
+    /// Programs on this node that may take its addresses away, in words; seen when one was taken last.
+    pub suspects: Option<String>,
 }
 
 /// A packet that was not accepted.

@@ -58,5 +58,9 @@ pub(super) fn parse(ethernet: &EthernetPacket<'_>) -> Option<Announcement> {
     if !ordinary || !told || address.is_unspecified() {
         return None;
     }
-    Some(Announcement { address: IpAddr::V4(address), mac: arp.get_sender_hw_addr().octets() })
+    Some(Announcement {
+        address: IpAddr::V4(address),
+        mac: arp.get_sender_hw_addr().octets(),
+        to: IpAddr::V4(arp.get_target_proto_addr()),
+    })
 }

@@ -30,6 +30,8 @@ pub struct Announcement {
     pub address: IpAddr,
     /// Who says so.
     pub mac: Mac,
+    /// Whom it is told: the target of an ARP message, the destination of an advertisement.
+    pub to: IpAddr,
 }
 
 impl Announcement {

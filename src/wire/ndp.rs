@@ -111,5 +111,5 @@ pub(super) fn parse(ethernet: &EthernetPacket<'_>) -> Option<Announcement> {
         return None;
     }
     let target = NeighborAdvertPacket::new(message)?.get_target_addr();
-    Some(Announcement { address: IpAddr::V6(target), mac: ethernet.get_source().octets() })
+    Some(Announcement { address: IpAddr::V6(target), mac: ethernet.get_source().octets(), to: destination })
 }

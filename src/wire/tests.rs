@@ -301,7 +301,7 @@ fn gratuitous_arp() {
     let frame = arp::announcement(Ipv4Addr::new(192, 0, 2, 1), MAC);
     let bytes = "ffffffffffff02000000000708060001080006040001020000000007c0000201ffffffffffffc0000201";
     assert_eq!(frame[..], hex(bytes));
-    let announcement = Announcement { address: addr("192.0.2.1"), mac: MAC };
+    let announcement = Announcement { address: addr("192.0.2.1"), mac: MAC, to: addr("192.0.2.1") };
     assert_eq!(Announcement::parse(&frame), Some(announcement));
     let mut padded = frame.to_vec();
     padded.resize(60, 0);
@@ -332,7 +332,7 @@ fn unsolicited_neighbour_advertisement() {
     assert_eq!(frame[58..62], [0xa0, 0, 0, 0], "router and override");
     assert_eq!(frame[78..], hex("0201020000000007"));
     assert_eq!(ndp::announcement(address, MAC, false)[58], 0x20, "override alone");
-    let announcement = Announcement { address: address.into(), mac: MAC };
+    let announcement = Announcement { address: address.into(), mac: MAC, to: addr("ff02::1") };
     assert_eq!(Announcement::parse(&frame), Some(announcement));
     for length in 0..frame.len() {
         assert_eq!(Announcement::parse(&frame[..length]), None);
@@ -394,9 +394,9 @@ proptest! {
         let (v4, v6) = (Ipv4Addr::from(v4), Ipv6Addr::from(v6));
         prop_assume!(!v4.is_unspecified());
         prop_assert_eq!(
-            Announcement::parse(&arp::announcement(v4, mac)), Some(Announcement { address: v4.into(), mac }));
+            Announcement::parse(&arp::announcement(v4, mac)), Some(Announcement { address: v4.into(), mac, to: v4.into() }));
         prop_assert_eq!(
-            Announcement::parse(&ndp::announcement(v6, mac, true)), Some(Announcement { address: v6.into(), mac }));
+            Announcement::parse(&ndp::announcement(v6, mac, true)), Some(Announcement { address: v6.into(), mac, to: addr("ff02::1") }));
     }
 
     #[test]

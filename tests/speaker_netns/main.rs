@@ -12,6 +12,7 @@
 mod addresses;
 mod changes;
 mod daemon;
+mod healing;
 mod junk;
 mod pair;
 mod routing;
@@ -33,6 +34,13 @@ const TESTS: &[Test] = &[
     ("pair_has_one_master_and_hands_over", pair::pair_has_one_master_and_hands_over),
     ("pair_over_ipv6", pair::pair_over_ipv6),
     ("address_removed_by_hand_is_back_at_once", addresses::address_removed_by_hand_is_back_at_once),
+    (
+        "master_whose_address_is_taken_again_and_again_yields",
+        healing::master_whose_address_is_taken_again_and_again_yields,
+    ),
+    ("announcement_by_a_rival_is_answered", healing::announcement_by_a_rival_is_answered),
+    ("gateway_learns_where_the_address_is", healing::gateway_learns_where_the_address_is),
+    ("addresses_wait_for_what_must_be_done_before", healing::addresses_wait_for_what_must_be_done_before),
     ("addresses_of_an_earlier_life_are_removed", addresses::addresses_of_an_earlier_life_are_removed),
     ("reload_touches_only_the_difference", changes::reload_touches_only_the_difference),
     ("interface_that_comes_later_is_waited_for", changes::interface_that_comes_later_is_waited_for),

@@ -138,6 +138,15 @@ impl Node {
     }
 
     pub(crate) fn start(&self, plan: impl Into<Plan>) -> Running {
+        self.start_telling(plan, drop)
+    }
+
+    /// `tell` hears every notice but those that flows are to be reset.
+    pub(crate) fn start_telling(
+        &self,
+        plan: impl Into<Plan>,
+        mut tell: impl FnMut(Notice) + Send + 'static,
+    ) -> Running {
         let registry = Arc::<Registry>::default();
         let (notices, mut told) = unbounded_channel();
         let releases = Arc::<Mutex<usize>>::default();
@@ -147,6 +156,8 @@ impl Node {
                 if let Notice::Releasing { done, .. } = notice {
                     *count.lock().unwrap() += 1;
                     let _ = done.send(());
+                } else {
+                    tell(notice);
                 }
             }
         });

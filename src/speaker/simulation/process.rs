@@ -129,7 +129,13 @@ async fn serve(world: Shared, at: usize, mut notices: mpsc::UnboundedReceiver<No
             Some(Notice::Changed { role, reason, .. }) => {
                 world.borrow().trace(format_args!("node {at}: {} ({reason})", role.label()));
             }
-            Some(Notice::GroupChanged { .. } | Notice::Peering(_) | Notice::HeardLower { .. }) => {}
+            Some(
+                Notice::GroupChanged { .. }
+                | Notice::Peering(_)
+                | Notice::HeardLower { .. }
+                | Notice::BeforeMaster { .. }
+                | Notice::Released { .. },
+            ) => {}
             None => break,
         }
     }

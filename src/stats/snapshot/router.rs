@@ -70,6 +70,12 @@ pub struct RouterSnapshot {
     pub two_masters_seconds: f64,
     /// Times somebody else took an address away.
     pub addresses_taken: u64,
+    /// Programs on this node that may have taken them.
+    #[serde(default)]
+    pub suspects: Option<String>,
+    /// Times somebody else announced an address of this master.
+    #[serde(default)]
+    pub two_announcers: u64,
     /// The packet that was not accepted last.
     pub last_rejected: Option<RejectedSnapshot>,
     /// Two masters are heard, for how long.
@@ -160,6 +166,8 @@ impl RouterSnapshot {
             two_masters: load(&stats.two_masters),
             two_masters_seconds: seconds(Duration::from_micros(load(&stats.two_masters_micros))),
             addresses_taken: load(&stats.addresses_taken),
+            suspects: status.suspects,
+            two_announcers: load(&stats.two_announcers),
             last_rejected: status.rejected.map(|packet| RejectedSnapshot {
                 reason: packet.reason.label().to_owned(),
                 source: packet.source,
