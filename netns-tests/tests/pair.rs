@@ -86,6 +86,8 @@ fn bound(pair: &FrontPair, event: Event) -> Duration {
     match event {
         Event::Terminate | Event::HandOver => Duration::from_millis(5) + SLACK,
         Event::Kill => pair.skew(1) + Duration::from_millis(20) + SLACK,
+        // The sessions between the nodes end; within 300 ms whatever the interval.
+        Event::KillAll => pair.skew(1) + Duration::from_millis(300) + SLACK,
         Event::Crash | Event::CutCarrier | Event::CutSilent | Event::AdminDown => pair.master_down(1) + SLACK,
         Event::StuckWorker => STUCK + pair.master_down(1) + SLACK,
     }

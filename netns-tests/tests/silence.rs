@@ -64,7 +64,9 @@ fn side_by_side(interval: Duration, subjects: &[Subject]) {
         let mut pair = pair.every(interval);
         pair.start();
         let silence = Silence::start(&pair.client, &pair.targets(), &[]);
-        for event in EVENTS {
+        // At short intervals the down interval is hardly longer than what is promised.
+        let everything = (interval >= Duration::from_secs(1)).then_some(Event::KillAll);
+        for event in EVENTS.into_iter().chain(everything) {
             all.push(measure(&mut pair, &silence, event));
         }
     }
@@ -122,6 +124,7 @@ fn bound(pair: &FrontPair, event: Event) -> Duration {
     match event {
         Event::Terminate | Event::HandOver => PLANNED,
         Event::Kill => pair.skew(1) + GUARDIAN,
+        Event::KillAll => pair.skew(1) + Duration::from_millis(300),
         Event::Crash | Event::CutCarrier | Event::CutSilent | Event::AdminDown | Event::StuckWorker => {
             pair.master_down(1) + NOISE
         }
@@ -143,7 +146,7 @@ fn print(interval: Duration, all: &[Measured]) {
             "owners",
         ],
     );
-    for event in EVENTS {
+    for event in Event::ALL {
         for one in all.iter().filter(|one| one.event == event) {
             let worst = one.rounds.iter().max_by_key(|report| report.silence);
             let peer = peer_of(one, all).map(|peer| one.silence().as_secs_f64() / peer.silence().as_secs_f64());
