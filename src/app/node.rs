@@ -3,7 +3,7 @@
 //! One loop on the control thread. Nothing in it waits: what takes long (a hand-over, reading files) is a task whose
 //! result comes back to the loop as [`Done`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ use crate::cli::Run;
 use crate::control::server::{Answer, Call};
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
-use crate::model::{Config, Estate, Peering};
+use crate::model::{Config, Estate, Hooks, Peering};
 use crate::notify::Notifier;
 use crate::peer::Peers;
 use crate::probe::{Prober, Transition};
@@ -81,6 +81,8 @@ pub(super) struct Node {
     pub(super) spawner: Option<Spawner>,
     /// It died and cannot be replaced.
     pub(super) spawner_gone: bool,
+    /// What every router was configured with last, those included that the last reload removed.
+    pub(super) last_hooks: BTreeMap<String, Hooks>,
     /// Hooks that run.
     pub(super) hooks: JoinSet<()>,
     /// One more reference for each client that follows the events.

@@ -134,8 +134,9 @@ impl Node {
         let text = summary(&before, &config);
         self.log.set_level(config.global.log.level);
         self.commands.set_secure(config.global.script_security);
-        if config.global.peer_port != before.global.peer_port {
-            self.restart_peers(config.global.peer_port);
+        let peer_port = config.global.peer_port.filter(|_| !config.routers.is_empty());
+        if peer_port != before.global.peer_port.filter(|_| !before.routers.is_empty()) {
+            self.restart_peers(peer_port);
         }
         self.tell_as_configured(&before, &config);
         self.proxy.set_max_connections(config.global.max_connections);

@@ -1,6 +1,7 @@
 //! `vipgate run`: everything is claimed, bound and checked before the first advertisement leaves, so that a start
 //! that fails has changed nothing.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -125,6 +126,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
         commands,
         spawner,
         spawner_gone: false,
+        last_hooks: BTreeMap::new(),
         hooks: JoinSet::new(),
         subscribers: Arc::default(),
         peers,

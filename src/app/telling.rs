@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::node::Node;
 use crate::control::Reply;
 use crate::control::server::Answer;
-use crate::model::{Command, Config, TrackState};
+use crate::model::{Command, Config, Hooks, TrackState};
 use crate::notify::{self, Change, LowerPriority, Moment, State, Transition, Watched, What};
 use crate::probe;
 use crate::stats::Role;
@@ -78,7 +78,7 @@ impl Node {
     }
 
     /// Those that `after` no longer has are told as stopped while it is still known whom to tell; then `after` holds.
-    pub(super) fn tell_as_configured(&self, before: &Config, after: &Config) {
+    pub(super) fn tell_as_configured(&mut self, before: &Config, after: &Config) {
         for router in &before.routers {
             if !after.routers.iter().any(|other| other.name == router.name) {
                 self.tell(What::Instance, &router.name, Role::Initialize, 0, "removed from the configuration");
@@ -89,6 +89,10 @@ impl Node {
                 self.tell(What::Group, &group.name, Role::Initialize, 0, "removed from the configuration");
             }
         }
+        let known = |name: &String| after.routers.iter().any(|router| router.name == *name);
+        self.last_hooks.retain(|name, _| known(name) || before.routers.iter().any(|router| router.name == *name));
+        let hooks = after.routers.iter().map(|router| (router.name.clone(), router.hooks.clone()));
+        self.last_hooks.extend(hooks);
         let node = after.global.node.clone().unwrap_or_else(|| self.shared.host_name().to_owned());
         self.notifier.apply(&node, &after.notify, &after.routers, &after.groups);
     }
@@ -101,13 +105,15 @@ impl Node {
 
     /// The last address of `router` is gone.
     pub(super) fn after_release(&mut self, router: String) {
-        let hook = self.hook_of(&router, |hooks| hooks.after_release.clone());
+        // A reload may have removed it meanwhile: what it was configured with last still holds.
+        let hook = self.last_hooks.get(&router).and_then(|hooks| hooks.after_release.clone());
         self.run_hook(Moment::AfterRelease, router, hook, None);
     }
 
-    fn hook_of(&self, router: &str, which: impl Fn(&crate::model::Hooks) -> Option<Command>) -> Option<Command> {
+    fn hook_of(&self, router: &str, which: impl Fn(&Hooks) -> Option<Command>) -> Option<Command> {
         let config = self.shared.config();
-        config.routers.iter().find(|known| known.name == router).and_then(|known| which(&known.hooks))
+        let hooks = &config.routers.iter().find(|known| known.name == router)?.hooks;
+        which(hooks)
     }
 
     fn run_hook(&mut self, moment: Moment, router: String, hook: Option<Command>, done: Option<oneshot::Sender<()>>) {

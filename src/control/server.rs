@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixListener;
@@ -147,7 +149,7 @@ impl Server {
                         Ok(place) => place,
                         Err(_) => make_room(&mut present, &places).await?,
                     };
-                    let (calls, busy) = (calls.clone(), Arc::new(AtomicBool::new(false)));
+                    let (calls, busy, socket) = (calls.clone(), Arc::new(AtomicBool::new(false)), stream.as_raw_fd());
                     let asks = Arc::clone(&busy);
                     let task = clients.spawn(async move {
                         let _place = place;
@@ -156,7 +158,7 @@ impl Server {
                             tracing::debug!(%error, "a control client went away");
                         }
                     });
-                    present.push_back(Client { task, busy, since: Instant::now() });
+                    present.push_back(Client { task, busy, socket, since: Instant::now() });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket could not accept a client");
@@ -174,7 +176,20 @@ struct Client {
     task: AbortHandle,
     /// It waits for an answer.
     busy: Arc<AtomicBool>,
+    /// Open for as long as its task has not finished.
+    socket: RawFd,
     since: Instant,
+}
+
+impl Client {
+    /// It asks nothing: neither does it wait for an answer, nor has it said something that nobody had time to read yet.
+    fn is_idle(&self) -> bool {
+        let said = || {
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            !self.task.is_finished() && recv(self.socket, &mut [0], flags).is_ok_and(|count| count > 0)
+        };
+        !self.busy.load(Ordering::Relaxed) && !said()
+    }
 }
 
 /// Waits until a place is free. One that asks nothing does not keep it for long.
@@ -182,7 +197,7 @@ async fn make_room(present: &mut VecDeque<Client>, places: &Arc<Semaphore>) -> i
     let wanted = Arc::clone(places).acquire_owned();
     tokio::pin!(wanted);
     loop {
-        let idle = present.iter().find(|client| !client.busy.load(Ordering::Relaxed));
+        let idle = present.iter().find(|client| client.is_idle());
         // All of them may wait for an answer: one of them, or another, will be done with it.
         let settled = idle.map_or_else(Instant::now, |client| client.since) + SETTLING;
         tokio::select! {
@@ -194,7 +209,7 @@ async fn make_room(present: &mut VecDeque<Client>, places: &Arc<Semaphore>) -> i
 }
 
 fn dismiss_oldest_idle(present: &mut VecDeque<Client>) {
-    let idle = |client: &Client| !client.busy.load(Ordering::Relaxed) && client.since.elapsed() >= SETTLING;
+    let idle = |client: &Client| client.is_idle() && client.since.elapsed() >= SETTLING;
     let idle = present.iter().position(idle);
     if let Some(client) = idle.and_then(|idle| present.remove(idle)) {
         client.task.abort();
