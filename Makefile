@@ -7,7 +7,7 @@ PROGRAMS = cc keepalived haproxy nginx sshd ssh vsftpd lftp curl ip tcpdump soca
 CARGO   ?= cargo
 DENY_VERSION = 0.20.2
 
-.PHONY: build packages test lint demo bench fuzz sim clean
+.PHONY: build packages test lint demo bench fuzz sim soak clean
 
 build:
 	$(CARGO) build --release --locked
@@ -33,6 +33,10 @@ test: packages build
 fuzz:
 	VIPGATE_FUZZ=10000000 $(CARGO) test --release --locked --test fuzz_wire -- --nocapture
 	VIPGATE_FUZZ=100000 $(CARGO) test --release --locked --test fuzz_config --test fuzz_import -- --nocapture
+
+# Adverts of 20 routers while every core is busy, five minutes for each subject (`make test` has twelve seconds).
+soak: packages build
+	VIPGATE_SOAK=300 $(CARGO) test --release --locked --package netns-tests --test load -- --nocapture
 
 # A hundred thousand storms over the real driver and the real keeper of addresses, and as many over the election alone.
 sim:

@@ -30,11 +30,19 @@ pub enum Command {
     Drain(Drain),
     /// Have the running process read its files again, as HUP does, and say what came of it
     Reload(Control),
+    /// Look at virtual routers and change what they do, until the next restart
+    #[command(subcommand)]
+    Vrrp(Vrrp),
+    /// Print every transition from now on, as JSON, one a line
+    Events(Control),
     /// Remove the addresses that a killed process left on this machine
     Cleanup(Cleanup),
     /// Undo what a killed daemon left: started by `run`, its estate arrives on standard input
     #[command(hide = true)]
     Guardian,
+    /// Run commands for a daemon that has given up root: started by `run`, its requests arrive on standard input
+    #[command(hide = true)]
+    Spawner,
 }
 
 /// Which files configure the process.
@@ -104,6 +112,68 @@ pub struct Handover {
     /// Only this virtual router
     #[arg(value_name = "VIRTUAL-ROUTER")]
     pub router: Option<String>,
+}
+
+/// What to do with virtual routers.
+#[derive(Debug, Subcommand)]
+pub enum Vrrp {
+    /// Print what is known of each: role, peers, trackers, counters
+    Show(ShowRouters),
+    /// Move the virtual addresses to the other node now, without an outage
+    Handover(Handover),
+    /// Become master now, whatever priority the present master has
+    Takeover(Handover),
+    /// Advertise another priority than the configured one
+    Priority(SetPriority),
+    /// Neither take over nor give up of its own accord; a better master is still obeyed
+    Freeze(Freeze),
+    /// End a freeze
+    Thaw(Handover),
+}
+
+/// Arguments of `vrrp show`.
+#[derive(Debug, Clone, Args)]
+pub struct ShowRouters {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Only this virtual router
+    #[arg(value_name = "VIRTUAL-ROUTER")]
+    pub router: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `vrrp priority`.
+#[derive(Debug, Clone, Args)]
+pub struct SetPriority {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Of this virtual router
+    #[arg(value_name = "VIRTUAL-ROUTER")]
+    pub router: String,
+    /// 1 to 254; 1 says "not ready"
+    #[arg(value_name = "PRIORITY", value_parser = clap::value_parser!(u8).range(1..=254), required_unless_present = "reset")]
+    pub value: Option<u8>,
+    /// The configured one again
+    #[arg(long, conflicts_with = "value")]
+    pub reset: bool,
+}
+
+/// Arguments of `vrrp freeze`.
+#[derive(Debug, Clone, Args)]
+pub struct Freeze {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Only this virtual router
+    #[arg(value_name = "VIRTUAL-ROUTER")]
+    pub router: Option<String>,
+    /// For so long, such as 10m; until thawed when absent
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub duration: Option<std::time::Duration>,
 }
 
 /// Arguments of `drain`.

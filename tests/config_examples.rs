@@ -52,6 +52,8 @@ fn all_options_names_every_key() {
         .iter()
         .flat_map(|keys| keys.keys.iter().map(|key| (keys.table, (*key).to_owned())))
         .filter(|key| !seen.contains(key))
+        // The file would have to be there.
+        .filter(|(_, key)| key != "secret-file" || !text.contains("secret-file = "))
         .collect();
     assert!(missing.is_empty(), "not in all-options.toml: {missing:?}");
 }
@@ -64,6 +66,26 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
     for (key, value) in value.as_table().into_iter().flatten() {
         seen.insert((kind, key.clone()));
         let inner = match key.as_str() {
+            "scripts" => "[scripts]",
+            "notify" if kind == "the file" => "[notify]",
+            "notify" => "notify",
+            "mail" => "[mail]",
+            "fifo" => "a fifo",
+            "reader" | "master" | "backup" | "fault" | "stop" | "any" | "lower-priority" | "before-master"
+            | "after-release" => "a command",
+            "peers" => "a peer",
+            "hmac" => "hmac",
+            "vmac" => "vmac",
+            "track" => "track",
+            "routes" => "a route",
+            "rules" => "a rule",
+            "route" if kind == "the file" => "a route",
+            "route" => "a tracker's route",
+            "rule" => "a rule",
+            "sync-group" => "[[sync-group]]",
+            "tracker" => "[[tracker]]",
+            "process" => "process",
+            "gateway" => "gateway",
             "global" => "[global]",
             "log" => "[log]",
             "stats" => "[stats]",

@@ -14,7 +14,18 @@ use vipgate::config::diagnostic::{Style, render};
 use vipgate::config::{Failed, Loaded, Loading, emit};
 
 /// Small ones first: half of the inputs start from these, where a mutation leaves more of the rest valid.
-const SMALL: [&str; 3] = [
+const SMALL: [&str; 5] = [
+    "[[tracker]]\nname = \"t\"\nscript = \"/bin/true 'a b'\"\ninterval = \"1s\"\nrise = 2\nweight = -20\nreverse = true\n\
+     [[tracker]]\nname = \"g\"\ngateway = { address = \"192.0.2.2\", method = \"echo\" }\n[[virtual-router]]\nname = \"r\"\n\
+     interface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.1/24\"]\ntrack = [\"t\", \"eth1\", { tracker = \"g\", weight = 5 }]\n\
+     vmac = true\nnotify = { any = [\"/bin/a\", \"b c\"], mail = true }\nbefore-master = { command = \"/bin/b\", timeout = \"2s\" }\n\
+     [mail]\nserver = \"mail.example:25\"\nfrom = \"a@b\"\nto = [\"c@d\"]\n[scripts]\nuser = \"u:g\"\n",
+    "[[virtual-router]]\nname = \"a\"\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.1/24\"]\npaths = [\"eth2\"]\n\
+     hmac = { key-id = 1, secret = \"0123456789abcdef\" }\ngroup = \"224.0.0.50\"\n\
+     routes = [{ destination = \"10.0.0.0/8\", gateway = \"192.0.2.2\", table = 9 }]\nrules = [{ from = \"10.0.0.0/8\", table = 9 }]\n\
+     [[virtual-router]]\nname = \"b\"\ninterface = \"eth1\"\nvrid = 51\naddresses = [\"192.0.2.9/24\"]\n\
+     peers = [{ address = \"192.0.2.3\", min-ttl = 255 }]\n[[sync-group]]\nname = \"g\"\nrouters = [\"a\", \"b\"]\nmember-weights = true\n\
+     [[route]]\ndestination = \"10.9.0.0/16\"\nkind = \"blackhole\"\n[[rule]]\nto = \"10.9.0.0/16\"\ntable = 7\n[notify]\nfifo = \"/run/f\"\n",
     "[[virtual-router]]\nname = \"r\"\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.1/24\"]\npriority = 100\n\
      interval = \"1s\"\nstart = \"backup\"\npreempt = true\npreempt-delay = \"0s\"\npeers = [\"192.0.2.2\"]\n",
     "[[service]]\nname = \"s\"\nlisten = \"*:22\"\nservers = [\"10.0.0.1:22\", \"10.0.0.2:+1000\"]\nretries = 3\n\
@@ -34,8 +45,8 @@ const CORPUS: [&str; 6] = [
 
 /// What a person, or a bad merge, would put in.
 #[rustfmt::skip]
-const PIECES: [&str; 33] = [
-    "[[pool]]\n", "[[service]]\n", "[[virtual-router]]\n", "[global]\n", "[", "]", "[[", "]]", "{", "}", "\"", "'", "\"\"\"",
+const PIECES: [&str; 37] = [
+    "[[tracker]]\n", "[[sync-group]]\n", "[[route]]\n", "track = [\"eth1\"]\n", "[[pool]]\n", "[[service]]\n", "[[virtual-router]]\n", "[global]\n", "[", "]", "[[", "]]", "{", "}", "\"", "'", "\"\"\"",
     "=", ",", "\n", "#", ".", "-", "+", "name = \"x\"\n", "vrid = 51\n", "pool = \"files\"\n", "check = true\n", "servers = []\n",
     "fronts = []\n", "version = 2\n", "\u{0}", "\u{feff}", "é", "\\u0000", "1979-05-27T07:32:00Z", "0x_",
 ];

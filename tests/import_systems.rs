@@ -103,14 +103,14 @@ fn ccc_database_pair() {
     assert_eq!(config.routers[0].priority.get(), 101);
     assert_eq!(config.routers[0].password.unwrap().bytes(), *b"s3cr3t-8");
     assert_eq!(config.routers[0].addresses[0].prefix.to_string(), "10.0.0.100/32");
-    let standby = keepalived_text(fixture!("ccc-keepalived-backup.conf")).without_errors();
-    let warnings = standby.warnings();
-    for word in ["notification_email", "smtp_server", "notify_master", "notify_backup"] {
-        assert!(
-            warnings.iter().any(|warning| warning.contains(&format!("`{word}` has no effect yet"))),
-            "{warnings:?}"
-        );
-    }
+    let mail = config.notify.mail.unwrap();
+    assert_eq!((mail.server.as_str(), mail.port, mail.from.as_str()), ("127.0.0.1", 25, "keepalived@example.org"));
+    assert_eq!(mail.to, ["ops@example.org"]);
+    assert!(!mail.routers && !mail.servers, "no `smtp_alert` asks for any");
+    let standby = model(Some(fixture!("ccc-keepalived-backup.conf")), None);
+    let notify = &standby.routers[0].notify;
+    assert!(notify.master.is_some() && notify.backup.is_some(), "{notify:?}");
+    keepalived_text(fixture!("ccc-keepalived-backup.conf")).clean();
 }
 
 #[test]

@@ -138,8 +138,54 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
 fn keepalived_example(keyword: &Keyword) -> (String, Vec<usize>) {
     let Keyword { context, name, example, .. } = *keyword;
     let line = format!("{name} {example}").trim_end().to_owned();
+    let global = |line: &str, other: &str| format!("global_defs {{\n {line}\n {other}\n}}\n");
     let instance = |line: &str| format!("vrrp_instance V {{\n interface eth0\n virtual_router_id 1\n {line}\n}}\n");
+    let other = |name: &str| format!("vrrp_instance {name} {{\n interface eth9\n virtual_router_id 9\n}}\n");
+    // What is followed has to be defined; it stands behind, so that no line moves.
+    const TRACKERS: &str = "vrrp_script s {\n script /bin/true\n}\ntrack_file f {\n file /run/f\n}\n\
+        vrrp_track_process p {\n process sshd\n}\n";
     match (context, name) {
+        ("root", "vrrp_sync_group") => (format!("{line}\n{}{}", other("A"), other("B")), vec![1]),
+        // Mail has a server and recipients, and a reader has its pipe.
+        ("global_defs", "notification_email") => (global(&line, "smtp_server 127.0.0.1"), vec![2]),
+        ("global_defs", "smtp_server") => (global(&line, "notification_email {\n a@b\n }"), vec![2]),
+        ("global_defs", "notify_fifo_script") => (global(&line, "notify_fifo /run/y"), vec![2]),
+        ("global_defs", "vrrp_notify_fifo_script") => (global(&line, "vrrp_notify_fifo /run/y"), vec![2]),
+        ("vrrp_instance", "unicast_ttl" | "check_unicast_src") => {
+            (instance(&format!("{line}\n unicast_peer {{ 192.0.2.2 }}")), vec![4])
+        }
+        ("vrrp_instance", "vmac_xmit_base") => (instance(&format!("{line}\n use_vmac")), vec![4]),
+        ("vrrp_instance", "auth_hmac") => (instance(&format!("{line}\n version 3")), vec![4]),
+        ("vrrp_instance", "track_script" | "track_file" | "track_process") => {
+            (format!("{}{TRACKERS}", instance(&line)), vec![4])
+        }
+        ("vrrp_sync_group", "group") => {
+            (format!("vrrp_sync_group G {{\n {line}\n}}\n{}{}", other("A"), other("B")), vec![2])
+        }
+        ("vrrp_sync_group", _) => {
+            let group = format!("vrrp_sync_group G {{\n {line}\n group {{\n A\n B\n }}\n}}\n");
+            (format!("{group}{}{}{TRACKERS}", other("A"), other("B")), vec![2])
+        }
+        ("vrrp_script", "script") | ("track_file", "file") | ("vrrp_track_process", "process") => {
+            (format!("{context} x {{\n {line}\n}}\n"), vec![2])
+        }
+        ("vrrp_script", _) => (format!("{context} x {{\n {line}\n script /bin/true\n}}\n"), vec![2]),
+        ("track_file", _) => (format!("{context} x {{\n {line}\n file /run/x\n}}\n"), vec![2]),
+        ("vrrp_track_process", _) => (format!("{context} x {{\n {line}\n process sshd\n}}\n"), vec![2]),
+        ("auth_hmac", "key") => (instance(&format!("auth_hmac {{\n {line}\n }}")), vec![5]),
+        ("auth_hmac", _) => (instance(&format!("auth_hmac {{\n {line}\n key 1 0123456789abcdef\n }}")), vec![5]),
+        ("route", "default") => (instance(&format!("virtual_routes {{\n {line} via 192.0.2.254\n }}")), vec![5]),
+        ("route", "unicast" | "blackhole" | "unreachable" | "prohibit" | "to") => {
+            (instance(&format!("virtual_routes {{\n {line} 10.1.0.0/16\n }}")), vec![5])
+        }
+        ("route", _) => (instance(&format!("virtual_routes {{\n 10.1.0.0/16 {line}\n }}")), vec![5]),
+        ("rule", "priority" | "preference" | "order") => {
+            (instance(&format!("virtual_rules {{\n from 10.1.0.0/16 table 1 {line}\n }}")), vec![5])
+        }
+        ("rule", "table" | "lookup") => {
+            (instance(&format!("virtual_rules {{\n from 10.1.0.0/16 {line} preference 5\n }}")), vec![5])
+        }
+        ("rule", _) => (instance(&format!("virtual_rules {{\n {line} table 1 preference 5\n }}")), vec![5]),
         ("root", "vrrp_instance") => (instance("priority 1"), vec![1]),
         ("root", _) => (format!("{line}\n"), vec![1]),
         ("global_defs", _) => (format!("global_defs {{\n {line}\n}}\n"), vec![2]),

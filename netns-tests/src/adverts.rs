@@ -15,7 +15,7 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 use nix::sys::time::TimeSpec;
-use socket2::{SockFilter, Socket};
+use socket2::{SockFilter, SockRef, Socket};
 
 use crate::lan::Lan;
 use crate::node::Node;
@@ -29,6 +29,7 @@ const OUTGOING: u8 = 4;
 #[derive(Debug)]
 pub struct Adverts {
     shared: Arc<Shared>,
+    sniffer: Arc<Sniffer>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -62,10 +63,16 @@ impl Adverts {
     #[track_caller]
     pub fn listen(lan: &Lan) -> Self {
         let shared = Arc::<Shared>::default();
-        let sniffer = Sniffer { socket: lan.switch().exec_in(open), bridges: bridges(lan.switch()) };
-        let inside = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || inside.run(&sniffer));
-        Self { shared, thread: Some(thread) }
+        let sniffer = Arc::new(Sniffer { socket: lan.switch().exec_in(open), bridges: bridges(lan.switch()) });
+        let (inside, ears) = (Arc::clone(&shared), Arc::clone(&sniffer));
+        let thread = std::thread::spawn(move || inside.run(&ears));
+        Self { shared, sniffer, thread: Some(thread) }
+    }
+
+    /// Hears nothing of `source` from now on: a flood is not written down.
+    #[track_caller]
+    pub fn ignore(&self, source: Ipv4Addr) {
+        attach_filter(&self.sniffer.socket, Some(source));
     }
 
     /// The advertisements of `vrid` from `from` to `to`.
@@ -116,6 +123,7 @@ pub fn by_source(adverts: &[Advert]) -> BTreeMap<IpAddr, usize> {
 }
 
 /// Sees every packet at every interface of the switch: at the port it enters by, at the bridge, at the ports it leaves by.
+#[derive(Debug)]
 struct Sniffer {
     socket: OwnedFd,
     bridges: Vec<usize>,
@@ -137,24 +145,31 @@ fn open() -> OwnedFd {
     )
     .expect("a packet socket");
     let sniffer = Socket::from(sniffer);
-    // Thousands of other packets pass here: let the kernel drop them. The filter sees the network header on.
-    let (load_byte, shift, equal, give) = (0x30, 0x74, 0x15, 0x06);
+    attach_filter(&sniffer, None);
+    sniffer.set_recv_buffer_size(4 << 20).expect("a receive buffer");
+    setsockopt(&sniffer, sockopt::ReceiveTimestampns, &true).expect("time stamps");
+    sniffer.into()
+}
+
+/// Thousands of other packets pass here: the kernel drops them, and those of `ignored`. The filter sees the network
+/// header on.
+fn attach_filter(sniffer: &impl AsFd, ignored: Option<Ipv4Addr>) {
+    let (load_byte, load_word, shift, equal, give) = (0x30, 0x20, 0x74, 0x15, 0x06);
     let filter = [
         SockFilter::new(load_byte, 0, 0, 0),
         SockFilter::new(shift, 0, 0, 4),
-        SockFilter::new(equal, 0, 2, 4),
+        SockFilter::new(equal, 0, 4, 4),
         SockFilter::new(load_byte, 0, 0, 9),
-        SockFilter::new(equal, 3, 4, u32::from(VRRP)),
+        SockFilter::new(equal, 0, 6, u32::from(VRRP)),
+        SockFilter::new(load_word, 0, 0, 12),
+        SockFilter::new(equal, 4, 3, ignored.map_or(u32::MAX, u32::from)),
         SockFilter::new(equal, 0, 3, 6),
         SockFilter::new(load_byte, 0, 0, 6),
         SockFilter::new(equal, 0, 1, u32::from(VRRP)),
         SockFilter::new(give, 0, 0, 0xffff),
         SockFilter::new(give, 0, 0, 0),
     ];
-    sniffer.attach_filter(&filter).expect("a socket filter");
-    sniffer.set_recv_buffer_size(4 << 20).expect("a receive buffer");
-    setsockopt(&sniffer, sockopt::ReceiveTimestampns, &true).expect("time stamps");
-    sniffer.into()
+    SockRef::from(sniffer).attach_filter(&filter).expect("a socket filter");
 }
 
 impl Shared {

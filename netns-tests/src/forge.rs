@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -22,12 +23,14 @@ pub struct Forger {
     vip: Ipv4Addr,
     /// Its interval, in centiseconds (version 3) or seconds (version 2).
     interval: u16,
+    /// The password of version 2, not the right one; none for version 3.
+    password: Option<[u8; 8]>,
 }
 
 /// What is wrong with an advertisement; the labels are vipgate's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Cut off in the middle.
+    /// Cut off in the middle of its first address.
     Truncated,
     /// Of no version there is.
     Version,
@@ -45,10 +48,19 @@ pub enum Fault {
     AddressCount,
     /// Sent to the node itself instead of to the group.
     Destination,
+    /// With a wrong password: version 2 alone has any.
+    Authentication,
+}
+
+/// An advertisement ready to be sent.
+struct Prepared {
+    bytes: Vec<u8>,
+    to: Ipv4Addr,
+    ttl: u32,
 }
 
 impl Fault {
-    /// Every fault.
+    /// Every fault of version 3.
     pub const ALL: [Self; 9] = [
         Self::Truncated,
         Self::Version,
@@ -74,6 +86,7 @@ impl Fault {
             Self::Interval => "interval",
             Self::AddressCount => "address-count",
             Self::Destination => "destination",
+            Self::Authentication => "authentication",
         }
     }
 }
@@ -88,38 +101,85 @@ impl Forger {
             socket.bind(&SocketAddr::from((source, 0)).into())?;
             Ok::<_, io::Error>(socket)
         });
-        Self { socket: socket.expect("a raw socket"), source, vrid, vip, interval: centiseconds }
+        Self { socket: socket.expect("a raw socket"), source, vrid, vip, interval: centiseconds, password: None }
+    }
+
+    /// The same for a version-2 router with an interval in seconds and a PASS password, which is another one.
+    #[must_use]
+    pub fn version2(self, seconds: u16, password: [u8; 8]) -> Self {
+        Self { interval: seconds, password: Some(password), ..self }
+    }
+
+    /// Sends faulty advertisements, of `faults` in turn, `rate` a second for `span`; fewer if that cannot be reached.
+    /// Says how many.
+    #[must_use]
+    pub fn flood(&self, faults: &[Fault], nodes: &[Ipv4Addr], rate: u32, span: Duration) -> usize {
+        /// Shorter bursts cost more than they even out.
+        const BURST: Duration = Duration::from_micros(500);
+        let ways = || nodes.iter().flat_map(|&node| faults.iter().map(move |&fault| (fault, node)));
+        let packets: Vec<Prepared> = ways().map(|(fault, node)| self.prepare(fault, node)).collect();
+        let begun = Instant::now();
+        let (mut sent, mut last) = (0, None);
+        while begun.elapsed() < span {
+            // Absolute pace: a late round is followed by a longer one.
+            let due = begun.elapsed().as_secs_f64() * f64::from(rate);
+            while (sent as f64) < due && begun.elapsed() < span {
+                let packet = &packets[sent % packets.len()];
+                if self.send_prepared(packet, last).is_ok() {
+                    sent += 1;
+                }
+                last = Some(packet);
+            }
+            std::thread::sleep(BURST);
+        }
+        sent
     }
 
     /// Sends one faulty advertisement of priority 254, which would win an election; `node` is where [`Fault::Destination`] goes.
     pub fn send(&self, fault: Fault, node: Ipv4Addr) -> io::Result<()> {
+        self.send_prepared(&self.prepare(fault, node), None)
+    }
+
+    fn prepare(&self, fault: Fault, node: Ipv4Addr) -> Prepared {
         let to = if fault == Fault::Destination { node } else { GROUP };
         let ttl = if fault == Fault::TtlNot255 { 64 } else { 255 };
-        self.socket.set_multicast_ttl_v4(ttl)?;
-        self.socket.set_ttl_v4(ttl)?;
-        let packet = self.packet(fault, to);
-        self.socket.send_to(&packet, &SocketAddr::V4(SocketAddrV4::new(to, 0)).into())?;
+        Prepared { bytes: self.packet(fault, to), to, ttl }
+    }
+
+    /// `last`: what was sent before by this socket, which keeps the TTL; none if that is not known.
+    fn send_prepared(&self, packet: &Prepared, last: Option<&Prepared>) -> io::Result<()> {
+        // Multicast has a TTL option of its own.
+        if last.is_none_or(|last| (last.ttl, last.to) != (packet.ttl, packet.to)) {
+            self.socket.set_multicast_ttl_v4(packet.ttl)?;
+            self.socket.set_ttl_v4(packet.ttl)?;
+        }
+        self.socket.send_to(&packet.bytes, &SocketAddr::V4(SocketAddrV4::new(packet.to, 0)).into())?;
         Ok(())
     }
 
     fn packet(&self, fault: Fault, to: Ipv4Addr) -> Vec<u8> {
+        let version = if self.password.is_some() { 0x20 } else { 0x30 };
         let kind = match fault {
             Fault::Version => 0x51,
-            Fault::Type => 0x32,
-            _ => 0x31,
+            Fault::Type => version | 2,
+            _ => version | 1,
         };
         let vrid = if fault == Fault::UnknownVrid { self.vrid + 100 } else { self.vrid };
         let interval = if fault == Fault::Interval { 0 } else { self.interval };
         let addresses: &[Ipv4Addr] = if fault == Fault::AddressCount { &[] } else { &[self.vip] };
         let mut packet = vec![kind, vrid, 254, u8::try_from(addresses.len()).unwrap_or(u8::MAX)];
-        packet.extend(interval.to_be_bytes());
+        // Version 2: authentication type 1, then the interval's one byte.
+        let field = if self.password.is_some() { 0x0100 | interval } else { interval };
+        packet.extend(field.to_be_bytes());
         packet.extend([0, 0]);
         packet.extend(addresses.iter().flat_map(Ipv4Addr::octets));
+        packet.extend(self.password.into_iter().flatten());
         if fault == Fault::Truncated {
-            packet.truncate(6);
+            packet.truncate(10);
             return packet;
         }
-        let mut sum = checksum(&packet, self.source, to);
+        let pseudo_header = self.password.is_none().then_some((self.source, to));
+        let mut sum = checksum(&packet, pseudo_header);
         if fault == Fault::Checksum {
             sum ^= 0x5555;
         }
@@ -128,14 +188,17 @@ impl Forger {
     }
 }
 
-/// The Internet checksum over pseudo-header and message (RFC 9568 5.2.8, as keepalived sends it).
-fn checksum(message: &[u8], source: Ipv4Addr, destination: Ipv4Addr) -> u16 {
-    let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
+/// The Internet checksum over the message, in version 3 with a pseudo-header before it (RFC 9568 5.2.8, as keepalived
+/// sends it).
+fn checksum(message: &[u8], pseudo_header: Option<(Ipv4Addr, Ipv4Addr)>) -> u16 {
     let mut bytes: Vec<u8> = Vec::new();
-    bytes.extend(source.octets());
-    bytes.extend(destination.octets());
-    bytes.extend([0, VRRP]);
-    bytes.extend(length.to_be_bytes());
+    if let Some((source, destination)) = pseudo_header {
+        let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
+        bytes.extend(source.octets());
+        bytes.extend(destination.octets());
+        bytes.extend([0, VRRP]);
+        bytes.extend(length.to_be_bytes());
+    }
     bytes.extend(message);
     let mut sum: u32 =
         bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();

@@ -5,7 +5,8 @@
 //! lab, node, lan, process    namespaces, links that can be cut, processes that end with the laboratory
 //! echo, silence, flows       servers that name themselves; clients that measure
 //! ownership, adverts         who has the address; who announces himself
-//! forge, burst               faulty advertisements; many short connections
+//! pauses                     what the machine itself was late with
+//! forge, burst, load         faulty advertisements; many short connections; every core busy
 //! plan, gate, pair           one description, three subjects (TOML, foreign files, keepalived + HAProxy), one topology
 //! report                     figures, printed past the test harness's capture
 //! ```
@@ -20,9 +21,11 @@ pub mod forge;
 pub mod gate;
 pub mod lab;
 pub mod lan;
+pub mod load;
 pub mod node;
 pub mod ownership;
 pub mod pair;
+pub mod pauses;
 pub mod plan;
 pub mod process;
 pub mod report;

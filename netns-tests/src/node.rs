@@ -189,7 +189,18 @@ impl Node {
         serde_json::from_str(&self.run("ip -j addr")).expect("ip's JSON")
     }
 
-    /// One configured address as `ip -j addr` shows it, with its interface's name under `dev`.
+    /// Every configured address.
+    #[must_use]
+    #[track_caller]
+    pub fn owned(&self) -> Vec<IpAddr> {
+        let links = self.addresses();
+        let links = links.as_array().into_iter().flatten();
+        let addresses = links.flat_map(|link| link["addr_info"].as_array().into_iter().flatten());
+        addresses.filter_map(|address| address["local"].as_str()?.parse().ok()).collect()
+    }
+
+    /// One configured address as `ip -j addr` shows it, with its interface's name and hardware
+    /// address under `dev` and `mac`.
     #[must_use]
     #[track_caller]
     pub fn address(&self, wanted: IpAddr) -> Option<serde_json::Value> {
@@ -200,6 +211,7 @@ impl Node {
                 if address["local"].as_str() == Some(&wanted) {
                     let mut found = address.clone();
                     found["dev"] = link["ifname"].clone();
+                    found["mac"] = link["address"].clone();
                     return Some(found);
                 }
             }

@@ -1,6 +1,6 @@
 //! Who has an address, from the kernel's own events: how long nobody had it, and how long two.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,8 +68,9 @@ impl Ownership {
         let sockets: Vec<OwnedFd> = nodes.iter().map(|node| node.exec_in(subscribe)).collect();
         // Subscribed first, then looked: a change between the two is seen twice, never missed.
         for (index, node) in nodes.iter().enumerate() {
+            let present = node.owned();
             for &address in addresses {
-                let owned = node.address(address).is_some();
+                let owned = present.contains(&address);
                 shared.events().push(Event { at: Instant::now(), node: index, address, owned });
             }
         }
@@ -125,6 +126,34 @@ impl Ownership {
             event.at >= since && event.owned && event.address == address && self.names[event.node] == node.name()
         };
         events.find(matches).map(|event| event.at)
+    }
+
+    /// Every address that a node got after `since`, and when it did first.
+    #[must_use]
+    pub fn all_gained(&self, node: &Node, since: Instant) -> BTreeMap<IpAddr, Instant> {
+        let mut gained = BTreeMap::new();
+        for event in self.events().into_iter().filter(|event| event.at >= since && event.owned) {
+            if self.names[event.node] == node.name() {
+                gained.entry(event.address).or_insert(event.at);
+            }
+        }
+        gained
+    }
+
+    /// The addresses that the node called `name` has alone.
+    #[must_use]
+    pub fn all_at(&self, name: &str) -> BTreeSet<IpAddr> {
+        let mut owners: BTreeMap<IpAddr, BTreeSet<usize>> = BTreeMap::new();
+        for event in self.shared.events().iter() {
+            let nodes = owners.entry(event.address).or_default();
+            if event.owned {
+                nodes.insert(event.node)
+            } else {
+                nodes.remove(&event.node)
+            };
+        }
+        let alone = |nodes: &BTreeSet<usize>| nodes.len() == 1 && nodes.iter().all(|&node| self.names[node] == name);
+        owners.into_iter().filter(|(_, nodes)| alone(nodes)).map(|(address, _)| address).collect()
     }
 
     /// The longest times nobody and several had `address` between `from` and `to`.

@@ -75,6 +75,8 @@ pub enum Event {
     HandOver,
     /// SIGKILL to its daemons.
     Kill,
+    /// SIGKILL to every process on it at once, guardians included; the machine lives on.
+    KillAll,
     /// Everything on it dies at once and its links are dead: power lost.
     Crash,
     /// The client network's cable is pulled.
@@ -89,10 +91,11 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Terminate,
         Self::HandOver,
         Self::Kill,
+        Self::KillAll,
         Self::Crash,
         Self::CutCarrier,
         Self::CutSilent,
@@ -107,6 +110,7 @@ impl Event {
             Self::Terminate => "SIGTERM",
             Self::HandOver => "hand-over",
             Self::Kill => "SIGKILL",
+            Self::KillAll => "SIGKILL of everything",
             Self::Crash => "crash",
             Self::CutCarrier => "link cut (carrier lost)",
             Self::CutSilent => "link cut (silently)",
@@ -288,6 +292,7 @@ impl FrontPair {
             Event::Terminate => self.gate(which).terminate(),
             Event::HandOver => self.gate(which).hand_over(),
             Event::Kill => self.gate(which).kill(),
+            Event::KillAll => self.nodes[which].kill_everything(),
             Event::Crash => {
                 self.front[which].cut(Cut::Silent);
                 self.back[which].cut(Cut::Silent);
@@ -321,6 +326,8 @@ impl FrontPair {
                     self.start_gate(which);
                 }
             }
+            // Whoever starts it again finds the addresses of its former life, and removes them.
+            Event::KillAll => self.start_gate(which),
             Event::Crash => {
                 // A booted machine has none of the addresses its daemons had set.
                 let vip = self.plans[which].routers[0].addresses[0].address.clone();
@@ -377,10 +384,13 @@ pub fn plan(node: &str, priority: u8) -> Plan {
             start_master: false,
             preempt: true,
             password: None,
+            message_only: false,
+            vmac: false,
             peers: Vec::new(),
             source: None,
             track: Vec::new(),
         }],
+        synchronised: false,
         services: vec![Service {
             name: "files".to_owned(),
             address: VIP.to_string(),

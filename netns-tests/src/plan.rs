@@ -12,6 +12,8 @@ pub struct Plan {
     pub node: String,
     /// Its virtual routers.
     pub routers: Vec<Router>,
+    /// Whether its virtual routers are one sync group.
+    pub synchronised: bool,
     /// Its services.
     pub services: Vec<Service>,
     /// Worker threads.
@@ -43,6 +45,10 @@ pub struct Router {
     pub preempt: bool,
     /// The password of version 2.
     pub password: Option<String>,
+    /// Whether the checksum of version 3 over IPv4 leaves the pseudo-header out (RFC 9568; keepalived cannot).
+    pub message_only: bool,
+    /// Whether its addresses have the virtual router's own hardware address.
+    pub vmac: bool,
     /// Unicast peers.
     pub peers: Vec<IpAddr>,
     /// The source of its advertisements.
@@ -123,6 +129,10 @@ impl Plan {
             let _ = writeln!(text, "\n[stats]\nlisten = \"{stats}\"");
         }
         self.routers.iter().for_each(|router| router.toml(&mut text));
+        if self.synchronised {
+            let names = quoted(&self.names());
+            let _ = writeln!(text, "\n[[sync-group]]\nname = \"all\"\nrouters = {names}");
+        }
         self.services.iter().for_each(|service| service.toml(&mut text));
         text
     }
@@ -131,8 +141,16 @@ impl Plan {
     #[must_use]
     pub fn keepalived(&self) -> String {
         let mut text = format!("global_defs {{\n    router_id {}\n}}\n", self.node);
+        if self.synchronised {
+            let names = self.names().join("\n        ");
+            let _ = writeln!(text, "\nvrrp_sync_group all {{\n    group {{\n        {names}\n    }}\n}}");
+        }
         self.routers.iter().for_each(|router| router.keepalived(&mut text));
         text
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.routers.iter().map(|router| router.name.as_str()).collect()
     }
 
     /// As HAProxy's file.
@@ -169,6 +187,12 @@ impl Router {
         if let Some(password) = &self.password {
             let _ = writeln!(text, "password = \"{password}\"");
         }
+        if self.vmac {
+            text.push_str("vmac = true\n");
+        }
+        if self.message_only {
+            text.push_str("checksum = \"message-only\"\n");
+        }
         if let Some(source) = &self.source {
             let _ = writeln!(text, "source = \"{source}\"");
         }
@@ -176,7 +200,7 @@ impl Router {
             let _ = writeln!(text, "peers = {}", quoted(&self.peers));
         }
         if !self.track.is_empty() {
-            let _ = writeln!(text, "track-interfaces = {}", quoted(&self.track));
+            let _ = writeln!(text, "track = {}", quoted(&self.track));
         }
     }
 
@@ -199,12 +223,15 @@ impl Router {
             let _ =
                 writeln!(text, "    authentication {{\n        auth_type PASS\n        auth_pass {password}\n    }}");
         }
+        if self.vmac {
+            text.push_str("    use_vmac\n");
+        }
         if let Some(source) = &self.source {
             let _ = writeln!(text, "    unicast_src_ip {source}");
         }
         block(text, "unicast_peer", self.peers.iter().map(ToString::to_string));
         block(text, "track_interface", self.track.iter().cloned());
-        block(text, "virtual_ipaddress", self.addresses.iter().map(Vip::keepalived));
+        block(text, "virtual_ipaddress", self.addresses.iter().map(|vip| vip.keepalived(self.vmac)));
         text.push_str("}\n");
     }
 }
@@ -222,7 +249,11 @@ impl Vip {
         text
     }
 
-    fn keepalived(&self) -> String {
+    /// With a `dev` it would be set there, past the VMAC's interface.
+    fn keepalived(&self, vmac: bool) -> String {
+        if vmac {
+            return self.address.clone();
+        }
         let label = self.label.as_ref().map(|label| format!(" label {label}")).unwrap_or_default();
         format!("{} dev {}{label}", self.address, self.interface)
     }

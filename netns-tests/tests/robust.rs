@@ -1,167 +1,23 @@
-//! Bad input, bad circumstances, many connections.
+//! Bad circumstances, bad files, many connections.
 #![expect(clippy::disallowed_methods, clippy::expect_used, reason = "scenarios in real time, which end at what fails")]
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use netns_tests::adverts::spacing;
 use netns_tests::burst::burst;
 use netns_tests::echo::{Echo, Mode};
 use netns_tests::flows::Flows;
-use netns_tests::forge::{Fault, Forger, v4};
 use netns_tests::gate::{self, Gate, Subject, file_arguments, vipgate_binary, write_files};
 use netns_tests::node::Node;
 use netns_tests::pair::{FrontPair, PATIENCE, VIP, VRID};
 use netns_tests::plan::Plan;
 use netns_tests::process::Process;
 use netns_tests::report::{Table, line, ms};
-use netns_tests::wait::{pass, until, until_true};
+use netns_tests::wait::{pass, until_true};
 
-const SUBJECTS: [Subject; 3] = [Subject::Toml, Subject::Foreign, Subject::Daemons];
-const STRANGER: Ipv4Addr = Ipv4Addr::new(192, 168, 56, 250);
-const GATES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 168, 56, 101), Ipv4Addr::new(192, 168, 56, 102)];
 /// How long a process may take to find out that it cannot run.
 const REFUSAL: Duration = Duration::from_secs(3);
-
-#[test]
-fn junk_does_not_delay_our_own_adverts() {
-    const ROUNDS: usize = 3;
-    const LATE: Duration = Duration::from_millis(10);
-    let mut table = Table::new(
-        "10,000 junk adverts a second, adverts every 100 ms",
-        &["subject", "junk sent", "longest spacing before", "under junk, three rounds", "the address moved"],
-    );
-    let mut broken = Vec::new();
-    for subject in SUBJECTS {
-        let Some(mut pair) = FrontPair::build("junk adverts", subject) else { return };
-        let forger = stranger(&pair);
-        pair.start();
-        let quiet = Instant::now();
-        pass(Duration::from_secs(2));
-        let noisy = Instant::now();
-        let before = longest_spacing(&pair, quiet, noisy);
-        let mut sent = 0;
-        let mut under: Vec<Duration> = (0..ROUNDS)
-            .map(|_| {
-                let begun = Instant::now();
-                sent += send_junk(&forger);
-                longest_spacing(&pair, begun, Instant::now())
-            })
-            .collect();
-        let moved = pair.ownership.events().into_iter().filter(|event| event.at > noisy).count();
-        let rounds: Vec<String> = under.iter().map(|&spacing| ms(spacing)).collect();
-        let moved_text = format!("{moved} times");
-        table.row(&[&subject.to_string(), &sent.to_string(), &ms(before), &rounds.join(" / "), &moved_text]);
-        if subject != Subject::Daemons {
-            under.sort_unstable();
-            let median = under[ROUNDS / 2];
-            // A machine that is late without junk is not late because of it.
-            let bound = before.max(pair.interval()) + LATE;
-            check(&mut broken, median <= bound, format!("{subject}: adverts {} apart", rounds.join(" / ")));
-            check(&mut broken, moved == 0, format!("{subject}: junk moved the address"));
-        }
-    }
-    table.print();
-    assert!(broken.is_empty(), "{}", broken.join("\n"));
-}
-
-/// Two seconds of junk at 10 a millisecond; says how much.
-fn send_junk(forger: &Forger) -> usize {
-    const SPAN: Duration = Duration::from_secs(2);
-    const PER_MILLISECOND: usize = 10;
-    let begun = Instant::now();
-    let mut sent = 0;
-    while begun.elapsed() < SPAN {
-        // Absolute pace: a late round is followed by a longer one.
-        let due = usize::try_from(begun.elapsed().as_millis()).unwrap_or(0) * PER_MILLISECOND;
-        while sent < due {
-            let fault = Fault::ALL[sent % Fault::ALL.len()];
-            if forger.send(fault, GATES[sent % 2]).is_ok() {
-                sent += 1;
-            }
-        }
-        pass(Duration::from_millis(1));
-    }
-    sent
-}
-
-/// The longest spacing of the master's advertisements; an age if there were none.
-fn longest_spacing(pair: &FrontPair, from: Instant, to: Instant) -> Duration {
-    spacing(&pair.adverts.between(VRID, from, to), GATES[0].into()).map_or(to - from, |(_, longest)| longest)
-}
-
-#[test]
-fn every_fault_is_counted_and_changes_nothing_else() {
-    const EACH: u64 = 20;
-    for subject in Subject::VIPGATE {
-        let Some(mut pair) = FrontPair::build("faulty adverts", subject) else { return };
-        let forger = stranger(&pair);
-        pair.start();
-        let mut table = Table::new(
-            &format!("{subject}: {EACH} adverts with one fault each"),
-            &["fault", "counted by the master", "by the backup", "own adverts"],
-        );
-        for fault in Fault::ALL {
-            let before = [0, 1].map(|which| router(&pair, which));
-            let since = Instant::now();
-            for _ in 0..EACH {
-                for to in &GATES[..if fault == Fault::Destination { 2 } else { 1 }] {
-                    forger.send(fault, *to).expect("sent");
-                }
-            }
-            pass(5 * pair.interval());
-            let watched = since.elapsed();
-            let adverts = pair.adverts.since(VRID, since);
-            let own = adverts.iter().filter(|advert| advert.source == GATES[0]).count();
-            let after = [0, 1].map(|which| router(&pair, which));
-            let counted = [0, 1].map(|which: usize| rejected(&after[which], fault) - rejected(&before[which], fault));
-            table.row(&[
-                fault.label(),
-                &counted[0].to_string(),
-                &counted[1].to_string(),
-                &format!("{own} in {}", ms(watched)),
-            ]);
-            assert_eq!(counted, [EACH, EACH], "{subject}: {} was not counted: {after:?}", fault.label());
-            for key in ["role", "priority", "became_master", "master"] {
-                for which in [0, 1] {
-                    assert_eq!(before[which][key], after[which][key], "{subject}: {} changed {key}", fault.label());
-                }
-            }
-            // No answer of the master either: it sends neither more nor fewer than its interval says.
-            let due = watched.as_secs_f64() / pair.interval().as_secs_f64();
-            assert!((own as f64 - due).abs() <= 1.5, "{subject}: {}: {own} adverts in {watched:?}", fault.label());
-        }
-        table.print();
-    }
-}
-
-fn check(broken: &mut Vec<String>, holds: bool, otherwise: String) {
-    if !holds {
-        broken.push(otherwise);
-    }
-}
-
-fn stranger(pair: &FrontPair) -> Forger {
-    let node = pair.lab.node("stranger");
-    pair.front_lan.attach(&node, "eth1", &[&format!("{STRANGER}/24")]);
-    let centiseconds = u16::try_from(pair.interval().as_millis() / 10).expect("a small interval");
-    Forger::new(&node, STRANGER, VRID, v4(VIP), centiseconds)
-}
-
-/// The router's part of the status.
-fn router(pair: &FrontPair, which: usize) -> serde_json::Value {
-    let status = until("the status", PATIENCE, || pair.gate(which).status());
-    let mut router = status["routers"][0].clone();
-    // Another virtual router's advertisements are none of this one's: the process counts them.
-    router["rejected"][Fault::UnknownVrid.label()] = status["process"]["stray_adverts"].clone();
-    router
-}
-
-fn rejected(router: &serde_json::Value, fault: Fault) -> u64 {
-    router["rejected"][fault.label()].as_u64().unwrap_or_default()
-}
 
 #[test]
 fn an_address_already_in_use_is_named_with_its_owner() {
@@ -289,7 +145,7 @@ fn idle_connections_are_small_and_closed_ones_leave_nothing() {
             "failed",
         ],
     );
-    for subject in SUBJECTS {
+    for subject in [Subject::Toml, Subject::Daemons] {
         let Some(mut pair) = FrontPair::build("memory", subject) else { return };
         pair.start_gate(0);
         pair.wait_owner(0);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::failure::Failure;
 use crate::control::client::{self, ClientError};
-use crate::control::{Reply, Request, SOCKET_NAME, table};
+use crate::control::{Reply, Request, SOCKET_NAME, routers, table};
+use crate::stats::Snapshot;
 
 /// How long a command that ends by itself may take; a drain may take as long as it is configured to.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -15,13 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// `vipgate status`: the table, or with `json` the snapshot. The exit code is the verdict: 0 well, 1 degraded,
 /// 2 down; a process that does not answer is down.
 pub(super) fn status(run_dir: &Path, json: bool, out: &mut impl Write) -> Result<ExitCode, Failure> {
-    let reply = client::ask(&run_dir.join(SOCKET_NAME), &Request::Status, Some(PATIENCE), |_| {});
-    let snapshot = match reply {
-        Ok(Reply::Status { snapshot }) => snapshot,
-        Ok(other) => return Err(unexpected(&other)),
-        Err(error @ ClientError::Permission { .. }) => return Err(Failure::Permission(error.to_string())),
-        Err(error) => return Err(Failure::Down(error.to_string())),
-    };
+    let snapshot = snapshot(run_dir)?;
     let text = if json {
         serde_json::to_string_pretty(&snapshot).map_err(|error| Failure::Internal(error.to_string()))? + "\n"
     } else {
@@ -31,13 +26,50 @@ pub(super) fn status(run_dir: &Path, json: bool, out: &mut impl Write) -> Result
     Ok(ExitCode::from(table::exit_code(snapshot.verdict)))
 }
 
-/// `vipgate handover`, `drain` and `reload`: prints progress and the result.
+/// `vipgate vrrp show`: a paragraph for each router, or with `json` its part of the snapshot.
+pub(super) fn routers(
+    run_dir: &Path,
+    router: Option<&str>,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    let snapshot = snapshot(run_dir)?;
+    let text = if json {
+        let chosen: Vec<_> =
+            snapshot.routers.iter().filter(|known| router.is_none_or(|name| known.name == name)).collect();
+        Some(serde_json::to_string_pretty(&chosen).map_err(|error| Failure::Internal(error.to_string()))? + "\n")
+            .filter(|_| router.is_none() || !chosen.is_empty())
+    } else {
+        routers::render(&snapshot, router)
+    };
+    let unknown = || {
+        let known: Vec<&str> = snapshot.routers.iter().map(|router| router.name.as_str()).collect();
+        let name = router.unwrap_or_default();
+        Failure::Fatal(format!("there is no virtual router `{name}`; the routers are: {}", known.join(", ")))
+    };
+    print(out, &text.ok_or_else(unknown)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn snapshot(run_dir: &Path) -> Result<Box<Snapshot>, Failure> {
+    match client::ask(&run_dir.join(SOCKET_NAME), &Request::Status, Some(PATIENCE), |_| {}) {
+        Ok(Reply::Status { snapshot }) => Ok(snapshot),
+        Ok(other) => Err(unexpected(&other)),
+        Err(error @ ClientError::Permission { .. }) => Err(Failure::Permission(error.to_string())),
+        Err(error) => Err(Failure::Down(error.to_string())),
+    }
+}
+
+/// `vipgate handover`, `drain`, `reload`, `vrrp` and `events`: prints progress and the result.
 pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let patience = match request {
-        Request::Drain { cancel: false } => None,
-        Request::Ping | Request::Status | Request::Handover { .. } | Request::Drain { .. } | Request::Reload => {
-            Some(PATIENCE)
-        }
+        Request::Drain { cancel: false } | Request::Events => None,
+        Request::Ping
+        | Request::Status
+        | Request::Handover { .. }
+        | Request::Drain { .. }
+        | Request::Reload
+        | Request::Vrrp { .. } => Some(PATIENCE),
     };
     let reply = client::ask(&run_dir.join(SOCKET_NAME), request, patience, |text| {
         // The command goes on although nobody reads how far it is.

@@ -2,16 +2,20 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here, and the watchdog sleeps")]
 
 mod ask;
+mod commands;
 mod drain;
 mod failure;
 mod load;
 mod log;
 mod node;
+mod peers;
 mod readiness;
 mod reload;
 mod shared;
 mod signals;
 mod start;
+mod steer;
+mod telling;
 mod watchdog;
 
 use std::io::Write;
@@ -21,11 +25,12 @@ use std::process::ExitCode;
 
 pub use failure::Failure;
 
-use crate::cli::{Command, Files};
+use crate::cli::{Command, Files, Handover, Vrrp};
 use crate::config::diagnostic;
-use crate::control::Request;
+use crate::control::{Request, VrrpAction};
+use crate::fence::{FenceError, FenceName};
 use crate::model::{Priority, VirtualAddress, VirtualRouter};
-use crate::{guardian, speaker};
+use crate::{fence, guardian, spawner, speaker};
 
 /// Does what the command line says. Results go to `out`, findings to `err`.
 pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Result<ExitCode, Failure> {
@@ -39,13 +44,38 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         }
         Command::Drain(drain) => ask::command(&drain.control.run_dir, &Request::Drain { cancel: drain.cancel }, out),
         Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
+        Command::Vrrp(command) => vrrp(command, out),
+        Command::Events(control) => ask::command(&control.run_dir, &Request::Events, out),
         Command::Cleanup(cleanup) => clean_up(&cleanup.files.or_default(), &cleanup.control.run_dir, out),
         Command::Guardian => {
             let pipe = std::io::stdin().as_fd().try_clone_to_owned();
             pipe.and_then(guardian::run).map_err(|error| Failure::Fatal(format!("guardian: {error}")))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Spawner => {
+            let socket = std::io::stdin().as_fd().try_clone_to_owned();
+            socket.and_then(spawner::run).map_err(|error| Failure::Fatal(format!("spawner: {error}")))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+fn vrrp(command: Vrrp, out: &mut impl Write) -> Result<ExitCode, Failure> {
+    let (control, router, action) = match command {
+        Vrrp::Show(show) => return ask::routers(&show.control.run_dir, show.router.as_deref(), show.json, out),
+        Vrrp::Handover(Handover { control, router }) => {
+            return ask::command(&control.run_dir, &Request::Handover { router }, out);
+        }
+        Vrrp::Takeover(Handover { control, router }) => (control, router, VrrpAction::Takeover),
+        Vrrp::Thaw(Handover { control, router }) => (control, router, VrrpAction::Thaw),
+        Vrrp::Priority(set) => (set.control, Some(set.router), VrrpAction::Priority { value: set.value }),
+        Vrrp::Freeze(freeze) => {
+            // A part of a second is a second more: it is thawed no earlier than asked.
+            let seconds = freeze.duration.map(|duration| duration.as_secs() + u64::from(duration.subsec_nanos() > 0));
+            (freeze.control, freeze.router, VrrpAction::Freeze { seconds })
+        }
+    };
+    ask::command(&control.run_dir, &Request::Vrrp { action, router }, out)
 }
 
 fn check(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<ExitCode, Failure> {
@@ -87,9 +117,12 @@ fn clean_up(files: &Files, run_dir: &Path, out: &mut impl Write) -> Result<ExitC
     let routers = config.iter().flat_map(|config| &config.routers).filter(|router| router.priority != Priority::OWNER);
     let addresses: Vec<VirtualAddress> = routers.flat_map(VirtualRouter::owned).cloned().collect();
     let removed = speaker::cleanup(&addresses).map_err(|error| Failure::Fatal(error.to_string()))?;
-    let list: Vec<String> = removed.iter().map(|(interface, prefix)| format!("{prefix} from {interface}")).collect();
-    let text =
-        if list.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {}", list.join(", ")) };
+    // Addresses that are still set would answer again: they went first.
+    match fence::cleanup(&FenceName::new(run_dir)) {
+        Ok(()) | Err(FenceError::Unsupported) => {}
+        Err(error) => return Err(Failure::Fatal(error.to_string())),
+    }
+    let text = if removed.is_empty() { "nothing of ours was left".to_owned() } else { format!("removed {removed}") };
     ask::print(out, &(text + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,30 +3,37 @@
 //! One loop on the control thread. Nothing in it waits: what takes long (a hand-over, reading files) is a task whose
 //! result comes back to the loop as [`Done`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::commands::Commands;
 use super::drain::{Drain, Step};
 use super::log::Log;
 use super::reload::{Read, Reads};
 use super::shared::Shared;
 use super::signals::Request as Signal;
+use super::telling;
 use crate::cli::Run;
 use crate::control::server::{Answer, Call};
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
-use crate::model::Estate;
+use crate::model::{Config, Estate, Hooks, Peering};
+use crate::notify::Notifier;
+use crate::peer::Peers;
 use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
-use crate::speaker::foreign::{self, ForeignSpeaker};
+use crate::spawner::Spawner;
+use crate::speaker::foreign::ForeignSpeaker;
 use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
 use crate::stats::{Endpoint, Role};
+use crate::track::{self, Trackers};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
 const TICK: Duration = Duration::from_millis(100);
@@ -55,6 +62,7 @@ pub(super) struct Inbox {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
     pub(super) transitions: UnboundedReceiver<Transition>,
+    pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
 }
 
@@ -67,6 +75,21 @@ pub(super) struct Node {
     pub(super) speaker: Arc<Speaker>,
     pub(super) prober: Prober,
     pub(super) endpoint: Option<Endpoint>,
+    pub(super) trackers: Trackers,
+    pub(super) notifier: Notifier,
+    pub(super) commands: Commands,
+    pub(super) spawner: Option<Spawner>,
+    /// It died and cannot be replaced.
+    pub(super) spawner_gone: bool,
+    /// What every router was configured with last, those included that the last reload removed.
+    pub(super) last_hooks: BTreeMap<String, Hooks>,
+    /// Hooks that run.
+    pub(super) hooks: JoinSet<()>,
+    /// One more reference for each client that follows the events.
+    pub(super) subscribers: Arc<()>,
+    pub(super) peers: Option<Peers>,
+    /// The sessions with other nodes that the speaker wants.
+    pub(super) peering: Peering,
     pub(super) guardian: Option<Guardian>,
     /// What a killed daemon would leave; a new guardian is told at once.
     pub(super) estate: Estate,
@@ -104,6 +127,10 @@ impl Node {
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
                 Some(transition) = inbox.transitions.recv() => self.transition(&transition),
+                Some(tracked) = inbox.tracked.recv() => {
+                    self.tracked(tracked);
+                    Flow::Continue
+                }
                 Some(done) = inbox.done.recv() => self.done(done),
                 Some(call) = inbox.calls.recv() => self.call(call),
                 _ = tick.tick() => self.tick(),
@@ -132,14 +159,20 @@ impl Node {
                     let _ = done.send(());
                 });
             }
+            Notice::BeforeMaster { router, done } => self.before_master(router, done),
+            Notice::Released { router } => self.after_release(router),
             Notice::Estate(estate) => {
                 self.estate = estate;
                 self.tell_guardian();
             }
-            Notice::Changed { router, role, reason } => {
+            Notice::Changed { router, role, reason, priority, .. } => {
+                self.tell_router(&router, role, priority, &reason);
                 let text = format!("{router}: {} ({reason})", role.label());
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&text)]);
             }
+            Notice::GroupChanged { group, role } => self.tell_group(&group, role),
+            Notice::HeardLower { router } => self.tell_lower(&router),
+            Notice::Peering(peering) => self.peer_with(peering),
         }
         Flow::Continue
     }
@@ -155,6 +188,7 @@ impl Node {
 
     fn transition(&mut self, transition: &Transition) -> Flow {
         self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
+        self.tell_server(transition);
         self.refresh_serving();
         Flow::Continue
     }
@@ -190,6 +224,8 @@ impl Node {
             Request::Drain { cancel: true } => self.cancel_drain(answer),
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
+            Request::Vrrp { action, router } => self.steer(action, router, answer),
+            Request::Events => self.subscribe(answer),
         }
         Flow::Continue
     }
@@ -200,6 +236,18 @@ impl Node {
         if self.guardian.as_ref().is_some_and(Guardian::has_died) {
             tracing::warn!(target: "vipgate", "the guardian died: it is replaced, nothing moves");
             self.guardian = None;
+        }
+        if let Some(spawner) = &mut self.spawner
+            && spawner.has_died()
+            && !std::mem::replace(&mut self.spawner_gone, true)
+        {
+            match spawner.restart() {
+                Ok(()) => {
+                    self.spawner_gone = false;
+                    tracing::warn!(target: "vipgate", "the process that runs commands died: it is replaced");
+                }
+                Err(error) => tracing::error!(target: "vipgate", "{error}"),
+            }
         }
         if self.guardian.is_none() && self.stopping.is_none() && !self.shared.config().routers.is_empty() {
             self.start_guardian();
@@ -259,35 +307,31 @@ impl Node {
             .filter(|service| self.proxy.ready(&service.name))
             .map(|service| service.name.clone())
             .collect();
+        for service in &config.services {
+            self.trackers.set_service(&service.name, serving.contains(&service.name));
+        }
         self.shared.set_serving(serving, &self.speaker);
     }
 
     fn look_for_foreign(&self) -> Flow {
         if !self.shared.config().routers.is_empty() {
-            let done = self.done.clone();
-            tokio::task::spawn_blocking(move || {
+            let (done, commands) = (self.done.clone(), self.commands.clone());
+            tokio::spawn(async move {
                 let line = |user: ForeignSpeaker| {
                     format!(
                         "{} (pid {}) also speaks VRRP in this network namespace: stop it, or two daemons manage the same addresses",
                         user.name, user.pid
                     )
                 };
-                let _ = done.send(Done::Foreign(foreign::protocol_112_users().into_iter().map(line).collect()));
+                let _ = done.send(Done::Foreign(commands.foreign_speakers().await.into_iter().map(line).collect()));
             });
         }
         Flow::Continue
     }
 
     fn hand_over(&mut self, router: Option<String>, answer: Answer) {
-        let config = self.shared.config();
-        if let Some(name) = &router
-            && !config.routers.iter().any(|router| router.name == *name)
-        {
-            let known: Vec<&str> = config.routers.iter().map(|router| router.name.as_str()).collect();
-            answer.finish(Reply::failed(
-                format!("there is no virtual router `{name}`"),
-                format!("the routers are: {}", known.join(", ")),
-            ));
+        if let Some(reply) = unknown_router(&self.shared.config(), router.as_deref()) {
+            answer.finish(reply);
             return;
         }
         if std::mem::replace(&mut self.handing_over, true) {
@@ -356,8 +400,30 @@ impl Node {
 
     /// The addresses are gone: what is open otherwise gets its grace, and nothing is left for the guardian.
     async fn end(self, mut signals: UnboundedReceiver<Signal>) -> ExitCode {
-        let Self { proxy, guardian, endpoint, stopping, shared, beats, log, .. } = self;
-        drop(endpoint);
+        let Self {
+            proxy,
+            guardian,
+            endpoint,
+            stopping,
+            shared,
+            beats,
+            log,
+            hooks,
+            notifier,
+            trackers,
+            peers,
+            spawner,
+            ..
+        } = self;
+        drop((endpoint, trackers));
+        if let Some(peers) = peers {
+            // It says goodbye: the other nodes do not take this for a death.
+            let _ = tokio::task::spawn_blocking(move || peers.stop()).await;
+        }
+        telling::finish(hooks, notifier).await;
+        if let Some(spawner) = spawner {
+            let _ = tokio::task::spawn_blocking(move || spawner.stop()).await;
+        }
         if let Some(guardian) = guardian
             && let Err(error) = guardian.goodbye()
         {
@@ -377,6 +443,16 @@ impl Node {
         drop(log);
         ExitCode::SUCCESS
     }
+}
+
+/// What to say if there is no router of that name; `name` none means all of them.
+pub(super) fn unknown_router(config: &Config, name: Option<&str>) -> Option<Reply> {
+    let name = name.filter(|name| !config.routers.iter().any(|router| router.name == *name))?;
+    let known: Vec<&str> = config.routers.iter().map(|router| router.name.as_str()).collect();
+    Some(Reply::failed(
+        format!("there is no virtual router `{name}`"),
+        format!("the routers are: {}", known.join(", ")),
+    ))
 }
 
 async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer) {

@@ -10,6 +10,7 @@ use crate::control::server::Answer;
 use crate::model::Config;
 use crate::probe::Policy;
 use crate::proxy::{self, BindError};
+use crate::speaker::Plan;
 use crate::stats::{self, Endpoint};
 use std::sync::Arc;
 
@@ -132,6 +133,12 @@ impl Node {
         }
         let text = summary(&before, &config);
         self.log.set_level(config.global.log.level);
+        self.commands.set_secure(config.global.script_security);
+        let peer_port = config.global.peer_port.filter(|_| !config.routers.is_empty());
+        if peer_port != before.global.peer_port.filter(|_| !before.routers.is_empty()) {
+            self.restart_peers(peer_port);
+        }
+        self.tell_as_configured(&before, &config);
         self.proxy.set_max_connections(config.global.max_connections);
         self.shared.replace_config(config, warnings);
         self.commit(prepared);
@@ -150,9 +157,9 @@ impl Node {
             NextEndpoint::None => self.endpoint = None,
         }
         let config = self.shared.config();
-        let (speaker, shared, routers) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), config.routers.clone());
+        let (speaker, shared, plan) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), Plan::from(&*config));
         tokio::spawn(async move {
-            match speaker.apply(routers).await {
+            match speaker.apply(plan).await {
                 Ok(()) => shared.tell_afresh(&speaker),
                 Err(error) => {
                     tracing::error!(target: "vipgate", %error, "the virtual routers stay as they were");
@@ -172,6 +179,7 @@ impl Node {
         let config = self.shared.config();
         self.proxy.commit(prepared);
         self.prober.apply(&config.pools, policy(&config));
+        self.trackers.apply(&config.trackers);
         self.refresh_serving();
     }
 
@@ -222,8 +230,12 @@ fn summary(before: &Config, after: &Config) -> String {
     }
     let parts = [
         difference("virtual router", &before.routers, &after.routers, |router| &router.name),
+        difference("sync group", &before.groups, &after.groups, |group| &group.name),
+        difference("tracker", &before.trackers, &after.trackers, |tracker| &tracker.name),
         difference("service", &before.services, &after.services, |service| &service.name),
         difference("pool", &before.pools, &after.pools, |pool| &pool.name),
+        (before.routes != after.routes || before.rules != after.rules)
+            .then(|| "static routes and rules changed".to_owned()),
         (before.global != after.global).then(|| "global settings changed".to_owned()),
         (before.stats != after.stats).then(|| "statistics endpoint changed".to_owned()),
     ];

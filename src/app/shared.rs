@@ -61,6 +61,10 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn host_name(&self) -> &str {
+        &self.host_name
+    }
+
     pub(super) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.state().config)
     }

@@ -1,6 +1,7 @@
 //! `vipgate run`: everything is claimed, bound and checked before the first advertisement leaves, so that a start
 //! that fails has changed nothing.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,11 +10,14 @@ use std::thread;
 use sd_notify::NotifyState;
 use tokio::runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
 
+use super::commands::Commands;
 use super::failure::Failure;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
 use super::node::{Inbox, Node};
+use super::peers;
 use super::reload::{self, Reads};
 use super::shared::Shared;
 use super::signals::{self, Request as Signal};
@@ -21,11 +25,16 @@ use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
 use crate::control::server::{BindError as ControlError, Server};
-use crate::model::{Estate, LogLevel};
+use crate::fence::FenceName;
+use crate::model::{Config, Estate, LogLevel, Peering};
+use crate::notify::Notifier;
+use crate::os::caps;
 use crate::probe::Prober;
 use crate::proxy::{BindReason, Proxy};
-use crate::speaker::Speaker;
+use crate::spawner::Spawner;
+use crate::speaker::{Plan, Speaker};
 use crate::stats::Registry;
+use crate::track::Trackers;
 
 /// Requests on the control socket that wait for the loop.
 const CALLS: usize = 16;
@@ -34,20 +43,29 @@ const CALLS: usize = 16;
 pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
     // Before anything else: a signal that comes now waits until somebody listens.
     signals::block().map_err(|error| Failure::Fatal(format!("cannot block signals: {error}")))?;
+    // It keeps what this process gives up, so it comes first; and both come before any thread.
+    let spawner = Spawner::start();
+    let denied = caps::confine();
     run.files = run.files.or_default();
     let registry = Arc::new(Registry::default());
     let log = log::start(LogLevel::Info, &registry);
+    let spawner = spawner.and_then(|mut spawner| spawner.listen().map(|()| spawner)).inspect_err(
+        |error| tracing::warn!(target: "vipgate", %error, "no process that runs commands: scripts cannot be run"),
+    );
+    for denied in denied {
+        tracing::debug!(target: "vipgate", "{denied}");
+    }
     let control = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::Fatal(format!("cannot start the control thread's runtime: {error}")))?;
-    let ended = control.block_on(start(run, registry, log));
+    let ended = control.block_on(start(run, registry, log, spawner.ok()));
     // A thread that waits for a file or a name keeps nobody from ending.
     control.shutdown_background();
     ended
 }
 
-async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, Failure> {
+async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spawner>) -> Result<ExitCode, Failure> {
     let mut signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
     let Some((loaded, reload)) = load_first(&run, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let config = &loaded.config;
@@ -62,6 +80,9 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         config.global.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get)).max(1);
     let mut proxy = Proxy::start(workers, Arc::clone(&registry), config.global.max_connections)
         .map_err(|error| Failure::Fatal(format!("cannot start the data plane's threads: {error}")))?;
+    let commands = Commands::new(spawner.as_ref().map(Spawner::runner));
+    let owners = commands.clone();
+    proxy.look_for_owners_by(move |address| owners.listeners_on(address));
     let prepared = proxy.prepare(&config.services, &config.pools).map_err(|errors| {
         let denied = errors.iter().any(|error| matches!(error.reason, BindReason::Permission));
         let text = reload::bind_errors(&errors);
@@ -76,9 +97,11 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
     };
     let (notice_sender, notices) = unbounded_channel();
     let (transition_sender, transitions) = unbounded_channel();
+    let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
-    let speaker = match Speaker::start(config.routers.clone(), Arc::clone(&shared.registry), notice_sender) {
+    let fence = Some(FenceName::new(&run.control.run_dir));
+    let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender, fence) {
         Ok(speaker) => speaker,
         // A proxy alone needs no raw socket.
         Err(error) if error.is_permission() && config.routers.is_empty() => {
@@ -88,13 +111,27 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         Err(error) => return Err(Failure::Fatal(error.to_string())),
     };
 
+    commands.set_secure(config.global.script_security);
+    let speaker = Arc::new(speaker);
+    let peers = if config.routers.is_empty() { None } else { peers::start(config.global.peer_port, &speaker) };
+
     let mut node = Node {
         run,
         log,
         prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
-        shared,
         proxy,
-        speaker: Arc::new(speaker),
+        speaker,
+        trackers: Trackers::start(commands.checks(), tracked_sender),
+        notifier: Notifier::start(Arc::new(commands.clone()), Arc::clone(&shared.registry)),
+        commands,
+        spawner,
+        spawner_gone: false,
+        last_hooks: BTreeMap::new(),
+        hooks: JoinSet::new(),
+        subscribers: Arc::default(),
+        peers,
+        peering: Peering::default(),
+        shared,
         endpoint,
         guardian: None,
         estate: Estate::default(),
@@ -106,9 +143,10 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
         full_logged: None,
         stopping: None,
     };
-    if !config.routers.is_empty() {
+    if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {
         node.start_guardian();
     }
+    node.tell_as_configured(&Config::default(), &config);
     node.commit(prepared);
     node.say_where_statistics_are();
     watch(&node)?;
@@ -123,7 +161,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log) -> Result<ExitCode, 
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, transitions, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, transitions, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

@@ -16,8 +16,17 @@ pub(super) struct Unreadable {
     pub(super) help: &'static str,
 }
 
-/// The text of a file that has one.
-pub(super) fn read(path: &Path) -> Result<String, Unreadable> {
+/// Text that is not what its encoding promises.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// Is an error.
+    Utf8,
+    /// Is read with U+FFFD in its place, and told.
+    Lossy,
+}
+
+/// The text of a file that has one, and the first line that is not UTF-8, if that is allowed.
+pub(super) fn read(path: &Path, encoding: Encoding) -> Result<(String, Option<usize>), Unreadable> {
     let bytes = read_bytes(path).map_err(|error| Unreadable {
         absent: true,
         cause: format!("the configuration cannot be read: {error}"),
@@ -31,17 +40,30 @@ pub(super) fn read(path: &Path) -> Result<String, Unreadable> {
         let cause = "the configuration is longer than 16 MiB".to_owned();
         return Err(Unreadable { absent: false, cause, help: "name the right file" });
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
-        let cause = format!("the configuration is not UTF-8: see line {line}");
-        Unreadable { absent: false, cause, help: "save it as UTF-8" }
-    })?;
+    let (text, foreign) = match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let line = 1 + error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count();
+            if encoding == Encoding::Utf8 {
+                let cause = format!("the configuration is not UTF-8: see line {line}");
+                return Err(Unreadable { absent: false, cause, help: "save it as UTF-8" });
+            }
+            (String::from_utf8_lossy(error.as_bytes()).into_owned(), Some(line))
+        }
+    };
     if text.trim_start_matches('\u{feff}').trim().is_empty() {
         let cause = "the configuration is empty".to_owned();
         return Err(Unreadable { absent: true, cause, help: "write one, or name another file" });
     }
-    Ok(text)
+    Ok((text, foreign))
+}
+
+/// A secret's file: one line of text.
+pub(super) fn secret(path: &Path) -> io::Result<String> {
+    let bytes = read_bytes(path)?;
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not text: write hex: and digits"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::decode::decode;
 use super::diagnostic::Diagnostic;
-use super::files;
+use super::files::{self, Encoding};
 use super::merge::{Tables, merge};
-use super::raw;
+use super::raw::{self, Located, Secret};
 use super::source::{Location, SourceId, Sources};
 use super::validate::{Resolve, validate};
 use crate::model::Config;
@@ -80,7 +80,7 @@ impl Loading {
 
     /// Adds a native TOML file.
     pub fn native(&mut self, path: &Path) {
-        if let Some(source) = self.read(path) {
+        if let Some(source) = self.read_as(path, Encoding::Utf8) {
             self.decoded(source);
         }
     }
@@ -96,10 +96,23 @@ impl Loading {
         merge(&mut self.raw, decoded, Tables::OnceOnly, &mut self.diagnostics);
     }
 
-    /// Reads a file for an importer. One that is missing, unreadable or empty is reported, and `None`.
+    /// Reads a file for an importer. One that is missing, unreadable or empty is reported, and `None`. Comments of old
+    /// files may be in any encoding: what is not UTF-8 is told.
     pub fn read(&mut self, path: &Path) -> Option<SourceId> {
-        match files::read(path) {
-            Ok(text) => Some(self.sources.add(path, text)),
+        self.read_as(path, Encoding::Lossy)
+    }
+
+    fn read_as(&mut self, path: &Path, encoding: Encoding) -> Option<SourceId> {
+        match files::read(path, encoding) {
+            Ok((text, foreign)) => {
+                let source = self.sources.add(path, text);
+                if let Some(line) = foreign {
+                    let at = Location::new(source, self.sources.line_span(source, line));
+                    let warning = Diagnostic::warning(at, "this is not UTF-8: it is read with a mark for each byte");
+                    self.diagnostics.push(warning.help("save the file as UTF-8"));
+                }
+                Some(source)
+            }
             Err(files::Unreadable { absent, cause, help }) => {
                 self.absent |= absent;
                 let source = self.sources.add(path, "");
@@ -130,7 +143,8 @@ impl Loading {
 
     /// Validates all of it.
     pub fn finish(self, resolve: &dyn Resolve) -> Result<Loaded, Box<Failed>> {
-        let Self { mut sources, raw, mut diagnostics, mut absent, foreign } = self;
+        let Self { mut sources, mut raw, mut diagnostics, mut absent, foreign } = self;
+        read_secrets(&mut raw, &mut diagnostics);
         let nothing = raw.routers.is_empty() && raw.services.is_empty() && !foreign;
         if nothing && !diagnostics.iter().any(Diagnostic::is_error) {
             absent = true;
@@ -147,6 +161,20 @@ impl Loading {
             None => {
                 let kind = if absent { Failure::NoConfiguration } else { Failure::Invalid };
                 Err(Box::new(Failed { kind, diagnostics, sources }))
+            }
+        }
+    }
+}
+
+/// Puts the text of each secret's file where a secret is written.
+fn read_secrets(raw: &mut raw::Config, diagnostics: &mut Vec<Diagnostic>) {
+    for hmac in raw.routers.iter_mut().filter_map(|router| router.hmac.as_mut()) {
+        let Some(file) = hmac.secret_file.as_ref().filter(|_| hmac.secret.is_none()) else { continue };
+        match files::secret(&file.value) {
+            Ok(secret) => hmac.secret = Some(Located::new(Secret(secret), file.at)),
+            Err(error) => {
+                let message = format!("the secret cannot be read from {}: {error}", file.value.display());
+                diagnostics.push(Diagnostic::error(file.at, message).help("write it there, readable by root only"));
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Several files as one configuration.
 
 use super::diagnostic::Diagnostic;
-use super::raw::{Config, Global, Log, Stats};
+use super::raw::{Config, Global, Log, Mail, NotifyTargets, Scripts, Stats};
 use super::source::Location;
 
-/// What a second `[global]`, `[log]` or `[stats]` means.
+/// What a second table of those that stand once, such as `[global]`, means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tables {
     /// A mistake: somebody would look for a key in the wrong file.
@@ -15,7 +15,8 @@ pub(super) enum Tables {
 
 /// Adds `other` to `config`.
 pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnostics: &mut Vec<Diagnostic>) {
-    let Config { global, log, stats, routers, services, pools } = other;
+    let Config { global, log, stats, scripts, notify, mail, routers, groups, trackers, routes, rules, services, pools } =
+        other;
     let mut join = |table: &str, first: Option<Location>, second: Option<Location>| {
         if let (Some(first), Some(second), Tables::OnceOnly) = (first, second, tables) {
             let error = Diagnostic::error(second, format!("[{table}] is given twice"));
@@ -25,10 +26,20 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     join("global", config.global.as_ref().map(|table| table.at), global.as_ref().map(|table| table.at));
     join("log", config.log.as_ref().map(|table| table.at), log.as_ref().map(|table| table.at));
     join("stats", config.stats.as_ref().map(|table| table.at), stats.as_ref().map(|table| table.at));
+    join("scripts", config.scripts.as_ref().map(|table| table.at), scripts.as_ref().map(|table| table.at));
+    join("notify", config.notify.as_ref().map(|table| table.at), notify.as_ref().map(|table| table.at));
+    join("mail", config.mail.as_ref().map(|table| table.at), mail.as_ref().map(|table| table.at));
     config.global = both(config.global.take(), global, join_global);
     config.log = both(config.log.take(), log, join_log);
     config.stats = both(config.stats.take(), stats, join_stats);
+    config.scripts = both(config.scripts.take(), scripts, join_scripts);
+    config.notify = both(config.notify.take(), notify, join_notify);
+    config.mail = both(config.mail.take(), mail, join_mail);
     config.routers.extend(routers);
+    config.groups.extend(groups);
+    config.trackers.extend(trackers);
+    config.routes.extend(routes);
+    config.rules.extend(rules);
     config.services.extend(services);
     config.pools.extend(pools);
 }
@@ -49,7 +60,21 @@ fn join_global(first: Global, second: Global) -> Global {
         stop_grace: first.stop_grace.or(second.stop_grace),
         drain_timeout: first.drain_timeout.or(second.drain_timeout),
         spread_checks: first.spread_checks.or(second.spread_checks),
+        peer_port: first.peer_port.or(second.peer_port),
     }
+}
+
+fn join_scripts(first: Scripts, second: Scripts) -> Scripts {
+    Scripts { at: first.at, user: first.user.or(second.user), security: first.security.or(second.security) }
+}
+
+fn join_notify(first: NotifyTargets, second: NotifyTargets) -> NotifyTargets {
+    NotifyTargets { at: first.at, fifos: first.fifos.into_iter().chain(second.fifos).collect() }
+}
+
+/// Server, sender and recipients belong together: the first keeps them.
+fn join_mail(first: Mail, _: Mail) -> Mail {
+    first
 }
 
 fn join_log(first: Log, second: Log) -> Log {

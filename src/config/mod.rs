@@ -10,6 +10,7 @@ mod files;
 pub mod import;
 mod load;
 mod merge;
+mod prefixes;
 pub mod raw;
 pub mod source;
 pub mod syntax;
@@ -18,6 +19,7 @@ mod words;
 
 pub use files::resolve;
 pub use load::{Failed, Failure, Loaded, Loading, load};
+pub use prefixes::outside_prefixes;
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::raw::{Host, HostPort};
-use crate::model::{Family, Invalid, PortRange, ServerPort};
+use super::raw::{Host, HostPort, MailServer};
+use crate::model::{Family, Invalid, PortRange, ServerPort, User};
 
 /// An address (`192.0.2.1`, `::1`, `[::1]`), `*` for all of IPv4, or a host name, optionally of one family
 /// (`ipv6@name`).
@@ -105,6 +105,91 @@ pub fn server_port(text: &str) -> Result<ServerPort, Invalid> {
     }
 }
 
+/// A command line in words, as a shell would split it, but no shell is asked: white space separates; `'..'` and `".."`
+/// join; a backslash takes the next character as it is, except in `'..'`.
+pub fn words(text: &str) -> Result<Vec<String>, Invalid> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None | Some('"'), '\\') => word.get_or_insert_default().extend(characters.next()),
+            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    if let Some(open) = quote {
+        return Err(Invalid(format!("a {open} of this command has no partner")));
+    }
+    command(words)
+}
+
+/// A command that has been split.
+pub fn command(words: Vec<String>) -> Result<Vec<String>, Invalid> {
+    if words.first().is_none_or(String::is_empty) {
+        return Err(Invalid("a command begins with a program".into()));
+    }
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err(Invalid("a command cannot contain the character NUL".into()));
+    }
+    Ok(words)
+}
+
+/// `name` or `name:group`.
+pub fn user(text: &str) -> Result<User, Invalid> {
+    let (name, group) = match text.split_once(':') {
+        Some((name, group)) => (name, Some(group)),
+        None => (text, None),
+    };
+    let valid =
+        |name: &str| !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':');
+    if !valid(name) || !group.is_none_or(valid) {
+        return Err(Invalid(format!("`{text}` is not a user: a name, or a name, a colon and a group")));
+    }
+    Ok(User { name: name.to_owned(), group: group.map(str::to_owned) })
+}
+
+/// The key of an `hmac` trailer: `hex:` and digits, or a text.
+pub fn hmac_secret(text: &str) -> Result<Vec<u8>, Invalid> {
+    let Some(digits) = text.strip_prefix("hex:") else { return Ok(text.as_bytes().to_vec()) };
+    let digits = digits.as_bytes();
+    let value = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let pairs = digits.chunks(2).map(|pair| match pair {
+        [high, low] => Some(value(high)? << 4 | value(low)?),
+        _ => None,
+    });
+    pairs
+        .collect::<Option<Vec<u8>>>()
+        .ok_or_else(|| Invalid("after `hex:` there is not a number of pairs of hex digits".into()))
+}
+
+/// A mail server: a name or an address, with or without a port.
+pub fn mail_server(text: &str) -> Result<MailServer, Invalid> {
+    let (name, port) = split_port(text);
+    let host = host(name)?;
+    if let Host::Name(_, Some(_)) = host {
+        return Err(Invalid(format!("`{text}`: the address of a mail server is chosen when mail is sent")));
+    }
+    let port = match port {
+        None => None,
+        Some(digits) => Some(
+            digits
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| Invalid(format!("`{digits}` is not a port: a number from 1 to 65535")))?,
+        ),
+    };
+    Ok(MailServer { host, port })
+}
+
 /// `300ms`, `1h 30m`: a number always has its unit.
 pub fn duration(text: &str) -> Result<Duration, Invalid> {
     humantime::parse_duration(text).map_err(|_| Invalid(format!("`{text}` is not a duration")))
@@ -162,6 +247,33 @@ mod tests {
             assert!(server(slip).is_err(), "{slip}");
         }
         assert!(host_port("a:1-2").is_err());
+    }
+
+    #[test]
+    fn commands_are_split_and_not_interpreted() {
+        let split = |text: &str| words(text).unwrap();
+        assert_eq!(
+            split("/bin/check -x  'a b'c \"d \\\" e\" \\'f g\\ h ''"),
+            ["/bin/check", "-x", "a bc", "d \" e", "'f", "g h", ""]
+        );
+        assert_eq!(split("/bin/echo $HOME | rm *; x"), ["/bin/echo", "$HOME", "|", "rm", "*;", "x"]);
+        for slip in ["", "  ", "''", "/bin/x 'a", "/bin/x \"a", "/bin/x \0"] {
+            assert!(words(slip).is_err(), "{slip}");
+        }
+    }
+
+    #[test]
+    fn users_have_groups_and_mail_servers_ports() {
+        assert_eq!(user("a:b").unwrap(), User { name: "a".into(), group: Some("b".into()) });
+        assert_eq!(user("65534").unwrap().group, None);
+        for slip in ["", ":b", "a:", "a b", "a:b:c"] {
+            assert!(user(slip).is_err(), "{slip}");
+        }
+        assert_eq!(mail_server("[::1]:25").unwrap().port, Some(25));
+        assert_eq!(mail_server("mail.example").unwrap().port, None);
+        for slip in ["", "a:0", "a:x", "a b", "ipv4@a"] {
+            assert!(mail_server(slip).is_err(), "{slip}");
+        }
     }
 
     #[test]

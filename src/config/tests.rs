@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::diagnostic::{Diagnostic, Style, render};
 use super::{Failed, Failure, Loaded, Loading, emit};
 use crate::model::{
-    Affinity, Config, Family, InitialState, Interval, OnMarkedDown, ServerPort, TableSpec, Version, VirtualRouter,
+    Affinity, ArgumentsMatch, Command, Config, Family, HmacKey, InitialState, InterfaceName, Interval, OnMarkedDown,
+    Peer, RouteKind, Scope, ServerPort, TableSpec, Track, Tracked, Version, VirtualRouter, Vmac, Watched,
 };
 
 fn hosts(name: &str) -> io::Result<Vec<IpAddr>> {
@@ -339,7 +340,7 @@ fn a_megabyte_takes_no_longer_a_byte_than_a_kilobyte() {
     for index in 0..4000 {
         text.push_str(&format!(
             "[[service]]\nname = \"s{index}\"\nlisten = \"10.{}.{}.1:1-65535\"\npool = \"p{index}\"\n\
-             [[pool]]\nname = \"p{index}\"\ncheck = {{ port = 22 }}\nservers = [\"10.1.0.1\", \"10.1.0.2\", \"10.1.0.3\"]\n\
+             [[pool]]\nname = \"p{index}\"\ncheck = {{ port = 22 }}\nservers = [\"172.16.0.1\", \"172.16.0.2\", \"172.16.0.3\"]\n\
              [[pool]]\nname = \"unused{index}\"\nservers = [\"nowhere\"]\nretrys = 1\n",
             index / 250,
             index % 250
@@ -348,4 +349,142 @@ fn a_megabyte_takes_no_longer_a_byte_than_a_kilobyte() {
     let failed = load(&text).unwrap_err();
     assert_eq!(failed.diagnostics.len(), 8000);
     assert!(failed.to_string().len() < 50_000, "only so many are drawn");
+}
+
+/// Everything that is not the default somewhere, in the model.
+#[test]
+fn every_new_key_reaches_the_model() {
+    let config = config(include_str!("../../config/all-options.toml"));
+    let router = &config.routers[0];
+    assert_eq!(router.peers, [Peer { address: "192.0.2.2".parse().unwrap(), min_ttl: 254, max_ttl: 255 }]);
+    assert!(router.only_peers, "limits on the TTL say who a peer is");
+    assert_eq!(router.unicast_ttl, 255);
+    assert_eq!(router.hmac, Some(HmacKey { id: 1, secret: b"sixteen bytes or more".to_vec() }));
+    assert_eq!(router.vmac, Some(Vmac { name: interface("vrrp-front"), from_base: true }));
+    assert_eq!(router.paths, [interface("eth2")]);
+    assert_eq!((router.missed_adverts, router.start_delay, router.fight_limit), (3, Duration::from_secs(2), 5));
+    assert_eq!(router.announce.ask, ["192.0.2.254".parse::<IpAddr>().unwrap()]);
+    let track = |what: Tracked, weight, reverse| Track { what, weight, reverse };
+    let tracker = |name: &str| Tracked::Tracker(name.into());
+    assert_eq!(
+        router.track,
+        [
+            track(Tracked::Interface(interface("eth1")), 0, false),
+            track(tracker("web-answers"), -20, false),
+            track(tracker("uplink"), -30, false),
+            track(tracker("load"), -1, true),
+            track(Tracked::Interface(interface("eth3")), 10, true),
+        ]
+    );
+    let route = &router.routes[0];
+    assert_eq!((route.metric, route.table, route.mtu, route.on_link), (Some(50), Some(100), Some(1400), true));
+    assert_eq!((route.kind, route.scope), (RouteKind::Unicast, Some(Scope::Global)));
+    assert_eq!(router.routes[1].kind, RouteKind::Blackhole);
+    let rule = &router.rules[0];
+    assert_eq!((rule.table, rule.priority, rule.mark), (100, Some(1000), Some(7)));
+    let command = |command: &Option<Command>| command.clone().unwrap();
+    let notify = &router.notify;
+    assert_eq!(command(&notify.master).arguments, ["two words"]);
+    assert_eq!(command(&notify.master).timeout, Duration::from_secs(60));
+    assert_eq!(command(&notify.any).timeout, Duration::from_secs(20));
+    assert_eq!(command(&notify.any).user.unwrap().group.as_deref(), Some("nogroup"));
+    assert_eq!(command(&notify.backup).user.unwrap().name, "vipgate-scripts", "[scripts] says who");
+    assert!(notify.fault.is_some() && notify.stop.is_some() && notify.lower_priority.is_some() && notify.mail);
+    assert_eq!(command(&router.hooks.before_master).timeout, Duration::from_secs(5));
+    assert_eq!(command(&router.hooks.after_release).timeout, Duration::from_secs(3));
+    let group = &config.groups[0];
+    assert_eq!(group.routers, ["inside", "outside"]);
+    assert_eq!((group.track.len(), group.member_weights, group.notify.any.is_some()), (1, false, true));
+    assert_eq!(config.trackers.len(), 6);
+    let Watched::Script(script) = &config.trackers[0].watched else { panic!("{:?}", config.trackers[0]) };
+    assert_eq!((script.interval, script.command.timeout), (Duration::from_secs(2), Duration::from_secs(1)));
+    assert!(script.starts_down);
+    assert_eq!((config.routes.len(), config.rules.len()), (1, 1));
+    assert_eq!(config.notify.fifos.len(), 2);
+    let mail = config.notify.mail.unwrap();
+    assert_eq!((mail.server.as_str(), mail.port, mail.gap), ("mail.example.org", 587, Duration::from_secs(10)));
+    assert_eq!((config.global.script_security, config.global.peer_port), (true, Some(11_200)));
+}
+
+fn interface(name: &str) -> InterfaceName {
+    name.parse().unwrap()
+}
+
+#[test]
+fn short_forms_are_what_they_stand_for() {
+    let router = |keys: &str| router(&format!("addresses = [\"192.0.2.1/24\"]\n{keys}"));
+    let name = |keys: &str| router(keys).vmac.map(|vmac| (vmac.name.to_string(), vmac.from_base));
+    assert_eq!(name("vmac = true"), Some(("vrrp.1".into(), false)));
+    assert_eq!(name("vmac = false"), None);
+    assert_eq!(name("vmac = \"v\""), Some(("v".into(), false)));
+    assert!(!router("peers = [\"192.0.2.9\"]").only_peers);
+    let silent = router("notify = { any = [\"/bin/a b\", \"c d\"] }").notify.any.unwrap();
+    assert_eq!((silent.program.to_str(), &*silent.arguments), (Some("/bin/a b"), &["c d".to_owned()][..]));
+    let tracked = |tracker: &str| {
+        let text = with_router("addresses = [\"192.0.2.1/24\"]\ntrack = \"t\"");
+        config(&format!("{text}[[tracker]]\nname = \"t\"\n{tracker}\n")).trackers.remove(0).watched
+    };
+    assert_eq!(
+        tracked("service = \"s\"\n[[service]]\nname = \"s\"\nlisten = \"*:1\"\nservers = \"10.0.0.1\""),
+        Watched::Service("s".into())
+    );
+    let Watched::Process(process) = tracked("process = \"sshd\"") else { panic!() };
+    assert_eq!((process.at_least, process.at_most, process.arguments_match), (1, None, ArgumentsMatch::Any));
+    let Watched::Process(none) = tracked("process = { command = \"sshd\", at-most = 0, arguments = \"-D\" }") else {
+        panic!()
+    };
+    assert_eq!((none.at_least, none.at_most, none.arguments_match), (0, Some(0), ArgumentsMatch::Exact));
+    let Watched::Gateway(gateway) = tracked("gateway = \"192.0.2.254\"\ninterval = \"500ms\"") else { panic!() };
+    assert_eq!((gateway.interval, gateway.timeout), (Duration::from_millis(500), Duration::from_millis(500)));
+    let Watched::Route(route) = tracked("route = \"0.0.0.0/0\"") else { panic!() };
+    assert_eq!(route.destination.length, 0);
+}
+
+#[test]
+fn a_secret_can_stand_in_a_file_and_is_read_when_all_is_loaded() {
+    let path = std::env::temp_dir().join(format!("vipgate-secret-{}", std::process::id()));
+    let text = with_router(&format!(
+        "addresses = [\"192.0.2.1/24\"]\nhmac = {{ key-id = 2, secret-file = \"{}\" }}",
+        path.display()
+    ));
+    let missing = load(&text).unwrap_err().to_string();
+    assert!(missing.contains("the secret cannot be read from"), "{missing}");
+    std::fs::write(&path, "hex:000102030405060708090a0b0c0d0e0f\n").unwrap();
+    let mut loading = Loading::new();
+    loading.text("test.toml", &text);
+    let emitted = emit::emit(loading.raw());
+    let key = loading.finish(&hosts).unwrap().config.routers.remove(0).hmac.unwrap();
+    assert_eq!((key.id, key.secret), (2, (0..16).collect::<Vec<u8>>()));
+    assert!(emitted.contains("secret-file") && !emitted.contains("0a0b"), "{emitted}");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn a_weight_of_a_member_is_a_fault_unless_the_group_says_otherwise() {
+    let weight = |group: &str| {
+        let router = with_router("addresses = [\"192.0.2.1/24\"]\ntrack = [{ interface = \"eth1\", weight = -20 }]");
+        config(&format!("{router}[[sync-group]]\nname = \"g\"\nrouters = \"r\"\n{group}")).routers[0].track[0].weight
+    };
+    assert_eq!(weight(""), 0);
+    assert_eq!(weight("member-weights = true"), -20);
+}
+
+#[test]
+fn addresses_outside_of_every_prefix_of_their_interface_are_named() {
+    let config = config(&with_router(
+        "addresses = [\"192.0.2.1/32\", \"198.51.100.1/24\"]\nexcluded-addresses = [\"2001:db8::1/64\"]",
+    ));
+    let there = |all: &[(&str, &str)]| {
+        let all: Vec<_> = all.iter().map(|(name, prefix)| (interface(name), prefix.parse().unwrap())).collect();
+        super::outside_prefixes(&config, &all)
+    };
+    assert!(there(&[]).is_empty(), "nothing is known of an interface that is not there");
+    assert!(there(&[("eth0", "192.0.2.9/24"), ("eth0", "198.51.100.200/25"), ("eth0", "2001:db8::9/64")]).len() == 1);
+    assert!(there(&[("eth0", "192.0.2.9/24"), ("eth0", "198.51.100.2/25"), ("eth0", "2001:db8::9/64")]).is_empty());
+    let found = there(&[("eth0", "192.0.2.9/24"), ("eth0", "198.51.100.1/24"), ("eth1", "2001:db8::9/64")]);
+    assert_eq!(found.len(), 2, "what is left of a former run is no prefix of the link: {found:?}");
+    assert_eq!(
+        found[0],
+        "virtual router r: 198.51.100.1 is in no prefix of eth0: its neighbours there will not ask for it"
+    );
 }

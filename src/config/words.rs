@@ -1,6 +1,8 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
-use crate::model::{Algorithm, ChecksumMode, InitialState, LogLevel, OnMarkedDown, Scope};
+use crate::model::{
+    Algorithm, ArgumentsMatch, ChecksumMode, InitialState, LogLevel, OnMarkedDown, ProbeMethod, RouteKind, Scope,
+};
 
 /// A word and its meaning.
 pub(super) type Words<T> = [(&'static str, T)];
@@ -17,6 +19,15 @@ pub(super) const CHECKSUM: &Words<ChecksumMode> =
     &[("pseudo-header", ChecksumMode::PseudoHeader), ("message-only", ChecksumMode::MessageOnly)];
 pub(super) const SCOPES: &Words<Scope> =
     &[("global", Scope::Global), ("site", Scope::Site), ("link", Scope::Link), ("host", Scope::Host)];
+pub(super) const ROUTE_KINDS: &Words<RouteKind> = &[
+    ("unicast", RouteKind::Unicast),
+    ("blackhole", RouteKind::Blackhole),
+    ("unreachable", RouteKind::Unreachable),
+    ("prohibit", RouteKind::Prohibit),
+];
+pub(super) const ARGUMENTS: &Words<ArgumentsMatch> =
+    &[("any", ArgumentsMatch::Any), ("exact", ArgumentsMatch::Exact), ("initial", ArgumentsMatch::Initial)];
+pub(super) const METHODS: &Words<ProbeMethod> = &[("neighbour", ProbeMethod::Neighbour), ("echo", ProbeMethod::Echo)];
 pub(super) const BALANCE: &Words<Algorithm> = &[
     ("round-robin", Algorithm::RoundRobin),
     ("least-connections", Algorithm::LeastConnections),

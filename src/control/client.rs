@@ -61,7 +61,7 @@ const REPLY_LIMIT: u64 = 128 << 20;
 /// Longest wait for the daemon to take the request.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks the daemon at `path` and returns its last word; `progress` gets what it says before that. `patience` is the
+/// Asks the daemon at `path` and returns its last word; `progress` gets what it says before that, an event as JSON. `patience` is the
 /// longest silence borne, none: for ever.
 ///
 /// # Errors
@@ -88,6 +88,7 @@ pub fn ask(
         }
         match serde_json::from_slice(&line).map_err(|source| garbled(path, source))? {
             Reply::Progress { text } => progress(&text),
+            Reply::Event { event } => progress(&event.to_string()),
             last @ (Reply::Status { .. } | Reply::Done { .. } | Reply::Failed { .. }) => return Ok(last),
         }
     }

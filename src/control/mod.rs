@@ -2,6 +2,7 @@
 //! One JSON request a line, one JSON reply a line; [`Reply::Progress`] lines may come before the last one.
 
 pub mod client;
+pub mod routers;
 pub mod server;
 pub mod table;
 
@@ -34,6 +35,38 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Change what virtual routers do, until the next restart.
+    Vrrp {
+        /// What to do.
+        action: VrrpAction,
+        /// Only this virtual router; all when absent.
+        #[serde(default)]
+        router: Option<String>,
+    },
+    /// Tell every transition from now on, an [`Event`](Reply::Event) each, until the client hangs up.
+    Events,
+}
+
+/// What can be done to virtual routers at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum VrrpAction {
+    /// Become master now, whatever priority the present one has.
+    Takeover,
+    /// Advertise this priority instead of the configured one.
+    Priority {
+        /// 1 to 254; the configured one again when absent.
+        #[serde(default)]
+        value: Option<u8>,
+    },
+    /// Neither take over nor give up of its own accord.
+    Freeze {
+        /// For so long; until thawed when absent.
+        #[serde(default)]
+        seconds: Option<u64>,
+    },
+    /// No longer frozen.
+    Thaw,
 }
 
 /// What is answered.
@@ -54,6 +87,11 @@ pub enum Reply {
     Progress {
         /// How far it is.
         text: String,
+    },
+    /// Something happened; more follow.
+    Event {
+        /// What; see `vipgate events` in the README.
+        event: serde_json::Value,
     },
     /// It was not done.
     Failed {

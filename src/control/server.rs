@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixListener;
@@ -65,7 +67,7 @@ pub struct Call {
 /// Answers one request. Dropped without [`Answer::finish`], the client is told that it was not done.
 #[derive(Debug)]
 pub struct Answer {
-    progress: mpsc::Sender<String>,
+    progress: mpsc::Sender<Reply>,
     last: oneshot::Sender<Reply>,
 }
 
@@ -73,7 +75,17 @@ impl Answer {
     /// Tells the client how far it is. A client that does not read misses some; nobody waits for it.
     pub fn progress(&self, text: impl Into<String>) {
         // Full or gone: the work goes on either way.
-        let _ = self.progress.try_send(text.into());
+        let _ = self.progress.try_send(Reply::Progress { text: text.into() });
+    }
+
+    /// Tells the client that something happened, and waits until there is room for it. False when the client is gone.
+    pub async fn event(&self, event: serde_json::Value) -> bool {
+        self.progress.send(Reply::Event { event }).await.is_ok()
+    }
+
+    /// Completes when the client is gone.
+    pub async fn abandoned(&self) {
+        self.progress.closed().await;
     }
 
     /// The last word. False when the client is gone.
@@ -137,7 +149,7 @@ impl Server {
                         Ok(place) => place,
                         Err(_) => make_room(&mut present, &places).await?,
                     };
-                    let (calls, busy) = (calls.clone(), Arc::new(AtomicBool::new(false)));
+                    let (calls, busy, socket) = (calls.clone(), Arc::new(AtomicBool::new(false)), stream.as_raw_fd());
                     let asks = Arc::clone(&busy);
                     let task = clients.spawn(async move {
                         let _place = place;
@@ -146,7 +158,7 @@ impl Server {
                             tracing::debug!(%error, "a control client went away");
                         }
                     });
-                    present.push_back(Client { task, busy, since: Instant::now() });
+                    present.push_back(Client { task, busy, socket, since: Instant::now() });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the control socket could not accept a client");
@@ -164,7 +176,20 @@ struct Client {
     task: AbortHandle,
     /// It waits for an answer.
     busy: Arc<AtomicBool>,
+    /// Open for as long as its task has not finished.
+    socket: RawFd,
     since: Instant,
+}
+
+impl Client {
+    /// It asks nothing: neither does it wait for an answer, nor has it said something that nobody had time to read yet.
+    fn is_idle(&self) -> bool {
+        let said = || {
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            !self.task.is_finished() && recv(self.socket, &mut [0], flags).is_ok_and(|count| count > 0)
+        };
+        !self.busy.load(Ordering::Relaxed) && !said()
+    }
 }
 
 /// Waits until a place is free. One that asks nothing does not keep it for long.
@@ -172,7 +197,7 @@ async fn make_room(present: &mut VecDeque<Client>, places: &Arc<Semaphore>) -> i
     let wanted = Arc::clone(places).acquire_owned();
     tokio::pin!(wanted);
     loop {
-        let idle = present.iter().find(|client| !client.busy.load(Ordering::Relaxed));
+        let idle = present.iter().find(|client| client.is_idle());
         // All of them may wait for an answer: one of them, or another, will be done with it.
         let settled = idle.map_or_else(Instant::now, |client| client.since) + SETTLING;
         tokio::select! {
@@ -184,7 +209,7 @@ async fn make_room(present: &mut VecDeque<Client>, places: &Arc<Semaphore>) -> i
 }
 
 fn dismiss_oldest_idle(present: &mut VecDeque<Client>) {
-    let idle = |client: &Client| !client.busy.load(Ordering::Relaxed) && client.since.elapsed() >= SETTLING;
+    let idle = |client: &Client| client.is_idle() && client.since.elapsed() >= SETTLING;
     let idle = present.iter().position(idle);
     if let Some(client) = idle.and_then(|idle| present.remove(idle)) {
         client.task.abort();
@@ -210,7 +235,9 @@ async fn converse(
         match serde_json::from_slice::<Request>(&line) {
             Ok(request) => {
                 busy.store(true, Ordering::Relaxed);
-                carry_out(request, &mut writer, &calls).await?;
+                if !carry_out(request, &mut reader, &mut writer, &calls).await? {
+                    return Ok(());
+                }
                 busy.store(false, Ordering::Relaxed);
             }
             Err(error) => write(&mut writer, &Reply::failed(format!("not a request: {error}"), EXAMPLE)).await?,
@@ -220,22 +247,43 @@ async fn converse(
 
 const EXAMPLE: &str = r#"a request looks like {"request":"status"}"#;
 
-/// Passes a request to the application and its answers to the client. A client that hangs up ends the conversation at
-/// the next line for it, never the work.
-async fn carry_out(request: Request, writer: &mut OwnedWriteHalf, calls: &mpsc::Sender<Call>) -> io::Result<()> {
+/// Passes a request to the application and its answers to the client. False: the client hung up, which ends the
+/// conversation, never the work.
+async fn carry_out(
+    request: Request,
+    reader: &mut BufReader<OwnedReadHalf>,
+    writer: &mut OwnedWriteHalf,
+    calls: &mpsc::Sender<Call>,
+) -> io::Result<bool> {
+    let follows = request == Request::Events;
     let (progress, mut under_way) = mpsc::channel(PROGRESS_QUEUE);
     let (last, mut finished) = oneshot::channel();
     if calls.send(Call { request, answer: Answer { progress, last } }).await.is_err() {
-        return write(writer, &stopping()).await;
+        return write(writer, &stopping()).await.map(|()| true);
     }
+    // One that follows events says nothing more: that it went away shows only here. Others may have shut down their
+    // side and wait for the answer.
+    let gone = hung_up(reader, follows);
+    tokio::pin!(gone);
     loop {
         tokio::select! {
             // What was said before the last word comes before it.
             biased;
-            Some(text) = under_way.recv() => write(writer, &Reply::Progress { text }).await?,
-            reply = &mut finished => return write(writer, &reply.unwrap_or_else(|_| stopping())).await,
+            Some(reply) = under_way.recv() => write(writer, &reply).await?,
+            reply = &mut finished => {
+                return write(writer, &reply.unwrap_or_else(|_| stopping())).await.map(|()| true);
+            }
+            () = &mut gone => return Ok(false),
         }
     }
+}
+
+/// Completes when a client that `follows` is gone; never for others.
+async fn hung_up(reader: &mut BufReader<OwnedReadHalf>, follows: bool) {
+    if follows && !matches!(reader.fill_buf().await, Ok(line) if !line.is_empty()) {
+        return;
+    }
+    std::future::pending().await
 }
 
 fn stopping() -> Reply {

@@ -129,7 +129,7 @@ fn since(seconds: Option<f64>) -> String {
 }
 
 /// A reason is one line here, and cannot move the cursor.
-fn line(text: &str) -> String {
+pub(super) fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

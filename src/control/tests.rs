@@ -64,17 +64,24 @@ fn echo(call: Call) -> bool {
     call.answer.finish(Reply::done(text))
 }
 
+fn router() -> serde_json::Value {
+    serde_json::json!({
+        "name": "front", "role": "backup", "reason": "10.0.0.2 has the higher priority", "since_seconds": 62.0,
+        "interface": "eth0", "vrid": 51, "protocol": 3, "interval_seconds": 1.0, "priority": 100,
+        "configured_priority": 100, "ready": true, "master": { "address": "10.0.0.2", "priority": 200 },
+        "heard_seconds": 0.31, "addresses": ["192.0.2.100/24"], "fronts": [], "sent": 0, "received": 9,
+        "send_errors": 0, "zero_sent": 0, "zero_received": 0, "became_master": 0, "announcements": 0, "rejected": {},
+        "send_refused": 0, "none_heard": 0, "two_masters": 0, "two_masters_seconds": 0.0, "addresses_taken": 0,
+        "last_rejected": null, "contested_seconds": null, "refused": false, "stranger": null, "frozen": false,
+        "priority_override": null, "tracks": [], "session": null, "group": null
+    })
+}
+
 fn snapshot(verdict: &str) -> Snapshot {
     serde_json::from_value(serde_json::json!({
         "node": "front-a", "version": "0.1.0", "uptime_seconds": 725.0, "verdict": verdict,
         "causes": ["no server up in pool files"], "warnings": ["one\u{1b}[2J\nthing"],
-        "routers": [{
-            "name": "front", "role": "backup", "reason": "10.0.0.2 has the higher priority", "since_seconds": 62.0,
-            "interface": "eth0", "vrid": 51, "protocol": 3, "interval_seconds": 1.0, "priority": 100,
-            "configured_priority": 100, "ready": true, "master": { "address": "10.0.0.2", "priority": 200 },
-            "heard_seconds": 0.31, "addresses": ["192.0.2.100/24"], "fronts": [], "sent": 0, "received": 9,
-            "send_errors": 0, "zero_sent": 0, "zero_received": 0, "became_master": 0, "announcements": 0, "rejected": {}
-        }],
+        "routers": [router()],
         "services": [{
             "name": "sftp", "listen": ["192.0.2.100:22"], "pool": "files", "ready": false, "open": 1, "open_max": 2,
             "max_connections": null, "accepted": 3, "ended": {}, "bytes_in": 4, "bytes_out": 1500, "limited": 0
@@ -89,7 +96,7 @@ fn snapshot(verdict: &str) -> Snapshot {
         "process": {
             "pid": 7, "resident_bytes": 38_400_000, "open_descriptors": 30, "descriptor_limit": 1024, "workers": 2,
             "descriptor_shortages": 0, "log_lines_lost": 0,
-            "stray_adverts": 0, "late_wake_max_seconds": 0.0
+            "stray_adverts": 0, "late_wakes": { "buckets": [], "count": 0, "sum_seconds": 0.0, "max_seconds": 0.0 }
         }
     }))
     .unwrap()

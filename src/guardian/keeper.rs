@@ -10,9 +10,10 @@ use netlink_sys::{Socket, SocketAddr};
 
 use super::protocol::{self, HEADER, Message};
 use crate::model::{Estate, Family, PreparedPacket};
+use crate::os::nft::NetfilterSocket;
 use crate::os::{netlink, process, raw, sched};
 
-/// Addresses removed before their answers are read: so many fit into the answers' socket buffer.
+/// Requests sent before their answers are read: so many fit into the answers' socket buffer.
 const PIPELINE: usize = 32;
 
 /// What a dead daemon left, ready to be undone.
@@ -20,6 +21,7 @@ const PIPELINE: usize = 32;
 struct Legacy {
     adverts: Vec<PreparedPacket>,
     removals: Vec<Vec<u8>>,
+    netfilter: Vec<u8>,
 }
 
 /// The guardian's whole life, with `input` (standard input) the daemon's pipe. Returns when the daemon said goodbye, or
@@ -60,9 +62,12 @@ fn read_message(input: &mut impl Read, buffer: &mut Vec<u8>) -> Option<Message> 
 
 impl Legacy {
     fn prepare(estate: Estate) -> Self {
-        let removals =
-            estate.addresses.iter().map(|address| netlink::removal(address.ifindex, address.prefix)).collect();
-        Self { adverts: estate.adverts, removals }
+        let removals = estate.addresses.iter().map(|address| netlink::removal(address.ifindex, address.prefix));
+        Self {
+            adverts: estate.adverts,
+            removals: removals.chain(estate.removals).collect(),
+            netfilter: estate.netfilter,
+        }
     }
 }
 
@@ -71,6 +76,8 @@ struct Sockets {
     /// None where the kernel has no IPv6.
     v6: Option<raw::Sender>,
     netlink: Socket,
+    /// None where the kernel has no netfilter.
+    netfilter: Option<NetfilterSocket>,
 }
 
 impl Sockets {
@@ -78,7 +85,12 @@ impl Sockets {
         let mut netlink = Socket::new(NETLINK_ROUTE)?;
         netlink.bind_auto()?;
         netlink.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { v4: raw::Sender::open(Family::V4)?, v6: raw::Sender::open(Family::V6).ok(), netlink })
+        Ok(Self {
+            v4: raw::Sender::open(Family::V4)?,
+            v6: raw::Sender::open(Family::V6).ok(),
+            netlink,
+            netfilter: NetfilterSocket::open().ok(),
+        })
     }
 
     /// The successor is told first: it takes over while the addresses go. What fails cannot be helped.
@@ -100,6 +112,10 @@ impl Sockets {
                 let _ = self.netlink.recv(&mut answer, 0);
             }
         }
+        // Only now: an address that is still set would answer again.
+        if let Some(netfilter) = self.netfilter.as_ref().filter(|_| !legacy.netfilter.is_empty()) {
+            let _ = netfilter.exchange(&legacy.netfilter);
+        }
     }
 }
 
@@ -113,6 +129,8 @@ mod tests {
         let estate = Estate {
             adverts: Vec::new(),
             addresses: vec![OwnedAddress { ifindex: 1, prefix: "192.0.2.1/24".parse().unwrap() }],
+            removals: Vec::new(),
+            netfilter: vec![7; 100],
         };
         let whole = protocol::encode(&Message::Estate(estate.clone())).unwrap();
         let pipe = [&whole[..], &whole[..whole.len() / 2]].concat();

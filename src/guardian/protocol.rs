@@ -3,9 +3,10 @@
 //!
 //! ```text
 //! message  = 0                                    goodbye
-//!          | 1 count(2) advert* count(2) address*   estate
+//!          | 1 count(2) advert* count(2) address* count(2) request* request   estate
 //! advert   = family(1) ifindex(4) destination(4|16) length(2) bytes
 //! address  = family(1) ifindex(4) address(4|16) prefix length(1)
+//! request  = length(2) bytes
 //! ```
 
 use std::net::IpAddr;
@@ -48,6 +49,11 @@ pub(super) fn encode(message: &Message) -> Option<Vec<u8>> {
             for address in &estate.addresses {
                 put_address(&mut bytes, address.ifindex, address.prefix.address);
                 bytes.push(address.prefix.length);
+            }
+            bytes.extend_from_slice(&u16::try_from(estate.removals.len()).ok()?.to_be_bytes());
+            for request in estate.removals.iter().chain([&estate.netfilter]) {
+                bytes.extend_from_slice(&u16::try_from(request.len()).ok()?.to_be_bytes());
+                bytes.extend_from_slice(request);
             }
         }
     }
@@ -93,7 +99,14 @@ impl<'a> Reader<'a> {
     fn estate(&mut self) -> Option<Estate> {
         let adverts = (0..self.short()?).map(|_| self.advert()).collect::<Option<_>>()?;
         let addresses = (0..self.short()?).map(|_| self.address()).collect::<Option<_>>()?;
-        Some(Estate { adverts, addresses })
+        let removals = (0..self.short()?).map(|_| self.request()).collect::<Option<_>>()?;
+        let netfilter = self.request()?;
+        Some(Estate { adverts, addresses, removals, netfilter })
+    }
+
+    fn request(&mut self) -> Option<Vec<u8>> {
+        let length = self.short()?;
+        Some(self.take(usize::from(length))?.to_vec())
     }
 
     fn advert(&mut self) -> Option<PreparedPacket> {
@@ -157,6 +170,8 @@ mod tests {
                 OwnedAddress { ifindex: 3, prefix: "192.0.2.1/24".parse().unwrap() },
                 OwnedAddress { ifindex: 4, prefix: "2001:db8::1/64".parse().unwrap() },
             ],
+            removals: vec![vec![1, 2, 3], Vec::new(), vec![4; 300]],
+            netfilter: vec![5; 400],
         }
     }
 
@@ -185,7 +200,7 @@ mod tests {
         assert_eq!(length((LIMIT as u32).to_be_bytes()), Some(LIMIT));
         assert_eq!(length([0xff; HEADER]), None);
         let packet = PreparedPacket { bytes: vec![0; 65_535], ..estate().adverts.remove(0) };
-        assert_eq!(encode(&Message::Estate(Estate { adverts: vec![packet; 17], addresses: Vec::new() })), None);
+        assert_eq!(encode(&Message::Estate(Estate { adverts: vec![packet; 17], ..Estate::default() })), None);
     }
 
     proptest! {

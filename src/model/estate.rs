@@ -11,6 +11,11 @@ pub struct Estate {
     pub adverts: Vec<PreparedPacket>,
     /// Addresses, removed in this order.
     pub addresses: Vec<OwnedAddress>,
+    /// Requests of rtnetlink(7) that remove rules, routes and links, and restore what they changed; sent last, in this
+    /// order.
+    pub removals: Vec<Vec<u8>>,
+    /// Requests to nf_tables that end the fence around the addresses; sent when everything else is done. Empty: none.
+    pub netfilter: Vec<u8>,
 }
 
 /// An IP packet ready to be sent, header included.

@@ -8,6 +8,7 @@ mod command;
 mod estate;
 mod net;
 mod notify;
+mod peering;
 mod routing;
 mod service;
 mod track;
@@ -19,6 +20,7 @@ pub use command::{Command, User};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
+pub use peering::{PeerLink, PeerPlace, Peering};
 pub use routing::{Route, RouteKind, Rule};
 pub use service::{Affinity, Algorithm, Check, OnMarkedDown, Pool, Server, ServerPort, Service, TableSpec};
 pub use track::{

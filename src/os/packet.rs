@@ -10,6 +10,11 @@ use std::ptr;
 
 use tokio::io::unix::AsyncFd;
 
+use super::filter::{self, accept, jump_if, load_byte, load_half};
+
+/// Of linux/if_packet.h.
+const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+
 /// Sends Ethernet frames; receives nothing.
 #[derive(Debug)]
 pub struct FrameSender {
@@ -52,7 +57,8 @@ impl AnnouncementReceiver {
     /// Opens it. Needs CAP_NET_RAW.
     pub fn open(interface: u32) -> io::Result<Self> {
         let socket = packet_socket()?;
-        attach_filter(&socket, &ANNOUNCEMENTS)?;
+        filter::attach(&socket, &ANNOUNCEMENTS)?;
+        ignore_outgoing(&socket)?;
         let all = (libc::ETH_P_ALL as u16).to_be();
         let address = link_address(interface, all);
         // SAFETY: the address is valid for the length given and outlives the call.
@@ -108,22 +114,6 @@ const ANNOUNCEMENTS: [libc::sock_filter; 9] = [
     accept(0),
 ];
 
-const fn load_half(offset: u32) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_LD | libc::BPF_H | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
-}
-
-const fn load_byte(offset: u32) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, jt: 0, jf: 0, k: offset }
-}
-
-const fn jump_if(value: u32, jt: u8, jf: u8) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jt, jf, k: value }
-}
-
-const fn accept(bytes: u32) -> libc::sock_filter {
-    libc::sock_filter { code: (libc::BPF_RET | libc::BPF_K) as u16, jt: 0, jf: 0, k: bytes }
-}
-
 fn packet_socket() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no pointer is passed.
@@ -135,19 +125,20 @@ fn packet_socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(socket) })
 }
 
-fn attach_filter(socket: &OwnedFd, filter: &[libc::sock_filter]) -> io::Result<()> {
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: the kernel copies the program, which is valid for its length, and does not write to it.
-    let attached = unsafe {
+/// What this node sends is not received: two nodes may send from the same hardware address.
+fn ignore_outgoing(socket: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the value is valid for the length given and outlives the call.
+    let set = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            ptr::from_ref(&program).cast(),
-            size_of::<libc::sock_fprog>() as libc::socklen_t,
+            libc::SOL_PACKET,
+            PACKET_IGNORE_OUTGOING,
+            ptr::from_ref(&on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if attached < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn link_address(interface: u32, protocol: u16) -> libc::sockaddr_ll {

@@ -13,6 +13,7 @@ use nix::sys::socket::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
 
+use super::filter;
 use crate::model::Family;
 
 /// IPPROTO_RAW: a socket that sends and never receives, so nothing ever queues up in it.
@@ -95,8 +96,10 @@ pub struct ReceiveOptions {
     pub interface: String,
     /// The interface's index.
     pub index: u32,
-    /// A multicast group to join there.
-    pub group: Option<IpAddr>,
+    /// Receive only what comes from this Ethernet address.
+    pub from: Option<[u8; 6]>,
+    /// Multicast groups to join there.
+    pub groups: Vec<IpAddr>,
 }
 
 /// What was received.
@@ -124,6 +127,9 @@ impl Receiver {
         let socket = Socket::new(domain(options.family), Type::RAW.nonblocking(), Some(protocol))?;
         socket.bind_device(Some(options.interface.as_bytes()))?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        if let Some(from) = options.from {
+            filter::attach(&socket, &filter::from(from))?;
+        }
         match options.family {
             Family::V4 => {
                 // Only groups this very socket joined, not what another process did.
@@ -134,12 +140,13 @@ impl Receiver {
                 setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
             }
         }
-        match options.group {
-            Some(IpAddr::V4(group)) => {
-                socket.join_multicast_v4_n(&group, &socket2::InterfaceIndexOrAddress::Index(options.index))?;
+        for group in &options.groups {
+            match group {
+                IpAddr::V4(group) => {
+                    socket.join_multicast_v4_n(group, &socket2::InterfaceIndexOrAddress::Index(options.index))?;
+                }
+                IpAddr::V6(group) => socket.join_multicast_v6(group, options.index)?,
             }
-            Some(IpAddr::V6(group)) => socket.join_multicast_v6(&group, options.index)?,
-            None => {}
         }
         Ok(Self { family: options.family, socket })
     }

@@ -110,6 +110,31 @@ pub(super) fn wanted(services: &[Service]) -> Result<HashMap<ListenKey, Wanted<'
     if errors.is_empty() { Ok(wanted) } else { Err(errors) }
 }
 
+/// Tells which processes listen on an address. Without root a process sees its own only: another may look for it.
+pub(super) struct PortOwners(Box<dyn Fn(SocketAddr) -> Vec<PortOwner> + Send>);
+
+impl Default for PortOwners {
+    fn default() -> Self {
+        Self::new(port_owner::listeners_on)
+    }
+}
+
+impl fmt::Debug for PortOwners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PortOwners(..)")
+    }
+}
+
+impl PortOwners {
+    pub(super) fn new(look: impl Fn(SocketAddr) -> Vec<PortOwner> + Send + 'static) -> Self {
+        Self(Box::new(look))
+    }
+
+    fn of(&self, address: SocketAddr) -> Vec<PortOwner> {
+        (self.0)(address)
+    }
+}
+
 impl ListenKey {
     fn new(listen: &ListenAddress, port: u16) -> Self {
         Self {
@@ -120,7 +145,12 @@ impl ListenKey {
     }
 
     /// Opens its sockets: one a worker, or only one for a port of a range.
-    pub(super) fn open(&self, wanted: &Wanted<'_>, workers: usize) -> Result<Vec<Arc<Listener>>, BindError> {
+    pub(super) fn open(
+        &self,
+        wanted: &Wanted<'_>,
+        workers: usize,
+        owners: &PortOwners,
+    ) -> Result<Vec<Arc<Listener>>, BindError> {
         let options = ListenOptions {
             address: self.address,
             interface: self.interface.as_ref().map(InterfaceName::as_str),
@@ -130,20 +160,20 @@ impl ListenKey {
             backlog: wanted.service.backlog,
         };
         let sockets = if wanted.of_range { 1 } else { workers };
-        self.probe(options)
+        self.probe(options, owners)
             .and_then(|()| (0..sockets).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>())
             .map_err(|error| BindError {
                 service: wanted.service.name.clone(),
                 address: self.address,
-                reason: self.reason(&error),
+                reason: self.reason(&error, owners),
             })
     }
 
     /// A port that only this process has, on another address, is no obstacle: all our sockets share.
-    fn probe(&self, options: ListenOptions<'_>) -> io::Result<()> {
+    fn probe(&self, options: ListenOptions<'_>, owners: &PortOwners) -> io::Result<()> {
         match Listener::probe(options) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let owners = port_owner::listeners_on(self.address);
+                let owners = owners.of(self.address);
                 let only_us = !owners.is_empty() && owners.iter().all(|owner| owner.pid == std::process::id());
                 if only_us { Ok(()) } else { Err(error) }
             }
@@ -151,10 +181,10 @@ impl ListenKey {
         }
     }
 
-    fn reason(&self, error: &io::Error) -> BindReason {
+    fn reason(&self, error: &io::Error, owners: &PortOwners) -> BindReason {
         match (error.kind(), error.raw_os_error()) {
             (io::ErrorKind::AddrInUse, _) => {
-                let mut owners = port_owner::listeners_on(self.address);
+                let mut owners = owners.of(self.address);
                 owners.retain(|owner| owner.pid != std::process::id());
                 BindReason::InUse(owners)
             }

@@ -22,7 +22,7 @@ mod worker;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -33,9 +33,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 pub use listener::{BindError, BindReason};
 
 use crate::model::{OnMarkedDown, Pool, Service};
+use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
-use listener::ListenKey;
+use listener::{ListenKey, PortOwners};
 use mailbox::{Command, Mailbox, Report};
 use shared::{Gate, Global, PoolShared, ServiceShared};
 use worker::Worker;
@@ -54,6 +55,7 @@ pub struct Proxy {
     next_listener: u64,
     next_worker: usize,
     max_connections: Option<u32>,
+    owners: PortOwners,
 }
 
 /// An open listener: its sockets, each with its worker and its number there.
@@ -105,9 +107,15 @@ impl Proxy {
             next_listener: 0,
             next_worker: 0,
             max_connections,
+            owners: PortOwners::default(),
         };
         proxy.apply_limit();
         Ok(proxy)
+    }
+
+    /// Has `look` tell which processes listen on an address that cannot be had.
+    pub fn look_for_owners_by(&mut self, look: impl Fn(SocketAddr) -> Vec<PortOwner> + Send + 'static) {
+        self.owners = PortOwners::new(look);
     }
 
     /// Binds what `services` listen on and is not bound yet. On failure nothing has changed, and every address that cannot be
@@ -125,7 +133,7 @@ impl Proxy {
                 continue;
             }
             if !self.listeners.contains_key(&key) {
-                match key.open(&wanted, self.global.workers.len()) {
+                match key.open(&wanted, self.global.workers.len(), &self.owners) {
                     Ok(sockets) => _ = bound.insert(key.clone(), sockets),
                     Err(error) => errors.push(error),
                 }

@@ -1,7 +1,7 @@
 //! The thread `addresses`: sets, removes and announces what the routers decided, puts back what somebody else
 //! removed, and tells the routers about links. Slow work is here so that none is on the thread that keeps time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,30 +9,53 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use super::announce::{Announcement, BATCH};
+use super::charge::Charge;
 use super::driver::Input;
-use super::interfaces::{Change, Interfaces, View};
+use super::fights::Fights;
+use super::interfaces::{Interfaces, View};
 use super::kernel::{Kernel, Notification, Notifications, Refused};
-use super::ownership::{Key, Ownership, Repair};
+use super::links::Link;
+use super::ownership::{self, Key, Ownership};
+use super::queue::Queue;
+use super::rivals::{Ears, Question};
+use super::routing::{Routing, Routings};
 use super::{Notice, RouterId, StartError};
-use crate::model::{InterfaceName, Prefix, VirtualAddress};
+use crate::model::{Prefix, VirtualAddress};
 use crate::stats::RouterStats;
 
 /// How long a release waits for the flows of its addresses to be reset.
 const RESET_PATIENCE: Duration = Duration::from_millis(100);
-/// Announcements of an address somebody else had removed, as on becoming master.
-const PUT_BACK_COUNT: u32 = 5;
+/// A hook's command is ended at its timeout, and killed a second later; this is for that and the way there.
+const HOOK_GRACE: Duration = Duration::from_millis(2500);
 
 /// What the routers ask for.
 #[derive(Debug)]
 pub(super) enum Order {
     /// The addresses that are ours whoever set them: what is found of them on a backup is removed.
     Configure(BTreeSet<Key>),
-    /// A router that may give orders, and where its announcements are counted.
-    Register(RouterId, Arc<RouterStats>),
+    /// A router that may give orders.
+    Register {
+        /// Which.
+        router: RouterId,
+        /// Where its announcements are counted.
+        stats: Arc<RouterStats>,
+        /// The interface to make for it.
+        link: Option<Link>,
+        /// What else there is to know of it.
+        charge: Charge,
+    },
+    /// What there is to know of a router changed.
+    Amend(RouterId, Charge),
+    /// Whether a router waits for its successor: it leaves the segment to others then.
+    Yield(RouterId, bool),
+    /// No address is left: take down the fence. Completed once it is so.
+    LiftFence(oneshot::Sender<()>),
+    /// Routes and rules wanted for the life of the process; completed once it is so.
+    Static(Routing, oneshot::Sender<()>),
     /// Work for one router, done in the order given.
     Work(RouterId, Work),
     /// The router gives no more orders.
@@ -44,8 +67,10 @@ pub(super) enum Order {
 pub(super) enum Work {
     /// Set these.
     Acquire(Vec<VirtualAddress>),
-    /// Have their flows reset, then remove them.
+    /// Have their flows reset, then remove them; with the router's last address its routes and rules go before.
     Release(Vec<VirtualAddress>),
+    /// From now on these routes and rules, and no others.
+    Route(Routing),
     /// Announce these, `count` times each.
     Announce {
         /// The addresses.
@@ -69,31 +94,66 @@ pub(super) struct Setup<K> {
 /// left behind is gone. Ends when no more orders can come.
 pub(super) async fn run<K: Kernel>(setup: Setup<K>, ready: std::sync::mpsc::Sender<Result<(), StartError>>) {
     let Setup { mut orders, inputs, notices, kernel, mut notifications, configured } = setup;
-    let keeper =
-        Keeper(Rc::new(Shared { kernel, inputs, notices, state: RefCell::default(), published: RefCell::default() }));
+    let keeper = Keeper(Rc::new(Shared {
+        kernel,
+        inputs,
+        notices,
+        state: RefCell::default(),
+        published: RefCell::default(),
+        routings: Mutex::default(),
+        watches_routing: Cell::default(),
+        surroundings_changed: Notify::new(),
+        answered: Notify::new(),
+        making_links: Mutex::default(),
+    }));
     keeper.0.state.borrow_mut().ownership.configure(configured);
+    if let Err(error) = keeper.0.kernel.remove_leftovers().await {
+        return drop(ready.send(Err(StartError::Netlink(error))));
+    }
     if let Err(error) = keeper.read_everything().await {
         return drop(ready.send(Err(StartError::Netlink(error))));
     }
     keeper.repair_now().await;
+    // Only now: an address of an earlier life would answer again.
+    keeper.lift_fence();
+    spawn_local(keeper.clone().mend_fence());
     let _ = ready.send(Ok(()));
     keeper.serve(&mut orders, &mut notifications).await;
 }
 
 /// What every task of the thread shares.
-struct Shared<K> {
-    kernel: K,
+pub(super) struct Shared<K> {
+    pub(super) kernel: K,
     inputs: mpsc::WeakUnboundedSender<Input>,
     notices: mpsc::UnboundedSender<Notice>,
-    state: RefCell<State>,
+    pub(super) state: RefCell<State>,
     /// The views the routers were told last.
-    published: RefCell<BTreeMap<String, View>>,
+    pub(super) published: RefCell<BTreeMap<String, View>>,
+    pub(super) routings: Mutex<Routings>,
+    /// Whether a task puts back routes and rules.
+    pub(super) watches_routing: Cell<bool>,
+    /// Links or addresses changed, and with them perhaps routes.
+    pub(super) surroundings_changed: Notify,
+    /// Somebody who was asked has answered.
+    pub(super) answered: Notify,
+    /// Held by whoever makes or removes links.
+    pub(super) making_links: Mutex<()>,
 }
 
 #[derive(Default)]
-struct State {
-    interfaces: Interfaces,
-    ownership: Ownership,
+pub(super) struct State {
+    pub(super) interfaces: Interfaces,
+    pub(super) ownership: Ownership,
+    pub(super) charges: BTreeMap<RouterId, Charge>,
+    /// The routers that wait for their successor.
+    pub(super) yielding: BTreeSet<RouterId>,
+    /// The routers whose addresses are wanted, but not before something else is done.
+    pub(super) delayed: BTreeSet<RouterId>,
+    pub(super) fights: Fights,
+    pub(super) ears: Ears,
+    /// The questions that nobody has answered yet.
+    pub(super) asked: BTreeSet<Question>,
+    pub(super) links: BTreeMap<RouterId, Link>,
     workers: BTreeMap<RouterId, Worker>,
 }
 
@@ -103,7 +163,14 @@ struct Worker {
     stats: Arc<RouterStats>,
 }
 
-struct Keeper<K>(Rc<Shared<K>>);
+impl State {
+    /// Where a router's announcements are counted.
+    pub(super) fn stats(&self, router: RouterId) -> Option<Arc<RouterStats>> {
+        self.workers.get(&router).map(|worker| Arc::clone(&worker.stats))
+    }
+}
+
+pub(super) struct Keeper<K>(pub(super) Rc<Shared<K>>);
 
 impl<K> Clone for Keeper<K> {
     fn clone(&self) -> Self {
@@ -121,12 +188,7 @@ impl<K: Kernel> Keeper<K> {
                     None => break,
                 },
                 notification = notifications.next() => match notification {
-                    Some(Notification::Changed(message)) => {
-                        let change = self.0.state.borrow_mut().interfaces.apply(&message);
-                        if let Some(change) = change {
-                            self.take_change(&change);
-                        }
-                    }
+                    Some(Notification::Changed(message)) => self.hear(&message),
                     Some(Notification::Lost) => self.recover().await,
                     None => {
                         tracing::error!("the kernel's link and address notifications ended: link loss goes unnoticed");
@@ -149,19 +211,49 @@ impl<K: Kernel> Keeper<K> {
                 drop(state);
                 self.start_repairs(repairs);
             }
-            Order::Register(router, stats) => {
+            Order::Static(routing, done) => {
+                let keeper = self.clone();
+                spawn_local(async move {
+                    keeper.route(None, routing).await;
+                    let _ = done.send(());
+                });
+            }
+            Order::Register { router, stats, link, charge } => {
                 let (queue, work) = mpsc::unbounded_channel();
+                state.charges.insert(router, charge);
+                state.links.extend(link.map(|link| (router, link)));
                 state.workers.insert(router, Worker { queue, stats: Arc::clone(&stats) });
                 spawn_local(self.clone().work(router, work, stats));
+                drop(state);
+                self.fence();
+            }
+            Order::Amend(router, charge) => {
+                state.charges.insert(router, charge);
+                drop(state);
+                self.fence();
+            }
+            Order::Yield(router, true) => drop(state.yielding.insert(router)),
+            Order::Yield(router, false) => drop(state.yielding.remove(&router)),
+            Order::LiftFence(done) => {
+                drop(state);
+                self.lift_fence();
+                let _ = done.send(());
             }
             Order::Work(router, work) => {
                 match &work {
                     Work::Acquire(addresses) => state.ownership.acquire(router, addresses),
                     Work::Release(addresses) => state.ownership.release(router, addresses),
-                    Work::Announce { .. } => {}
+                    Work::Route(_) | Work::Announce { .. } => {}
                 }
+                let acquires = matches!(work, Work::Acquire(_));
                 if let Some(worker) = state.workers.get(&router) {
                     let _ = worker.queue.send(work);
+                }
+                drop(state);
+                if acquires {
+                    // Before they are set.
+                    self.fence();
+                    self.listen();
                 }
             }
             // Its task ends once what is queued is done.
@@ -169,29 +261,85 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    async fn work(self, router: RouterId, mut queue: mpsc::UnboundedReceiver<Work>, stats: Arc<RouterStats>) {
-        let mut next = None;
-        while let Some(work) = match next.take() {
-            Some(work) => Some(work),
-            None => queue.recv().await,
-        } {
+    async fn work(self, router: RouterId, work: mpsc::UnboundedReceiver<Work>, stats: Arc<RouterStats>) {
+        self.clone().make_links().await;
+        let mut queue = Queue::new(work);
+        let mut owns = false;
+        while let Some(work) = queue.next().await {
             match work {
                 Work::Acquire(addresses) => {
+                    if !std::mem::replace(&mut owns, true) {
+                        self.prepare(router, &mut queue).await;
+                    }
+                    self.switch_link(router, true).await;
                     self.acquire(router, &addresses).await;
-                    spawn_local(self.clone().forget_unreached(addresses));
+                    spawn_local(self.clone().forget_unreached(addresses.clone()));
+                    spawn_local(self.clone().ask_gateways(router, addresses, Arc::clone(&stats)));
                 }
                 Work::Release(addresses) => {
                     // A release that waits does not stand in the way of what was decided meanwhile.
                     tokio::select! {
                         biased;
                         () = self.reset_flows(&addresses) => {}
-                        Some(work) = queue.recv() => next = Some(work),
+                        () = queue.wait() => {}
+                    }
+                    if !self.0.state.borrow().ownership.wants_any(router) {
+                        self.route(Some(router), Routing::default()).await;
+                        // Before the addresses go: leaving their groups is a report too.
+                        self.switch_link(router, false).await;
                     }
                     self.release(router, addresses).await;
+                    if owns && !self.0.state.borrow().ownership.wants_any(router) {
+                        owns = false;
+                        if let Some(router) = self.name(router) {
+                            let _ = self.0.notices.send(Notice::Released { router });
+                        }
+                    }
                 }
+                Work::Route(routing) => self.route(Some(router), routing).await,
                 Work::Announce { addresses, count } => self.announce(router, &addresses, count, &stats).await,
             }
         }
+        {
+            let mut state = self.0.state.borrow_mut();
+            state.charges.remove(&router);
+            state.yielding.remove(&router);
+            state.fights.forget(router);
+        }
+        self.finish(router).await;
+    }
+
+    fn name(&self, router: RouterId) -> Option<String> {
+        self.0.state.borrow().charges.get(&router).map(|charge| charge.name.clone())
+    }
+
+    /// What must be done before a router has addresses is done, within its time, or the addresses are given up already.
+    async fn prepare(&self, router: RouterId, queue: &mut Queue) {
+        let charge = self.0.state.borrow().charges.get(&router).cloned();
+        let Some((Some(limit), name)) = charge.map(|charge| (charge.before_master, charge.name)) else { return };
+        let (done, is_done) = oneshot::channel();
+        if self.0.notices.send(Notice::BeforeMaster { router: name.clone(), done }).is_err() {
+            return;
+        }
+        self.0.state.borrow_mut().delayed.insert(router);
+        let mut is_done = std::pin::pin!(tokio::time::timeout(limit.saturating_add(HOOK_GRACE), is_done));
+        loop {
+            tokio::select! {
+                biased;
+                ended = &mut is_done => {
+                    if ended.is_err() {
+                        tracing::warn!(router = name, "its before-master command does not end: the addresses are set");
+                    }
+                    break;
+                }
+                () = queue.grow() => {
+                    if !self.0.state.borrow().ownership.wants_any(router) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.0.state.borrow_mut().delayed.remove(&router);
     }
 
     async fn acquire(&self, router: RouterId, addresses: &[VirtualAddress]) {
@@ -272,6 +420,9 @@ impl<K: Kernel> Keeper<K> {
             }
         }
         self.0.state.borrow_mut().ownership.released(&addresses);
+        self.fence();
+        self.forget_rivals(addresses.iter().map(ownership::key));
+        self.listen();
         // Those another router wants by now stay, but are no more this one's.
         self.tell(Input::Released { router, addresses });
     }
@@ -285,7 +436,13 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    async fn announce(&self, router: RouterId, addresses: &[VirtualAddress], count: u32, stats: &RouterStats) {
+    pub(super) async fn announce(
+        &self,
+        router: RouterId,
+        addresses: &[VirtualAddress],
+        count: u32,
+        stats: &RouterStats,
+    ) {
         let frames: Vec<(&VirtualAddress, Announcement)> = {
             let state = self.0.state.borrow();
             addresses
@@ -317,123 +474,9 @@ impl<K: Kernel> Keeper<K> {
         }
     }
 
-    fn tell(&self, input: Input) {
+    pub(super) fn tell(&self, input: Input) {
         if let Some(inputs) = self.0.inputs.upgrade() {
             let _ = inputs.send(input);
-        }
-    }
-
-    fn take_change(&self, change: &Change) {
-        match change {
-            Change::Link { name, before } => {
-                self.publish(name);
-                if let Some(before) = before {
-                    self.publish(before);
-                }
-            }
-            Change::AddressSet { index, .. } | Change::AddressGone { index, .. } => {
-                let name = self.0.state.borrow().interfaces.by_index(*index).map(|link| link.name.clone());
-                if let Some(name) = name {
-                    self.publish(&name);
-                }
-            }
-        }
-        let repair = {
-            let state = self.0.state.borrow();
-            state.ownership.repair(&state.interfaces, change)
-        };
-        self.start_repairs(repair);
-    }
-
-    /// Tells the routers about an interface, if it is not what they were told last.
-    fn publish(&self, name: &str) {
-        let view = self.0.state.borrow().interfaces.view(name);
-        let mut published = self.0.published.borrow_mut();
-        if published.get(name) == view.as_ref() {
-            return;
-        }
-        match &view {
-            Some(view) => drop(published.insert(name.to_owned(), view.clone())),
-            None => drop(published.remove(name)),
-        }
-        if let Ok(name) = name.parse::<InterfaceName>() {
-            self.tell(Input::Interface { name, view });
-        }
-    }
-
-    /// Notifications were lost: everything is read again.
-    async fn recover(&self) {
-        tracing::debug!("notifications of the kernel were lost, reading links and addresses again");
-        if let Err(error) = self.read_everything().await {
-            tracing::warn!(%error, "links and addresses could not be read");
-            return;
-        }
-        let repairs = {
-            let state = self.0.state.borrow();
-            state.ownership.repair_all(&state.interfaces)
-        };
-        self.start_repairs(repairs);
-    }
-
-    async fn read_everything(&self) -> std::io::Result<()> {
-        let interfaces = self.0.kernel.dump().await?;
-        let mut names: BTreeSet<String> = self.0.published.borrow().keys().cloned().collect();
-        names.extend(interfaces.iter().map(|(_, link)| link.name.clone()));
-        self.0.state.borrow_mut().interfaces = interfaces;
-        for name in names {
-            self.publish(&name);
-        }
-        Ok(())
-    }
-
-    async fn repair_now(&self) {
-        let repairs = {
-            let state = self.0.state.borrow();
-            state.ownership.repair_all(&state.interfaces)
-        };
-        for repair in repairs {
-            self.clone().repair(repair).await;
-        }
-    }
-
-    fn start_repairs(&self, repairs: impl IntoIterator<Item = Repair>) {
-        for repair in repairs {
-            spawn_local(self.clone().repair(repair));
-        }
-    }
-
-    async fn repair(self, repair: Repair) {
-        match repair {
-            Repair::PutBack { index, router, address } => {
-                let results = self.0.kernel.set(&[(index, address.clone())]).await;
-                if results.first() == Some(&Err(Refused(libc::EEXIST))) {
-                    // Replaced by ourselves a moment ago.
-                    return;
-                }
-                if let Some(Err(refused)) = results.first() {
-                    tracing::warn!(address = %address.prefix, interface = %address.interface,
-                        error = %std::io::Error::from(*refused), "address removed by somebody else, not put back");
-                    return;
-                }
-                tracing::warn!(address = %address.prefix, interface = %address.interface,
-                    "address removed by somebody else, put back");
-                let stats = self.0.state.borrow().workers.get(&router).map(|worker| Arc::clone(&worker.stats));
-                if let Some(stats) = stats {
-                    self.announce(router, &[address], PUT_BACK_COUNT, &stats).await;
-                }
-            }
-            Repair::Remove { index, prefix } => {
-                let results = self.0.kernel.remove(&[(index, prefix)]).await;
-                match results.first() {
-                    Some(Err(refused)) => {
-                        tracing::warn!(address = %prefix, error = %std::io::Error::from(*refused),
-                            "address that belongs to the master not removed");
-                    }
-                    Some(Ok(())) | None => {
-                        tracing::warn!(address = %prefix, "address that belongs to the master removed from this node");
-                    }
-                }
-            }
         }
     }
 }

@@ -30,6 +30,17 @@ impl Announcement {
         Self { frame, index }
     }
 
+    /// The question, asked from `address` at `mac`, where `target` is: whoever answers has learned where `address` is.
+    /// None: they are of two families.
+    pub(super) fn question(target: IpAddr, address: IpAddr, mac: Mac, index: u32) -> Option<Self> {
+        let frame = match (target, address) {
+            (IpAddr::V4(target), IpAddr::V4(address)) => arp::request(target, address, mac).to_vec(),
+            (IpAddr::V6(target), IpAddr::V6(address)) => ndp::solicitation(target, address, mac).to_vec(),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+        };
+        Some(Self { frame, index })
+    }
+
     /// Sends it. Waits for a full transmit queue, but not for long.
     pub(super) async fn send(&self, kernel: &impl Kernel) -> io::Result<()> {
         for _ in 0..PATIENCE {

@@ -1,6 +1,6 @@
 //! The time, as the driver lives in it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::os::sched;
 
@@ -8,6 +8,11 @@ use crate::os::sched;
 pub(super) trait Clock {
     /// Now. It stands still while the machine is suspended.
     fn now(&self) -> Instant;
+
+    /// The time of day, since the beginning of 1970: for seals, that others compare.
+    fn since_epoch(&self) -> Duration {
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
 
     /// How long the machine was suspended in its life.
     fn suspended(&self) -> Duration;

@@ -1,7 +1,7 @@
 //! The thread `vrrp`: adverts and timers, nothing slow, ever. Each turn: the clock, a bounded batch of packets,
 //! timers, what was told, and what the cores asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,14 +11,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::addresses::{Order, Work};
 use super::clock::Clock;
-use super::egress;
-use super::ingress::Wanted;
+use super::egress::{self, Origin};
 use super::interfaces::View;
-use super::ownership;
+use super::plan::Plan;
+use super::routing::Routing;
 use super::slot::{PendingHandover, Slot, Views, stats_role};
+use super::steering::{SteerReport, Steering};
+use super::team::Team;
 use super::wire::{Watched, Wire};
 use super::{HandoverOutcome, HandoverReport, Notice, RouterId};
-use crate::model::{Estate, InterfaceName, VirtualAddress, VirtualRouter};
+use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualAddress};
 use crate::stats::Registry;
 use crate::vrrp::{Action, Event, Reason, Role};
 use crate::wire::vrrp::Advertisement;
@@ -34,7 +36,17 @@ pub(super) const ESTATE_ID: u16 = u16::MAX;
 #[derive(Debug)]
 pub(super) enum Input {
     /// Run these routers, and no others. Completed once it is so; addresses follow.
-    Apply(Vec<VirtualRouter>, oneshot::Sender<()>),
+    Apply(Box<Plan>, oneshot::Sender<()>),
+    /// How a tracker is now.
+    Tracked(String, TrackState),
+    /// An operator's wish. Answered with none if there is no such router.
+    Steer(String, Steering, oneshot::Sender<Option<SteerReport>>),
+    /// The process that advertised from this address is dead.
+    PeerDied(IpAddr),
+    /// How the session with this address is, in words; none: there is none.
+    Session(IpAddr, Option<String>),
+    /// Somebody takes a router's addresses away again and again.
+    Contested(RouterId),
     /// Whether what a router fronts can be served here.
     Ready(String, bool),
     /// Give a router's addresses to whoever takes them.
@@ -48,6 +60,8 @@ pub(super) enum Input {
         /// What it is now.
         view: Option<View>,
     },
+    /// A router's work is done, after its last order: nothing of it is left on the node.
+    Finished(RouterId),
     /// Addresses are gone from the node.
     Released {
         /// Whose they were.
@@ -72,14 +86,27 @@ pub(super) struct Driver<W, C> {
     pub(super) views: Views,
     pub(super) slots: Vec<Slot>,
     /// Virtual addresses of every router: none of them is a node's own.
-    virtual_addresses: Vec<IpAddr>,
-    next_id: RouterId,
+    pub(super) virtual_addresses: Vec<IpAddr>,
+    pub(super) teams: Vec<Team>,
+    /// How everything that is followed is, as far as it was told.
+    pub(super) trackers: BTreeMap<String, TrackState>,
+    pub(super) started: Instant,
+    /// The numbers in use on each interface, as far as heard.
+    pub(super) heard_vrids: BTreeMap<InterfaceName, BTreeSet<u8>>,
+    pub(super) next_id: RouterId,
     /// Identification of the last IPv4 header.
     packet_id: u16,
     /// The deadline the thread sleeps for.
     deadline: Option<Instant>,
     suspended: Duration,
+    /// Routes and rules that are there as long as the process runs.
+    pub(super) routing: Routing,
+    pub(super) peering: Peering,
+    /// Something changed that may change the sessions wanted.
+    pub(super) peering_is_stale: bool,
     pub(super) estate: Estate,
+    /// What ends the fence around the addresses, for the estate.
+    pub(super) unfence: Vec<u8>,
     /// Something changed that may change the estate.
     pub(super) estate_is_stale: bool,
     stopping: Option<Vec<oneshot::Sender<()>>>,
@@ -89,23 +116,36 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     pub(super) fn new(setup: Setup<W, C>) -> Self {
         Self {
             suspended: setup.clock.suspended(),
+            started: setup.clock.now(),
             setup,
             views: Views::new(),
             slots: Vec::new(),
             virtual_addresses: Vec::new(),
+            teams: Vec::new(),
+            trackers: BTreeMap::new(),
+            heard_vrids: BTreeMap::new(),
             next_id: 0,
             packet_id: 0,
             deadline: None,
+            routing: Routing::default(),
+            peering: Peering::default(),
+            peering_is_stale: false,
             estate: Estate::default(),
+            unfence: Vec::new(),
             estate_is_stale: false,
             stopping: None,
         }
     }
 
+    /// The same, on a node whose addresses are fenced.
+    pub(super) fn with_unfence(self, unfence: Vec<u8>) -> Self {
+        Self { unfence, ..self }
+    }
+
     /// Runs until stopped, or until nobody can tell it anything any more.
     pub(super) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            self.deadline = self.slots.iter().filter_map(|slot| slot.router.next_deadline()).min();
+            self.deadline = self.slots.iter().filter_map(Slot::next_deadline).min();
             let input = tokio::select! {
                 biased;
                 () = sleep_until(&self.setup.clock, self.deadline) => None,
@@ -120,6 +160,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 break;
             }
         }
+        self.clear_routing().await;
+        self.lift_fence().await;
         for done in self.stopping.take().into_iter().flatten() {
             let _ = done.send(());
         }
@@ -138,12 +180,17 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         for index in 0..self.slots.len() {
             self.expire(index, now);
         }
+        self.thaw(now);
         if let Some(input) = input {
             self.take(input, now);
         }
         self.observe(now);
+        self.tell_groups();
         self.slots.retain(|slot| !slot.is_over());
         self.publish_estate();
+        if std::mem::take(&mut self.peering_is_stale) {
+            self.publish_peering();
+        }
     }
 
     fn is_over(&self) -> bool {
@@ -156,16 +203,38 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let slept = suspended.saturating_sub(std::mem::replace(&mut self.suspended, suspended));
         let overdue = self.deadline.map_or(Duration::ZERO, |deadline| now.saturating_duration_since(deadline));
         let late = overdue.max(if slept >= LATE { slept } else { Duration::ZERO });
-        let micros = u64::try_from(late.as_micros()).unwrap_or(u64::MAX);
-        self.setup.registry.late_wake_max_micros.fetch_max(micros, Ordering::Relaxed);
+        // A turn before the deadline was woken by something else: it says nothing.
+        if self.deadline.is_some_and(|deadline| deadline <= now) || late > Duration::ZERO {
+            self.setup.registry.late_wakes.record(late);
+        }
         late
     }
 
     fn take(&mut self, input: Input, now: Instant) {
         match input {
-            Input::Apply(routers, done) => {
-                self.apply(&routers, now);
+            Input::Apply(plan, done) => {
+                self.apply(&plan, now);
                 let _ = done.send(());
+            }
+            Input::Tracked(name, state) => {
+                self.trackers.insert(name, state);
+                self.weigh(now);
+            }
+            Input::Steer(name, steering, reply) => self.steer(&name, steering, reply, now),
+            Input::PeerDied(address) => {
+                for index in 0..self.slots.len() {
+                    self.feed(index, Event::PeerDied(address), now);
+                }
+            }
+            Input::Session(address, text) => {
+                for slot in &self.slots {
+                    slot.show_session(address, text.as_deref());
+                }
+            }
+            Input::Contested(router) => {
+                if let Some(index) = self.slots.iter().position(|slot| slot.id == router) {
+                    self.feed(index, Event::Contested, now);
+                }
             }
             Input::Ready(name, ready) => {
                 if let Some(index) = self.position(&name)
@@ -188,6 +257,12 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 }
                 self.look_around(now);
             }
+            Input::Finished(router) => {
+                if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {
+                    slot.finished = true;
+                    self.estate_is_stale = true;
+                }
+            }
             Input::Released { router, addresses } => {
                 if let Some(slot) = self.slots.iter_mut().find(|slot| slot.id == router) {
                     slot.released(&addresses);
@@ -198,55 +273,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     }
 
     /// The running router of that name.
-    fn position(&self, name: &str) -> Option<usize> {
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
         self.slots.iter().position(|slot| !slot.ending && slot.name() == name)
-    }
-
-    /// Runs these routers and no others: only differences are touched.
-    fn apply(&mut self, routers: &[VirtualRouter], now: Instant) {
-        self.virtual_addresses =
-            routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
-        self.order(Order::Configure(ownership::reclaimable(routers)));
-        for index in 0..self.slots.len() {
-            let Some(slot) = self.slots.get(index).filter(|slot| !slot.ending) else { continue };
-            match routers.iter().find(|config| config.name == slot.name()) {
-                Some(config) if config == slot.config() => {}
-                Some(config) if is_same_router(config, slot.config()) => {
-                    self.feed(index, Event::Reconfigure(Box::new(config.clone())), now);
-                }
-                Some(_) | None => self.end(index, now),
-            }
-        }
-        for config in routers {
-            if self.position(&config.name).is_none() {
-                self.add(config, now);
-            }
-        }
-        self.look_around(now);
-    }
-
-    fn add(&mut self, config: &VirtualRouter, now: Instant) {
-        if !self.views.contains_key(&config.interface) {
-            tracing::warn!(router = config.name, interface = %config.interface,
-                "there is no such interface yet, waiting for it");
-        }
-        for slot in self.slots.iter_mut().filter(|slot| slot.name() == config.name) {
-            slot.replaced = true;
-        }
-        self.next_id += 1;
-        let stats = self.setup.registry.router(&config.name);
-        self.order(Order::Register(self.next_id, Arc::clone(&stats)));
-        let slot = Slot::new(self.next_id, config, &self.views, stats, &self.virtual_addresses, now);
-        slot.show_role(slot.router.role(), &slot.router.reason().to_string(), now);
-        self.slots.push(slot);
-        self.drain(self.slots.len() - 1, now);
-    }
-
-    fn end(&mut self, index: usize, now: Instant) {
-        if let Some(slot) = self.slots.get_mut(index).filter(|slot| !slot.ending) {
-            slot.ending = true;
-            self.feed(index, Event::Stop, now);
-        }
     }
 
     fn hand_over(&mut self, name: String, reply: oneshot::Sender<HandoverReport>, now: Instant) {
@@ -269,37 +297,10 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         }
     }
 
-    /// Links and addresses may have changed, or the routers that need them.
-    fn look_around(&mut self, now: Instant) {
-        self.estate_is_stale = true;
-        for index in 0..self.slots.len() {
-            let Some(slot) = self.slots.get_mut(index) else { continue };
-            for event in slot.look(&self.views, &self.virtual_addresses) {
-                self.feed(index, event, now);
-            }
-        }
-        self.listen();
-    }
-
-    fn listen(&mut self) {
-        let mut wanted: Vec<Wanted> = Vec::new();
-        for slot in &self.slots {
-            let config = slot.config();
-            let Some(view) = self.views.get(&config.interface) else { continue };
-            let channel = (config.interface.clone(), config.family);
-            let multicast = config.peers.is_empty();
-            match wanted.iter_mut().find(|want| want.channel == channel) {
-                Some(want) => want.multicast |= multicast,
-                None => wanted.push(Wanted { channel, index: view.index, multicast }),
-            }
-        }
-        self.setup.wire.listen(wanted);
-    }
-
     pub(super) fn feed(&mut self, index: usize, event: Event, now: Instant) {
         if let Some(slot) = self.slots.get_mut(index) {
             slot.router.handle(event, now);
-            self.drain(index, now);
+            self.settle_and_drain(index, now);
         }
     }
 
@@ -308,16 +309,23 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             && slot.router.next_deadline().is_some_and(|deadline| deadline <= now)
         {
             slot.router.handle_timeout(now);
+            self.settle_and_drain(index, now);
+        }
+    }
+
+    /// What one router does may make others of its group do something.
+    pub(super) fn settle_and_drain(&mut self, index: usize, now: Instant) {
+        for index in self.settle(index, now) {
             self.drain(index, now);
         }
     }
 
-    fn drain(&mut self, index: usize, now: Instant) {
+    pub(super) fn drain(&mut self, index: usize, now: Instant) {
         while let Some(action) = self.slots.get_mut(index).and_then(|slot| slot.router.next_action()) {
             self.act(index, action, now);
         }
-        if let Some(slot) = self.slots.get(index) {
-            slot.show();
+        if let Some(slot) = self.slots.get_mut(index) {
+            self.peering_is_stale |= slot.show(now);
         }
     }
 
@@ -332,6 +340,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 self.estate_is_stale = true;
                 self.publish_estate();
                 self.order(Order::Work(id, Work::Acquire(addresses)));
+                self.route(index);
             }
             Action::Release(addresses) => {
                 slot.releasing(&addresses);
@@ -340,8 +349,15 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             Action::Announce { addresses, count } => {
                 self.order(Order::Work(id, Work::Announce { addresses, count }));
             }
-            Action::Watch(on) => self.watch(index, on),
-            Action::Changed { from, to, reason } => self.changed(index, from, to, reason, now),
+            Action::Watch(on) => {
+                self.order(Order::Yield(id, on));
+                self.watch(index, on);
+            }
+            Action::HeardLower { .. } => {
+                let router = slot.name().to_owned();
+                let _ = self.setup.notices.send(Notice::HeardLower { router });
+            }
+            Action::Changed { from, to, reason, priority } => self.changed(index, (from, to), reason, priority, now),
             Action::Left => {
                 slot.left = true;
                 slot.reply_handover(HandoverOutcome::Interrupted(stats_role(Role::Initialize)), now);
@@ -350,16 +366,20 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         }
     }
 
+    /// Sends it on every path that can carry it.
     fn send(&mut self, index: usize, advert: &Advertisement) {
         let Some(slot) = self.slots.get_mut(index) else { return };
-        let Some(source) = slot.router.local() else { return };
-        let Some(view) = self.views.get(&slot.config().interface) else { return };
-        // It counts up and is never 0.
-        self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
-        for packet in egress::prepare(slot.config(), advert, source, view.index, self.packet_id) {
-            let result = self.setup.wire.send(&packet);
-            slot.count_send(&result, advert.priority);
+        let stamp = slot.stamp(self.setup.clock.since_epoch());
+        let mut outcomes = Vec::new();
+        for (source, index) in slot.ways_out(&self.views) {
+            // It counts up and is never 0.
+            self.packet_id = self.packet_id.checked_add(1).unwrap_or(1);
+            let origin = Origin { source, index, id: self.packet_id, stamp };
+            for packet in egress::prepare(slot.config(), advert, origin) {
+                outcomes.push(self.setup.wire.send(&packet));
+            }
         }
+        slot.sight.sent(slot.router.config(), &slot.stats, &outcomes, advert.priority);
     }
 
     /// Listens where the router's addresses are, before it says that it leaves: the successor may be quick.
@@ -368,41 +388,39 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let owned = slot.config().owned().filter(|_| on);
         let interfaces: BTreeSet<&InterfaceName> = owned.map(|address| &address.interface).collect();
         let views = interfaces.into_iter().filter_map(|name| self.views.get(name));
-        let watched: Vec<Watched> = views.map(|view| Watched { index: view.index, own: view.mac }).collect();
+        // The successor has the very same virtual hardware address.
+        let own = |view: &View| view.mac.filter(|_| view.made.is_none());
+        let watched: Vec<Watched> = views.map(|view| Watched { index: view.index, own: own(view) }).collect();
         self.setup.wire.watch(slot.id, &watched);
     }
 
-    fn changed(&mut self, index: usize, from: Role, to: Role, reason: Reason, now: Instant) {
+    fn changed(&mut self, index: usize, (from, to): (Role, Role), reason: Reason, priority: u8, now: Instant) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         self.estate_is_stale = true;
-        let reason = reason.to_string();
+        let (why, reason) = (reason.clone(), reason.to_string());
         slot.show_role(to, &reason, now);
+        if to == Role::Master && why == Reason::MasterSilent {
+            slot.stats.none_heard.fetch_add(1, Ordering::Relaxed);
+        }
         let master = slot.router.master().map(|(address, priority)| format!("{address} (priority {priority})"));
         tracing::info!(
             router = slot.name(),
             from = stats_role(from).label(),
             to = stats_role(to).label(),
             reason,
-            priority = slot.router.priority(),
+            priority,
             master,
             "role changed"
         );
         slot.finish_handover(to, now);
         let router = slot.name().to_owned();
-        let _ = self.setup.notices.send(Notice::Changed { router, role: stats_role(to), reason });
+        let (from, role) = (stats_role(from), stats_role(to));
+        let _ = self.setup.notices.send(Notice::Changed { router, from, role, reason, priority });
     }
 
-    fn order(&self, order: Order) {
+    pub(super) fn order(&self, order: Order) {
         let _ = self.setup.orders.send(order);
     }
-}
-
-/// Whether a changed configuration is the same router: another interface, family, VRID or way of addressing is not.
-fn is_same_router(one: &VirtualRouter, other: &VirtualRouter) -> bool {
-    one.interface == other.interface
-        && one.family == other.family
-        && one.vrid == other.vrid
-        && one.peers.is_empty() == other.peers.is_empty()
 }
 
 async fn sleep_until(clock: &impl Clock, deadline: Option<Instant>) {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::model::{Family, PreparedPacket, VirtualRouter};
 use crate::os::raw::Sender;
 use crate::wire::ip;
-use crate::wire::vrrp::{Advertisement, GROUP_V4, GROUP_V6};
+use crate::wire::vrrp::{Advertisement, GROUP_V4, GROUP_V6, Stamp};
 
 /// The sockets adverts leave by.
 #[derive(Debug)]
@@ -37,52 +37,61 @@ impl Egress {
     }
 }
 
-/// The packets that carry `advert` from `source`: one to the group, or one to each peer. `index`: the router's
-/// interface.
-pub(super) fn prepare(
-    router: &VirtualRouter,
-    advert: &Advertisement,
-    source: IpAddr,
-    index: u32,
-    id: u16,
-) -> Vec<PreparedPacket> {
-    let group = [group(router.family)];
+/// Where an advert leaves from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// Its source address.
+    pub(super) source: IpAddr,
+    /// Index of the interface it leaves by.
+    pub(super) index: u32,
+    /// IPv4 identification.
+    pub(super) id: u16,
+    /// When it is sealed, if its router has a key.
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// The packets that carry `advert`: one to the group, or one to each peer.
+pub(super) fn prepare(router: &VirtualRouter, advert: &Advertisement, origin: Origin) -> Vec<PreparedPacket> {
+    let group = [group(router)];
     let peers: Vec<IpAddr> = router.peers.iter().map(|peer| peer.address).collect();
     let destinations = if peers.is_empty() { group.as_slice() } else { peers.as_slice() };
     destinations
         .iter()
         .filter_map(|destination| {
-            let bytes = packet(router, advert, source, *destination, id)?;
-            let ifindex = if is_on_link(*destination) { index } else { 0 };
+            let bytes = packet(router, advert, origin, *destination)?;
+            let ifindex = if is_on_link(*destination) { origin.index } else { 0 };
             Some(PreparedPacket { family: router.family, ifindex, destination: *destination, bytes })
         })
         .collect()
 }
 
-/// The group of a family.
-pub(super) fn group(family: Family) -> IpAddr {
-    match family {
+/// The group a router speaks to and listens to.
+pub(super) fn group(router: &VirtualRouter) -> IpAddr {
+    router.group.unwrap_or(match router.family {
         Family::V4 => IpAddr::V4(GROUP_V4),
         Family::V6 => IpAddr::V6(GROUP_V6),
-    }
+    })
 }
 
 /// The header's length field wants the message first: it is written behind room for the header.
-fn packet(
-    router: &VirtualRouter,
-    advert: &Advertisement,
-    source: IpAddr,
-    destination: IpAddr,
-    id: u16,
-) -> Option<Vec<u8>> {
+fn packet(router: &VirtualRouter, advert: &Advertisement, origin: Origin, destination: IpAddr) -> Option<Vec<u8>> {
+    let Origin { source, id, stamp, .. } = origin;
     let mut message = Vec::with_capacity(64);
-    advert.emit(&mut message, source, destination, router.checksum);
+    match (&router.hmac, stamp) {
+        (Some(key), Some(stamp)) => {
+            advert.emit_sealed(&mut message, source, destination, router.checksum, (key, stamp));
+        }
+        (Some(_), None) | (None, _) => advert.emit(&mut message, source, destination, router.checksum),
+    }
+    let ttl = if destination.is_multicast() { u8::MAX } else { router.unicast_ttl };
     let mut packet = Vec::with_capacity(ip::IPV6_LEN + message.len());
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            ip::emit_v4(&mut packet, source, destination, id, message.len());
+            ip::emit_v4(&mut packet, source, destination, (id, ttl), message.len());
         }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => ip::emit_v6(&mut packet, source, destination, message.len()),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            ip::emit_v6(&mut packet, source, destination, ttl, message.len())
+        }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
     }
     packet.extend_from_slice(&message);

@@ -1,15 +1,19 @@
 //! What the driver hears: advertisements, and announcements of addresses by others.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::clock::Clock;
 use super::driver::Driver;
 use super::ingress::{self, Packet};
+use super::sight::Sight;
 use super::slot::Slot;
 use super::wire::Wire;
 use crate::model::{Family, InterfaceName};
-use crate::vrrp::Event;
+use crate::vrrp::{Event, Role};
+
+static NONE: BTreeSet<u8> = BTreeSet::new();
 
 impl<W: Wire, C: Clock> Driver<W, C> {
     pub(super) fn receive(&mut self, now: Instant) {
@@ -22,38 +26,62 @@ impl<W: Wire, C: Clock> Driver<W, C> {
 
     /// A packet concerns the routers of its VRID on the interface it arrived on. A bad one is a counter and a TRACE line.
     fn deliver(&mut self, interface: &InterfaceName, family: Family, packet: &Packet, now: Instant) {
-        let concerned: Vec<usize> = self
+        let concerned: Vec<(usize, usize)> = self
             .slots
             .iter()
             .enumerate()
-            .filter(|(_, slot)| {
+            .filter_map(|(index, slot)| {
                 let config = slot.config();
-                config.interface == *interface && config.family == family && packet.vrid == Some(config.vrid.get())
+                let own_hardware_address = config.vmac.as_ref().filter(|vmac| vmac.name == *interface);
+                let path = match own_hardware_address {
+                    Some(_) => 0,
+                    None => config.channels().position(|channel| channel == interface)?,
+                };
+                (config.family == family && packet.vrid == Some(config.vrid.get())).then_some((index, path))
             })
-            .map(|(index, _)| index)
             .collect();
+        if let Some(vrid) = packet.vrid {
+            self.heard_vrids.entry(interface.clone()).or_default().insert(vrid);
+        }
         if concerned.is_empty() {
             self.setup.registry.stray_adverts.fetch_add(1, Ordering::Relaxed);
             tracing::trace!(%interface, vrid = packet.vrid, "packet of no router of this node");
         }
-        for index in concerned {
+        for (index, path) in concerned {
             let Some(slot) = self.slots.get_mut(index) else { continue };
-            let admitted = packet.advert.as_ref().map_err(|rejected| *rejected).and_then(|(envelope, received)| {
-                slot.router.admit(&received.advertisement, envelope.source, envelope.destination)
-            });
+            let admitted = packet
+                .advert
+                .as_ref()
+                .map_err(|rejected| *rejected)
+                .and_then(|(envelope, received)| slot.router.admit(received, envelope, path));
             match admitted {
                 Ok(heard) => {
                     slot.stats.received.fetch_add(1, Ordering::Relaxed);
                     if heard.priority() == 0 {
                         slot.stats.zero_received.fetch_add(1, Ordering::Relaxed);
                     }
-                    slot.compare(heard.same_addresses(), heard.source());
+                    if let Ok((_, received)) = &packet.advert {
+                        let listed = (heard.source(), &received.advertisement.addresses[..], heard.same_addresses());
+                        let taken = self.heard_vrids.get(interface).unwrap_or(&NONE);
+                        slot.sight.compare(slot.router.config(), &slot.stats, listed, taken, now);
+                    }
+                    if slot.router.role() == Role::Master && heard.priority() != 0 {
+                        let since = slot.stats.status().since.unwrap_or(now);
+                        let (config, source) = (slot.router.config(), heard.source());
+                        slot.sight.second_master(
+                            config,
+                            &slot.stats,
+                            source,
+                            now.saturating_duration_since(since),
+                            now,
+                        );
+                    }
                     self.feed(index, Event::Advert(heard), now);
                 }
                 Err(rejected) => {
                     tracing::trace!(router = slot.name(), %interface, reason = %rejected, "packet not accepted");
                     if let Some(reason) = ingress::counter(rejected) {
-                        slot.stats.count_reject(reason);
+                        Sight::rejected(&slot.stats, reason, packet.source, now);
                     }
                 }
             }

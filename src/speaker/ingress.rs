@@ -1,6 +1,6 @@
 //! Adverts on their way in: one socket an interface and family, read a bounded number of packets at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -8,12 +8,11 @@ use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
-use super::egress;
 use crate::model::{Family, InterfaceName};
 use crate::os::raw::{Datagram, ReceiveOptions, Receiver};
 use crate::stats::RejectReason;
-use crate::wire::ip;
 use crate::wire::vrrp::{Advertisement, Envelope, PROTOCOL, Received, Rejected};
+use crate::wire::{Mac, ip};
 
 /// Packets read from one socket before the timers are looked at again.
 const BATCH: usize = 32;
@@ -41,8 +40,8 @@ type Opened = (Wanted, io::Result<Receiver>);
 struct Socket {
     /// The interface's index when it was opened: another interface of that name needs another socket.
     index: u32,
-    /// Whether it is in the group.
-    multicast: bool,
+    /// The groups it is in.
+    groups: BTreeSet<IpAddr>,
     receiver: Option<AsyncFd<Receiver>>,
 }
 
@@ -51,6 +50,8 @@ struct Socket {
 pub(super) struct Packet {
     /// The VRID it names, whether or not the rest is valid.
     pub(super) vrid: Option<u8>,
+    /// Who sent it, as far as its header can be read.
+    pub(super) source: Option<IpAddr>,
     /// What it says, with its envelope.
     pub(super) advert: Result<(Envelope, Received), Rejected>,
 }
@@ -60,7 +61,10 @@ pub(super) struct Packet {
 pub(super) struct Wanted {
     pub(super) channel: Channel,
     pub(super) index: u32,
-    pub(super) multicast: bool,
+    /// Only what comes from this hardware address.
+    pub(super) from: Option<Mac>,
+    /// The groups to be in.
+    pub(super) groups: BTreeSet<IpAddr>,
 }
 
 impl Ingress {
@@ -75,7 +79,7 @@ impl Ingress {
         let missing: Vec<Wanted> =
             wanted.into_iter().filter(|want| !self.sockets.contains_key(&want.channel)).collect();
         for want in missing {
-            let socket = Socket { index: want.index, multicast: want.multicast, receiver: None };
+            let socket = Socket { index: want.index, groups: want.groups.clone(), receiver: None };
             self.sockets.insert(want.channel.clone(), socket);
             let opening = self.opening.clone();
             tokio::task::spawn_blocking(move || {
@@ -143,12 +147,13 @@ impl Wanted {
             protocol: PROTOCOL,
             interface: interface.as_str().to_owned(),
             index: self.index,
-            group: self.multicast.then(|| egress::group(*family)),
+            from: self.from,
+            groups: self.groups.iter().copied().collect(),
         }
     }
 
     fn is_met_by(&self, channel: &Channel, socket: &Socket) -> bool {
-        self.channel == *channel && self.index == socket.index && self.multicast == socket.multicast
+        self.channel == *channel && self.index == socket.index && self.groups == socket.groups
     }
 }
 
@@ -173,9 +178,10 @@ pub(super) fn parse(datagram: Datagram, buffer: &[u8]) -> Packet {
     match split {
         Ok((envelope, message)) => Packet {
             vrid: message.get(1).copied(),
+            source: Some(envelope.source),
             advert: Advertisement::parse(message, &envelope).map(|received| (envelope, received)),
         },
-        Err(rejected) => Packet { vrid: None, advert: Err(rejected) },
+        Err(rejected) => Packet { vrid: None, source: None, advert: Err(rejected) },
     }
 }
 
@@ -191,6 +197,11 @@ pub(super) fn counter(rejected: Rejected) -> Option<RejectReason> {
         Rejected::Interval => Some(RejectReason::Interval),
         Rejected::AddressCount => Some(RejectReason::AddressCount),
         Rejected::Destination => Some(RejectReason::Destination),
+        Rejected::Length => Some(RejectReason::Length),
+        Rejected::Unsealed => Some(RejectReason::Unsealed),
+        Rejected::Replayed => Some(RejectReason::Replayed),
+        Rejected::UnknownPeer => Some(RejectReason::UnknownPeer),
+        Rejected::PeerTtl => Some(RejectReason::PeerTtl),
         // No router's: the driver counts it as a stray.
         Rejected::UnknownVrid | Rejected::OwnSource => None,
     }

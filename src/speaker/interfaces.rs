@@ -9,6 +9,7 @@ use netlink_packet_route::address::{
 };
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 
+use super::vmac;
 use crate::model::Prefix;
 use crate::wire::Mac;
 
@@ -30,6 +31,8 @@ pub(super) struct Interface {
     pub(super) up: bool,
     /// Its Ethernet address; none on loopback, tunnels and whatever else needs no announcement.
     pub(super) mac: Option<Mac>,
+    /// It was made by this program: as what, and how to undo it.
+    pub(super) made: Option<vmac::Found>,
     /// Its addresses, in the kernel's order.
     pub(super) addresses: Vec<Address>,
 }
@@ -82,6 +85,8 @@ pub(super) struct View {
     pub(super) up: bool,
     /// Its Ethernet address.
     pub(super) mac: Option<Mac>,
+    /// It was made by this program: as what, and how to undo it.
+    pub(super) made: Option<vmac::Found>,
     /// Addresses packets can be sent from, best first. None that this program set.
     pub(super) sources: Vec<IpAddr>,
 }
@@ -119,6 +124,7 @@ impl Interfaces {
             name: name.clone(),
             up: flags.contains(LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp),
             mac: mac.filter(|_| announces),
+            made: vmac::read(message),
             addresses: addresses.unwrap_or_default(),
         };
         self.links.insert(message.header.index, link);
@@ -167,7 +173,7 @@ impl Interfaces {
             link.addresses.iter().copied().filter(|address| !address.tentative && !address.ours).collect();
         usable.sort_by_key(|address| address.secondary);
         let sources = usable.iter().map(|address| address.prefix.address).collect();
-        Some(View { index, up: link.up, mac: link.mac, sources })
+        Some(View { index, up: link.up, mac: link.mac, made: link.made.clone(), sources })
     }
 }
 

@@ -1,9 +1,12 @@
 //! What a killed daemon would leave: told to the guardian at each change.
 
+use super::Notice;
 use super::clock::Clock;
 use super::driver::{Driver, ESTATE_ID};
+use super::egress::{self, Origin};
+use super::slot::Slot;
 use super::wire::Wire;
-use super::{Notice, egress};
+use super::{routes, rules, vmac};
 use crate::model::{Estate, OwnedAddress, PreparedPacket};
 use crate::vrrp::Role;
 
@@ -25,18 +28,37 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         let mut addresses: Vec<OwnedAddress> = Vec::new();
         for slot in &self.slots {
             let config = slot.config();
-            if slot.router.role() == Role::Master
-                && let Some(view) = self.views.get(&config.interface)
-                && let Some(source) = slot.router.local()
-            {
+            if slot.router.role() == Role::Master {
                 let advert = slot.router.advertisement(0);
-                adverts.extend(egress::prepare(config, &advert, source, view.index, ESTATE_ID));
+                for (source, index) in slot.ways_out(&self.views) {
+                    let origin = Origin { source, index, id: ESTATE_ID, stamp: None };
+                    adverts.extend(egress::prepare(config, &advert, origin));
+                }
             }
             addresses.extend(slot.on_node().filter_map(|address| {
                 let ifindex = self.views.get(&address.interface)?.index;
                 Some(OwnedAddress { ifindex, prefix: address.prefix })
             }));
         }
-        Estate { adverts, addresses }
+        Estate { adverts, addresses, removals: self.removals(), netfilter: self.unfence.clone() }
+    }
+
+    /// Requests that remove rules, routes and links.
+    fn removals(&self) -> Vec<Vec<u8>> {
+        let owners = self.slots.iter().filter(|slot| slot.on_node().next().is_some());
+        let routings = owners.map(Slot::configured_routing).chain(Some(self.routing.clone()));
+        let (mut rules, mut routes): (Vec<Vec<u8>>, Vec<Vec<u8>>) = Default::default();
+        for routing in routings {
+            rules.extend(routing.rules.iter().map(rules::removal));
+            routes.extend(routing.routes.iter().filter_map(|route| {
+                let index = match &route.interface {
+                    Some(name) => Some(self.views.get(name)?.index),
+                    None => None,
+                };
+                Some(routes::removal(route, index))
+            }));
+        }
+        let links = self.views.values().filter_map(|view| view.made.as_ref()).flat_map(vmac::removal);
+        rules.into_iter().chain(routes).chain(links).collect()
     }
 }

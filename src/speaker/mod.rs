@@ -5,25 +5,45 @@
 
 mod addresses;
 mod announce;
+mod charge;
 mod cleanup;
 mod clock;
 mod driver;
 mod egress;
+mod fencing;
+mod fights;
 pub mod foreign;
+mod gateways;
 mod hearing;
 mod ingress;
 mod interfaces;
 mod kernel;
+#[cfg(test)]
+mod kernel_tests;
 mod legacy;
+mod links;
 mod netlink;
 mod ownership;
+mod peering;
+mod plan;
+mod queue;
+mod reload;
+mod repairs;
+mod rivals;
+mod routes;
+mod routing;
+mod rules;
+mod sight;
 #[cfg(test)]
 mod simulation;
 mod slot;
+mod steering;
+mod surroundings;
+mod team;
+mod vmac;
 mod watch;
 mod wire;
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -33,14 +53,17 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::{Estate, InterfaceName, VirtualRouter};
+use crate::fence::{self, FenceName};
+use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualRouter};
 use crate::os::packet::FrameSender;
 use crate::os::sched;
 use crate::stats::{Registry, Role};
-pub use cleanup::cleanup;
+pub use cleanup::{Removed, cleanup};
 use clock::SystemClock;
 use driver::{Driver, Input};
 use kernel::Linux;
+pub use plan::Plan;
+pub use steering::{SteerReport, Steering};
 use wire::Sockets;
 
 /// Identity of a router in this process: a name may be given again while its first bearer still leaves.
@@ -58,7 +81,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub struct Speaker {
     inputs: mpsc::UnboundedSender<Input>,
     registry: Arc<Registry>,
-    running: Mutex<Vec<VirtualRouter>>,
+    running: Mutex<Plan>,
 }
 
 /// What the routers tell the rest of the process.
@@ -72,16 +95,47 @@ pub enum Notice {
         /// To be completed (or dropped) when done.
         done: oneshot::Sender<()>,
     },
+    /// A router is about to set its addresses: what must be done before is to be done now. It is waited for as long as
+    /// its command may take.
+    BeforeMaster {
+        /// Its name.
+        router: String,
+        /// To be completed (or dropped) when done.
+        done: oneshot::Sender<()>,
+    },
+    /// The last of a router's addresses is gone.
+    Released {
+        /// Its name.
+        router: String,
+    },
     /// What a killed daemon would leave behind from now on.
     Estate(Estate),
     /// A router's role changed.
     Changed {
         /// Its name.
         router: String,
+        /// Its role before.
+        from: Role,
         /// Its role now.
         role: Role,
         /// Why.
         reason: String,
+        /// The priority it has now.
+        priority: u8,
+    },
+    /// A sync group's role changed.
+    GroupChanged {
+        /// Its name.
+        group: String,
+        /// What all its members are: master, backup, or in fault.
+        role: Role,
+    },
+    /// These sessions with other nodes are wanted from now on.
+    Peering(Peering),
+    /// A master heard a router that is no better.
+    HeardLower {
+        /// The master's name.
+        router: String,
     },
 }
 
@@ -169,24 +223,29 @@ impl StartError {
 
 impl Speaker {
     /// Starts the routers and the two threads, in the network namespace of the calling thread. Addresses an earlier life
-    /// left behind are gone when it returns. Interfaces that are not there are waited for.
+    /// left behind are gone when it returns. Interfaces that are not there are waited for. With `fence`, the node is
+    /// silent for the addresses of its routers in the instant in which it is killed.
     pub fn start(
-        routers: Vec<VirtualRouter>,
+        plan: impl Into<Plan>,
         registry: Arc<Registry>,
         notices: mpsc::UnboundedSender<Notice>,
+        fence: Option<FenceName>,
     ) -> Result<Self, StartError> {
+        let plan = plan.into();
         let wire = Sockets::open().map_err(StartError::socket)?;
         let frames = FrameSender::open().map_err(StartError::socket)?;
         let (inputs, told) = mpsc::unbounded_channel();
         let (orders, ordered) = mpsc::unbounded_channel();
 
-        let configured = ownership::reclaimable(&routers);
+        let placed = plan.placed();
+        let configured = ownership::reclaimable(&placed.routers);
         let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
+        let unfence = fence.as_ref().map(fence::prepared_cleanup).unwrap_or_default();
         let (ready, is_ready) = std::sync::mpsc::channel();
         spawn("addresses", move || {
             let life = async move {
                 // Before the first look: no change escapes between the two.
-                let connected = netlink::subscribe().and_then(|told| Ok((told, Linux::connect(frames)?)));
+                let connected = netlink::subscribe().and_then(|told| Ok((told, Linux::connect(frames, fence)?)));
                 let (notifications, kernel) = match connected {
                     Ok(connected) => connected,
                     Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
@@ -209,11 +268,11 @@ impl Speaker {
         spawn("vrrp", move || {
             keep_time();
             let setup = driver::Setup { orders, notices, registry: registry_of_routers, wire, clock: SystemClock };
-            run(Driver::new(setup).run(told));
+            run(Driver::new(setup).with_unfence(unfence).run(told));
         })?;
         let (done, _) = oneshot::channel();
-        let _ = inputs.send(Input::Apply(routers.clone(), done));
-        Ok(Self { inputs, registry, running: Mutex::new(routers) })
+        let _ = inputs.send(Input::Apply(Box::new(placed), done));
+        Ok(Self { inputs, registry, running: Mutex::new(plan) })
     }
 
     /// One that runs no router and never will: for a process that has none and may not open raw sockets.
@@ -230,12 +289,9 @@ impl Speaker {
             return Err(ApplyError::Stopped);
         }
         let running = self.running();
-        let changed = routers.iter().filter(|router| !running.contains(router));
+        let changed = routers.iter().filter(|router| !running.routers.contains(router));
         for router in changed {
-            let virtual_addresses = router.owned().map(|address| &address.interface);
-            let named: BTreeSet<&InterfaceName> =
-                [&router.interface].into_iter().chain(router.tracked_interfaces()).chain(virtual_addresses).collect();
-            for interface in named {
+            for interface in plan::interfaces_of(router) {
                 if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
                     return Err(ApplyError::MissingInterface {
                         router: router.name.clone(),
@@ -249,13 +305,40 @@ impl Speaker {
 
     /// Runs these routers and no others, by name: what did not change is not touched. Completes once it is decided;
     /// addresses follow at once.
-    pub async fn apply(&self, routers: Vec<VirtualRouter>) -> Result<(), ApplyError> {
-        self.check_interfaces(&routers)?;
+    pub async fn apply(&self, plan: impl Into<Plan>) -> Result<(), ApplyError> {
+        let plan = plan.into();
+        self.check_interfaces(&plan.routers)?;
         let (done, is_done) = oneshot::channel();
-        self.inputs.send(Input::Apply(routers.clone(), done)).map_err(|_| ApplyError::Stopped)?;
+        self.inputs.send(Input::Apply(Box::new(plan.placed()), done)).map_err(|_| ApplyError::Stopped)?;
         is_done.await.map_err(|_| ApplyError::Stopped)?;
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = routers;
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = plan;
         Ok(())
+    }
+
+    /// How something that routers follow is now.
+    pub fn set_tracked(&self, tracker: &str, state: TrackState) {
+        let _ = self.inputs.send(Input::Tracked(tracker.to_owned(), state));
+    }
+
+    /// Tells every router from whom it heard adverts at `address` that the process there is dead.
+    pub fn peer_died(&self, address: IpAddr) {
+        let _ = self.inputs.send(Input::PeerDied(address));
+    }
+
+    /// Shows how the session with the node at `address` is; none: there is none.
+    pub fn show_session(&self, address: IpAddr, text: Option<String>) {
+        let _ = self.inputs.send(Input::Session(address, text));
+    }
+
+    /// Has one router, or all, do what an operator wishes.
+    pub async fn steer(&self, router: Option<&str>, steering: Steering) -> Vec<SteerReport> {
+        let mut reports = Vec::new();
+        for name in self.named(router) {
+            let (reply, report) = oneshot::channel();
+            let _ = self.inputs.send(Input::Steer(name, steering, reply));
+            reports.extend(report.await.ok().flatten());
+        }
+        reports
     }
 
     /// Whether what `router` fronts can be served here. One that is not there is ignored.
@@ -265,11 +348,15 @@ impl Speaker {
 
     /// Gives the addresses of one router, or of all, to whoever takes them, and waits until it is clear who did.
     pub async fn handover(&self, router: Option<&str>) -> Vec<HandoverReport> {
-        let names: Vec<String> = match router {
+        let names = self.named(router).into_iter();
+        futures_util::future::join_all(names.map(|name| self.hand_over(name))).await
+    }
+
+    fn named(&self, router: Option<&str>) -> Vec<String> {
+        match router {
             Some(name) => vec![name.to_owned()],
-            None => self.running().into_iter().map(|router| router.name).collect(),
-        };
-        futures_util::future::join_all(names.into_iter().map(|name| self.hand_over(name))).await
+            None => self.running().routers.into_iter().map(|router| router.name).collect(),
+        }
     }
 
     async fn hand_over(&self, name: String) -> HandoverReport {
@@ -298,11 +385,11 @@ impl Speaker {
     /// The role of every router, by name.
     #[must_use]
     pub fn roles(&self) -> Vec<(String, Role)> {
-        let names = self.running().into_iter().map(|router| router.name);
+        let names = self.running().routers.into_iter().map(|router| router.name);
         names.map(|name| (name.clone(), self.registry.router(&name).status().role)).collect()
     }
 
-    fn running(&self) -> Vec<VirtualRouter> {
+    fn running(&self) -> Plan {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

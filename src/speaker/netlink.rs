@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use netlink_packet_core::NetlinkPayload;
+use futures_util::stream::BoxStream;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
@@ -16,11 +17,12 @@ use rtnetlink::{Handle, MulticastGroup};
 
 use super::interfaces::{Interfaces, OUR_PROTOCOL};
 use super::kernel::{Notification, Notifications, Refused};
+use super::{routes, rules};
 use crate::model::{Prefix, Scope, VirtualAddress};
 use crate::os;
 
 /// Requests in flight at once: enough to keep the kernel busy, few enough for a socket buffer.
-const PIPELINE: usize = 64;
+pub(super) const PIPELINE: usize = 64;
 
 /// Opens the connection for requests. Within a runtime; the connection lives as long as a handle.
 pub(super) fn connect() -> io::Result<Handle> {
@@ -41,6 +43,28 @@ pub(super) fn subscribe() -> io::Result<Notifications> {
             notification(message.payload)
         })
         .boxed())
+}
+
+/// Tells each time when routes or rules of ours may have been removed or displaced. On a connection of its own: a node
+/// with many routes must not drown the news of links.
+pub(super) fn routing_losses() -> io::Result<BoxStream<'static, ()>> {
+    let groups =
+        [MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route, MulticastGroup::Ipv4Rule, MulticastGroup::Ipv6Rule];
+    let (connection, handle, messages) = rtnetlink::new_multicast_connection(&groups)?;
+    tokio::spawn(connection);
+    let is_loss = move |message: &NetlinkMessage<RouteNetlinkMessage>| {
+        let _ = &handle;
+        match &message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRoute(route)) => routes::is_ours(route),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelRule(rule)) => rules::is_ours(rule),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
+                message.header.flags & NLM_F_REPLACE != 0 && !routes::is_ours(route)
+            }
+            NetlinkPayload::InnerMessage(_) => false,
+            _ => true,
+        }
+    };
+    Ok(messages.filter_map(move |(message, _)| std::future::ready(is_loss(&message).then_some(()))).boxed())
 }
 
 /// What is no notification says that some were lost.
@@ -115,7 +139,30 @@ pub(super) async fn forget_unreached(handle: &Handle, indexes: &BTreeSet<u32>) -
     Ok(())
 }
 
-fn refused(error: rtnetlink::Error) -> Refused {
+/// A request with flags of its own, beside `NLM_F_REQUEST` and `NLM_F_ACK`.
+pub(super) async fn request(handle: &Handle, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refused> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    let mut answers = handle.clone().request(request).map_err(refused)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(message) = answer.payload {
+            return Err(refused(rtnetlink::Error::NetlinkError(message)));
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a request, ready to be sent to the kernel.
+pub(super) fn serialize(message: RouteNetlinkMessage) -> Vec<u8> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    bytes
+}
+
+pub(super) fn refused(error: rtnetlink::Error) -> Refused {
     match error {
         rtnetlink::Error::NetlinkError(message) => Refused(message.raw_code().abs()),
         _ => Refused(libc::EPROTO),

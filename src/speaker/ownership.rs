@@ -83,6 +83,26 @@ impl Ownership {
         self.wanted.get(&key(address)).is_some_and(|(owner, wanted)| *owner == router && wanted == address)
     }
 
+    /// Whether `router` wants any address now.
+    pub(super) fn wants_any(&self, router: RouterId) -> bool {
+        self.wanted.values().any(|(owner, _)| *owner == router)
+    }
+
+    /// The names of the interfaces with an address that is wanted.
+    pub(super) fn wanted_on(&self) -> impl Iterator<Item = &str> {
+        self.wanted.keys().map(|(name, _)| name.as_str())
+    }
+
+    /// Who wants an address, and how.
+    pub(super) fn owner(&self, key: &Key) -> Option<(RouterId, VirtualAddress)> {
+        self.wanted.get(key).cloned()
+    }
+
+    /// Every address that is, or may be, on this node for a router.
+    pub(super) fn present(&self) -> impl Iterator<Item = IpAddr> {
+        self.wanted.keys().chain(self.releasing.keys()).map(|(_, address)| *address)
+    }
+
     /// What a change calls for.
     pub(super) fn repair(&self, interfaces: &Interfaces, change: &Change) -> Vec<Repair> {
         match change {

@@ -1,19 +1,22 @@
 //! One virtual router at work: the core, and what the shell keeps beside it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::interfaces::View;
+use super::routing::Routing;
+use super::sight::Sight;
+use super::surroundings::is_up;
 use super::{HandoverOutcome, HandoverReport, RouterId};
-use crate::model::{Family, InterfaceName, VirtualAddress, VirtualRouter};
+use crate::model::{Family, InterfaceName, Priority, VirtualAddress, VirtualRouter};
 use crate::stats::{self, RouterStats};
-use crate::vrrp::{Event, Role, Router};
+use crate::vrrp::{Event, Role, Router, Start};
+use crate::wire::vrrp::Stamp;
 
 /// What is known of the interfaces, by name.
 pub(super) type Views = BTreeMap<InterfaceName, View>;
@@ -28,17 +31,29 @@ pub(super) struct Slot {
     pub(super) ending: bool,
     /// Another router of its name has taken its place in status pages.
     pub(super) replaced: bool,
-    /// It left: only its addresses are still on their way.
+    /// It left: only what it had on the node is still on its way.
     pub(super) left: bool,
+    /// Nothing of it is left on the node.
+    pub(super) finished: bool,
     pub(super) handover: Option<PendingHandover>,
+    /// Routes and rules it asked for last.
+    pub(super) routing: Routing,
     /// Addresses it asked for.
     held: Vec<VirtualAddress>,
     /// Addresses it gave up that are not yet reported gone.
     lingering: Vec<VirtualAddress>,
     link_up: bool,
     local: Option<IpAddr>,
-    refused: bool,
-    differing: bool,
+    path_addresses: Vec<Option<IpAddr>>,
+    pub(super) sight: Sight,
+    /// It is in a sync group.
+    pub(super) grouped: bool,
+    /// When an operator's freeze ends by itself.
+    pub(super) frozen_until: Option<Instant>,
+    /// The master it followed when that was last looked at.
+    follows: Option<IpAddr>,
+    /// The stamp of the last sealed advert.
+    stamp: Option<Stamp>,
 }
 
 /// Somebody waits for the end of a hand-over.
@@ -52,27 +67,32 @@ impl Slot {
     pub(super) fn new(
         id: RouterId,
         config: &VirtualRouter,
-        views: &Views,
+        start: Start,
         stats: Arc<RouterStats>,
-        virtual_addresses: &[IpAddr],
         now: Instant,
     ) -> Self {
-        let link_up = link_up(config, views);
-        let local = local(config, views, virtual_addresses);
+        let Start { link_up, local, grouped, .. } = start;
+        let path_addresses = start.path_addresses.clone();
         Self {
             id,
-            router: Router::new(config, local, link_up, now),
+            router: Router::start_with(config, start, now),
             stats,
             ending: false,
             replaced: false,
             left: false,
+            finished: false,
             handover: None,
+            routing: Routing::default(),
             held: Vec::new(),
             lingering: Vec::new(),
             link_up,
             local,
-            refused: false,
-            differing: false,
+            path_addresses,
+            sight: Sight::default(),
+            grouped,
+            frozen_until: None,
+            follows: None,
+            stamp: None,
         }
     }
 
@@ -94,6 +114,11 @@ impl Slot {
             // An interface that is gone has no address either: the link is the reason to tell.
             events.push(Event::LocalAddress(local));
         }
+        let paths = path_addresses(self.config(), views, virtual_addresses);
+        if paths != self.path_addresses {
+            self.path_addresses.clone_from(&paths);
+            events.push(Event::PathAddresses(paths));
+        }
         let link_up = link_up(self.config(), views);
         if link_up != self.link_up {
             self.link_up = link_up;
@@ -102,9 +127,38 @@ impl Slot {
         events
     }
 
+    /// It was told where it is now.
+    pub(super) fn moved(&mut self, local: Option<IpAddr>, path_addresses: Vec<Option<IpAddr>>, link_up: bool) {
+        (self.local, self.path_addresses, self.link_up) = (local, path_addresses, link_up);
+    }
+
+    /// The addresses it can send from now, each with the index of its interface. Unicast is routed: one way will do.
+    pub(super) fn ways_out(&self, views: &Views) -> Vec<(IpAddr, u32)> {
+        let config = self.config();
+        let sources = std::iter::once(self.router.local()).chain(self.path_addresses.iter().copied());
+        let ways = config.channels().zip(sources).filter_map(|(interface, source)| {
+            let view = views.get(interface).filter(|view| view.up || config.paths.is_empty())?;
+            let index = if *interface == config.interface { outgoing(config, views)? } else { view.index };
+            Some((source?, index))
+        });
+        ways.take(if config.peers.is_empty() { usize::MAX } else { 1 }).collect()
+    }
+
+    /// The stamp of the next sealed advert; none without a key.
+    pub(super) fn stamp(&mut self, since_epoch: Duration) -> Option<Stamp> {
+        self.config().hmac.as_ref()?;
+        self.stamp = Some(Stamp::after(self.stamp, since_epoch));
+        self.stamp
+    }
+
+    /// When it wants to be called next.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.router.next_deadline().into_iter().chain(self.frozen_until).min()
+    }
+
     /// Whether everything is done after it was told to leave.
     pub(super) fn is_over(&self) -> bool {
-        self.left && self.lingering.is_empty()
+        self.left && self.finished
     }
 
     pub(super) fn acquired(&mut self, addresses: &[VirtualAddress]) {
@@ -115,48 +169,30 @@ impl Slot {
     pub(super) fn releasing(&mut self, addresses: &[VirtualAddress]) {
         self.held.retain(|address| !addresses.contains(address));
         self.lingering.extend(addresses.iter().cloned());
+        if self.held.is_empty() {
+            // Its routes and rules go with the last of them.
+            self.routing = Routing::default();
+        }
     }
 
     pub(super) fn released(&mut self, addresses: &[VirtualAddress]) {
         self.lingering.retain(|address| !addresses.contains(address));
     }
 
+    /// Whether it has addresses, or is about to.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The routes and rules it has with its addresses.
+    pub(super) fn configured_routing(&self) -> Routing {
+        let config = self.config();
+        Routing { routes: config.routes.clone(), rules: config.rules.clone() }
+    }
+
     /// The addresses that may be on this node because of it, in the order in which to remove them.
     pub(super) fn on_node(&self) -> impl Iterator<Item = &VirtualAddress> {
         self.lingering.iter().rev().chain(self.held.iter().rev())
-    }
-
-    /// A send succeeded or failed. A firewall that refuses is worth one line, not one a packet.
-    pub(super) fn count_send(&mut self, result: &io::Result<()>, priority: u8) {
-        match result {
-            Ok(()) => {
-                self.stats.sent.fetch_add(1, Ordering::Relaxed);
-                if priority == 0 {
-                    self.stats.zero_sent.fetch_add(1, Ordering::Relaxed);
-                }
-                if std::mem::take(&mut self.refused) {
-                    tracing::info!(router = self.name(), "adverts leave again");
-                }
-            }
-            Err(error) => {
-                self.stats.send_errors.fetch_add(1, Ordering::Relaxed);
-                if !std::mem::replace(&mut self.refused, true) {
-                    let cause = match error.raw_os_error() {
-                        Some(libc::EPERM) => "adverts are refused by this node's firewall",
-                        _ => "adverts cannot be sent",
-                    };
-                    tracing::warn!(router = self.name(), interface = %self.config().interface, %error, "{cause}");
-                }
-            }
-        }
-    }
-
-    /// An advert was heard that lists the configured addresses, or not: worth a line when that changes.
-    pub(super) fn compare(&mut self, same_addresses: bool, source: IpAddr) {
-        if std::mem::replace(&mut self.differing, !same_addresses) == same_addresses && !same_addresses {
-            tracing::warn!(router = self.name(), %source,
-                "the other router lists other addresses: its configuration differs from this node's");
-        }
     }
 
     /// Completes a hand-over that ended in `role`.
@@ -177,17 +213,40 @@ impl Slot {
         }
     }
 
-    /// Shows what changes with each advert.
-    pub(super) fn show(&self) {
+    /// Shows what changes with each advert. Whether it follows another master, or none.
+    pub(super) fn show(&mut self, now: Instant) -> bool {
+        let follows = self.followed();
+        let another = std::mem::replace(&mut self.follows, follows) != follows;
         if self.replaced {
-            return;
+            return another;
         }
+        self.sight.pass(self.router.config(), &self.stats, self.router.role() == Role::Master, now);
         self.stats.update_status(|status| {
             status.priority = self.router.priority();
             status.master = self.router.master();
             status.heard = self.router.heard();
             status.ready = self.router.ready();
+            status.frozen = self.router.frozen();
+            status.priority_override = self.router.priority_override().map(Priority::get);
+            if another {
+                status.session = None;
+            }
         });
+        another
+    }
+
+    /// Shows what it follows.
+    pub(super) fn show_tracks(&self, tracks: Vec<String>) {
+        if !self.replaced {
+            self.stats.update_status(|status| status.tracks = tracks);
+        }
+    }
+
+    /// Shows how the session with `address` is, if that is the other node of this router.
+    pub(super) fn show_session(&self, address: IpAddr, text: Option<&str>) {
+        if !self.replaced && self.followed() == Some(address) {
+            self.stats.update_status(|status| status.session = text.map(|text| format!("{address}: {text}")));
+        }
     }
 
     /// Shows a change of role.
@@ -217,22 +276,54 @@ pub(super) fn stats_role(role: Role) -> stats::Role {
     }
 }
 
-/// Its own interface and every tracked one are up.
-fn link_up(config: &VirtualRouter, views: &Views) -> bool {
-    let is_up = |name: &InterfaceName| views.get(name).is_some_and(|view| view.up);
-    is_up(&config.interface) && config.tracked_interfaces().all(is_up)
+/// The index of the interface adverts on its own interface leave by: the VMAC once it is up, unless it is not to be.
+fn outgoing(config: &VirtualRouter, views: &Views) -> Option<u32> {
+    let vmac = config.vmac.as_ref().filter(|vmac| !vmac.from_base);
+    let made = vmac.and_then(|vmac| views.get(&vmac.name)).filter(|view| view.up);
+    made.or_else(|| views.get(&config.interface)).map(|view| view.index)
+}
+
+/// One of its paths is up, and so is every interface that its addresses are on: what it owns must be within reach.
+/// An interface made for its virtual hardware address is there; it is up with its addresses only.
+pub(super) fn link_up(config: &VirtualRouter, views: &Views) -> bool {
+    let own = config.vmac.as_ref().map(|vmac| &vmac.name);
+    let made = |name: &InterfaceName| views.get(name).is_some_and(|view| view.made.is_some());
+    let base_is_up = own.is_none() || is_up(views, &config.interface);
+    let mut addressed = config.owned().map(|address| &address.interface).filter(|name| Some(*name) != own);
+    config.channels().any(|name| is_up(views, name))
+        && addressed.all(|name| is_up(views, name))
+        && own.is_none_or(made)
+        && base_is_up
 }
 
 /// The address adverts are sent from: the configured one if this node has it, else the interface's first that is no
 /// virtual address (IPv6: link-local, RFC 9568 section 5.1.2.1). The owner of an address may have no other.
-fn local(config: &VirtualRouter, views: &Views, virtual_addresses: &[IpAddr]) -> Option<IpAddr> {
+pub(super) fn local(config: &VirtualRouter, views: &Views, virtual_addresses: &[IpAddr]) -> Option<IpAddr> {
     if let Some(source) = config.source {
         return views.values().any(|view| view.sources.contains(&source)).then_some(source);
     }
-    let view = views.get(&config.interface)?;
+    address_on(&config.interface, config.family, views, virtual_addresses)
+}
+
+/// The addresses adverts are sent from on its further paths.
+pub(super) fn path_addresses(
+    config: &VirtualRouter,
+    views: &Views,
+    virtual_addresses: &[IpAddr],
+) -> Vec<Option<IpAddr>> {
+    config.paths.iter().map(|path| address_on(path, config.family, views, virtual_addresses)).collect()
+}
+
+fn address_on(
+    interface: &InterfaceName,
+    family: Family,
+    views: &Views,
+    virtual_addresses: &[IpAddr],
+) -> Option<IpAddr> {
+    let view = views.get(interface)?;
     let suits = |address: &&IpAddr| match address {
-        IpAddr::V4(_) => config.family == Family::V4,
-        IpAddr::V6(address) => config.family == Family::V6 && address.is_unicast_link_local(),
+        IpAddr::V4(_) => family == Family::V4,
+        IpAddr::V6(address) => family == Family::V6 && address.is_unicast_link_local(),
     };
     let mut candidates = view.sources.iter().filter(suits);
     let first = candidates.clone().next();
@@ -288,6 +379,7 @@ mod tests {
             index,
             up,
             mac: None,
+            made: None,
             sources: sources.iter().map(|text| text.parse().unwrap()).collect(),
         };
         Views::from([
@@ -297,10 +389,15 @@ mod tests {
     }
 
     #[test]
-    fn a_tracked_interface_counts_as_much_as_its_own() {
-        assert!(link_up(&config(Family::V4), &views(&[], true)));
-        assert!(!link_up(&config(Family::V4), &views(&[], false)));
-        assert!(!link_up(&config(Family::V4), &Views::new()));
+    fn a_router_is_deaf_when_all_its_paths_are_down_and_useless_without_the_link_of_its_addresses() {
+        let alone = config(Family::V4);
+        assert!(link_up(&alone, &views(&[], false)) && !link_up(&alone, &Views::new()));
+        let mut two = VirtualRouter { paths: vec!["eth1".parse().unwrap()], ..config(Family::V4) };
+        two.interface = "eth9".parse().unwrap();
+        assert!(link_up(&two, &views(&[], true)), "the second path is enough");
+        assert!(!link_up(&two, &views(&[], false)));
+        two.addresses[0].interface = "eth9".parse().unwrap();
+        assert!(!link_up(&two, &views(&[], true)), "its address cannot be reached");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 
 use askama::Template;
 
-use super::registry::{Health, Role};
+use super::registry::Health;
+use super::router::Role;
 use super::snapshot::{RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot};
 use super::verdict::Verdict;
 

@@ -4,22 +4,26 @@
 mod csv;
 mod html;
 pub mod human;
+mod late;
+mod notify;
 mod process;
 mod prometheus;
 mod registry;
+mod router;
 mod server;
+mod sight;
 mod snapshot;
 mod verdict;
 
+pub use late::{LateWakes, LateWakesSnapshot};
+pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
-pub use registry::{
-    CheckResult, EndReason, Health, LastCheck, Registry, RejectReason, Role, RouterStats, RouterStatus, ServerStats,
-    ServerStatus, ServiceStats,
-};
+pub use registry::{CheckResult, EndReason, Health, LastCheck, Registry, ServerStats, ServerStatus, ServiceStats};
+pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};
 pub use snapshot::{
-    Counter, LastCheckSnapshot, MasterSnapshot, PoolSnapshot, RouterSnapshot, ServerSnapshot, ServiceSnapshot,
-    Snapshot, Surroundings,
+    Counter, LastCheckSnapshot, MasterSnapshot, PoolSnapshot, RejectedSnapshot, RouterSnapshot, ServerSnapshot,
+    ServiceSnapshot, Snapshot, StrangerSnapshot, Surroundings,
 };
 pub use verdict::Verdict;
 

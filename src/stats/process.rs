@@ -4,6 +4,8 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use super::late::LateWakesSnapshot;
+
 /// What the process uses and may use. A figure the system does not tell is zero.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ProcessSnapshot {
@@ -23,8 +25,8 @@ pub struct ProcessSnapshot {
     pub log_lines_lost: u64,
     /// Packets of protocol 112 that belong to no virtual router of this node.
     pub stray_adverts: u64,
-    /// The most the VRRP thread ever woke too late.
-    pub late_wake_max_seconds: f64,
+    /// How late the VRRP thread woke.
+    pub late_wakes: LateWakesSnapshot,
 }
 
 impl ProcessSnapshot {
@@ -41,7 +43,7 @@ impl ProcessSnapshot {
             descriptor_shortages: 0,
             log_lines_lost: 0,
             stray_adverts: 0,
-            late_wake_max_seconds: 0.0,
+            late_wakes: LateWakesSnapshot::default(),
         }
     }
 }

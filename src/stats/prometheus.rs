@@ -1,6 +1,9 @@
 //! `/metrics`: Prometheus' text format 0.0.4. Base units, one HELP and TYPE a family, no client's address anywhere.
 
-use super::registry::{Health, Role};
+use super::late::LateWakesSnapshot;
+use super::notify::NotifySnapshot;
+use super::registry::Health;
+use super::router::Role;
 use super::snapshot::{RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot};
 use super::verdict::Verdict;
 
@@ -15,6 +18,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
     routers(&snapshot.routers, &mut out);
     services(&snapshot.services, &mut out);
     servers(snapshot, &mut out);
+    notify(&snapshot.notify, &mut out);
     out.0
 }
 
@@ -51,11 +55,23 @@ fn process(snapshot: &Snapshot, out: &mut Exposition) {
         "Packets of protocol 112 that belong to no virtual router of this node.",
         process.stray_adverts,
     );
+    late_wakes(&process.late_wakes, out);
+}
+
+fn late_wakes(wakes: &LateWakesSnapshot, out: &mut Exposition) {
+    let name = "vipgate_vrrp_late_wake_seconds";
+    out.family(name, Kind::Histogram, "How late the VRRP thread woke.");
+    for (bound, count) in &wakes.buckets {
+        out.sample(&format!("{name}_bucket"), &[("le", &bound.to_string())], *count);
+    }
+    out.sample(&format!("{name}_bucket"), &[("le", "+Inf")], wakes.count);
+    out.sample(&format!("{name}_sum"), &[], wakes.sum_seconds);
+    out.sample(&format!("{name}_count"), &[], wakes.count);
     out.single(
         "vipgate_vrrp_late_wake_max_seconds",
         Kind::Gauge,
         "The most the VRRP thread ever woke too late.",
-        process.late_wake_max_seconds,
+        wakes.max_seconds,
     );
 }
 
@@ -93,10 +109,25 @@ fn routers(routers: &[RouterSnapshot], out: &mut Exposition) {
         }
     }
     type Count = fn(&RouterSnapshot) -> u64;
-    let counters: [(&str, &str, Count); 7] = [
+    let counters: [(&str, &str, Count); 12] = [
         ("vipgate_router_adverts_sent_total", "Advertisements sent.", |router| router.sent),
         ("vipgate_router_adverts_received_total", "Advertisements accepted.", |router| router.received),
-        ("vipgate_router_send_errors_total", "Sends the kernel refused.", |router| router.send_errors),
+        ("vipgate_router_send_errors_total", "Sends that failed.", |router| router.send_errors),
+        ("vipgate_router_sends_refused_total", "Sends that this node's firewall refused.", |router| {
+            router.send_refused
+        }),
+        ("vipgate_router_none_heard_total", "Times it became master because nobody was heard.", |router| {
+            router.none_heard
+        }),
+        ("vipgate_router_two_masters_total", "Times another master was heard beside this one.", |router| {
+            router.two_masters
+        }),
+        ("vipgate_router_addresses_taken_total", "Times somebody else took an address away.", |router| {
+            router.addresses_taken
+        }),
+        ("vipgate_router_two_announcers_total", "Times somebody else announced an address of this master.", |router| {
+            router.two_announcers
+        }),
         ("vipgate_router_zero_priority_sent_total", "Priority-0 advertisements sent.", |router| router.zero_sent),
         ("vipgate_router_zero_priority_received_total", "Priority-0 advertisements received.", |router| {
             router.zero_received
@@ -111,6 +142,10 @@ fn routers(routers: &[RouterSnapshot], out: &mut Exposition) {
         for router in routers {
             out.sample(name, &[("router", &router.name)], count(router));
         }
+    }
+    out.family("vipgate_router_two_masters_seconds_total", Kind::Counter, "How long two masters were heard.");
+    for router in routers {
+        out.sample("vipgate_router_two_masters_seconds_total", &[("router", &router.name)], router.two_masters_seconds);
     }
     out.family("vipgate_router_adverts_rejected_total", Kind::Counter, "Packets of protocol 112 not accepted.");
     for router in routers {
@@ -197,10 +232,45 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
     }
 }
 
+fn notify(told: &NotifySnapshot, out: &mut Exposition) {
+    let scripts = [
+        ("done", told.scripts_done),
+        ("failed", told.scripts_failed),
+        ("timed-out", told.scripts_timed_out),
+        ("collapsed", told.scripts_collapsed),
+        ("dropped", told.scripts_dropped),
+    ];
+    let hooks = [("done", told.hooks_done), ("failed", told.hooks_failed), ("timed-out", told.hooks_timed_out)];
+    let fifo_lines = [("written", told.fifo_lines), ("lost", told.fifo_lines_lost)];
+    let events = [("published", told.events), ("lost", told.events_lost)];
+    let mails = [("sent", told.mails_sent), ("retried", told.mail_retries), ("failed", told.mails_failed)];
+    type Family<'a> = (&'a str, &'a str, &'a [(&'a str, u64)]);
+    let families: [Family<'_>; 5] = [
+        ("vipgate_notify_scripts_total", "Runs of notification scripts, by how they ended.", &scripts),
+        ("vipgate_notify_hooks_total", "Runs of hooks, by how they ended.", &hooks),
+        ("vipgate_notify_fifo_lines_total", "Lines for named pipes.", &fifo_lines),
+        ("vipgate_notify_events_total", "Events; lost are those a subscriber was too slow for.", &events),
+        ("vipgate_notify_mails_total", "Mails about transitions.", &mails),
+    ];
+    for (name, help, results) in families {
+        out.family(name, Kind::Counter, help);
+        for (result, count) in results {
+            out.sample(name, &[("result", result)], count);
+        }
+    }
+    out.single(
+        "vipgate_notify_mail_items_lost_total",
+        Kind::Counter,
+        "Transitions left out of the mail they belong in.",
+        told.mail_items_lost,
+    );
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 struct Exposition(String);
@@ -210,6 +280,7 @@ impl Exposition {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }

@@ -2,12 +2,15 @@
 //! Entries outlive a reload: a service that stays keeps counting.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+
+use super::late::LateWakes;
+use super::notify::NotifyStats;
+use super::router::RouterStats;
 
 /// All counters of the process.
 #[derive(Debug, Default)]
@@ -19,10 +22,12 @@ pub struct Registry {
     pub descriptor_shortages: AtomicU64,
     /// Packets of protocol 112 that belong to no virtual router of this node.
     pub stray_adverts: AtomicU64,
-    /// The most the VRRP thread ever woke too late, in microseconds.
-    pub late_wake_max_micros: AtomicU64,
+    /// How late the VRRP thread woke.
+    pub late_wakes: LateWakes,
     /// Log lines dropped because nobody read them.
     pub log_lines_lost: AtomicU64,
+    /// What was told about transitions.
+    pub notify: NotifyStats,
 }
 
 /// Counters of one service.
@@ -129,78 +134,6 @@ pub enum Health {
     Disabled,
 }
 
-/// Counters and state of one virtual router.
-#[derive(Debug, Default)]
-pub struct RouterStats {
-    /// Advertisements sent.
-    pub sent: AtomicU64,
-    /// Advertisements accepted.
-    pub received: AtomicU64,
-    /// Sends the kernel refused (EPERM: a firewall).
-    pub send_errors: AtomicU64,
-    /// Priority-0 advertisements sent.
-    pub zero_sent: AtomicU64,
-    /// Priority-0 advertisements received.
-    pub zero_received: AtomicU64,
-    /// Times it became master.
-    pub became_master: AtomicU64,
-    /// Announcements (gratuitous ARP, NA) sent.
-    pub announcements: AtomicU64,
-    rejected: [AtomicU64; RejectReason::ALL.len()],
-    status: Mutex<RouterStatus>,
-}
-
-/// State of one virtual router.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct RouterStatus {
-    /// Its role now.
-    pub role: Role,
-    /// Why it is in that role.
-    pub reason: String,
-    /// When the role last changed.
-    pub since: Option<Instant>,
-    /// Priority it advertises or would advertise.
-    pub priority: u8,
-    /// The master last heard, with its priority.
-    pub master: Option<(IpAddr, u8)>,
-    /// When an acceptable advertisement of another router was last heard.
-    pub heard: Option<Instant>,
-    /// Whether the services it fronts can be served here.
-    pub ready: bool,
-}
-
-/// A virtual router's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Not started, or waiting for its interface.
-    #[default]
-    Initialize,
-    /// Listening.
-    Backup,
-    /// Owns the addresses.
-    Master,
-    /// Gave up being master, serves on until the successor has announced itself.
-    Leaving,
-    /// Cannot take part: its interface, or one it tracks, is down.
-    Fault,
-}
-
-/// Why a packet of protocol 112 was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the labels say it")]
-pub enum RejectReason {
-    Truncated,
-    Version,
-    Type,
-    Checksum,
-    TtlNot255,
-    Authentication,
-    Interval,
-    AddressCount,
-    Destination,
-}
-
 /// Why a connection ended; the labels are the reasons in its log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the labels say it")]
@@ -262,37 +195,6 @@ impl EndReason {
     }
 }
 
-impl RejectReason {
-    /// Every reason, in label order.
-    pub const ALL: [Self; 9] = [
-        Self::Truncated,
-        Self::Version,
-        Self::Type,
-        Self::Checksum,
-        Self::TtlNot255,
-        Self::Authentication,
-        Self::Interval,
-        Self::AddressCount,
-        Self::Destination,
-    ];
-
-    /// Its name in logs and metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Truncated => "truncated",
-            Self::Version => "version",
-            Self::Type => "type",
-            Self::Checksum => "checksum",
-            Self::TtlNot255 => "ttl",
-            Self::Authentication => "authentication",
-            Self::Interval => "interval",
-            Self::AddressCount => "address-count",
-            Self::Destination => "destination",
-        }
-    }
-}
-
 impl CheckResult {
     /// HAProxy's code for it.
     #[must_use]
@@ -313,23 +215,6 @@ impl CheckResult {
             Self::Failed => "Layer4 connection problem",
             Self::TimedOut => "Layer4 timeout",
             Self::SocketError => "Socket error",
-        }
-    }
-}
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 5] = [Self::Initialize, Self::Backup, Self::Master, Self::Leaving, Self::Fault];
-
-    /// Its name in logs, pages and metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Initialize => "initialize",
-            Self::Backup => "backup",
-            Self::Master => "master",
-            Self::Leaving => "leaving",
-            Self::Fault => "fault",
         }
     }
 }
@@ -357,30 +242,6 @@ impl ServiceStats {
     #[must_use]
     pub fn ended(&self, reason: EndReason) -> u64 {
         self.ended[reason as usize].load(Ordering::Relaxed)
-    }
-}
-
-impl RouterStats {
-    /// Counts a packet that was not accepted.
-    pub fn count_reject(&self, reason: RejectReason) {
-        self.rejected[reason as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Packets not accepted for one reason.
-    #[must_use]
-    pub fn rejected(&self, reason: RejectReason) -> u64 {
-        self.rejected[reason as usize].load(Ordering::Relaxed)
-    }
-
-    /// Its state.
-    #[must_use]
-    pub fn status(&self) -> RouterStatus {
-        lock(&self.status).clone()
-    }
-
-    /// Changes its state.
-    pub fn update_status(&self, change: impl FnOnce(&mut RouterStatus)) {
-        change(&mut lock(&self.status));
     }
 }
 
@@ -430,6 +291,6 @@ impl Registry {
 }
 
 /// A counter is never left half-changed, so a poisoned lock is as good as any.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -138,6 +138,7 @@ impl Node {
                 master: None,
                 heard: None,
                 ready: true,
+                ..RouterStatus::default()
             };
         });
         Self { registry, config, now }
@@ -255,20 +256,43 @@ fn no_service_at_all_is_down() {
 #[test]
 fn a_second_master_is_told_from_the_last_words_of_the_first() {
     let node = Node::new();
-    let heard = |ago: Duration| {
-        node.registry.router("front").update_status(|status| {
-            status.master = Some((address(2), 100));
-            status.heard = Some(node.now - ago);
-        });
+    let causes = |change: &dyn Fn(&mut RouterStatus)| {
+        node.registry.router("front").update_status(change);
         node.snapshot().causes
     };
-    assert_eq!(heard(Duration::from_millis(99_500)), [""; 0], "crossed with our first advertisement");
-    assert_eq!(heard(Duration::from_secs(200)), [""; 0], "before we became master");
-    assert_eq!(heard(Duration::from_secs(50)), [""; 0], "long ago");
+    assert_eq!(causes(&|status| status.master = Some((address(2), 100))), [""; 0], "heard before it became master");
     assert_eq!(
-        heard(Duration::from_secs(1)),
-        ["router front: two masters heard, the other is 192.0.2.2 at priority 100"]
+        causes(&|status| status.contested = Some(node.now - Duration::from_secs(62))),
+        [
+            "router front: two masters heard for 1 min 2 s, the other is 192.0.2.2 at priority 100: it does not hear this node \
+          (its firewall, a link that is dead one way, IGMP snooping)"
+        ]
     );
+    let rejected = |ago| RejectedPacket {
+        reason: RejectReason::Authentication,
+        source: Some(address(2)),
+        at: node.now - Duration::from_secs(ago),
+    };
+    let told = causes(&|status| status.rejected = Some(rejected(1)));
+    assert!(
+        told[0].contains("192.0.2.2 are rejected (authentication): the nodes are configured with different passwords"),
+        "{told:?}"
+    );
+    let told = causes(&|status| status.rejected = Some(rejected(60)));
+    assert!(told[0].contains("two masters"), "long ago: {told:?}");
+    let told = causes(&|status| status.refused = true);
+    assert!(told[0].contains("this node's firewall refuses its advertisements"), "{told:?}");
+}
+
+#[test]
+fn what_an_operator_changed_is_not_forgotten() {
+    let node = Node::new();
+    node.registry.router("front").update_status(|status| {
+        status.frozen = true;
+        status.priority_override = Some(20);
+    });
+    let told = node.snapshot().causes;
+    assert!(told[0].contains("frozen (`vipgate vrrp thaw`") && told[0].contains("priority set to 20"), "{told:?}");
 }
 
 #[test]
@@ -335,6 +359,25 @@ fn metrics_escape_their_labels() {
     node.config.pools[1].servers[0].name = "a\"b\\c\nd".to_owned();
     let text = prometheus::render(&node.snapshot());
     assert!(text.contains(r#"vipgate_server_up{pool="ftp",server="a\"b\\c\nd"} 1"#), "{text}");
+}
+
+#[test]
+fn metrics_tell_notifications_by_how_they_ended() {
+    let node = Node::new();
+    node.registry.notify.scripts_collapsed.store(2, Ordering::Relaxed);
+    node.registry.notify.hooks_timed_out.store(3, Ordering::Relaxed);
+    node.registry.notify.mails_failed.store(4, Ordering::Relaxed);
+    node.registry.notify.fifo_lines_lost.store(5, Ordering::Relaxed);
+    let text = prometheus::render(&node.snapshot());
+    for sample in [
+        r#"vipgate_notify_scripts_total{result="done"} 0"#,
+        r#"vipgate_notify_scripts_total{result="collapsed"} 2"#,
+        r#"vipgate_notify_hooks_total{result="timed-out"} 3"#,
+        r#"vipgate_notify_mails_total{result="failed"} 4"#,
+        r#"vipgate_notify_fifo_lines_total{result="lost"} 5"#,
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample}");
+    }
 }
 
 #[test]

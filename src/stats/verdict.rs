@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::registry::{Health, Role};
+use super::registry::Health;
+use super::router::Role;
+use super::sight::between_nodes;
 use super::snapshot::{PoolSnapshot, RouterSnapshot, Snapshot};
 
 /// How the node is.
@@ -33,6 +35,8 @@ impl Snapshot {
     /// Fills in verdict and causes; `troubles` are causes from outside.
     pub(super) fn judge(&mut self, troubles: Vec<String>) {
         let mut causes: Vec<String> = self.routers.iter().filter_map(router_trouble).collect();
+        causes.extend(self.routers.iter().filter_map(between_nodes));
+        causes.extend(self.routers.iter().filter_map(operators_wish));
         causes.extend(self.pools.iter().filter_map(pool_trouble));
         causes.extend(troubles);
         causes.extend(self.descriptor_trouble());
@@ -80,25 +84,19 @@ fn router_trouble(router: &RouterSnapshot) -> Option<String> {
     match router.role {
         Role::Fault => Some(format!("router {name}: fault{reason}")),
         Role::Initialize => Some(format!("router {name}: not started{reason}")),
-        Role::Master if contested(router) => Some(match &router.master {
-            Some(other) => {
-                format!(
-                    "router {name}: two masters heard, the other is {} at priority {}",
-                    other.address, other.priority
-                )
-            }
-            None => format!("router {name}: two masters heard"),
-        }),
         Role::Backup | Role::Master | Role::Leaving => (!router.ready && !router.fronts.is_empty())
             .then(|| format!("router {name}: what it fronts cannot be served here ({})", router.fronts.join(", "))),
     }
 }
 
-/// Whether another router still advertises although this one is master. The old master's last advertisement may
-/// cross with our first one, hence the interval's grace.
-fn contested(router: &RouterSnapshot) -> bool {
-    let (Some(since), Some(heard)) = (router.since_seconds, router.heard_seconds) else { return false };
-    heard + router.interval_seconds < since && heard < 3.0 * router.interval_seconds + 1.0
+/// What an operator changed at run time: easily forgotten.
+fn operators_wish(router: &RouterSnapshot) -> Option<String> {
+    let frozen = router.frozen.then(|| "frozen (`vipgate vrrp thaw` ends it)".to_owned());
+    let priority = router
+        .priority_override
+        .map(|value| format!("priority set to {value} (`vipgate vrrp priority --reset` ends it)"));
+    let wishes: Vec<String> = frozen.into_iter().chain(priority).collect();
+    (!wishes.is_empty()).then(|| format!("router {}: {}", router.name, wishes.join(", ")))
 }
 
 fn pool_trouble(pool: &PoolSnapshot) -> Option<String> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::model::VirtualAddress;
 use crate::wire::vrrp::Advertisement;
@@ -33,6 +34,15 @@ pub enum Action {
         to: Role,
         /// Why.
         reason: Reason,
+        /// The priority it has now.
+        priority: u8,
+    },
+    /// As master it heard a router that is no better (keepalived's `notify_master_rx_lower_pri`).
+    HeardLower {
+        /// Who it is.
+        source: IpAddr,
+        /// Their priority.
+        priority: u8,
     },
     /// After `Stop`: every address is released, the shell may end.
     Left,
@@ -49,12 +59,13 @@ pub enum Role {
     Master,
     /// Gave up being master, serves on until the successor has announced itself.
     Leaving,
-    /// Cannot take part: a link is down or there is no address to send from.
+    /// Cannot take part: no link, no address to send from, a tracker without weight failed, or a member of its group
+    /// is in fault.
     Fault,
 }
 
 /// Why a router is in its role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// It was just started.
     Started,
@@ -72,6 +83,18 @@ pub enum Reason {
         /// Whom it preempts.
         source: IpAddr,
         /// Their priority.
+        priority: u8,
+    },
+    /// The master's process is dead.
+    MasterDied {
+        /// Where it advertised from.
+        source: IpAddr,
+    },
+    /// The master fell below this router's priority: a check failed there.
+    MasterDropped {
+        /// Who it is.
+        source: IpAddr,
+        /// Their priority now.
         priority: u8,
     },
     /// The master is not ready to serve (priority 1).
@@ -94,8 +117,45 @@ pub enum Reason {
     NoLocalAddress,
     /// There is an address to send from again.
     LocalAddress,
+    /// Something it follows failed.
+    Failed {
+        /// What.
+        what: Arc<str>,
+    },
+    /// What it follows is well again.
+    Recovered,
+    /// A member of its sync group is in fault.
+    GroupFault {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// No member of its sync group is in fault any more.
+    GroupRecovered {
+        /// The group.
+        group: Arc<str>,
+    },
+    /// A member of its sync group became master.
+    GroupMaster {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// A member of its sync group is master no more.
+    GroupBackup {
+        /// The group.
+        group: Arc<str>,
+        /// The member.
+        member: Arc<str>,
+    },
+    /// Asked to take over.
+    TakeOver,
     /// Asked to hand over.
     Handover,
+    /// Somebody on this node takes the addresses away.
+    Contested,
     /// The services it fronts cannot be served here.
     NotReady,
     /// Asked to stop.
@@ -118,12 +178,22 @@ impl fmt::Display for Reason {
             Self::MasterSilent => f.write_str("no master heard"),
             Self::MasterLeft { source } => write!(f, "master {source} left"),
             Self::Preempted { source, priority } => write!(f, "preempted {source} (priority {priority})"),
+            Self::MasterDied { source } => write!(f, "the process of master {source} died"),
+            Self::MasterDropped { source, priority } => write!(f, "master {source} dropped to priority {priority}"),
             Self::MasterNotReady { source } => write!(f, "master {source} is not ready to serve"),
             Self::BetterMaster { source, priority } => write!(f, "better master {source} (priority {priority})"),
             Self::LinkDown => f.write_str("link down"),
             Self::LinkUp => f.write_str("link up"),
             Self::NoLocalAddress => f.write_str("no address to send from"),
             Self::LocalAddress => f.write_str("there is an address to send from again"),
+            Self::Failed { what } => write!(f, "{what} failed"),
+            Self::Recovered => f.write_str("what it follows is well again"),
+            Self::GroupFault { group, member } => write!(f, "sync group {group}: {member} is in fault"),
+            Self::GroupRecovered { group } => write!(f, "sync group {group}: nobody is in fault any more"),
+            Self::GroupMaster { group, member } => write!(f, "sync group {group}: {member} became master"),
+            Self::GroupBackup { group, member } => write!(f, "sync group {group}: {member} is master no more"),
+            Self::TakeOver => f.write_str("asked to take over"),
+            Self::Contested => f.write_str("addresses are taken away again and again"),
             Self::Handover => f.write_str("asked to hand over"),
             Self::NotReady => f.write_str("the services it fronts cannot be served here"),
             Self::Stopped => f.write_str("asked to stop"),

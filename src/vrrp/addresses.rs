@@ -1,9 +1,10 @@
 //! The addresses a router holds: set, announced, removed, and changed by a reload.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::timers::Timer;
-use super::{Action, Router};
+use super::{Action, Reason, Role, Router};
 use crate::model::{Version, VirtualAddress, VirtualRouter};
 
 impl Router {
@@ -64,6 +65,32 @@ impl Router {
         }
         if self.config.announce.refresh != refresh {
             self.start_refresh(now);
+        }
+    }
+
+    pub(super) fn reconfigure_leaving(&mut self, config: VirtualRouter) {
+        self.config = config;
+        self.release(|address, config| !config.owned().any(|owned| owned == address));
+    }
+
+    /// Another own interface: a master stays master and says so there at once, a backup listens there anew.
+    pub(super) fn move_to(&mut self, config: VirtualRouter, local: Option<IpAddr>, link_up: bool, now: Instant) {
+        (self.local, self.link_up) = (local, link_up);
+        if self.obstacle().is_some() || matches!(self.role, Role::Initialize | Role::Fault) {
+            self.config = config;
+            return self.review(Reason::LinkUp, now);
+        }
+        match self.role {
+            Role::Master => self.reconfigure_master(config, now),
+            Role::Backup => {
+                self.reconfigure_backup(config, now);
+                self.master = None;
+                self.followed = None;
+                self.master_interval = self.config.interval;
+                self.timers.set(Timer::MasterDown, now + self.down_interval());
+            }
+            Role::Leaving => self.reconfigure_leaving(config),
+            Role::Initialize | Role::Fault => {}
         }
     }
 

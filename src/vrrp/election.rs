@@ -14,22 +14,26 @@ impl Router {
     /// RFC 9568 section 6.4.2, the backup's side.
     pub(super) fn hear_as_backup(&mut self, heard: Heard, now: Instant) {
         if heard.priority == 0 {
-            return self.master_left(heard.source, now);
+            return self.master_left(heard, now);
         }
-        self.master = Some((heard.source, heard.priority));
+        let before = self.note_master(heard);
+        self.relieving &= before.is_some();
         if self.reconsider_master(now) {
             return;
         }
-        if heard.priority < self.priority() && self.preempts(now) {
+        let own = self.priority();
+        if heard.priority >= own {
+            self.preempt_at = None;
+            self.relieving = false;
+            self.yielded = false;
+        } else if self.relieves(before, own) {
+            return self.relieve(heard, now);
+        } else if self.preempts(now) {
             // Discarded: the timer runs on from the last one that was accepted.
             self.cause = Reason::Preempted { source: heard.source, priority: heard.priority };
             return;
         }
-        if heard.priority >= self.priority() {
-            self.preempt_at = None;
-            self.yielded = false;
-        }
-        self.follow(heard);
+        self.follow(heard, now);
         self.cause = Reason::MasterSilent;
         self.timers.set(Timer::MasterDown, now + self.down_interval());
     }
@@ -39,25 +43,27 @@ impl Router {
         if heard.priority == 0 {
             self.master = None;
             // It was master beside this one: clients may have learnt it.
-            return self.answer(true, now);
+            return self.answer(heard.path, true, now);
         }
-        self.master = Some((heard.source, heard.priority));
+        self.note_master(heard);
         let own = self.priority();
-        let better = heard.priority > own || (heard.priority == own && Some(heard.source) > self.local);
-        if better {
+        if heard.priority > own || (heard.priority == own && self.loses_tie(heard, now)) {
             // It may never have heard this one, which clients have learnt meanwhile: hearing a lower priority, it announces
             // the addresses again.
             self.actions.push_back(Action::Send(self.advertisement(own)));
-            self.follow(heard);
             self.become_backup(Reason::BetterMaster { source: heard.source, priority: heard.priority }, now);
+            self.follow(heard, now);
+            self.timers.set(Timer::MasterDown, now + self.down_interval());
         } else {
+            self.actions.push_back(Action::HeardLower { source: heard.source, priority: heard.priority });
             // Whoever heard the other one may have learnt its hardware address.
-            self.answer(true, now);
+            self.answer(heard.path, true, now);
         }
     }
 
     /// A version 3 backup adopts its master's interval (RFC 9568 section 6.4.2).
-    pub(super) fn follow(&mut self, heard: Heard) {
+    pub(super) fn follow(&mut self, heard: Heard, now: Instant) {
+        self.followed = Some(now);
         if self.config.version == Version::V3 {
             self.master_interval = heard.interval;
         }
@@ -83,30 +89,37 @@ impl Router {
     /// Waits for the skew time only if the master's priority says that it cannot serve, and ours that we can:
     /// `preempt`, its delay and an earlier hand-over are about masters that do serve.
     pub(super) fn reconsider_master(&mut self, now: Instant) -> bool {
+        self.reconsider_vacancy(now);
         let lowest = Priority::LOWEST.get();
-        let Some((source, _)) = self.master.filter(|(_, priority)| *priority == lowest && self.priority() > lowest)
-        else {
-            return false;
-        };
+        let unready = self.master().filter(|(_, priority)| *priority == lowest && self.priority() > lowest);
+        let Some((source, _)) = unready else { return false };
         self.cause = Reason::MasterNotReady { source };
         self.timers.set_earlier(Timer::MasterDown, now + self.skew());
         true
     }
 
     /// Tells another master that this one is here: an advertisement at once, and announcements. A flood is not
-    /// answered by a flood: one answer a tenth of the interval.
-    pub(super) fn answer(&mut self, announce: bool, now: Instant) {
-        self.answer_announces |= announce;
+    /// answered by a flood: one answer a tenth of the interval. Answers go out on every path: what comes on another one
+    /// meanwhile is the same again.
+    pub(super) fn answer(&mut self, path: usize, announce: bool, now: Instant) {
         let gap = (self.config.interval.as_duration() / 10).max(MIN_ANSWER_GAP);
-        match self.answered.map(|answered| answered + gap).filter(|allowed| *allowed > now) {
-            Some(allowed) => self.timers.set_if_idle(Timer::Answer, allowed),
-            None => self.answer_now(now),
+        let answered = self.answered.filter(|(answered, _)| *answered + gap > now);
+        if answered.is_some_and(|(_, answered)| answered != path) {
+            return;
+        }
+        self.answer_announces |= announce;
+        match answered {
+            Some((answered, _)) => self.timers.set_if_idle(Timer::Answer, answered + gap),
+            None => {
+                self.answered = Some((now, path));
+                self.answer_now(now);
+            }
         }
     }
 
     pub(super) fn answer_now(&mut self, now: Instant) {
         self.timers.clear(Timer::Answer);
-        self.answered = Some(now);
+        self.answered = self.answered.map(|(_, path)| (now, path));
         self.advertise(now);
         if std::mem::take(&mut self.answer_announces) {
             let count = self.config.announce.lower_priority_count;
@@ -127,13 +140,60 @@ impl Router {
         }
     }
 
-    /// Priority 0. From somebody else than the master followed it means nothing: that one is still there.
-    fn master_left(&mut self, source: IpAddr, now: Instant) {
-        if self.master.is_some_and(|(master, _)| master != source) {
-            return;
+    /// The process of a master is dead: there is nothing to wait for but a better backup.
+    pub(super) fn master_died(&mut self, source: IpAddr, now: Instant) {
+        if self.master.as_ref().is_some_and(|master| master.has(source)) {
+            self.master_is_gone(Reason::MasterDied { source }, now);
         }
+    }
+
+    /// Priority 0. From somebody else than the master followed it means nothing: that one is still there.
+    fn master_left(&mut self, heard: Heard, now: Instant) {
+        // It may come once more, on another path.
+        let again =
+            self.master.is_none() && matches!(self.cause, Reason::MasterLeft { .. } | Reason::MasterDied { .. });
+        if !again && self.master.as_ref().is_none_or(|master| master.has(heard.source)) {
+            self.master_is_gone(Reason::MasterLeft { source: heard.source }, now);
+            if !self.condition.is_ready() {
+                // Who yields because it cannot serve says the same as who stops, and is back after its down interval
+                // if nobody could do better: somebody who cannot serve either lets it.
+                let patience = self.down_interval() + self.master_interval.as_duration();
+                self.timers.set(Timer::MasterDown, now + patience);
+            }
+        }
+    }
+
+    /// Ready now, while nobody is master: what was left to the old one is over.
+    fn reconsider_vacancy(&mut self, now: Instant) {
+        if self.master.is_none() && matches!(self.cause, Reason::MasterLeft { .. }) && self.condition.is_ready() {
+            self.timers.set_earlier(Timer::MasterDown, now + self.skew());
+        }
+    }
+
+    fn master_is_gone(&mut self, cause: Reason, now: Instant) {
         self.master = None;
-        self.cause = Reason::MasterLeft { source };
+        self.followed = None;
+        self.relieving = false;
+        self.cause = cause;
+        self.timers.set_earlier(Timer::MasterDown, now + self.skew());
+    }
+
+    /// Whether the master followed fell from this router's priority, or above it, to below: a check failed there, and
+    /// a failed check always yields, with `preempt` off too. `preempt_delay` holds, and so does a hand-over.
+    fn relieves(&self, before: Option<u8>, own: u8) -> bool {
+        let fell = before.is_some_and(|before| before >= own || self.relieving);
+        let held_back = self.yielded || self.config.preempt && !self.config.preempt_delay.is_zero();
+        fell && !held_back
+    }
+
+    fn relieve(&mut self, heard: Heard, now: Instant) {
+        let Heard { source, priority, .. } = heard;
+        self.relieving = true;
+        self.cause = if self.config.preempt {
+            Reason::Preempted { source, priority }
+        } else {
+            Reason::MasterDropped { source, priority }
+        };
         self.timers.set_earlier(Timer::MasterDown, now + self.skew());
     }
 

@@ -13,20 +13,24 @@ const GRACE: Duration = Duration::from_millis(50);
 const STOP_WAIT: Duration = Duration::from_millis(1500);
 
 /// How a master leaves.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Leaving {
-    cause: Cause,
-    /// The router that took over.
-    successor: Option<IpAddr>,
+    pub(super) cause: Cause,
+    /// Somebody took over: whom `master` names.
+    pub(super) succeeded: bool,
     /// When a stop releases what is left.
-    stop_by: Option<Instant>,
+    pub(super) stop_by: Option<Instant>,
 }
 
 /// Why a master leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Cause {
     /// Asked to hand over.
     Handover,
+    /// Its addresses are taken away by somebody on this node.
+    Contested,
+    /// A member of its group is master no more.
+    Group,
     /// What it fronts cannot be served.
     NotReady,
     /// It ends.
@@ -38,56 +42,63 @@ pub(super) enum Cause {
 impl Router {
     /// Begins to leave.
     pub(super) fn leave(&mut self, cause: Cause, now: Instant) {
-        self.timers.clear_all();
-        let (reason, stop_by) = match cause {
-            Cause::Handover => (Reason::Handover, None),
-            Cause::NotReady => (Reason::NotReady, None),
-            Cause::Stop => (Reason::Stopped, Some(now + STOP_WAIT)),
-            Cause::Overslept => (Reason::Overslept, None),
+        let reason = match cause {
+            Cause::Handover => Reason::Handover,
+            Cause::Contested => Reason::Contested,
+            Cause::NotReady => Reason::NotReady,
+            Cause::Stop => Reason::Stopped,
+            Cause::Overslept => Reason::Overslept,
+            Cause::Group => self.reason(),
         };
+        self.leave_for(cause, reason, now);
+    }
+
+    /// Begins to leave, and says why in other words.
+    pub(super) fn leave_for(&mut self, cause: Cause, reason: Reason, now: Instant) {
+        self.timers.clear_all();
+        let stop_by = (cause == Cause::Stop).then_some(now + STOP_WAIT);
         // A quick successor announces within a fraction of a millisecond.
         self.actions.push_back(Action::Watch(true));
         match cause {
-            Cause::Handover | Cause::NotReady | Cause::Stop => {
+            Cause::Handover | Cause::Contested | Cause::Group | Cause::NotReady | Cause::Stop => {
                 self.actions.push_back(Action::Send(self.advertisement(0)));
             }
             // It listens, no more.
             Cause::Overslept => {}
         }
         match cause {
-            Cause::Handover | Cause::NotReady => self.timers.set(Timer::MasterDown, now + self.down_interval()),
+            Cause::Handover | Cause::Contested | Cause::Group | Cause::NotReady => {
+                self.timers.set(Timer::MasterDown, now + self.down_interval());
+            }
             Cause::Overslept => self.timers.set(Timer::MasterDown, now + self.listening_time()),
             Cause::Stop => {}
         }
         if let Some(stop_by) = stop_by {
             self.timers.set(Timer::Release, stop_by);
         }
-        self.leaving = Some(Leaving { cause, successor: None, stop_by });
+        self.leaving = Some(Leaving { cause, succeeded: false, stop_by });
         self.master = None;
+        self.followed = None;
         self.change(Role::Leaving, reason);
     }
 
     /// Another advertisement while leaving: the successor is there, or has left again.
     pub(super) fn hear_while_leaving(&mut self, heard: Heard, now: Instant) {
-        let Some(leaving) = &mut self.leaving else { return };
         if heard.priority == 0 {
-            if leaving.successor == Some(heard.source) {
-                self.successor_left(now);
-            }
-            return;
+            return self.successor_died(heard.source, now);
         }
+        let Some(leaving) = &mut self.leaving else { return };
         let grace = match leaving.cause {
-            Cause::Handover | Cause::NotReady | Cause::Stop => GRACE,
+            Cause::Handover | Cause::Contested | Cause::Group | Cause::NotReady | Cause::Stop => GRACE,
             // That one has been master for long, and announced.
             Cause::Overslept => Duration::ZERO,
         };
-        if leaving.successor.is_none() {
-            leaving.successor = Some(heard.source);
+        if !std::mem::replace(&mut leaving.succeeded, true) {
             self.timers.clear(Timer::MasterDown);
             self.timers.set_earlier(Timer::Release, now + grace);
         }
-        self.master = Some((heard.source, heard.priority));
-        self.follow(heard);
+        self.note_master(heard);
+        self.follow(heard, now);
         if self.held.is_empty() || grace.is_zero() {
             self.timers.clear(Timer::Release);
             self.finish(Reason::BetterMaster { source: heard.source, priority: heard.priority }, now);
@@ -118,21 +129,37 @@ impl Router {
     pub(super) fn break_off(&mut self, reason: Reason) {
         match self.leaving.as_ref().map(|leaving| leaving.cause) {
             Some(Cause::Stop) => self.end(reason),
-            Some(Cause::Handover | Cause::NotReady | Cause::Overslept) | None => self.fault(reason),
+            Some(Cause::Handover | Cause::Contested | Cause::Group | Cause::NotReady | Cause::Overslept) | None => {
+                self.fault(reason)
+            }
+        }
+    }
+
+    /// Whether it ends.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.cause == Cause::Stop)
+    }
+
+    /// It took over and gave up again, or died.
+    pub(super) fn successor_died(&mut self, source: IpAddr, now: Instant) {
+        let succeeded = self.leaving.as_ref().is_some_and(|leaving| leaving.succeeded);
+        if succeeded && self.master.as_ref().is_some_and(|master| master.has(source)) {
+            self.successor_left(now);
         }
     }
 
     /// `Release` fired.
     pub(super) fn release_time_is_up(&mut self, now: Instant) {
-        let successor = self.leaving.as_ref().and_then(|leaving| leaving.successor);
-        self.finish(if successor.is_some() { Reason::SuccessorSilent } else { Reason::Stopped }, now);
+        let succeeded = self.leaving.as_ref().is_some_and(|leaving| leaving.succeeded);
+        self.finish(if succeeded { Reason::SuccessorSilent } else { Reason::Stopped }, now);
     }
 
-    /// It took over and gave up again: nobody is there until the next one is heard.
+    /// Nobody is there until the next one is heard.
     fn successor_left(&mut self, now: Instant) {
         let Some(leaving) = &mut self.leaving else { return };
-        leaving.successor = None;
+        leaving.succeeded = false;
         self.master = None;
+        self.followed = None;
         self.timers.clear(Timer::Release);
         match leaving.stop_by {
             Some(stop_by) => self.timers.set(Timer::Release, stop_by),
@@ -143,15 +170,15 @@ impl Router {
     /// Releases what is left and goes where the cause leads.
     fn finish(&mut self, reason: Reason, now: Instant) {
         let Some(leaving) = &self.leaving else { return };
-        if leaving.successor.is_some() && !self.held.is_empty() {
+        if leaving.succeeded && !self.held.is_empty() {
             // That one may have been master all the time, on the other side of a partition: it announces when it hears
             // this.
             self.actions.push_back(Action::Send(self.advertisement(0)));
         }
         match leaving.cause {
             Cause::Stop => self.end(reason),
-            Cause::NotReady | Cause::Overslept => self.become_backup(reason, now),
-            Cause::Handover => {
+            Cause::NotReady | Cause::Overslept | Cause::Group => self.become_backup(reason, now),
+            Cause::Handover | Cause::Contested => {
                 self.become_backup(reason, now);
                 self.yielded = true;
             }

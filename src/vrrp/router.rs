@@ -1,262 +1,161 @@
-//! One virtual router: what it knows, and what it does with each event in each role.
+//! One virtual router: what it knows, how it starts, and what can be read off it.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::leaving::{Cause, Leaving};
-use super::timers::{Timer, Timers};
-use super::{Action, Event, Heard, Reason, Role};
-use crate::model::{Family, InitialState, Interval, Priority, Version, VirtualAddress, VirtualRouter};
-use crate::wire::vrrp::{Advertisement, Authentication, GROUP_V4, GROUP_V6, Rejected};
+use super::condition::Condition;
+use super::leaving::Leaving;
+use super::paths::{Master, Tie};
+use super::timers::Timers;
+use super::tracking::Effect;
+use super::{Action, Reason, Role};
+use crate::model::{Interval, Priority, Version, VirtualAddress, VirtualRouter};
+use crate::wire::vrrp::{Advertisement, Authentication, Stamp};
 
 /// One virtual router: a state machine without I/O.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Router {
     pub(super) config: VirtualRouter,
     pub(super) local: Option<IpAddr>,
-    link_up: bool,
-    ready: bool,
+    pub(super) path_addresses: Vec<Option<IpAddr>>,
+    pub(super) link_up: bool,
+    /// What it was told about its fitness.
+    pub(super) told: Condition,
+    /// What of it counts: all of it, unless it is frozen.
+    pub(super) condition: Condition,
+    pub(super) frozen: bool,
+    /// The operator's priority.
+    pub(super) priority_override: Option<Priority>,
+    /// It becomes master and stays it only with its [`Group`](super::Group).
+    pub(super) grouped: bool,
+    /// Another member of its group is in fault.
+    pub(super) group_fault: Option<Reason>,
+    /// It would be master now if its group agreed; why.
+    pub(super) candidate: Option<Reason>,
     pub(super) role: Role,
-    reason: Reason,
+    pub(super) reason: Reason,
     pub(super) timers: Timers,
     /// Addresses acquired and not released again.
     pub(super) held: Vec<VirtualAddress>,
-    pub(super) master: Option<(IpAddr, u8)>,
-    heard: Option<Instant>,
+    pub(super) master: Option<Master>,
+    /// The last seal accepted from each source.
+    pub(super) stamps: Vec<(IpAddr, Stamp)>,
+    pub(super) heard: Option<Instant>,
+    /// When the master followed was last heard.
+    pub(super) followed: Option<Instant>,
     /// Interval of the master followed; its own while master (RFC 9568: Active_Adver_Interval).
     pub(super) master_interval: Interval,
     /// Why it will be master when `MasterDown` fires.
     pub(super) cause: Reason,
+    /// Before this it asserts nothing.
+    pub(super) quiet_until: Option<Instant>,
     /// Not before this does it preempt a master of lower priority.
     pub(super) preempt_at: Option<Instant>,
+    /// The master followed fell below its own priority and is relieved.
+    pub(super) relieving: bool,
     /// It handed over: whoever took the addresses is not preempted. Until it is master again, or one with its own
     /// priority or a higher one is.
     pub(super) yielded: bool,
     /// While leaving: how.
     pub(super) leaving: Option<Leaving>,
-    /// When another master was last answered.
-    pub(super) answered: Option<Instant>,
+    /// When another master was last answered, and on which path that one had been heard.
+    pub(super) answered: Option<(Instant, usize)>,
     /// The answer held back announces the addresses too.
     pub(super) answer_announces: bool,
+    /// Another master of the same priority, heard on each path.
+    pub(super) ties: Vec<Tie>,
     /// Announcements of each address in the burst `Repeat` waits for.
     pub(super) repeat_count: u32,
     pub(super) actions: VecDeque<Action>,
 }
 
-impl Router {
-    /// A router that starts now. `local` is the address it sends from; `link_up`: its own interface and every tracked
-    /// one are up. It counts as ready until told otherwise. Drain [`next_action`](Self::next_action) at once.
+/// What a router finds when it starts.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The address it sends from on its own interface.
+    pub local: Option<IpAddr>,
+    /// Those on its further paths ([`Event::PathAddresses`](super::Event::PathAddresses)).
+    pub path_addresses: Vec<Option<IpAddr>>,
+    /// One of its paths is up.
+    pub link_up: bool,
+    /// The services it fronts can be served here.
+    pub ready: bool,
+    /// What the trackers it follows amount to.
+    pub tracked: Effect,
+    /// It is a member of a sync group: [`Group::settle`](super::Group::settle) has to be called after each of its events.
+    pub grouped: bool,
+    /// Nothing is asserted before this: the start of the process and the configured `start_delay`.
+    pub quiet_until: Option<Instant>,
+}
+
+impl Start {
+    /// All is well, and it stands alone.
     #[must_use]
-    pub fn new(config: &VirtualRouter, local: Option<IpAddr>, link_up: bool, now: Instant) -> Self {
-        let mut router = Self {
-            config: config.clone(),
+    pub fn new(local: Option<IpAddr>, link_up: bool) -> Self {
+        Self {
             local,
+            path_addresses: Vec::new(),
             link_up,
             ready: true,
+            tracked: Effect::default(),
+            grouped: false,
+            quiet_until: None,
+        }
+    }
+}
+
+impl Router {
+    /// A router that starts now with its process. `local` is the address it sends from; `link_up`: one of its paths is
+    /// up. It counts as ready until told otherwise. Drain [`next_action`](Self::next_action) at once.
+    #[must_use]
+    pub fn new(config: &VirtualRouter, local: Option<IpAddr>, link_up: bool, now: Instant) -> Self {
+        let quiet_until = Some(now + config.start_delay);
+        Self::start_with(config, Start { quiet_until, ..Start::new(local, link_up) }, now)
+    }
+
+    /// A router that starts now and finds `start`. Drain [`next_action`](Self::next_action) at once.
+    #[must_use]
+    pub fn start_with(config: &VirtualRouter, start: Start, now: Instant) -> Self {
+        let condition = Condition { ready: start.ready, group_ready: true, tracked: start.tracked };
+        let mut router = Self {
+            config: config.clone(),
+            local: start.local,
+            path_addresses: start.path_addresses,
+            link_up: start.link_up,
+            told: condition.clone(),
+            condition,
+            frozen: false,
+            priority_override: None,
+            grouped: start.grouped,
+            group_fault: None,
+            candidate: None,
             role: Role::Initialize,
             reason: Reason::Started,
             timers: Timers::default(),
             held: Vec::new(),
             master: None,
+            stamps: Vec::new(),
             heard: None,
+            followed: None,
             master_interval: config.interval,
             cause: Reason::MasterSilent,
+            quiet_until: start.quiet_until,
             preempt_at: None,
+            relieving: false,
             yielded: false,
             leaving: None,
             answered: None,
             answer_announces: false,
+            ties: Vec::new(),
             repeat_count: 0,
             actions: VecDeque::new(),
         };
-        match (link_up, local) {
-            (false, _) => router.fault(Reason::LinkDown),
-            (true, None) => router.fault(Reason::NoLocalAddress),
-            (true, Some(_)) => router.start(Reason::Started, now),
+        match router.obstacle() {
+            Some(reason) => router.fault(reason),
+            None => router.enter_election(Reason::Started, now),
         }
         router
-    }
-
-    /// Whether a parsed advertisement that came from `source` to `destination` concerns this router. What is not
-    /// admitted changes nothing: not even the time of the next own advertisement.
-    pub fn admit(&self, advert: &Advertisement, source: IpAddr, destination: IpAddr) -> Result<Heard, Rejected> {
-        let config = &self.config;
-        if advert.vrid != config.vrid {
-            return Err(Rejected::UnknownVrid);
-        }
-        let multicast = config.peers.is_empty();
-        let group = destination == IpAddr::V4(GROUP_V4) || destination == IpAddr::V6(GROUP_V6);
-        let addressed = if multicast { group } else { !destination.is_multicast() };
-        if Family::of(source) != config.family || Family::of(destination) != config.family || !addressed {
-            return Err(Rejected::Destination);
-        }
-        if self.local == Some(source) {
-            return Err(Rejected::OwnSource);
-        }
-        if advert.version != config.version {
-            return Err(Rejected::Version);
-        }
-        if config.version == Version::V2 {
-            if advert.auth != self.authentication() {
-                return Err(Rejected::Authentication);
-            }
-            // On the wire it is whole seconds.
-            if advert.interval.centiseconds() != config.interval.centiseconds().div_ceil(100).saturating_mul(100) {
-                return Err(Rejected::Interval);
-            }
-        }
-        Ok(Heard {
-            source,
-            priority: advert.priority,
-            interval: advert.interval,
-            same_addresses: self.lists(&advert.addresses),
-        })
-    }
-
-    /// Takes an event. Every role meets every event here, written out.
-    pub fn handle(&mut self, event: Event, now: Instant) {
-        match (self.role, event) {
-            (Role::Backup, Event::Advert(heard)) => {
-                self.heard = Some(now);
-                self.hear_as_backup(heard, now);
-            }
-            (Role::Master, Event::Advert(heard)) => {
-                self.heard = Some(now);
-                self.hear_as_master(heard, now);
-            }
-            (Role::Leaving, Event::Advert(heard)) => {
-                self.heard = Some(now);
-                self.hear_while_leaving(heard, now);
-            }
-            // Stopped, or deaf: what still waits in the socket's queue is from before.
-            (Role::Initialize | Role::Fault, Event::Advert(_)) => {}
-
-            (Role::Fault, Event::LinkUp) => {
-                self.link_up = true;
-                match self.local {
-                    Some(_) => self.start(Reason::LinkUp, now),
-                    None => self.reason = Reason::NoLocalAddress,
-                }
-            }
-            (Role::Initialize | Role::Backup | Role::Master | Role::Leaving, Event::LinkUp) => self.link_up = true,
-
-            (Role::Backup | Role::Master, Event::LinkDown) => {
-                self.link_up = false;
-                self.fault(Reason::LinkDown);
-            }
-            (Role::Leaving, Event::LinkDown) => {
-                self.link_up = false;
-                self.break_off(Reason::LinkDown);
-            }
-            (Role::Fault, Event::LinkDown) => {
-                self.link_up = false;
-                self.reason = Reason::LinkDown;
-            }
-            (Role::Initialize, Event::LinkDown) => self.link_up = false,
-
-            (Role::Master, Event::LocalAddress(Some(address))) => {
-                // Others compare and show the source: the new one is told at once.
-                if self.local.replace(address) != Some(address) {
-                    self.advertise(now);
-                }
-            }
-            (Role::Fault, Event::LocalAddress(Some(address))) => {
-                self.local = Some(address);
-                if self.link_up {
-                    self.start(Reason::LocalAddress, now);
-                }
-            }
-            (Role::Initialize | Role::Backup | Role::Leaving, Event::LocalAddress(Some(address))) => {
-                self.local = Some(address);
-            }
-            (Role::Backup | Role::Master, Event::LocalAddress(None)) => {
-                self.local = None;
-                self.fault(Reason::NoLocalAddress);
-            }
-            (Role::Leaving, Event::LocalAddress(None)) => {
-                self.local = None;
-                self.break_off(Reason::NoLocalAddress);
-            }
-            (Role::Initialize | Role::Fault, Event::LocalAddress(None)) => self.local = None,
-
-            (Role::Master, Event::Ready(ready)) => {
-                if std::mem::replace(&mut self.ready, ready) != ready {
-                    if ready { self.advertise(now) } else { self.leave(Cause::NotReady, now) }
-                }
-            }
-            (Role::Backup, Event::Ready(ready)) => {
-                let skew = self.skew();
-                self.ready = ready;
-                self.shift_master_down(skew, self.skew(), now);
-                self.reconsider_master(now);
-            }
-            // While leaving, the priority 0 is out: what it is worth is seen once it is backup or master again.
-            (Role::Initialize | Role::Leaving | Role::Fault, Event::Ready(ready)) => self.ready = ready,
-
-            (Role::Master, Event::Handover) => self.leave(Cause::Handover, now),
-            (Role::Initialize | Role::Backup | Role::Leaving | Role::Fault, Event::Handover) => {}
-
-            (Role::Master, Event::Stop) => self.leave(Cause::Stop, now),
-            (Role::Leaving, Event::Stop) => self.stop_leaving(now),
-            (Role::Backup | Role::Fault, Event::Stop) => self.end(Reason::Stopped),
-            (Role::Initialize, Event::Stop) => {}
-
-            (Role::Leaving, Event::SuccessorAnnounced(address)) => self.successor_announced(address, now),
-            (Role::Initialize | Role::Backup | Role::Master | Role::Fault, Event::SuccessorAnnounced(_)) => {}
-
-            (Role::Master, Event::Reconfigure(config)) => self.reconfigure_master(*config, now),
-            (Role::Backup, Event::Reconfigure(config)) => self.reconfigure_backup(*config, now),
-            (Role::Leaving, Event::Reconfigure(config)) => {
-                self.config = *config;
-                self.release(|address, config| !config.owned().any(|owned| owned == address));
-            }
-            (Role::Initialize | Role::Fault, Event::Reconfigure(config)) => self.config = *config,
-
-            (Role::Master, Event::Woke { late_by }) => {
-                if late_by > self.down_interval() {
-                    self.leave(Cause::Overslept, now);
-                }
-            }
-            (Role::Backup | Role::Leaving, Event::Woke { late_by }) => {
-                if late_by > self.down_interval() {
-                    self.listen_first(now);
-                }
-            }
-            (Role::Initialize | Role::Fault, Event::Woke { .. }) => {}
-        }
-    }
-
-    /// Takes the passing of time: call it at [`next_deadline`](Self::next_deadline) or later.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((timer, deadline)) = self.timers.expire(now) {
-            match (timer, self.role) {
-                (Timer::MasterDown, Role::Backup) => self.promote(self.cause, now),
-                (Timer::MasterDown, Role::Leaving) => self.promote(Reason::NoSuccessor, now),
-                (Timer::Advert, Role::Master) => {
-                    self.advertise(now);
-                    // Counted from the deadline, not from the waking: lateness does not add up.
-                    let next = deadline + self.config.interval.as_duration();
-                    if next > now {
-                        self.timers.set(Timer::Advert, next);
-                    }
-                }
-                (Timer::Answer, Role::Master) => self.answer_now(now),
-                (Timer::Repeat, Role::Master) => self.announce(self.repeat_count),
-                (Timer::Refresh, Role::Master) => {
-                    self.announce(self.config.announce.refresh_count);
-                    self.start_refresh(now);
-                }
-                (Timer::Release, Role::Leaving) => self.release_time_is_up(now),
-                // Every change of role stops the timers of the old one.
-                (Timer::MasterDown, Role::Initialize | Role::Master | Role::Fault)
-                | (
-                    Timer::Advert | Timer::Answer | Timer::Repeat | Timer::Refresh,
-                    Role::Initialize | Role::Backup | Role::Leaving | Role::Fault,
-                )
-                | (Timer::Release, Role::Initialize | Role::Backup | Role::Master | Role::Fault) => {}
-            }
-        }
     }
 
     /// When it wants to be called next; none: only an event can change anything.
@@ -280,25 +179,44 @@ impl Router {
     /// Why it is in its role.
     #[must_use]
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.reason.clone()
     }
 
-    /// The priority it advertises, or would: 1 while not ready, the owner's 255 included.
+    /// The priority it advertises, or would: the operator's or the configured one, changed by trackers within 1 to 254
+    /// (255 is never changed); 1 while not ready, the owner's 255 included.
     #[must_use]
     pub fn priority(&self) -> u8 {
-        if self.ready { self.config.priority.get() } else { Priority::LOWEST.get() }
+        if self.condition.is_ready() { self.weighed(self.base_priority()) } else { Priority::LOWEST.get() }
     }
 
     /// Whether the services it fronts can be served here.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.ready
+        self.told.ready
     }
 
-    /// The other master heard last, with its priority.
+    /// What the trackers it follows amount to.
+    #[must_use]
+    pub fn tracked(&self) -> &Effect {
+        &self.told.tracked
+    }
+
+    /// Whether it neither takes over nor gives up of its own accord.
+    #[must_use]
+    pub fn frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// The operator's priority, instead of the configured one.
+    #[must_use]
+    pub fn priority_override(&self) -> Option<Priority> {
+        self.priority_override
+    }
+
+    /// The other master heard last, with its priority. Heard on several paths, it is known by its address on the first.
     #[must_use]
     pub fn master(&self) -> Option<(IpAddr, u8)> {
-        self.master
+        self.master.as_ref().and_then(|master| Some((master.address()?, master.priority)))
     }
 
     /// When an advertisement of another router was last taken into account.
@@ -328,7 +246,7 @@ impl Router {
     /// How long the present master may be silent before this router takes over (RFC 9568: Active_Down_Interval).
     #[must_use]
     pub fn down_interval(&self) -> Duration {
-        self.master_interval.as_duration() * 3 + self.skew()
+        self.master_interval.as_duration() * u32::from(self.config.missed_adverts) + self.skew()
     }
 
     /// The advertisement it would send with this priority; 0 for what the guardian sends after a crash.
@@ -344,102 +262,10 @@ impl Router {
         }
     }
 
-    /// (Re)enters the election: at start, and after a fault.
-    fn start(&mut self, reason: Reason, now: Instant) {
-        self.master = None;
-        self.master_interval = self.config.interval;
-        if self.priority() == Priority::OWNER.get() && self.config.initial == InitialState::Master {
-            return self.promote(Reason::AddressOwner, now);
-        }
-        self.become_backup(reason, now);
-        self.preempt_at = Some(now + self.config.preempt_delay);
-    }
-
-    /// Listens. Whatever it held is released; the master it follows from now on is in `master` and
-    /// `master_interval`.
-    pub(super) fn become_backup(&mut self, reason: Reason, now: Instant) {
-        self.rest();
-        self.timers.set(Timer::MasterDown, now + self.down_interval());
-        self.change(Role::Backup, reason);
-    }
-
-    /// Asserts itself: the advertisement first, so that others fall silent, then the addresses, then everybody is
-    /// told.
-    fn promote(&mut self, reason: Reason, now: Instant) {
-        let watching = self.leaving.take().is_some();
-        self.timers.clear_all();
-        self.master = None;
-        self.master_interval = self.config.interval;
-        self.cause = Reason::MasterSilent;
-        self.preempt_at = None;
-        self.yielded = false;
-        self.answered = None;
-        self.answer_announces = false;
-        self.advertise(now);
-        self.acquire_missing();
-        self.announce(self.config.announce.count);
-        self.start_repeat(self.config.announce.repeat_count, now);
-        self.start_refresh(now);
-        if watching {
-            self.actions.push_back(Action::Watch(false));
-        }
-        self.change(Role::Master, reason);
-    }
-
-    /// Cannot take part. The addresses go at once: what cannot be reached must not be owned twice.
-    pub(super) fn fault(&mut self, reason: Reason) {
-        self.rest();
-        self.master = None;
-        self.change(Role::Fault, reason);
-    }
-
-    /// Stopped for good.
-    pub(super) fn end(&mut self, reason: Reason) {
-        self.rest();
-        self.change(Role::Initialize, reason);
-        self.actions.push_back(Action::Left);
-    }
-
-    /// Lets go of everything a role held: addresses, timers, plans.
-    fn rest(&mut self) {
-        self.timers.clear_all();
-        if self.leaving.take().is_some() {
-            self.actions.push_back(Action::Watch(false));
-        }
-        self.release(|_, _| true);
-        self.cause = Reason::MasterSilent;
-        self.preempt_at = None;
-        self.yielded = false;
-    }
-
-    pub(super) fn change(&mut self, to: Role, reason: Reason) {
-        let from = std::mem::replace(&mut self.role, to);
-        self.reason = reason;
-        self.actions.push_back(Action::Changed { from, to, reason });
-    }
-
-    /// Sends an advertisement and counts the interval from now.
-    pub(super) fn advertise(&mut self, now: Instant) {
-        self.actions.push_back(Action::Send(self.advertisement(self.priority())));
-        self.timers.set(Timer::Advert, now + self.config.interval.as_duration());
-    }
-
-    fn authentication(&self) -> Authentication {
+    pub(super) fn authentication(&self) -> Authentication {
         match (self.config.version, self.config.password) {
             (Version::V2, Some(password)) => Authentication::Password(password.bytes()),
             (Version::V2, None) | (Version::V3, _) => Authentication::None,
         }
-    }
-
-    /// Whether these are the addresses advertised here, in any order.
-    fn lists(&self, addresses: &[IpAddr]) -> bool {
-        let own = || self.config.addresses.iter().map(|address| address.prefix.address);
-        if own().eq(addresses.iter().copied()) {
-            return true;
-        }
-        let (mut own, mut heard): (Vec<_>, Vec<_>) = (own().collect(), addresses.to_vec());
-        own.sort_unstable();
-        heard.sort_unstable();
-        own == heard
     }
 }

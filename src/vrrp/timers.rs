@@ -24,7 +24,7 @@ impl Timer {
 }
 
 /// Every timer's deadline; none: not running.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Timers([Option<Instant>; Timer::ALL.len()]);
 
 impl Timers {
@@ -54,6 +54,11 @@ impl Timers {
 
     pub(super) fn get(&self, timer: Timer) -> Option<Instant> {
         self.0[timer as usize]
+    }
+
+    /// Every deadline, by timer.
+    pub(super) fn all(&self) -> &[Option<Instant>] {
+        &self.0
     }
 
     /// The earliest deadline.

@@ -1,4 +1,4 @@
-//! Gratuitous ARP (RFC 826, RFC 5227 section 3), as keepalived sends it: a request.
+//! Gratuitous ARP (RFC 826, RFC 5227 section 3), as keepalived sends it: a request. And the question who has an address.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,6 +17,17 @@ const BROADCAST: Mac = [0xff; 6];
 /// the target's hardware address is all ones.
 #[must_use]
 pub fn announcement(address: Ipv4Addr, mac: Mac) -> [u8; ANNOUNCEMENT_LEN] {
+    emit_request(mac, address, BROADCAST, address)
+}
+
+/// The Ethernet frame that asks the segment who has `target`. `source` is the asker's address; unspecified, nobody
+/// learns anything from the question (RFC 5227's probe).
+#[must_use]
+pub fn request(target: Ipv4Addr, source: Ipv4Addr, mac: Mac) -> [u8; ANNOUNCEMENT_LEN] {
+    emit_request(mac, source, [0; 6], target)
+}
+
+fn emit_request(mac: Mac, source: Ipv4Addr, target_mac: Mac, target: Ipv4Addr) -> [u8; ANNOUNCEMENT_LEN] {
     let mut frame = [0; ANNOUNCEMENT_LEN];
     super::emit_ethernet(&mut frame, BROADCAST, mac, EtherTypes::Arp);
     if let Some(mut arp) = frame.get_mut(ETHERNET_LEN..).and_then(MutableArpPacket::new) {
@@ -26,9 +37,9 @@ pub fn announcement(address: Ipv4Addr, mac: Mac) -> [u8; ANNOUNCEMENT_LEN] {
         arp.set_proto_addr_len(4);
         arp.set_operation(ArpOperations::Request);
         arp.set_sender_hw_addr(mac.into());
-        arp.set_sender_proto_addr(address);
-        arp.set_target_hw_addr(BROADCAST.into());
-        arp.set_target_proto_addr(address);
+        arp.set_sender_proto_addr(source);
+        arp.set_target_hw_addr(target_mac.into());
+        arp.set_target_proto_addr(target);
     }
     frame
 }
@@ -47,5 +58,9 @@ pub(super) fn parse(ethernet: &EthernetPacket<'_>) -> Option<Announcement> {
     if !ordinary || !told || address.is_unspecified() {
         return None;
     }
-    Some(Announcement { address: IpAddr::V4(address), mac: arp.get_sender_hw_addr().octets() })
+    Some(Announcement {
+        address: IpAddr::V4(address),
+        mac: arp.get_sender_hw_addr().octets(),
+        to: IpAddr::V4(arp.get_target_proto_addr()),
+    })
 }

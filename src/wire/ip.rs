@@ -1,4 +1,4 @@
-//! IP headers as VRRP needs them: TTL and hop limit 255, precedence "internetwork control".
+//! IP headers as VRRP needs them: precedence "internetwork control".
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,7 +17,7 @@ pub const PRECEDENCE: u8 = 0xc0;
 
 /// Appends the IPv4 header of a VRRP message of `length` bytes that follows. `id` is the identification field: a
 /// raw socket replaces 0 by a number of the kernel's own, so count it up and leave 0 out.
-pub fn emit_v4(buffer: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr, id: u16, length: usize) {
+pub fn emit_v4(buffer: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr, (id, ttl): (u16, u8), length: usize) {
     let mut header = [0; IPV4_LEN];
     if let Some(mut ip) = MutableIpv4Packet::new(&mut header) {
         ip.set_version(4);
@@ -25,7 +25,7 @@ pub fn emit_v4(buffer: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr, id
         ip.set_dscp(PRECEDENCE >> 2);
         ip.set_total_length(saturate(IPV4_LEN.saturating_add(length)));
         ip.set_identification(id);
-        ip.set_ttl(255);
+        ip.set_ttl(ttl);
         ip.set_next_level_protocol(IpNextHeaderProtocol(vrrp::PROTOCOL));
         ip.set_source(source);
         ip.set_destination(destination);
@@ -36,14 +36,14 @@ pub fn emit_v4(buffer: &mut Vec<u8>, source: Ipv4Addr, destination: Ipv4Addr, id
 }
 
 /// Appends the IPv6 header of a VRRP message of `length` bytes that follows (for a socket with IPV6_HDRINCL).
-pub fn emit_v6(buffer: &mut Vec<u8>, source: Ipv6Addr, destination: Ipv6Addr, length: usize) {
+pub fn emit_v6(buffer: &mut Vec<u8>, source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, length: usize) {
     let mut header = [0; IPV6_LEN];
     if let Some(mut ip) = MutableIpv6Packet::new(&mut header) {
         ip.set_version(6);
         ip.set_traffic_class(PRECEDENCE);
         ip.set_payload_length(saturate(length));
         ip.set_next_header(IpNextHeaderProtocol(vrrp::PROTOCOL));
-        ip.set_hop_limit(255);
+        ip.set_hop_limit(hop_limit);
         ip.set_source(source);
         ip.set_destination(destination);
     }

@@ -3,9 +3,12 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod icmp;
 pub mod ip;
 pub mod ndp;
+pub mod nft;
 pub mod vrrp;
+mod vrrp_seal;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,8 @@ pub struct Announcement {
     pub address: IpAddr,
     /// Who says so.
     pub mac: Mac,
+    /// Whom it is told: the target of an ARP message, the destination of an advertisement.
+    pub to: IpAddr,
 }
 
 impl Announcement {

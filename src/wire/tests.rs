@@ -1,13 +1,14 @@
 //! Captured and calculated bytes, faults of every kind, round trips.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use pnet_packet::ethernet::EtherTypes;
 use proptest::prelude::*;
 
-use super::vrrp::{Advertisement, Authentication, Envelope, GROUP_V4, GROUP_V6, Received, Rejected};
+use super::vrrp::{Advertisement, Authentication, Envelope, GROUP_V4, GROUP_V6, Received, Rejected, Stamp};
 use super::{Announcement, arp, checksum, ip, ndp};
-use crate::model::{ChecksumMode, Interval, Version, Vrid};
+use crate::model::{ChecksumMode, HmacKey, Interval, Version, Vrid};
 
 const MAC: super::Mac = [0x02, 0, 0, 0, 0, 7];
 
@@ -55,6 +56,55 @@ fn vectors() -> Vec<(&'static str, Advertisement, Envelope, ChecksumMode, Vec<u8
     ]
 }
 
+/// The tags are calculated elsewhere.
+#[test]
+fn trailers_are_written_and_read() {
+    let key = HmacKey { id: 7, secret: b"secret".to_vec() };
+    let then = Duration::from_millis(1_000_500);
+    let stamp = (0..3).fold(Stamp::after(None, then), |last, _| Stamp::after(Some(last), then));
+    let prefix = "01070000000003e880000003";
+    let rows = vectors().into_iter().filter_map(|(name, advertisement, envelope, checksum, bytes)| match name {
+        "v3 pseudo-header" => Some((advertisement, envelope, checksum, bytes, "1cfe04c7c1dca40e81acbe183f9c965c")),
+        "v3 IPv6" => {
+            let mut bytes = bytes;
+            bytes[6..8].copy_from_slice(&hex("4c73"));
+            Some((advertisement, envelope, checksum, bytes, "c941d8b8c821cfafb0266e8283c25afe"))
+        }
+        _ => None,
+    });
+    for (advertisement, envelope, checksum, mut bytes, tag) in rows {
+        bytes.extend(hex(prefix));
+        bytes.extend(hex(tag));
+        let mut written = Vec::new();
+        advertisement.emit_sealed(&mut written, envelope.source, envelope.destination, checksum, (&key, stamp));
+        assert_eq!(written, bytes);
+        let received = Advertisement::parse(&bytes, &envelope).unwrap();
+        assert_eq!(received.advertisement, advertisement);
+        assert_eq!(received.seal.clone().map(|seal| seal.verify(&key)), Some(Ok(stamp)));
+        let other = HmacKey { secret: b"Secret".to_vec(), ..key.clone() };
+        assert_eq!(received.seal.map(|seal| seal.verify(&other)), Some(Err(Rejected::Authentication)));
+        for at in 0..bytes.len() {
+            let mut wrong = bytes.clone();
+            wrong[at] ^= 4;
+            let verified =
+                Advertisement::parse(&wrong, &envelope).map(|received| received.seal.map(|seal| seal.verify(&key)));
+            assert!(!matches!(verified, Ok(Some(Ok(_)))), "byte {at}");
+        }
+        let elsewhere = Envelope { source: advertisement.addresses[0], ..envelope };
+        let moved =
+            Advertisement::parse(&bytes, &elsewhere).map(|received| received.seal.map(|seal| seal.verify(&key)));
+        assert!(!matches!(moved, Ok(Some(Ok(_)))), "the source is signed too");
+    }
+}
+
+#[test]
+fn stamps_never_go_back() {
+    let first = Stamp::after(None, Duration::from_secs(1000));
+    let second = Stamp::after(Some(first), Duration::from_secs(10));
+    assert!(second > first, "though the clock did");
+    assert!(Stamp::after(Some(second), Duration::from_secs(1001)) > second);
+}
+
 #[test]
 fn vectors_are_written_and_read() {
     for (name, advertisement, envelope, checksum, bytes) in vectors() {
@@ -64,7 +114,7 @@ fn vectors_are_written_and_read() {
         assert_eq!(advertisement.length(envelope.source), bytes.len(), "{name}");
         assert_eq!(
             Advertisement::parse(&bytes, &envelope),
-            Ok(Received { advertisement: advertisement.clone(), checksum }),
+            Ok(Received { advertisement: advertisement.clone(), checksum, seal: None }),
             "{name}"
         );
         let mut padded = bytes.clone();
@@ -251,7 +301,7 @@ fn gratuitous_arp() {
     let frame = arp::announcement(Ipv4Addr::new(192, 0, 2, 1), MAC);
     let bytes = "ffffffffffff02000000000708060001080006040001020000000007c0000201ffffffffffffc0000201";
     assert_eq!(frame[..], hex(bytes));
-    let announcement = Announcement { address: addr("192.0.2.1"), mac: MAC };
+    let announcement = Announcement { address: addr("192.0.2.1"), mac: MAC, to: addr("192.0.2.1") };
     assert_eq!(Announcement::parse(&frame), Some(announcement));
     let mut padded = frame.to_vec();
     padded.resize(60, 0);
@@ -282,7 +332,7 @@ fn unsolicited_neighbour_advertisement() {
     assert_eq!(frame[58..62], [0xa0, 0, 0, 0], "router and override");
     assert_eq!(frame[78..], hex("0201020000000007"));
     assert_eq!(ndp::announcement(address, MAC, false)[58], 0x20, "override alone");
-    let announcement = Announcement { address: address.into(), mac: MAC };
+    let announcement = Announcement { address: address.into(), mac: MAC, to: addr("ff02::1") };
     assert_eq!(Announcement::parse(&frame), Some(announcement));
     for length in 0..frame.len() {
         assert_eq!(Announcement::parse(&frame[..length]), None);
@@ -344,9 +394,9 @@ proptest! {
         let (v4, v6) = (Ipv4Addr::from(v4), Ipv6Addr::from(v6));
         prop_assume!(!v4.is_unspecified());
         prop_assert_eq!(
-            Announcement::parse(&arp::announcement(v4, mac)), Some(Announcement { address: v4.into(), mac }));
+            Announcement::parse(&arp::announcement(v4, mac)), Some(Announcement { address: v4.into(), mac, to: v4.into() }));
         prop_assert_eq!(
-            Announcement::parse(&ndp::announcement(v6, mac, true)), Some(Announcement { address: v6.into(), mac }));
+            Announcement::parse(&ndp::announcement(v6, mac, true)), Some(Announcement { address: v6.into(), mac, to: addr("ff02::1") }));
     }
 
     #[test]
@@ -356,4 +406,24 @@ proptest! {
         let _ = ip::parse_v4(&bytes);
         let _ = Advertisement::parse(&bytes, &Envelope { source, destination: source, ttl: 255 });
     }
+}
+
+#[test]
+fn neighbours_are_asked_as_the_standards_say() {
+    let request = arp::request(Ipv4Addr::new(192, 0, 2, 254), Ipv4Addr::new(192, 0, 2, 1), MAC);
+    let expected = "ffffffffffff0200000000070806000108000604000102000000000 7c00002010000000000 00c00002fe";
+    assert_eq!(request[..], hex(&expected.replace(' ', "")));
+
+    let (target, source) = ("2001:db8::12:3456", "fe80::7");
+    let frame = ndp::solicitation(target.parse().unwrap(), source.parse().unwrap(), MAC);
+    assert_eq!(frame[..14], hex("3333ff12345602000000000786dd"));
+    // Version 6, 32 bytes of ICMPv6, hop limit 255.
+    assert_eq!(frame[14..22], hex("6000000000203aff"));
+    let (header, message) = frame[14..].split_at(40);
+    assert_eq!(header[24..], "ff02::1:ff12:3456".parse::<Ipv6Addr>().unwrap().octets());
+    assert_eq!((message[0], message[1]), (135, 0));
+    assert_eq!(message[8..24], target.parse::<Ipv6Addr>().unwrap().octets());
+    assert_eq!(message[24..], hex("0101020000000007"));
+    assert!(checksum::is_valid_with_pseudo_header(message, addr(source), addr("ff02::1:ff12:3456"), 58));
+    assert_eq!(Announcement::parse(&frame), None, "a question announces nothing");
 }

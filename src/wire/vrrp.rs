@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{checksum, ip};
-use crate::model::{ChecksumMode, Interval, Version, Vrid};
+pub use super::vrrp_seal::{Seal, Stamp, TRAILER_LEN};
+use super::{checksum, ip, vrrp_seal};
+use crate::model::{ChecksumMode, HmacKey, Interval, Version, Vrid};
 
 /// IP protocol number of VRRP (RFC 9568 section 5.1.1.4).
 pub const PROTOCOL: u8 = 112;
@@ -67,6 +68,8 @@ pub struct Received {
     pub advertisement: Advertisement,
     /// Which checksum it carried; version 2 never has a pseudo-header, IPv6 always.
     pub checksum: ChecksumMode,
+    /// The `auth_hmac` trailer, if there is one.
+    pub seal: Option<Seal>,
 }
 
 /// Why a packet of protocol 112 was not accepted. Nothing but a counter may change because of it.
@@ -102,6 +105,21 @@ pub enum Rejected {
     /// Multicast to a unicast router, unicast to a multicast one, another group, or another IP version.
     #[error("not sent to this router")]
     Destination,
+    /// A trailer, but no key is configured here: without one, that is only too long.
+    #[error("longer than its address count says")]
+    Length,
+    /// A key is configured here, but there is no trailer.
+    #[error("no authentication trailer")]
+    Unsealed,
+    /// Not newer than what was accepted from this source before.
+    #[error("an old packet was sent again")]
+    Replayed,
+    /// Adverts of configured peers alone count, and this source is none.
+    #[error("not a configured peer")]
+    UnknownPeer,
+    /// Outside what is configured for this peer.
+    #[error("TTL or hop limit is not what is configured for this peer")]
+    PeerTtl,
     /// Sent by this node itself.
     #[error("our own packet came back")]
     OwnSource,
@@ -123,6 +141,40 @@ impl Advertisement {
     /// those after the 255th, are not written.
     pub fn emit(&self, buffer: &mut Vec<u8>, source: IpAddr, destination: IpAddr, checksum: ChecksumMode) {
         let start = buffer.len();
+        self.write(buffer, source);
+        let message = buffer.get_mut(start..).unwrap_or_default();
+        let sum = if self.version == Version::V3 && (checksum == ChecksumMode::PseudoHeader || source.is_ipv6()) {
+            checksum::with_pseudo_header(message, CHECKSUM_FIELD, source, destination, PROTOCOL)
+        } else {
+            checksum::plain(message, CHECKSUM_FIELD)
+        };
+        set_checksum(message, sum);
+    }
+
+    /// As [`emit`](Self::emit), with an `auth_hmac` trailer of [`TRAILER_LEN`] bytes behind it (version 3). No two
+    /// packets from one source may have the same stamp.
+    pub fn emit_sealed(
+        &self,
+        buffer: &mut Vec<u8>,
+        source: IpAddr,
+        destination: IpAddr,
+        checksum: ChecksumMode,
+        (key, stamp): (&HmacKey, Stamp),
+    ) {
+        let start = buffer.len();
+        self.emit(buffer, source, destination, checksum);
+        let trailer = vrrp_seal::trailer(buffer.get(start..).unwrap_or_default(), source, key, stamp);
+        buffer.extend_from_slice(&trailer);
+        if source.is_ipv6() {
+            // Over IPv6 the checksum is the kernel's, which knows of no trailer: all of it counts.
+            let message = buffer.get_mut(start..).unwrap_or_default();
+            let sum = checksum::with_pseudo_header(message, CHECKSUM_FIELD, source, destination, PROTOCOL);
+            set_checksum(message, sum);
+        }
+    }
+
+    /// Appends the message with no checksum in it.
+    fn write(&self, buffer: &mut Vec<u8>, source: IpAddr) {
         let count = u8::try_from(self.listed(source).count()).unwrap_or(u8::MAX);
         let version = match self.version {
             Version::V2 => 2,
@@ -156,30 +208,24 @@ impl Advertisement {
                 Authentication::Password(bytes) => bytes,
             });
         }
-        let message = buffer.get_mut(start..).unwrap_or_default();
-        let sum = if self.version == Version::V3 && (checksum == ChecksumMode::PseudoHeader || source.is_ipv6()) {
-            checksum::with_pseudo_header(message, CHECKSUM_FIELD, source, destination, PROTOCOL)
-        } else {
-            checksum::plain(message, CHECKSUM_FIELD)
-        };
-        if let Some(field) = message.get_mut(CHECKSUM_FIELD * 2..HEADER_LEN) {
-            field.copy_from_slice(&sum.to_be_bytes());
-        }
     }
 
     /// Appends a whole IP packet, header and message. `id` is IPv4's identification; see [`ip::emit_v4`].
     pub fn emit_packet(&self, buffer: &mut Vec<u8>, source: IpAddr, destination: IpAddr, id: u16, sum: ChecksumMode) {
         let length = self.length(source);
         match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => ip::emit_v4(buffer, source, destination, id, length),
-            (IpAddr::V6(source), IpAddr::V6(destination)) => ip::emit_v6(buffer, source, destination, length),
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                ip::emit_v4(buffer, source, destination, (id, u8::MAX), length)
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => ip::emit_v6(buffer, source, destination, u8::MAX, length),
             // There is no such packet.
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return,
         }
         self.emit(buffer, source, destination, sum);
     }
 
-    /// Reads the message behind an IP header. Bytes after the message are tolerated (Ethernet pads short frames).
+    /// Reads the message behind an IP header. Bytes after the message are tolerated (Ethernet pads short frames), unless
+    /// they are an `auth_hmac` trailer.
     pub fn parse(message: &[u8], envelope: &Envelope) -> Result<Received, Rejected> {
         let &[kind, vrid, priority, count, fifth, sixth, _, _] = message.first_chunk().ok_or(Rejected::Truncated)?;
         let version = match (kind >> 4, envelope.source) {
@@ -194,7 +240,12 @@ impl Advertisement {
             return Err(Rejected::TtlNot255);
         }
         let body = Body::split(message, version, count, envelope.source)?;
-        let checksum = verify(body.message, version, envelope)?;
+        let seal = match version {
+            Version::V2 => None,
+            Version::V3 => Seal::read(body.message, body.rest, envelope.source),
+        };
+        let summed = if seal.is_some() && envelope.source.is_ipv6() { message } else { body.message };
+        let checksum = verify(summed, version, envelope)?;
         let vrid = Vrid::new(vrid).map_err(|_| Rejected::UnknownVrid)?;
         if count == 0 {
             return Err(Rejected::AddressCount);
@@ -207,7 +258,7 @@ impl Advertisement {
         let interval = Interval::from_centiseconds(centiseconds).map_err(|_| Rejected::Interval)?;
         let addresses = addresses(body.addresses, envelope.source);
         let advertisement = Self { version, vrid, priority, interval, auth, addresses };
-        Ok(Received { advertisement, checksum })
+        Ok(Received { advertisement, checksum, seal })
     }
 
     /// The addresses written when sent from `source`.
@@ -216,21 +267,30 @@ impl Advertisement {
     }
 }
 
+fn set_checksum(message: &mut [u8], sum: u16) {
+    if let Some(field) = message.get_mut(CHECKSUM_FIELD * 2..HEADER_LEN) {
+        field.copy_from_slice(&sum.to_be_bytes());
+    }
+}
+
 /// The parts of a message.
 struct Body<'a> {
     message: &'a [u8],
     addresses: &'a [u8],
     trailer: &'a [u8],
+    /// What follows the message.
+    rest: &'a [u8],
 }
 
 impl<'a> Body<'a> {
     fn split(message: &'a [u8], version: Version, count: u8, source: IpAddr) -> Result<Self, Rejected> {
         let address = if source.is_ipv4() { 4 } else { 16 };
         let trailer_at = HEADER_LEN + usize::from(count) * address;
-        let message = message.get(..trailer_at + trailer_len(version)).ok_or(Rejected::Truncated)?;
+        let length = trailer_at + trailer_len(version);
+        let (message, rest) = message.split_at_checked(length).ok_or(Rejected::Truncated)?;
         let (head, trailer) = message.split_at_checked(trailer_at).ok_or(Rejected::Truncated)?;
         let addresses = head.get(HEADER_LEN..).ok_or(Rejected::Truncated)?;
-        Ok(Self { message, addresses, trailer })
+        Ok(Self { message, addresses, trailer, rest })
     }
 }
 

@@ -17,11 +17,17 @@ use vipgate::config::{Failed, Loaded, Loading, raw};
 pub(crate) struct World {
     variables: BTreeMap<String, String>,
     files: BTreeMap<PathBuf, String>,
+    users: Vec<String>,
 }
 
 impl World {
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    pub(crate) fn user(mut self, name: &str) -> Self {
+        self.users.push(name.into());
         self
     }
 
@@ -38,6 +44,10 @@ impl Surroundings for World {
 
     fn node_name(&self) -> String {
         "gate-a.example.org".into()
+    }
+
+    fn has_user(&self, name: &str) -> bool {
+        self.users.iter().any(|user| user == name)
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {

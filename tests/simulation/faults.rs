@@ -3,7 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use vipgate::model::Version;
+use vipgate::model::{Priority, Version};
+use vipgate::vrrp::tracking::Effect;
 use vipgate::vrrp::{Event, Role};
 
 use super::{LATENCY, Segment, config};
@@ -84,6 +85,8 @@ impl Segment {
             if self.nodes[at].router.is_none() {
                 self.boot(at);
             }
+            self.event(at, Event::Tracked(Effect::default()));
+            self.event(at, Event::SetPriority(None));
             if self.role(at) == Role::Leaving {
                 // A stop that was under way ends, and is not a fault of the calm.
                 let stopping = self.nodes[at].router.as_ref().is_some_and(|router| {
@@ -153,7 +156,7 @@ impl Segment {
 
     fn strike(&mut self, random: &mut Random) {
         let at = random.below(self.nodes.len() as u32) as usize;
-        match random.below(14) {
+        match random.below(18) {
             0 => self.event(at, Event::Handover),
             1 => self.event(at, Event::Stop),
             2 => self.kill(at),
@@ -185,6 +188,22 @@ impl Segment {
                 self.nodes[at].paused_until.get_or_insert(self.now + length);
             }
             12 => self.renumber(at),
+            13 => {
+                let fault = random.chance(30).then(|| "tracker t".into());
+                let delta = random.below(200) as i32 - 100;
+                self.event(at, Event::Tracked(Effect { delta, fault }));
+            }
+            14 => {
+                let priority = Priority::new(1 + random.below(255) as u8).ok();
+                self.event(at, Event::SetPriority(priority));
+            }
+            15 => self.event(at, Event::Contested),
+            16 => {
+                let dead = random.below(self.nodes.len() as u32) as usize;
+                if let Some(address) = self.nodes[dead].local {
+                    self.event(at, Event::PeerDied(address));
+                }
+            }
             _ => {
                 if self.nodes[at].paused_until.is_none() {
                     self.nodes[at].local = None;

@@ -276,7 +276,7 @@ impl Segment {
                 let destination = IpAddr::V4(GROUP_V4);
                 let envelope = Envelope { source, destination, ttl: 255 };
                 let received = Advertisement::parse(&bytes, &envelope).unwrap();
-                if let Ok(heard) = router.admit(&received.advertisement, source, destination) {
+                if let Ok(heard) = router.admit(&received, &envelope, 0) {
                     router.handle(Event::Advert(heard), self.now);
                 }
             }
@@ -331,6 +331,7 @@ impl Segment {
                         node.advertised = None;
                     }
                 }
+                Action::HeardLower { .. } => {}
                 Action::Left => {
                     self.kill(at);
                     return;

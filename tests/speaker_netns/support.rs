@@ -16,7 +16,7 @@ use vipgate::model::{
     Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
     Vrid,
 };
-use vipgate::speaker::{Notice, Speaker};
+use vipgate::speaker::{Notice, Plan, Speaker};
 use vipgate::stats::{Registry, Role};
 
 /// Two nodes with a cable between them, `eth0` on both: 192.0.2.1 and 192.0.2.2.
@@ -80,6 +80,21 @@ impl Node {
         assert!(status.success());
     }
 
+    /// What `ip` prints, a line each, one blank between two words.
+    pub(crate) fn lines(&self, arguments: &str) -> Vec<String> {
+        let line = arguments.to_owned();
+        let output = self.run(move || Command::new("ip").args(line.split(' ')).output().expect("ip"));
+        assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        String::from_utf8_lossy(&output.stdout).lines().map(words).collect()
+    }
+
+    /// A setting of net.ipv4.conf.
+    pub(crate) fn setting(&self, interface: &str, name: &str) -> String {
+        let path = format!("/proc/sys/net/ipv4/conf/{interface}/{name}");
+        self.run(move || fs::read_to_string(path).expect("a setting").trim().to_owned())
+    }
+
     /// The address as `ip -j addr` shows it.
     pub(crate) fn address(&self, address: &str) -> Option<serde_json::Value> {
         let output = self.run(|| Command::new("ip").args(["-d", "-j", "addr"]).output().expect("ip"));
@@ -122,7 +137,16 @@ impl Node {
         })
     }
 
-    pub(crate) fn start(&self, routers: Vec<VirtualRouter>) -> Running {
+    pub(crate) fn start(&self, plan: impl Into<Plan>) -> Running {
+        self.start_telling(plan, drop)
+    }
+
+    /// `tell` hears every notice but those that flows are to be reset.
+    pub(crate) fn start_telling(
+        &self,
+        plan: impl Into<Plan>,
+        mut tell: impl FnMut(Notice) + Send + 'static,
+    ) -> Running {
         let registry = Arc::<Registry>::default();
         let (notices, mut told) = unbounded_channel();
         let releases = Arc::<Mutex<usize>>::default();
@@ -132,11 +156,14 @@ impl Node {
                 if let Notice::Releasing { done, .. } = notice {
                     *count.lock().unwrap() += 1;
                     let _ = done.send(());
+                } else {
+                    tell(notice);
                 }
             }
         });
         let shared = Arc::clone(&registry);
-        let speaker = self.run(move || Speaker::start(routers, shared, notices)).expect("speaker starts");
+        let plan = plan.into();
+        let speaker = self.run(move || Speaker::start(plan, shared, notices, None)).expect("speaker starts");
         Running { speaker, registry, releases, path: self.path.clone() }
     }
 }

@@ -10,15 +10,30 @@ pub struct Keys {
 }
 
 /// All kinds of tables.
-pub const ALL: &[&Keys] =
-    &[&TOP, &GLOBAL, &LOG, &STATS, &ROUTER, &ADDRESS, &ANNOUNCE, &SERVICE, &LISTEN, &POOL, &TABLE, &CHECK, &SERVER];
+#[rustfmt::skip]
+pub const ALL: &[&Keys] = &[
+    &TOP, &GLOBAL, &LOG, &STATS, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
+    &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
+    &TABLE, &CHECK, &SERVER,
+];
 
-pub(super) const TOP: Keys =
-    Keys { table: "the file", keys: &["global", "log", "stats", "virtual-router", "service", "pool"] };
+#[rustfmt::skip]
+pub(super) const TOP: Keys = Keys {
+    table: "the file",
+    keys: &[
+        "global", "log", "stats", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
+        "service", "pool",
+    ],
+};
 pub(super) const GLOBAL: Keys = Keys {
     table: "[global]",
-    keys: &["node", "workers", "max-connections", "stop-grace", "drain-timeout", "spread-checks"],
+    keys: &["node", "workers", "max-connections", "stop-grace", "drain-timeout", "spread-checks", "peer-port"],
 };
+pub(super) const SCRIPTS: Keys = Keys { table: "[scripts]", keys: &["user", "security"] };
+pub(super) const NOTIFY_TARGETS: Keys = Keys { table: "[notify]", keys: &["fifo"] };
+pub(super) const FIFO: Keys = Keys { table: "a fifo", keys: &["path", "reader"] };
+pub(super) const MAIL: Keys =
+    Keys { table: "[mail]", keys: &["server", "helo", "from", "to", "timeout", "routers", "servers", "faults", "gap"] };
 pub(super) const LOG: Keys = Keys { table: "[log]", keys: &["level", "connections", "checks"] };
 pub(super) const STATS: Keys = Keys {
     table: "[stats]",
@@ -39,20 +54,65 @@ pub(super) const ROUTER: Keys = Keys {
         "preempt",
         "preempt-delay",
         "password",
+        "hmac",
         "peers",
+        "only-peers",
+        "unicast-ttl",
+        "group",
         "source",
+        "paths",
+        "vmac",
+        "missed-adverts",
+        "start-delay",
         "checksum",
-        "track-interfaces",
+        "routes",
+        "rules",
+        "track",
         "fronts",
         "announce",
+        "fight-limit",
+        "notify",
+        "before-master",
+        "after-release",
     ],
 };
 pub(super) const ADDRESS: Keys =
     Keys { table: "a virtual address", keys: &["address", "interface", "label", "scope", "broadcast"] };
 pub(super) const ANNOUNCE: Keys = Keys {
     table: "announce",
-    keys: &["count", "repeat-after", "repeat-count", "refresh", "refresh-count", "lower-priority-count"],
+    keys: &["count", "repeat-after", "repeat-count", "refresh", "refresh-count", "lower-priority-count", "ask"],
 };
+pub(super) const PEER: Keys = Keys { table: "a peer", keys: &["address", "min-ttl", "max-ttl"] };
+pub(super) const HMAC: Keys = Keys { table: "hmac", keys: &["key-id", "secret", "secret-file"] };
+pub(super) const VMAC: Keys = Keys { table: "vmac", keys: &["name", "from-base"] };
+pub(super) const NOTIFY: Keys =
+    Keys { table: "notify", keys: &["master", "backup", "fault", "stop", "any", "lower-priority", "mail"] };
+pub(super) const COMMAND: Keys = Keys { table: "a command", keys: &["command", "timeout", "user"] };
+pub(super) const GROUP: Keys =
+    Keys { table: "[[sync-group]]", keys: &["name", "routers", "track", "member-weights", "notify"] };
+pub(super) const TRACK: Keys = Keys { table: "track", keys: &["interface", "tracker", "weight", "reverse"] };
+#[rustfmt::skip]
+pub(super) const TRACKER: Keys = Keys {
+    table: "[[tracker]]",
+    keys: &[
+        "name", "script", "process", "file", "service", "gateway", "route", "interval", "timeout", "rise", "fall",
+        "up-delay", "down-delay", "starts-down", "user", "initial", "weight", "reverse",
+    ],
+};
+pub(super) const PROCESS: Keys =
+    Keys { table: "process", keys: &["command", "arguments", "match", "whole-command", "at-least", "at-most"] };
+pub(super) const GATEWAY: Keys = Keys { table: "gateway", keys: &["address", "interface", "method"] };
+pub(super) const ROUTE_CHECK: Keys =
+    Keys { table: "a tracker's route", keys: &["destination", "gateway", "interface"] };
+#[rustfmt::skip]
+pub(super) const ROUTE: Keys = Keys {
+    table: "a route",
+    keys: &[
+        "destination", "kind", "gateway", "interface", "source", "metric", "table", "scope", "on-link", "mtu",
+    ],
+};
+pub(super) const RULE: Keys =
+    Keys { table: "a rule", keys: &["from", "to", "table", "priority", "incoming", "outgoing", "mark"] };
 pub(super) const SERVICE: Keys = Keys {
     table: "[[service]]",
     keys: &[

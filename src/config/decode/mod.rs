@@ -1,17 +1,20 @@
 //! TOML to [`raw`](super::raw), with every fault at once: the parser recovers from bad syntax, and a value that
 //! cannot be read is one finding and left out.
 
+mod command;
 pub mod keys;
 mod reader;
 mod router;
+mod routing;
 mod service;
 mod syntax_errors;
+mod track;
 
 use toml::de::{DeTable, DeValue};
 
 use self::reader::{Decoder, Fields, Value};
 use super::diagnostic::Diagnostic;
-use super::raw::{Config, Global, Located, Log, Secret, Stats, User};
+use super::raw::{Config, Global, Located, Log, PeerPort, Secret, Stats, User};
 use super::source::{SourceId, Sources};
 use super::syntax::{self, SUGGESTIONS};
 use super::words;
@@ -38,7 +41,14 @@ impl Decoder<'_> {
             global: self.field(fields, "global", Self::global).map(|located| located.value),
             log: self.field(fields, "log", Self::log).map(|located| located.value),
             stats: self.field(fields, "stats", Self::stats).map(|located| located.value),
+            scripts: self.field(fields, "scripts", Self::scripts).map(|located| located.value),
+            notify: self.field(fields, "notify", Self::notify_targets).map(|located| located.value),
+            mail: self.field(fields, "mail", Self::mail).map(|located| located.value),
             routers: self.tables(fields, "virtual-router", Self::router),
+            groups: self.tables(fields, "sync-group", Self::group),
+            trackers: self.tables(fields, "tracker", Self::tracker),
+            routes: self.tables(fields, "route", Self::route),
+            rules: self.tables(fields, "rule", Self::rule),
             services: Vec::new(),
             pools: self.tables(fields, "pool", Self::pool),
         };
@@ -74,6 +84,14 @@ impl Decoder<'_> {
             stop_grace: self.field(fields, "stop-grace", Self::duration),
             drain_timeout: self.field(fields, "drain-timeout", Self::duration),
             spread_checks: self.field(fields, "spread-checks", Self::number),
+            peer_port: self.field(fields, "peer-port", |this, value, key| match value.value {
+                DeValue::Boolean(false) => Some(PeerPort::Off),
+                DeValue::Integer(_) => this.number(value, key).map(PeerPort::Port),
+                _ => {
+                    this.wrong_type(value, key, "a port, or false");
+                    None
+                }
+            }),
         })
     }
 

@@ -8,8 +8,10 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Maybe, Secret, Timeout};
 use crate::config::source::{Location, SourceId};
 use crate::config::syntax;
-use crate::model::Invalid;
+use crate::model::{Invalid, Prefix};
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -176,6 +178,45 @@ impl Decoder<'_> {
             self.error(value.at, format!("`{key}` cannot be {problem}"));
         }
         number
+    }
+
+    /// A number that may be negative.
+    pub(super) fn signed(&mut self, value: Value<'_>, key: &str) -> Option<i64> {
+        let DeValue::Integer(integer) = value.value else {
+            self.wrong_type(value, key, "a whole number");
+            return None;
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        if number.is_none() {
+            self.error(value.at, format!("`{key}` cannot be that large"));
+        }
+        number
+    }
+
+    pub(super) fn path(&mut self, value: Value<'_>, key: &str) -> Option<PathBuf> {
+        match self.text(value, key)? {
+            "" => {
+                self.error(value.at, format!("`{key}` is empty: the path of a file was expected"));
+                None
+            }
+            text if text.contains('\0') => {
+                self.error(value.at, "a path cannot contain the character NUL");
+                None
+            }
+            text => Some(PathBuf::from(text)),
+        }
+    }
+
+    pub(super) fn located(&mut self, value: Value<'_>, key: &str) -> Option<Located<String>> {
+        Some(Located::new(self.string(value, key)?, value.at))
+    }
+
+    pub(super) fn ip_address(&mut self, value: Value<'_>, key: &str) -> Option<IpAddr> {
+        self.address(value, key, "an IP address")
+    }
+
+    pub(super) fn prefix(&mut self, value: Value<'_>, key: &str) -> Option<Prefix> {
+        self.parsed(value, key, str::parse)
     }
 
     pub(super) fn duration(&mut self, value: Value<'_>, key: &str) -> Option<Duration> {

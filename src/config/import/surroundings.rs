@@ -14,6 +14,11 @@ pub trait Surroundings {
     /// The node's name: keepalived's default configuration id.
     fn node_name(&self) -> String;
 
+    /// Whether there is a user of this name.
+    fn has_user(&self, _name: &str) -> bool {
+        false
+    }
+
     /// The text of a file that is included.
     fn read(&self, path: &Path) -> io::Result<String>;
 
@@ -36,6 +41,10 @@ impl Surroundings for System {
 
     fn node_name(&self) -> String {
         std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_default()
+    }
+
+    fn has_user(&self, name: &str) -> bool {
+        nix::unistd::User::from_name(name).is_ok_and(|user| user.is_some())
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {

@@ -13,7 +13,7 @@ use crate::config::syntax::{self, SUGGESTIONS};
 use crate::model::Family;
 
 /// Longer than any sensible timeout, short enough that adding it to a clock never overflows.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Collects findings and resolves names.
 pub(super) struct Findings<'f> {

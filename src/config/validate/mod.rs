@@ -3,22 +3,32 @@
 //! A value that cannot be is replaced by its default and validation goes on, so that the next mistake is found too;
 //! the model is only given away when there was no error.
 
+mod command;
 mod findings;
+mod group;
 mod overlap;
 mod pool;
 mod router;
+mod routing;
 mod service;
+mod track;
+mod transport;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use self::command::Commands;
 use self::findings::{Findings, Unique};
+use self::group::Members;
 use self::overlap::Overlaps;
+use self::track::Trackers;
 use super::diagnostic::Diagnostic;
-use super::raw;
+use super::raw::{self, Located, PeerPort};
 use super::source::Location;
 use crate::model::{Config, Global, Log, Stats};
+
+pub(super) use self::routing::network;
 
 /// Turns host names into addresses. The shell brings the system's resolver, tests bring a table.
 pub trait Resolve {
@@ -54,13 +64,21 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let global = global(raw, findings);
     let mut overlaps = Overlaps::new();
     let stats = raw.stats.as_ref().map(|raw| stats(raw, &mut overlaps, findings));
-    let mut routers = router::routers(&raw.routers, findings);
+    let commands = Commands::new(raw);
+    let notify = commands.targets(raw, findings);
+    let trackers = track::trackers(raw, &commands, findings);
+    let (known, members) = (Trackers::new(raw), Members::new(raw));
+    let context = router::Context { commands: &commands, trackers: &known, members: &members };
+    let mut routers = router::routers(&raw.routers, &context, findings);
+    let groups = group::groups(&raw.groups, &routers, &commands, &known, findings);
     let owned: HashSet<IpAddr> =
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
     let pools = pool::pools(raw, &services, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
-    Config { global, routers, services, pools, stats, ..Config::default() }
+    service::looping(raw, &services, &pools, &owned, findings);
+    let (routes, rules) = (routing::routes(&raw.routes, findings), routing::rules(&raw.rules, findings));
+    Config { global, routers, groups, trackers, routes, rules, notify, services, pools, stats }
 }
 
 fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
@@ -73,7 +91,9 @@ fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
         },
         None => default.log.clone(),
     };
-    let Some(raw) = &raw.global else { return Global { log, ..default } };
+    let security = raw.scripts.as_ref().and_then(|scripts| scripts.security);
+    let script_security = security.map_or(default.script_security, |security| security.value);
+    let Some(raw) = &raw.global else { return Global { log, script_security, ..default } };
     if let Some(node) = &raw.node {
         findings.name(node, "node");
     }
@@ -84,15 +104,22 @@ fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
         stop_grace: findings.duration(&raw.stop_grace, "stop-grace", default.stop_grace),
         drain_timeout: findings.duration(&raw.drain_timeout, "drain-timeout", default.drain_timeout),
         spread_checks: findings.number(&raw.spread_checks, "spread-checks", 0..=50, default.spread_checks),
+        script_security,
+        peer_port: match raw.peer_port {
+            None => default.peer_port,
+            Some(Located { value: PeerPort::Off, .. }) => None,
+            Some(Located { value: PeerPort::Port(port), at }) => {
+                findings.optional_number(&Some(Located::new(port, at)), "peer-port", 1..=65_535)
+            }
+        },
         log,
-        ..default
     }
 }
 
 fn stats(raw: &raw::Stats, overlaps: &mut Overlaps, findings: &mut Findings<'_>) -> Stats {
     let mut listen = Vec::new();
     for address in &raw.listen {
-        let host = raw::Located::new(address.value.host.clone(), address.at);
+        let host = Located::new(address.value.host.clone(), address.at);
         if let Some(ip) = findings.address(&host) {
             listen.push(SocketAddr::new(ip, address.value.port));
             overlaps.add_port(ip, address.value.port, address.at, findings);
@@ -146,7 +173,7 @@ fn users(raw: &[raw::User], findings: &mut Findings<'_>) -> Vec<(String, String)
 }
 
 /// Two things with one name.
-fn duplicate(findings: &mut Findings<'_>, kind: &str, name: &raw::Located<String>, first: Location) {
+fn duplicate(findings: &mut Findings<'_>, kind: &str, name: &Located<String>, first: Location) {
     findings.push(
         Diagnostic::error(name.at, format!("there are two {kind}s called `{}`", name.value))
             .related(first, "the first is here")

@@ -4,21 +4,36 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::command::{self, Commands};
 use super::findings::{Findings, Unique};
-use super::{by_name, duplicate};
+use super::group::Members;
+use super::track::{self, Trackers};
+use super::transport::{self, Vmacs};
+use super::{by_name, duplicate, routing};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::raw::{self, Located, Maybe, Secret};
-use crate::config::source::Location;
+use crate::config::raw::{self, Located, Maybe};
 use crate::model::{
-    Announce, ChecksumMode, Family, InitialState, InterfaceName, Interval, Password, Priority, Service, Track, Tracked,
-    Version, VirtualAddress, VirtualRouter, Vrid,
+    Announce, ChecksumMode, Family, Hooks, InitialState, InterfaceName, Interval, Priority, Service, Version,
+    VirtualAddress, VirtualRouter, Vrid,
 };
 
+/// What the routers refer to.
+pub(super) struct Context<'c> {
+    pub(super) commands: &'c Commands,
+    pub(super) trackers: &'c Trackers<'c>,
+    pub(super) members: &'c Members<'c>,
+}
+
 /// All routers that can be made out; `fronts` is filled in by [`fronts`], when the services are known.
-pub(super) fn routers(raw: &[raw::VirtualRouter], findings: &mut Findings<'_>) -> Vec<VirtualRouter> {
+pub(super) fn routers(
+    raw: &[raw::VirtualRouter],
+    context: &Context<'_>,
+    findings: &mut Findings<'_>,
+) -> Vec<VirtualRouter> {
     let mut names = Unique::new();
     let mut identifiers = Unique::new();
     let mut addresses = Unique::new();
+    let mut vmacs = Vmacs::new(raw);
     let mut routers = Vec::new();
     for raw in raw {
         if let Some(name) = &raw.name
@@ -26,11 +41,18 @@ pub(super) fn routers(raw: &[raw::VirtualRouter], findings: &mut Findings<'_>) -
         {
             duplicate(findings, "virtual router", name, first);
         }
-        let Some(router) = router(raw, findings) else { continue };
-        if let Some(vrid) = &raw.vrid
-            && let Some(first) = identifiers.insert((router.interface.clone(), router.family, vrid.value), vrid.at)
-        {
-            let message = format!("VRID {} is taken on {} for {}", vrid.value, router.interface, router.family);
+        let Some(router) = router(raw, context, &mut vmacs, findings) else { continue };
+        let taken = raw.vrid.and_then(|vrid| {
+            let mut channels: Vec<_> = router.channels().collect();
+            channels.dedup();
+            let insert = |channel: &InterfaceName| {
+                let first = identifiers.insert((channel.clone(), router.family, vrid.value), vrid.at)?;
+                Some((vrid, channel.clone(), first))
+            };
+            channels.into_iter().filter_map(insert).find(|(vrid, _, first)| *first != vrid.at)
+        });
+        if let Some((vrid, channel, first)) = taken {
+            let message = format!("VRID {} is taken on {channel} for {}", vrid.value, router.family);
             let error = Diagnostic::error(vrid.at, message).related(first, "by this one");
             findings.push(error.help("give each router of an interface its own number, 1 to 255, alike on both nodes"));
         }
@@ -49,7 +71,12 @@ pub(super) fn routers(raw: &[raw::VirtualRouter], findings: &mut Findings<'_>) -
     routers
 }
 
-fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<VirtualRouter> {
+fn router(
+    raw: &raw::VirtualRouter,
+    context: &Context<'_>,
+    vmacs: &mut Vmacs,
+    findings: &mut Findings<'_>,
+) -> Option<VirtualRouter> {
     let name = findings.required(&raw.name, "name", raw.at);
     let interface = findings.required(&raw.interface, "interface", raw.at);
     findings.required(&raw.vrid, "vrid", raw.at);
@@ -69,6 +96,13 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
         .optional_number(&raw.priority, "priority", 1..=255)
         .and_then(|priority| Priority::new(priority).ok())
         .unwrap_or(Priority::DEFAULT);
+    if let Some(lowest) = raw.priority.filter(|priority| priority.value == 1) {
+        findings.warning(
+            lowest.at,
+            "priority 1 says to the other nodes that this one is not ready",
+            "write 2 or more; a vipgate that cannot serve advertises 1 by itself",
+        );
+    }
     let (name, interface) = (name?.value.clone(), interface?.value.clone());
     let family = family(raw);
     let version = version(raw, family, findings);
@@ -77,9 +111,14 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
     let excluded =
         raw.excluded_addresses.iter().map(|address| virtual_address(address, &interface, findings)).collect();
     same_family(&raw.addresses, family, findings);
-    unicast(raw, family, findings);
+    transport::unicast(raw, family, findings);
     preemption(raw, priority, findings);
     let vrid = vrid.or(Vrid::new(1).ok())?;
+    let follows = track::Follows { router: &name, own: &interface, priority, preempt: raw.preempt };
+    let track = track::of_router(&raw.track, &follows, context.members.group_of(&name), context.trackers, findings);
+    let limited = raw.peers.iter().any(|peer| peer.min_ttl.is_some() || peer.max_ttl.is_some());
+    let before_master = raw.before_master.as_ref();
+    let after_release = raw.after_release.as_ref();
     Some(VirtualRouter {
         version,
         priority,
@@ -87,14 +126,30 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
         initial: raw.start.map_or(InitialState::Backup, |start| start.value),
         preempt: raw.preempt.is_none_or(|preempt| preempt.value),
         preempt_delay: findings.duration(&raw.preempt_delay, "preempt-delay", Duration::ZERO),
-        password: password(&raw.password, version, findings),
-        peers: raw.peers.iter().map(|peer| peer.value.into()).collect(),
+        password: transport::password(&raw.password, version, findings),
+        hmac: transport::hmac(raw.hmac.as_ref(), version, findings),
+        peers: raw.peers.iter().map(|peer| transport::peer(peer, findings)).collect(),
+        only_peers: raw.only_peers.map_or(limited, |only| only.value),
+        unicast_ttl: findings.number(&raw.unicast_ttl, "unicast-ttl", 1..=255, u8::MAX),
+        group: transport::group(raw, family, findings),
         source: raw.source.map(|source| source.value),
+        paths: transport::paths(raw, &interface, findings),
+        vmac: transport::vmac(raw, family, vrid, vmacs, findings),
+        missed_adverts: findings.number(&raw.missed_adverts, "missed-adverts", 1..=100, 3),
+        start_delay: findings.duration(&raw.start_delay, "start-delay", Duration::ZERO),
         checksum: raw.checksum.map_or(ChecksumMode::default(), |checksum| checksum.value),
         addresses,
         excluded,
-        track: track(raw, &interface, findings),
+        routes: routing::routes(&raw.routes, findings),
+        rules: routing::rules(&raw.rules, findings),
+        track,
         announce: announce(raw.announce.as_ref(), findings),
+        fight_limit: findings.number(&raw.fight_limit, "fight-limit", 0..=1000, 5),
+        notify: context.commands.notify(raw.notify.as_ref(), command::Told::Router, findings),
+        hooks: Hooks {
+            before_master: before_master.map(|raw| context.commands.hook(raw, "a takeover", findings)),
+            after_release: after_release.map(|raw| context.commands.hook(raw, "the end", findings)),
+        },
         ..VirtualRouter::new(name, interface, vrid, family)
     })
 }
@@ -102,7 +157,7 @@ fn router(raw: &raw::VirtualRouter, findings: &mut Findings<'_>) -> Option<Virtu
 /// Of its addresses; of those it speaks to or from when it has none.
 fn family(raw: &raw::VirtualRouter) -> Family {
     let first = raw.addresses.first().map(|address| address.prefix.value.address);
-    let peer = raw.peers.first().map(|peer| peer.value);
+    let peer = raw.peers.first().map(|peer| peer.address.value);
     let source = raw.source.as_ref().map(|source| source.value);
     first.or(peer).or(source).map_or(Family::V4, Family::of)
 }
@@ -148,22 +203,6 @@ fn interval(raw: &Maybe<Duration>, version: Version, findings: &mut Findings<'_>
     };
     findings.error(*at, cause, help);
     Interval::DEFAULT
-}
-
-fn password(raw: &Maybe<Secret>, version: Version, findings: &mut Findings<'_>) -> Option<Password> {
-    let Located { value: Secret(text), at } = raw.as_ref()?;
-    if version == Version::V3 {
-        let error = Diagnostic::error(*at, "version 3 has no password").secret();
-        findings.push(error.help("remove it, or write version = 2"));
-        return None;
-    }
-    let password = Password::new(text);
-    if password.is_err() {
-        let cause = format!("a password has 1 to 8 bytes, this one has {}", text.len());
-        let error = Diagnostic::error(*at, cause).secret();
-        findings.push(error.help("keepalived uses the first 8: write those on both nodes"));
-    }
-    password.ok()
 }
 
 fn virtual_address(
@@ -234,36 +273,10 @@ fn same_family(addresses: &[raw::VirtualAddress], family: Family, findings: &mut
     }
 }
 
-fn other_family(family: Family) -> Family {
+pub(super) fn other_family(family: Family) -> Family {
     match family {
         Family::V4 => Family::V6,
         Family::V6 => Family::V4,
-    }
-}
-
-fn unicast(raw: &raw::VirtualRouter, family: Family, findings: &mut Findings<'_>) {
-    let mut wrong = |address: IpAddr, at: Location, what: &str| {
-        if Family::of(address) != family && !raw.addresses.is_empty() {
-            let cause = format!("this {what} is {}, but the router's addresses are {family}", Family::of(address));
-            findings.error(at, cause, format!("write an {family} address"));
-        } else if let Some(kind) = not_a_host(address) {
-            findings.error(at, format!("{address} is {kind}"), format!("write the address of the {what}"));
-        }
-    };
-    raw.peers.iter().for_each(|peer| wrong(peer.value, peer.at, "peer"));
-    if let Some(source) = &raw.source {
-        wrong(source.value, source.at, "source");
-    }
-    let mut unique = Unique::new();
-    for peer in &raw.peers {
-        if let Some(first) = unique.insert(peer.value, peer.at) {
-            let warning = Diagnostic::warning(peer.at, format!("the peer {} is given twice", peer.value));
-            findings.push(warning.related(first, "the first is here").help("remove one of the two"));
-        }
-        if let Some(source) = raw.source.filter(|source| source.value == peer.value) {
-            let error = Diagnostic::error(peer.at, "a router cannot be its own peer");
-            findings.push(error.related(source.at, "its own address").help("write the other node's address"));
-        }
     }
 }
 
@@ -285,21 +298,6 @@ fn preemption(raw: &raw::VirtualRouter, priority: Priority, findings: &mut Findi
     }
 }
 
-/// The interfaces beside its own, which is tracked anyway.
-fn track(raw: &raw::VirtualRouter, own: &InterfaceName, findings: &mut Findings<'_>) -> Vec<Track> {
-    let mut seen = Unique::new();
-    let mut track = Vec::new();
-    for Located { value: interface, at } in &raw.track_interfaces {
-        if let Some(first) = seen.insert(interface, *at) {
-            let warning = Diagnostic::warning(*at, format!("{interface} is tracked twice"));
-            findings.push(warning.related(first, "the first is here").help("remove one of the two"));
-        } else if interface != own {
-            track.push(Track { what: Tracked::Interface(interface.clone()), weight: 0, reverse: false });
-        }
-    }
-    track
-}
-
 fn announce(raw: Option<&raw::Announce>, findings: &mut Findings<'_>) -> Announce {
     const MOST: u64 = 1000;
     let default = Announce::default();
@@ -316,7 +314,7 @@ fn announce(raw: Option<&raw::Announce>, findings: &mut Findings<'_>) -> Announc
             0..=MOST,
             default.lower_priority_count,
         ),
-        ask: Vec::new(),
+        ask: raw.ask.iter().filter_map(|address| transport::host(address, findings)).collect(),
     }
 }
 

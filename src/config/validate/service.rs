@@ -1,15 +1,15 @@
 //! Services.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::duplicate;
 use super::findings::{Findings, Unique};
 use super::overlap::Overlaps;
+use super::{by_name, duplicate};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw;
-use crate::model::{ListenAddress, Log, Service};
+use crate::model::{ListenAddress, Log, Pool, ServerPort, Service};
 
 /// How long a half-closed connection may be silent, unless configured.
 pub(super) const FIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -109,4 +109,56 @@ fn listen(
     };
     overlaps.add_listen(&listen, raw.host.at, findings);
     Some(listen)
+}
+
+/// Services with a server that is their own listener: each connection would open the next.
+pub(super) fn looping(
+    raw: &raw::Config,
+    services: &[Service],
+    pools: &[Pool],
+    owned: &HashSet<IpAddr>,
+    findings: &mut Findings<'_>,
+) {
+    let listening: HashSet<IpAddr> =
+        services.iter().flat_map(|service| &service.listen).map(|listen| listen.address).collect();
+    let here = |address: IpAddr| owned.contains(&address) || listening.contains(&address) || address.is_loopback();
+    let pools: HashMap<&str, &Pool> = by_name(pools, |pool| &pool.name);
+    let written: HashMap<&str, &raw::Pool> =
+        raw.pools.iter().filter_map(|pool| Some((pool.name.as_ref()?.value.as_str(), pool))).collect();
+    let named = raw.services.iter().filter(|raw| raw.name.is_some());
+    for (raw_service, service) in named.zip(services) {
+        let (Some(pool), Some(raw_pool)) = (pools.get(service.pool.as_str()), written.get(service.pool.as_str()))
+        else {
+            continue;
+        };
+        // Otherwise something written has been left out, and the rest does not line up.
+        if pool.servers.len() != raw_pool.servers.len() || service.listen.len() != raw_service.listen.len() {
+            continue;
+        }
+        for (server, raw_server) in pool.servers.iter().zip(&raw_pool.servers) {
+            let reaches = |listen: &ListenAddress| {
+                let any = listen.address.is_unspecified()
+                    && (listen.address.is_ipv4() == server.address.is_ipv4() || listen.dual_stack);
+                (listen.address == server.address || any && here(server.address)) && reached(listen, server.port)
+            };
+            let listen = service.listen.iter().zip(&raw_service.listen).find(|(listen, _)| reaches(listen));
+            if let Some((_, listen)) = listen {
+                let message = format!("the server `{}` is the service `{}` itself", server.name, service.name);
+                let warning =
+                    Diagnostic::warning(raw_server.host.at, message).related(listen.host.at, "it listens here");
+                findings
+                    .push(warning.help("its connections would go round in a circle: write the server's own address"));
+            }
+        }
+    }
+}
+
+/// Whether a client of one of the ports is led to one of the ports.
+fn reached(listen: &ListenAddress, port: ServerPort) -> bool {
+    let (first, last) = (i32::from(listen.ports.first()), i32::from(listen.ports.last()));
+    match port {
+        ServerPort::Same => true,
+        ServerPort::Fixed(port) => listen.ports.contains(port),
+        ServerPort::Offset(offset) => first + offset <= last && last + offset >= first,
+    }
 }

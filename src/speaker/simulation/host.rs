@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressProtocol};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
@@ -14,9 +15,11 @@ use tokio::sync::mpsc;
 use super::super::interfaces::{Interfaces, OUR_PROTOCOL};
 use super::super::kernel::{Kernel, Notification, Notifications, Refused};
 use super::super::netlink;
+use super::super::routes::Placed;
+use super::super::vmac;
 use super::lan::Socket;
 use super::world::{Shared, World};
-use crate::model::{Estate, Prefix, VirtualAddress};
+use crate::model::{Estate, Prefix, Rule, VirtualAddress};
 use crate::os;
 use crate::stats::Registry;
 use crate::wire::Mac;
@@ -286,6 +289,42 @@ impl Kernel for FakeKernel {
     }
 
     async fn forget_unreached(&self, _indexes: &BTreeSet<u32>) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn set_routes(&self, wanted: &[Placed]) -> Vec<Result<(), Refused>> {
+        vec![Ok(()); wanted.len()]
+    }
+
+    async fn remove_routes(&self, unwanted: &[Placed]) -> Vec<Result<(), Refused>> {
+        vec![Ok(()); unwanted.len()]
+    }
+
+    async fn set_rule(&self, _rule: &Rule) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    async fn remove_rule(&self, _rule: &Rule) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    fn routing_losses(&self) -> io::Result<BoxStream<'static, ()>> {
+        Ok(Box::pin(futures_util::stream::pending()))
+    }
+
+    async fn make_link(&self, _wanted: &vmac::Wanted) -> Result<RouteNetlinkMessage, Refused> {
+        Err(Refused(libc::EOPNOTSUPP))
+    }
+
+    async fn switch_link(&self, _link: &vmac::Found, _up: bool) -> Result<(), Refused> {
+        Err(Refused(libc::ENODEV))
+    }
+
+    async fn remove_link(&self, _unwanted: &vmac::Found) -> Result<(), Refused> {
+        Ok(())
+    }
+
+    async fn remove_leftovers(&self) -> io::Result<()> {
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl Process {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 let name = router.name.clone();
-                let _ = inputs.send(Input::Apply(vec![router], oneshot::channel().0));
+                let _ = inputs.send(Input::Apply(Box::new(vec![router].into()), oneshot::channel().0));
                 let _ = inputs.send(Input::Ready(name, ready));
                 drop(inputs);
                 Driver::new(driver).run(told).await;
@@ -129,6 +129,13 @@ async fn serve(world: Shared, at: usize, mut notices: mpsc::UnboundedReceiver<No
             Some(Notice::Changed { role, reason, .. }) => {
                 world.borrow().trace(format_args!("node {at}: {} ({reason})", role.label()));
             }
+            Some(
+                Notice::GroupChanged { .. }
+                | Notice::Peering(_)
+                | Notice::HeardLower { .. }
+                | Notice::BeforeMaster { .. }
+                | Notice::Released { .. },
+            ) => {}
             None => break,
         }
     }

@@ -275,7 +275,7 @@ impl Story {
             addresses.len()
         ));
         self.nodes[at].router = router.clone();
-        self.tell(at, Input::Apply(vec![router], oneshot::channel().0));
+        self.tell(at, Input::Apply(Box::new(vec![router].into()), oneshot::channel().0));
     }
 
     fn allow(&self) {

@@ -1,17 +1,21 @@
 //! Tables of (role, event) and stories on a virtual clock.
 
+mod group;
+mod operation;
+mod paths;
 mod stories;
 mod table;
+mod tracking;
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Action, Event, Role, Router};
+use super::{Action, Event, Role, Router, Start};
 use crate::model::{
     Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
     Vrid,
 };
-use crate::wire::vrrp::{Advertisement, GROUP_V4};
+use crate::wire::vrrp::{Advertisement, Envelope, GROUP_V4, Received};
 
 /// A router, its clock, and what it asked for in short words.
 struct Bench {
@@ -33,6 +37,15 @@ fn ms(milliseconds: u64) -> Duration {
 /// Microseconds: the skew times are not whole milliseconds.
 fn us(microseconds: u64) -> Duration {
     Duration::from_micros(microseconds)
+}
+
+/// A parsed message.
+fn received(advertisement: Advertisement) -> Received {
+    Received { advertisement, checksum: ChecksumMode::PseudoHeader, seal: None }
+}
+
+fn multicast(source: &str) -> Envelope {
+    Envelope { source: ip(source), destination: GROUP, ttl: 255 }
 }
 
 fn virtual_address(text: &str) -> VirtualAddress {
@@ -86,6 +99,12 @@ impl Bench {
         Self { router: Router::new(config, local, link_up, now), now }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the virtual clock may begin anywhere")]
+    fn starting(config: &VirtualRouter, start: Start) -> Self {
+        let now = Instant::now();
+        Self { router: Router::start_with(config, start, now), now }
+    }
+
     /// A router in this role, with nothing left to say.
     fn in_role(role: Role) -> Self {
         let mut bench = Self::new(&config());
@@ -125,7 +144,7 @@ impl Bench {
 
     fn advert(&self, source: &str, priority: u8, interval: Interval) -> Event {
         let advertisement = Advertisement { interval, ..self.router.advertisement(priority) };
-        Event::Advert(self.router.admit(&advertisement, ip(source), GROUP).unwrap())
+        Event::Advert(self.router.admit(&received(advertisement), &multicast(source), 0).unwrap())
     }
 
     /// Lets time pass, firing timers when they are due; what was asked for, with the milliseconds since now.
@@ -152,7 +171,11 @@ impl Bench {
                 Action::Announce { addresses, count } => format!("announce {}x{count}", addresses.len()),
                 Action::Watch(true) => "watch".into(),
                 Action::Watch(false) => "unwatch".into(),
-                Action::Changed { from, to, reason } => format!("{from:?}>{to:?} ({reason})"),
+                Action::HeardLower { .. } => continue,
+                Action::Changed { from, to, reason, priority } => {
+                    assert_eq!(priority, self.router.priority());
+                    format!("{from:?}>{to:?} ({reason})")
+                }
                 Action::Left => "left".into(),
             });
         }

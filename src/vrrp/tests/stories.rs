@@ -183,6 +183,29 @@ fn unready_hands_over_and_comes_back_if_nobody_takes_it() {
 }
 
 #[test]
+fn where_neither_can_serve_the_addresses_stay() {
+    let mut bench = Bench::new(&config());
+    bench.said();
+    bench.hears("192.0.2.9", 200);
+    bench.on(Event::Ready(false));
+    bench.hears("192.0.2.9", 0);
+    assert_eq!(bench.pass(ms(4000)), "", "a master that yields is back by then");
+    bench.hears("192.0.2.9", 1);
+    assert_eq!(bench.pass(ms(3900)), "", "and stays");
+    bench.hears("192.0.2.9", 0);
+    bench.hears("192.0.2.9", 0);
+    assert!(bench.pass(ms(5000)).contains("Backup>Master"), "one that stopped is succeeded all the same");
+
+    let mut bench = Bench::new(&config());
+    bench.said();
+    bench.hears("192.0.2.9", 200);
+    bench.on(Event::Ready(false));
+    bench.hears("192.0.2.9", 0);
+    bench.on(Event::Ready(true));
+    assert!(bench.pass(ms(500)).contains("Backup>Master"), "ready meanwhile, it waits for its skew time");
+}
+
+#[test]
 fn a_handover_makes_before_it_breaks() {
     let mut bench = Bench::in_role(Role::Master);
     bench.on(Event::Handover);
@@ -369,7 +392,8 @@ fn what_does_not_concern_it_is_not_admitted() {
         let bench = Bench::new(config);
         let mut advertisement = bench.router.advertisement(100);
         change(&mut advertisement);
-        bench.router.admit(&advertisement, source, destination).map(|heard| heard.same_addresses())
+        let envelope = Envelope { source, destination, ttl: 255 };
+        bench.router.admit(&received(advertisement), &envelope, 0).map(|heard| heard.same_addresses())
     };
     let same = |_: &mut Advertisement| {};
     assert_eq!(admitted(&config(), &same, source, GROUP), Ok(true));

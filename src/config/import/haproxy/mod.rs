@@ -162,15 +162,7 @@ impl<'a> Translator<'a> {
     }
 
     fn global_table(&mut self, at: Location) -> &mut raw::Global {
-        self.config.global.get_or_insert(raw::Global {
-            at,
-            node: None,
-            workers: None,
-            max_connections: None,
-            stop_grace: None,
-            drain_timeout: None,
-            spread_checks: None,
-        })
+        self.config.global.get_or_insert(raw::Global::empty(at))
     }
 
     /// The only argument of a statement.

@@ -90,7 +90,7 @@ impl Translator<'_> {
         Some(Located::new(Prefix { address, length }, word.at))
     }
 
-    fn scope(&mut self, word: &Word) -> Option<Located<Scope>> {
+    pub(super) fn scope(&mut self, word: &Word) -> Option<Located<Scope>> {
         let scope = match word.as_str() {
             "global" | "0" => Scope::Global,
             "site" | "200" => Scope::Site,

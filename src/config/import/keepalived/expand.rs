@@ -449,6 +449,10 @@ impl Expander<'_> {
         }
         match self.around.read(path) {
             Ok(text) => {
+                if text.contains('\u{fffd}') {
+                    let message = format!("`{}` is not UTF-8: it is read with a mark for each byte", path.display());
+                    self.findings.warning(at, message);
+                }
                 let id = self.sources.add(path, text);
                 self.file(id);
             }

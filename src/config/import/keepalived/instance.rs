@@ -1,13 +1,16 @@
 //! `vrrp_instance`.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Translator;
 use super::global::{Garp, Globals};
 use super::grammar::Node;
+use super::track::{Kind, Known};
+use super::transport::Transport;
 use crate::config::import::Word;
-use crate::config::raw::{Located, Maybe, Secret, VirtualAddress, VirtualRouter};
+use crate::config::raw::{Located, Maybe, Notify, Route, Rule, Secret, Track, VirtualAddress, VirtualRouter};
 use crate::config::source::Location;
 use crate::model::{Family, InitialState, InterfaceName};
 
@@ -15,6 +18,14 @@ use crate::model::{Family, InitialState, InterfaceName};
 const PASSWORD_BYTES: usize = 8;
 /// Longest interval of version 3: 4095 centiseconds.
 const LONGEST_V3: Duration = Duration::from_millis(40_950);
+
+/// What the rest of the file says to an instance.
+pub(super) struct Around<'a> {
+    pub(super) globals: &'a Globals,
+    pub(super) trackers: &'a Known,
+    /// Instances in groups where their weights do not count.
+    pub(super) members: &'a HashSet<&'a str>,
+}
 
 /// An instance as its lines say it, before what they mean together is known.
 #[derive(Default)]
@@ -30,28 +41,39 @@ struct Said {
     no_preempt: Option<Location>,
     preempt_delay: Maybe<Duration>,
     source: Maybe<IpAddr>,
-    unicast: Option<Location>,
-    peers: Vec<Located<IpAddr>>,
+    transport: Transport,
     native_ipv6: Option<Location>,
-    track: Vec<Located<InterfaceName>>,
+    missed_adverts: Maybe<u64>,
+    track: Vec<Track>,
+    routes: Vec<Route>,
+    rules: Vec<Rule>,
+    notify: Option<Notify>,
     addresses: Vec<VirtualAddress>,
     excluded: Vec<VirtualAddress>,
     garp: Garp,
 }
 
 impl Translator<'_> {
-    pub(super) fn instance(&mut self, node: &Node, globals: &Globals) -> Option<VirtualRouter> {
+    pub(super) fn instance(&mut self, node: &Node, around: &Around<'_>) -> Option<VirtualRouter> {
         let Some(name) = node.arguments().first() else {
             self.findings.error(node.at(), "a `vrrp_instance` wants a name");
             return None;
         };
-        let mut said = Said { garp: globals.garp.clone(), ..Said::default() };
+        let mut said = Said { garp: around.globals.garp.clone(), ..Said::default() };
+        let member = around.members.contains(name.as_str());
         for child in node.children() {
-            if let Some(keyword) = self.look_up("vrrp_instance", child) {
-                self.instance_line(keyword, child, &mut said);
+            let Some(keyword) = self.look_up("vrrp_instance", child) else { continue };
+            let told = self.transport_line(keyword, child, &mut said.transport)
+                || self.notify(keyword, child, &mut said.notify);
+            match keyword {
+                _ if told => {}
+                "track_script" => said.track.extend(self.track(Kind::Script, child, around.trackers, member)),
+                "track_file" => said.track.extend(self.track(Kind::File, child, around.trackers, member)),
+                "track_process" => said.track.extend(self.track(Kind::Process, child, around.trackers, member)),
+                keyword => self.instance_line(keyword, child, &mut said),
             }
         }
-        Some(self.router(name, said, globals))
+        Some(self.router(name, said, around.globals))
     }
 
     fn instance_line(&mut self, keyword: &str, node: &Node, said: &mut Said) {
@@ -70,18 +92,13 @@ impl Translator<'_> {
             "mcast_src_ip" => said.source = self.source(node),
             "unicast_src_ip" => {
                 said.source = self.source(node);
-                said.unicast.get_or_insert(node.at());
-            }
-            "unicast_peer" => {
-                said.unicast.get_or_insert(node.at());
-                let peers = node.children().iter().filter_map(|line| self.peer(line)).collect::<Vec<_>>();
-                said.peers.extend(peers);
+                said.transport.unicast.get_or_insert(node.at());
             }
             "native_ipv6" => said.native_ipv6 = Some(node.at()),
-            "track_interface" => {
-                let tracked = node.children().iter().filter_map(|line| self.tracked(line)).collect::<Vec<_>>();
-                said.track.extend(tracked);
-            }
+            "track_interface" => said.track.extend(self.track_interface(node)),
+            "down_timer_adverts" => said.missed_adverts = self.number(node, 1..=100, "3 is used"),
+            "virtual_routes" => said.routes.extend(self.routes(node)),
+            "virtual_rules" => said.rules.extend(self.rules(node)),
             "virtual_ipaddress" => said.addresses.extend(self.addresses(node)),
             "virtual_ipaddress_excluded" => said.excluded.extend(self.addresses(node)),
             // What they ask for is what is done anyway.
@@ -111,7 +128,7 @@ impl Translator<'_> {
         self.interface_name(word)
     }
 
-    fn interface_name(&mut self, word: &Word) -> Maybe<InterfaceName> {
+    pub(super) fn interface_name(&mut self, word: &Word) -> Maybe<InterfaceName> {
         match word.text.parse() {
             Ok(name) => Some(Located::new(name, word.at)),
             Err(error) => {
@@ -139,7 +156,7 @@ impl Translator<'_> {
         self.ip_address(word)
     }
 
-    fn ip_address(&mut self, word: &Word) -> Maybe<IpAddr> {
+    pub(super) fn ip_address(&mut self, word: &Word) -> Maybe<IpAddr> {
         match word.text.parse() {
             Ok(address) => Some(Located::new(address, word.at)),
             Err(_) => {
@@ -147,32 +164,6 @@ impl Translator<'_> {
                 None
             }
         }
-    }
-
-    fn peer(&mut self, line: &Node) -> Maybe<IpAddr> {
-        for option in line.arguments().iter().filter(|word| matches!(word.as_str(), "min_ttl" | "max_ttl")) {
-            self.findings.warning(
-                option.at,
-                format!("`{}` has no effect yet: the TTL of unicast adverts is not checked", option.text),
-            );
-        }
-        self.ip_address(line.keyword())
-    }
-
-    /// Only without weight: a weight changes a priority, which is not done yet.
-    fn tracked(&mut self, line: &Node) -> Maybe<InterfaceName> {
-        let weight = line.arguments().iter().position(|word| word.as_str() == "weight");
-        if let Some(at) = weight {
-            let value = line.arguments().get(at + 1);
-            if value.is_none_or(|value| value.as_str() != "0") {
-                self.findings.warning(
-                    line.at(),
-                    "interfaces tracked with a weight have no effect yet; without one, their loss is a fault",
-                );
-                return None;
-            }
-        }
-        self.interface_name(line.keyword())
     }
 
     fn authentication(&mut self, node: &Node, said: &mut Said) {
@@ -217,18 +208,16 @@ impl Translator<'_> {
                 .error(at, "`native_ipv6` without an IPv6 address: this node and its peer would speak past each other");
         }
         let addresses = self.of_family(said.addresses, family);
-        let peers = self.peers_of_family(said.peers, family);
-        if let Some(at) = said.unicast.filter(|_| peers.is_empty()) {
-            self.findings.warning(at, "no unicast peers: adverts are multicast, as in keepalived 2.2.3 and before");
-        }
         let at = name.at;
         // keepalived: MASTER without a priority is the address owner.
         let owner = said.state.is_some_and(|state| state.value == InitialState::Master);
         let priority = said.priority.or_else(|| owner.then(|| Located::new(255, at)));
         let (preempt, preempt_delay) = self.preemption(said.no_preempt, said.preempt_delay, said.state, priority);
         let password = self.password_of_version(said.password.filter(|_| said.pass), version);
-        VirtualRouter {
-            at,
+        if let Some(hmac) = said.transport.hmac.as_ref().filter(|_| said.pass) {
+            self.findings.error(hmac.at, "`auth_hmac` and `authentication` exclude each other");
+        }
+        let mut router = VirtualRouter {
             name: Some(Located::new(name.text.clone(), at)),
             interface: said.interface,
             vrid: said.vrid,
@@ -241,13 +230,17 @@ impl Translator<'_> {
             preempt,
             preempt_delay,
             password,
-            peers,
-            source: said.source,
-            checksum: None,
-            track_interfaces: said.track,
-            fronts: None,
+            missed_adverts: said.missed_adverts.or(globals.missed_adverts),
+            start_delay: globals.start_delay,
+            routes: said.routes,
+            rules: said.rules,
+            track: said.track,
+            notify: said.notify,
             announce: said.garp.announce(),
-        }
+            ..VirtualRouter::empty(at)
+        };
+        self.transport(said.transport, said.source, family, globals, &mut router);
+        router
     }
 
     /// Version 3 whatever is said when the addresses are IPv6, as in keepalived.
@@ -272,15 +265,6 @@ impl Translator<'_> {
                 other.prefix.at,
                 format!("the instance is {family}: put this address under `virtual_ipaddress_excluded`"),
             );
-        }
-        kept
-    }
-
-    fn peers_of_family(&mut self, peers: Vec<Located<IpAddr>>, family: Family) -> Vec<Located<IpAddr>> {
-        let (kept, others): (Vec<_>, Vec<_>) = peers.into_iter().partition(|peer| Family::of(peer.value) == family);
-        for other in others {
-            self.findings
-                .warning(other.at, format!("the instance is {family}: this peer is ignored, as in keepalived"));
         }
         kept
     }
@@ -354,7 +338,7 @@ fn family_of(said: &Said) -> Family {
 /// Of the first address, else of the peers, else of the source.
 fn spoken_family(said: &Said) -> Option<Family> {
     let first = said.addresses.first().map(|address| address.prefix.value.address);
-    let peer = || said.peers.first().map(|peer| peer.value);
+    let peer = || said.transport.peers.first().map(|peer| peer.address.value);
     let source = || said.source.map(|source| source.value);
     first.or_else(peer).or_else(source).map(Family::of)
 }

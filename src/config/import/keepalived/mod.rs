@@ -3,21 +3,28 @@
 //! what would be unsafe to ignore is refused.
 
 mod address;
+mod command;
 mod expand;
 mod glob;
 mod global;
 pub mod grammar;
+mod group;
 mod instance;
 mod line;
+mod routing;
+mod track;
+mod transport;
 mod value;
 
 use super::keywords::{self, Status};
 use super::{Findings, Surroundings};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw;
-use crate::config::source::{SourceId, Sources};
+use crate::config::source::{Location, SourceId, Sources};
 use global::Globals;
 use grammar::Node;
+use instance::Around;
+use track::{Kind, Known};
 
 /// What can be said on keepalived's command line and matters here.
 #[derive(Debug, Clone, Default)]
@@ -39,14 +46,24 @@ pub fn import(
         name.split('.').next().unwrap_or_default().to_owned()
     });
     let roots = grammar::parse(sources, id, &config_id, around, &mut findings);
-    let config = Translator { findings: &mut findings }.config(&roots);
+    let mut translator =
+        Translator { findings: &mut findings, around, first_command: None, preference: FIRST_PREFERENCE };
+    let config = translator.config(&roots);
     (config, findings.into_vec())
 }
 
 /// Everything one pass over the tree needs.
 struct Translator<'a> {
     findings: &'a mut Findings,
+    around: &'a dyn Surroundings,
+    /// Where the first command stands that is to be run.
+    first_command: Option<Location>,
+    /// For the next rule without one.
+    preference: u64,
 }
+
+/// What keepalived gives to rules without a preference, counting down.
+const FIRST_PREFERENCE: u64 = 16_384;
 
 impl Translator<'_> {
     fn config(&mut self, roots: &[Node]) -> raw::Config {
@@ -56,13 +73,35 @@ impl Translator<'_> {
         for node in roots.iter().filter(|node| node.keyword().text == "global_defs") {
             self.global_defs(node, &mut globals, &mut config);
         }
+        let (mut trackers, mut groups, mut instances) = (Known::default(), Vec::new(), Vec::new());
         for node in roots {
-            if node.keyword().text == "vrrp_sync_group" {
-                self.sync_group(node);
-            } else if self.look_up("root", node) == Some("vrrp_instance") {
-                config.routers.extend(self.instance(node, &globals));
+            match self.look_up("root", node) {
+                Some("vrrp_script") => config.trackers.extend(self.tracker(Kind::Script, node, &mut trackers)),
+                Some("track_file" | "vrrp_track_file") => {
+                    config.trackers.extend(self.tracker(Kind::File, node, &mut trackers));
+                }
+                Some("track_process" | "vrrp_track_process") => {
+                    config.trackers.extend(self.tracker(Kind::Process, node, &mut trackers));
+                }
+                Some("static_routes") => config.routes.extend(self.routes(node)),
+                Some("static_rules") => config.rules.extend(self.rules(node)),
+                Some("vrrp_instance") => instances.push(node),
+                Some("vrrp_sync_group") => groups.push(node),
+                Some(_) | None => {}
             }
         }
+        let members = group::plain_members(roots);
+        let around = Around { globals: &globals, trackers: &trackers, members: &members };
+        for node in &instances {
+            config.routers.extend(self.instance(node, &around));
+        }
+        self.name_vmacs(&mut config.routers, globals.vmac_prefix.as_deref());
+        let named = instances.iter().filter_map(|node| node.arguments().first()).map(|name| name.as_str()).collect();
+        for node in groups {
+            config.groups.extend(self.sync_group(node, &named, &trackers));
+        }
+        self.mail(&globals, &mut config);
+        self.scripts(&mut globals, &mut config);
         config
     }
 
@@ -95,29 +134,6 @@ impl Translator<'_> {
                 );
                 None
             }
-        }
-    }
-
-    /// A group whose members are on one node whatever happens is no group; a larger one must not split.
-    fn sync_group(&mut self, node: &Node) {
-        let members = node
-            .children()
-            .iter()
-            .filter(|child| child.keyword().text == "group")
-            .flat_map(Node::children)
-            .map(|member| member.words.len())
-            .sum::<usize>();
-        let word = node.keyword();
-        if members > 1 {
-            self.findings.push(
-                Diagnostic::error(word.at, "sync groups are not there yet, and these instances may end up on different nodes")
-                    .help("let one instance carry all addresses (`virtual_ipaddress_excluded` takes any number, of both families)"),
-            );
-        } else {
-            self.findings.warning(word.at, "a sync group of one instance has no effect; its scripts are not run yet");
-        }
-        for child in node.children().iter().filter(|child| child.keyword().text != "group") {
-            self.look_up("vrrp_sync_group", child);
         }
     }
 }

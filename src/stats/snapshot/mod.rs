@@ -1,6 +1,8 @@
 //! One moment of the process as a plain value: what every page, the metrics and `vipgate status` show.
 //! Durations are seconds, sizes are bytes.
 
+mod router;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{
-    Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service, Version, VirtualRouter,
-};
+use crate::model::{Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
 
+use super::notify::NotifySnapshot;
 use super::process::ProcessSnapshot;
-use super::registry::{CheckResult, EndReason, Health, LastCheck, Registry, RejectReason, Role};
+use super::registry::{CheckResult, EndReason, Health, LastCheck, Registry};
 use super::verdict::Verdict;
+pub use router::{MasterSnapshot, RejectedSnapshot, RouterSnapshot, StrangerSnapshot};
 
 /// One moment of the process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct Snapshot {
     pub services: Vec<ServiceSnapshot>,
     /// Pools, in the order of the configuration.
     pub pools: Vec<PoolSnapshot>,
+    /// What was told about transitions.
+    #[serde(default)]
+    pub notify: NotifySnapshot,
     /// The process.
     pub process: ProcessSnapshot,
 }
@@ -59,66 +64,6 @@ pub struct Surroundings {
     pub troubles: Vec<String>,
     /// Warnings that change no verdict.
     pub warnings: Vec<String>,
-}
-
-/// One virtual router.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RouterSnapshot {
-    /// Its name.
-    pub name: String,
-    /// Its role now.
-    pub role: Role,
-    /// Why it is in that role.
-    pub reason: String,
-    /// For how long it has been in that role.
-    pub since_seconds: Option<f64>,
-    /// The interface it speaks on.
-    pub interface: String,
-    /// Virtual router identifier.
-    pub vrid: u8,
-    /// Protocol version, 2 or 3.
-    pub protocol: u8,
-    /// Advertisement interval.
-    pub interval_seconds: f64,
-    /// Priority it advertises or would advertise.
-    pub priority: u8,
-    /// Priority it is configured with.
-    pub configured_priority: u8,
-    /// Whether the services it fronts can be served here.
-    pub ready: bool,
-    /// The master last heard.
-    pub master: Option<MasterSnapshot>,
-    /// How long ago an acceptable advertisement of another router was heard.
-    pub heard_seconds: Option<f64>,
-    /// What it owns while master, as address/prefix length.
-    pub addresses: Vec<String>,
-    /// The services it fronts.
-    pub fronts: Vec<String>,
-    /// Advertisements sent.
-    pub sent: u64,
-    /// Advertisements accepted.
-    pub received: u64,
-    /// Sends the kernel refused.
-    pub send_errors: u64,
-    /// Priority-0 advertisements sent.
-    pub zero_sent: u64,
-    /// Priority-0 advertisements received.
-    pub zero_received: u64,
-    /// Times it became master.
-    pub became_master: u64,
-    /// Gratuitous ARP and NA messages sent.
-    pub announcements: u64,
-    /// Packets not accepted, by reason; every reason is there.
-    pub rejected: BTreeMap<String, u64>,
-}
-
-/// A master that was heard.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MasterSnapshot {
-    /// Where its advertisements come from.
-    pub address: IpAddr,
-    /// The priority it advertises.
-    pub priority: u8,
 }
 
 /// One service.
@@ -246,7 +191,7 @@ impl Snapshot {
         process.descriptor_shortages = load(&registry.descriptor_shortages);
         process.log_lines_lost = load(&registry.log_lines_lost);
         process.stray_adverts = load(&registry.stray_adverts);
-        process.late_wake_max_seconds = seconds(Duration::from_micros(load(&registry.late_wake_max_micros)));
+        process.late_wakes = registry.late_wakes.snapshot();
         let mut snapshot = Self {
             node: Some(config.global.node.clone().unwrap_or(around.host_name)),
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
@@ -257,6 +202,7 @@ impl Snapshot {
             routers: config.routers.iter().map(|router| RouterSnapshot::take(registry, config, router, now)).collect(),
             services,
             pools,
+            notify: registry.notify.snapshot(),
             process,
         };
         snapshot.judge(around.troubles);
@@ -269,42 +215,6 @@ impl Snapshot {
     /// None that a snapshot can cause.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self).map(|text| text + "\n")
-    }
-}
-
-impl RouterSnapshot {
-    fn take(registry: &Registry, config: &Config, router: &VirtualRouter, now: Instant) -> Self {
-        let stats = registry.router(&router.name);
-        let status = stats.status();
-        let rejected = RejectReason::ALL.iter().map(|why| (why.label().to_owned(), stats.rejected(*why))).collect();
-        Self {
-            name: router.name.clone(),
-            role: status.role,
-            reason: status.reason,
-            since_seconds: status.since.map(|since| ago(since, now)),
-            interface: router.interface.to_string(),
-            vrid: router.vrid.get(),
-            protocol: match router.version {
-                Version::V2 => 2,
-                Version::V3 => 3,
-            },
-            interval_seconds: seconds(router.interval.as_duration()),
-            priority: status.priority,
-            configured_priority: router.priority.get(),
-            ready: status.ready,
-            master: status.master.map(|(address, priority)| MasterSnapshot { address, priority }),
-            heard_seconds: status.heard.map(|heard| ago(heard, now)),
-            addresses: router.owned().map(|address| address.prefix.to_string()).collect(),
-            fronts: config.fronted(router).map(|service| service.name.clone()).collect(),
-            sent: load(&stats.sent),
-            received: load(&stats.received),
-            send_errors: load(&stats.send_errors),
-            zero_sent: load(&stats.zero_sent),
-            zero_received: load(&stats.zero_received),
-            became_master: load(&stats.became_master),
-            announcements: load(&stats.announcements),
-            rejected,
-        }
     }
 }
 

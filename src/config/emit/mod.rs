@@ -1,12 +1,17 @@
 //! [`raw`](super::raw) to TOML: what `vipgate import` prints. Reading it again gives the same model.
 
+mod notify;
+mod router;
+mod routing;
+mod track;
+
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::raw::{
-    Affinity, Announce, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Log, Maybe, Pool, Server,
-    Service, Stats, Timeout, VirtualAddress, VirtualRouter,
+    Affinity, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Log, Maybe, PeerPort, Pool, Server,
+    Service, Stats, Timeout,
 };
 use super::words::{self, Words, word_for};
 use crate::model::{Family, PortRange, ServerPort};
@@ -18,7 +23,15 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.global.as_ref().map(global));
     sections.extend(config.log.as_ref().map(log));
     sections.extend(config.stats.as_ref().map(stats));
-    sections.extend(config.routers.iter().map(router));
+    sections.extend(config.scripts.as_ref().map(notify::scripts));
+    sections.extend(config.notify.as_ref().map(notify::targets));
+    sections.extend(config.mail.as_ref().map(notify::mail));
+    let trackers = track::names(config);
+    sections.extend(config.routers.iter().map(|raw| router::router(raw, &trackers)));
+    sections.extend(config.groups.iter().map(|raw| router::group(raw, &trackers)));
+    sections.extend(config.trackers.iter().map(track::tracker));
+    sections.extend(config.routes.iter().map(|raw| routing::route(raw, "[[route]]").lines()));
+    sections.extend(config.rules.iter().map(|raw| routing::rule(raw, "[[rule]]").lines()));
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
     sections.join("\n")
@@ -32,6 +45,10 @@ fn global(raw: &Global) -> String {
     lines.maybe("stop-grace", &raw.stop_grace, duration);
     lines.maybe("drain-timeout", &raw.drain_timeout, duration);
     lines.maybe("spread-checks", &raw.spread_checks, u64::to_string);
+    lines.maybe("peer-port", &raw.peer_port, |port| match port {
+        PeerPort::Off => "false".to_owned(),
+        PeerPort::Port(port) => port.to_string(),
+    });
     lines.lines()
 }
 
@@ -59,53 +76,6 @@ fn stats(raw: &Stats) -> String {
     lines.maybe("show-node", &raw.show_node, bool::to_string);
     lines.maybe("max-connections", &raw.max_connections, u64::to_string);
     lines.lines()
-}
-
-fn router(raw: &VirtualRouter) -> String {
-    let mut lines = Keys::new("[[virtual-router]]");
-    lines.maybe("name", &raw.name, |name| quoted(name));
-    lines.maybe("interface", &raw.interface, |interface| quoted(interface.as_str()));
-    lines.maybe("vrid", &raw.vrid, u64::to_string);
-    lines.maybe("version", &raw.version, u64::to_string);
-    lines.maybe("priority", &raw.priority, u64::to_string);
-    lines.maybe("interval", &raw.interval, duration);
-    lines.maybe("start", &raw.start, |start| word(words::START, start));
-    lines.maybe("preempt", &raw.preempt, bool::to_string);
-    lines.maybe("preempt-delay", &raw.preempt_delay, duration);
-    lines.maybe("password", &raw.password, |password| quoted(&password.0));
-    lines.maybe("source", &raw.source, display);
-    lines.list("peers", raw.peers.iter().map(|peer| display(&peer.value)));
-    lines.maybe("checksum", &raw.checksum, |checksum| word(words::CHECKSUM, checksum));
-    lines.list("addresses", raw.addresses.iter().map(virtual_address));
-    lines.list("excluded-addresses", raw.excluded_addresses.iter().map(virtual_address));
-    lines.list("track-interfaces", raw.track_interfaces.iter().map(|interface| display(&interface.value)));
-    if let Some(fronts) = &raw.fronts {
-        lines.add("fronts", list(fronts.iter().map(|name| quoted(&name.value))));
-    }
-    if let Some(raw) = &raw.announce {
-        lines.add("announce", announce(raw));
-    }
-    lines.lines()
-}
-
-fn virtual_address(raw: &VirtualAddress) -> String {
-    let mut keys = Keys::new("");
-    keys.maybe("interface", &raw.interface, display);
-    keys.maybe("label", &raw.label, |label| quoted(label));
-    keys.maybe("scope", &raw.scope, |scope| word(words::SCOPES, scope));
-    keys.maybe("broadcast", &raw.broadcast, display);
-    keys.or_inline("address", display(&raw.prefix.value))
-}
-
-fn announce(raw: &Announce) -> String {
-    let mut keys = Keys::new("");
-    keys.maybe("count", &raw.count, u64::to_string);
-    keys.maybe("repeat-after", &raw.repeat_after, duration);
-    keys.maybe("repeat-count", &raw.repeat_count, u64::to_string);
-    keys.maybe("refresh", &raw.refresh, duration);
-    keys.maybe("refresh-count", &raw.refresh_count, u64::to_string);
-    keys.maybe("lower-priority-count", &raw.lower_priority_count, u64::to_string);
-    keys.inline()
 }
 
 fn service(raw: &Service) -> String {
@@ -221,6 +191,16 @@ impl Keys {
         if let Some(Located { value, .. }) = value {
             self.add(key, write(value));
         }
+    }
+
+    fn option(&mut self, key: &str, value: Option<String>) {
+        if let Some(value) = value {
+            self.add(key, value);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// A list, if it is not empty.

@@ -5,14 +5,21 @@
 //! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
 //! native default; an importer whose format has another default sets the key.
 
-use std::net::{IpAddr, Ipv4Addr};
+mod notify;
+mod router;
+mod routing;
+mod track;
+
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::source::Location;
-use crate::model::{
-    Algorithm, ChecksumMode, Family, InitialState, InterfaceName, LogLevel, OnMarkedDown, PortRange, Prefix, Scope,
-    ServerPort,
-};
+use crate::model::{Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, ServerPort};
+
+pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
+pub use routing::{Route, Rule};
+pub use track::{GatewayCheck, ProcessCheck, RouteCheck, Track, Tracked, Tracker, Watched};
 
 /// A value and where it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +54,22 @@ pub struct Config {
     pub log: Option<Log>,
     /// `[stats]`.
     pub stats: Option<Stats>,
+    /// `[scripts]`.
+    pub scripts: Option<Scripts>,
+    /// `[notify]`.
+    pub notify: Option<NotifyTargets>,
+    /// `[mail]`.
+    pub mail: Option<Mail>,
     /// `[[virtual-router]]`.
     pub routers: Vec<VirtualRouter>,
+    /// `[[sync-group]]`.
+    pub groups: Vec<SyncGroup>,
+    /// `[[tracker]]`.
+    pub trackers: Vec<Tracker>,
+    /// `[[route]]`.
+    pub routes: Vec<Route>,
+    /// `[[rule]]`.
+    pub rules: Vec<Rule>,
     /// `[[service]]`.
     pub services: Vec<Service>,
     /// `[[pool]]`, and the pools written inside a service, which are named like it.
@@ -67,6 +88,33 @@ pub struct Global {
     pub drain_timeout: Maybe<Duration>,
     /// Percent.
     pub spread_checks: Maybe<u64>,
+    pub peer_port: Maybe<PeerPort>,
+}
+
+impl Global {
+    /// Without any key.
+    #[must_use]
+    pub fn empty(at: Location) -> Self {
+        Self {
+            at,
+            node: None,
+            workers: None,
+            max_connections: None,
+            stop_grace: None,
+            drain_timeout: None,
+            spread_checks: None,
+            peer_port: None,
+        }
+    }
+}
+
+/// The port of the session between the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerPort {
+    /// `false`: no session.
+    Off,
+    /// A number.
+    Port(u64),
 }
 
 /// `[log]`: see [`model::Log`](crate::model::Log).
@@ -111,62 +159,6 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(..)")
     }
-}
-
-/// `[[virtual-router]]`: see [`model::VirtualRouter`](crate::model::VirtualRouter).
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "documented in the model")]
-pub struct VirtualRouter {
-    /// The table's header.
-    pub at: Location,
-    pub name: Maybe<String>,
-    pub interface: Maybe<InterfaceName>,
-    pub vrid: Maybe<u64>,
-    pub addresses: Vec<VirtualAddress>,
-    pub excluded_addresses: Vec<VirtualAddress>,
-    pub priority: Maybe<u64>,
-    /// 2 or 3.
-    pub version: Maybe<u64>,
-    pub interval: Maybe<Duration>,
-    /// Natively `backup` when absent.
-    pub start: Maybe<InitialState>,
-    pub preempt: Maybe<bool>,
-    pub preempt_delay: Maybe<Duration>,
-    pub password: Maybe<Secret>,
-    pub peers: Vec<Located<IpAddr>>,
-    pub source: Maybe<IpAddr>,
-    pub checksum: Maybe<ChecksumMode>,
-    pub track_interfaces: Vec<Located<InterfaceName>>,
-    /// Absent: the services that listen on one of its addresses. Empty: none.
-    pub fronts: Option<Vec<Located<String>>>,
-    pub announce: Option<Announce>,
-}
-
-/// One of a router's addresses: see [`model::VirtualAddress`](crate::model::VirtualAddress).
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "documented in the model")]
-pub struct VirtualAddress {
-    /// `192.0.2.100/24`; a host address without a length.
-    pub prefix: Located<Prefix>,
-    /// The router's own when absent.
-    pub interface: Maybe<InterfaceName>,
-    pub label: Maybe<String>,
-    pub scope: Maybe<Scope>,
-    pub broadcast: Maybe<Ipv4Addr>,
-}
-
-/// `announce` of a router: see [`model::Announce`](crate::model::Announce).
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "documented in the model")]
-pub struct Announce {
-    pub at: Location,
-    pub count: Maybe<u64>,
-    pub repeat_after: Maybe<Duration>,
-    pub repeat_count: Maybe<u64>,
-    /// Absent: none.
-    pub refresh: Maybe<Duration>,
-    pub refresh_count: Maybe<u64>,
-    pub lower_priority_count: Maybe<u64>,
 }
 
 /// `[[service]]`: see [`model::Service`](crate::model::Service).

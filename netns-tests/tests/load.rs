@@ -1,0 +1,173 @@
+//! Real load: adverts of many routers while traffic and a hog have every core.
+#![expect(clippy::disallowed_methods, reason = "scenarios in real time")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use netns_tests::adverts::by_source;
+use netns_tests::gate::Subject;
+use netns_tests::load::{Busy, Load};
+use netns_tests::ownership::Ownership;
+use netns_tests::pair::{FrontPair, PATIENCE, VIP, VRID};
+use netns_tests::pauses::Pauses;
+use netns_tests::plan::{Plan, Vip};
+use netns_tests::report::{Table, ms};
+use netns_tests::wait::{pass, until_true};
+
+const ROUTERS: u8 = 20;
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Half an interval late, one time in a thousand.
+const BOUND: Duration = Duration::from_millis(150);
+const GATES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(192, 168, 56, 101)), IpAddr::V4(Ipv4Addr::new(192, 168, 56, 102))];
+
+/// How long each subject is under load: `VIPGATE_SOAK` in seconds (`make soak`), or short.
+fn span() -> Duration {
+    let seconds = std::env::var("VIPGATE_SOAK").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(12))
+}
+
+#[test]
+fn adverts_are_on_time_while_every_core_is_busy() {
+    let title = format!(
+        "{ROUTERS} routers of two nodes, adverts every {}, for {} s of load: spacing of adverts",
+        ms(INTERVAL),
+        span().as_secs()
+    );
+    let mut table = Table::new(
+        &title,
+        &[
+            "subject",
+            "cores busy",
+            "connections",
+            "MiB echoed",
+            "adverts",
+            "median",
+            "p99",
+            "p99.9",
+            "without pauses",
+            "longest",
+            "false takeovers",
+        ],
+    );
+    let mut broken = Vec::new();
+    for subject in [Subject::Toml, Subject::Daemons] {
+        let Some(pair) = FrontPair::build("adverts under load", subject) else { return };
+        let mut pair = pair.every(INTERVAL).with(add_routers);
+        share_out(&mut pair);
+        pair.ownership = Ownership::watch(&[&pair.nodes[0], &pair.nodes[1]], &addresses());
+        pair.start_gate(0);
+        pair.start_gate(1);
+        until_true("each router to be at its first choice", PATIENCE, || settled(&pair));
+        pair.wait_serving();
+        pair.wait_standby();
+
+        let pauses = Pauses::watch();
+        let load = Load::start(&pair.client, &pair.targets(), 4, &pair.nodes);
+        let busy = Busy::watch();
+        let begun = Instant::now();
+        pass(span());
+        let ended = Instant::now();
+        let (share, carried) = (busy.share(), load.carried());
+        drop(load);
+        let measured = Measured::of(&pair, &pauses, begun, ended);
+        let at = |thousandth| ms(measured.seen(thousandth));
+        table.row(&[
+            &subject.to_string(),
+            &format!("{:.0} %", share * 100.0),
+            &carried.connections.to_string(),
+            &(carried.bytes >> 20).to_string(),
+            &measured.spacings.len().to_string(),
+            &at(500),
+            &at(990),
+            &at(999),
+            &ms(measured.own(999)),
+            &at(1000),
+            &measured.takeovers.to_string(),
+        ]);
+        let mut check = |holds: bool, otherwise: String| {
+            if !holds {
+                broken.push(format!("{subject}: {otherwise}"));
+            }
+        };
+        check(share > 0.95, format!("the cores were {share:.2} busy: no load"));
+        check(carried.connections > 0, "no traffic".to_owned());
+        if subject != Subject::Daemons {
+            let p999 = measured.own(999);
+            check(p999 <= BOUND, format!("one advert in a thousand is {p999:?} after the one before"));
+            check(measured.takeovers == 0, format!("{} false takeovers", measured.takeovers));
+        }
+    }
+    table.print();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Spacings of all routers' adverts, and what moved.
+struct Measured {
+    /// As seen, and without the machine's pauses.
+    spacings: Vec<[Duration; 2]>,
+    takeovers: usize,
+}
+
+impl Measured {
+    fn of(pair: &FrontPair, pauses: &Pauses, from: Instant, to: Instant) -> Self {
+        let mut spacings = Vec::new();
+        // An address that moved is gained by somebody; a router of two masters need not have moved one.
+        let mut takeovers = pair.ownership.events().iter().filter(|event| event.at > from && event.owned).count();
+        for router in 0..ROUTERS {
+            let adverts = pair.adverts.between(VRID + router, from, to);
+            let masters = by_source(&adverts);
+            takeovers = takeovers.max(masters.len().saturating_sub(1));
+            let home = GATES[usize::from(router % 2)];
+            let times: Vec<Instant> =
+                adverts.iter().filter(|advert| advert.source == home).map(|advert| advert.at).collect();
+            spacings.extend(times.windows(2).map(|pair| {
+                let seen = pair[1] - pair[0];
+                [seen, seen.saturating_sub(pauses.within(pair[0], pair[1]))]
+            }));
+        }
+        Self { spacings, takeovers }
+    }
+
+    fn seen(&self, thousandth: usize) -> Duration {
+        quantile(self.spacings.iter().map(|&[seen, _]| seen).collect(), thousandth)
+    }
+
+    fn own(&self, thousandth: usize) -> Duration {
+        quantile(self.spacings.iter().map(|&[_, own]| own).collect(), thousandth)
+    }
+}
+
+/// The spacing that `thousandth` in a thousand do not exceed; for ever if there is none.
+fn quantile(mut spacings: Vec<Duration>, thousandth: usize) -> Duration {
+    spacings.sort_unstable();
+    let rank = (spacings.len() * thousandth).div_ceil(1000);
+    spacings.get(rank.saturating_sub(1)).copied().unwrap_or(Duration::MAX)
+}
+
+fn addresses() -> Vec<IpAddr> {
+    (0..ROUTERS).map(|i| if i == 0 { VIP } else { Ipv4Addr::new(192, 168, 56, 200 + i).into() }).collect()
+}
+
+fn add_routers(plan: &mut Plan) {
+    let first = plan.routers[0].clone();
+    for (i, address) in (0..ROUTERS).zip(addresses()).skip(1) {
+        let mut router = first.clone();
+        router.name = format!("router-{i}");
+        router.vrid = VRID + i;
+        router.addresses = vec![Vip { address: format!("{address}/24"), interface: "eth1".to_owned(), label: None }];
+        plan.routers.push(router);
+    }
+}
+
+/// Each node is the first choice for every other router.
+fn share_out(pair: &mut FrontPair) {
+    for (which, plan) in pair.plans.iter_mut().enumerate() {
+        for (i, router) in plan.routers.iter_mut().enumerate() {
+            router.priority = if i % 2 == which { 150 } else { 100 };
+        }
+    }
+}
+
+fn settled(pair: &FrontPair) -> bool {
+    addresses().into_iter().enumerate().all(|(i, address)| pair.ownership.owners(address) == [pair.nodes[i % 2].name()])
+}

@@ -1,0 +1,161 @@
+//! Who is told what happens: scripts, pipes, mail and events hear of routers, groups, servers and trackers; hooks run
+//! around a change of ownership.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+
+use super::node::Node;
+use crate::control::Reply;
+use crate::control::server::Answer;
+use crate::model::{Command, Config, Hooks, TrackState};
+use crate::notify::{self, Change, LowerPriority, Moment, State, Transition, Watched, What};
+use crate::probe;
+use crate::stats::Role;
+use crate::track;
+
+/// Subscribers of events at a time: others on the control socket must find a place too.
+const SUBSCRIBERS: usize = 16;
+/// What scripts, pipes and mail have to finish in when the process ends.
+const LAST_WORDS: Duration = Duration::from_millis(800);
+
+impl Node {
+    /// A virtual router is in another role.
+    pub(super) fn tell_router(&self, name: &str, role: Role, priority: u8, reason: &str) {
+        // One that was removed was told as stopped already.
+        if self.shared.config().routers.iter().any(|router| router.name == name) {
+            self.tell(What::Instance, name, role, priority, reason);
+        }
+    }
+
+    /// A sync group is in another role.
+    pub(super) fn tell_group(&self, name: &str, role: Role) {
+        // keepalived says 0.
+        self.tell(What::Group, name, role, 0, "its members agree");
+    }
+
+    fn tell(&self, what: What, name: &str, role: Role, priority: u8, reason: &str) {
+        let state = match role {
+            Role::Master => State::Master,
+            Role::Backup => State::Backup,
+            Role::Fault => State::Fault,
+            Role::Initialize => State::Stop,
+            // On its way: what comes of it is told.
+            Role::Leaving => return,
+        };
+        let (name, reason) = (name.to_owned(), reason.to_owned());
+        self.notifier.tell(&Transition { what, name, state, priority, at: SystemTime::now(), reason });
+    }
+
+    /// A master heard a router that is no better.
+    pub(super) fn tell_lower(&self, name: &str) {
+        let status = self.shared.registry.router(name).status();
+        let reason = status.master.map_or_else(String::new, |(address, priority)| format!("{address} at {priority}"));
+        let (name, priority) = (name.to_owned(), status.priority);
+        self.notifier.lower_priority(&LowerPriority { name, priority, at: SystemTime::now(), reason });
+    }
+
+    /// A server went up or down.
+    pub(super) fn tell_server(&self, transition: &probe::Transition) {
+        let name = format!("{}/{}", transition.pool, transition.server);
+        let (up, reason) = (transition.up, transition.reason.clone());
+        self.notifier.change(&Change { of: Watched::Server, name, up, at: SystemTime::now(), reason });
+    }
+
+    /// A tracker changed: routers that follow it are told, and whoever listens.
+    pub(super) fn tracked(&self, changed: track::Changed) {
+        let track::Changed { name, state, reason } = changed;
+        tracing::info!(target: "vipgate", tracker = name, ?state, reason, "tracker changed");
+        self.speaker.set_tracked(&name, state);
+        let up = match state {
+            TrackState::Unknown => return,
+            TrackState::Up => true,
+            TrackState::Down => false,
+            TrackState::Number(number) => number >= 0,
+        };
+        self.notifier.change(&Change { of: Watched::Tracker, name, up, at: SystemTime::now(), reason });
+    }
+
+    /// Those that `after` no longer has are told as stopped while it is still known whom to tell; then `after` holds.
+    pub(super) fn tell_as_configured(&mut self, before: &Config, after: &Config) {
+        for router in &before.routers {
+            if !after.routers.iter().any(|other| other.name == router.name) {
+                self.tell(What::Instance, &router.name, Role::Initialize, 0, "removed from the configuration");
+            }
+        }
+        for group in &before.groups {
+            if !after.groups.iter().any(|other| other.name == group.name) {
+                self.tell(What::Group, &group.name, Role::Initialize, 0, "removed from the configuration");
+            }
+        }
+        let known = |name: &String| after.routers.iter().any(|router| router.name == *name);
+        self.last_hooks.retain(|name, _| known(name) || before.routers.iter().any(|router| router.name == *name));
+        let hooks = after.routers.iter().map(|router| (router.name.clone(), router.hooks.clone()));
+        self.last_hooks.extend(hooks);
+        let node = after.global.node.clone().unwrap_or_else(|| self.shared.host_name().to_owned());
+        self.notifier.apply(&node, &after.notify, &after.routers, &after.groups);
+    }
+
+    /// A hook must finish before the addresses of `router` are set.
+    pub(super) fn before_master(&mut self, router: String, done: oneshot::Sender<()>) {
+        let hook = self.hook_of(&router, |hooks| hooks.before_master.clone());
+        self.run_hook(Moment::BeforeMaster, router, hook, Some(done));
+    }
+
+    /// The last address of `router` is gone.
+    pub(super) fn after_release(&mut self, router: String) {
+        // A reload may have removed it meanwhile: what it was configured with last still holds.
+        let hook = self.last_hooks.get(&router).and_then(|hooks| hooks.after_release.clone());
+        self.run_hook(Moment::AfterRelease, router, hook, None);
+    }
+
+    fn hook_of(&self, router: &str, which: impl Fn(&Hooks) -> Option<Command>) -> Option<Command> {
+        let config = self.shared.config();
+        let hooks = &config.routers.iter().find(|known| known.name == router)?.hooks;
+        which(hooks)
+    }
+
+    fn run_hook(&mut self, moment: Moment, router: String, hook: Option<Command>, done: Option<oneshot::Sender<()>>) {
+        // Dropped without a hook: nobody has to wait.
+        let Some(command) = hook else { return };
+        let runner: notify::Runner = Arc::new(self.commands.clone());
+        let registry = Arc::clone(&self.shared.registry);
+        while self.hooks.try_join_next().is_some() {}
+        self.hooks.spawn(async move {
+            notify::hook(&runner, moment, &router, &command, &registry).await;
+            drop(done);
+        });
+    }
+
+    /// Tells every event from now on.
+    pub(super) fn subscribe(&self, answer: Answer) {
+        if Arc::strong_count(&self.subscribers) > SUBSCRIBERS {
+            let text = format!("{SUBSCRIBERS} clients follow the events already");
+            answer.finish(Reply::failed(text, "end one of them"));
+            return;
+        }
+        let (mut subscription, place) = (self.notifier.subscribe(), Arc::clone(&self.subscribers));
+        tokio::spawn(async move {
+            let _place = place;
+            loop {
+                tokio::select! {
+                    line = subscription.next() => {
+                        let event = line.and_then(|line| serde_json::from_str(&line).ok());
+                        let Some(event) = event else { return };
+                        if !answer.event(event).await {
+                            return;
+                        }
+                    }
+                    () = answer.abandoned() => return,
+                }
+            }
+        });
+    }
+}
+
+/// Hooks finish, each within its own time; then everybody who is told has a moment for the last words.
+pub(super) async fn finish(hooks: tokio::task::JoinSet<()>, notifier: notify::Notifier) {
+    hooks.join_all().await;
+    notifier.stop(LAST_WORDS).await;
+}

@@ -1,0 +1,39 @@
+//! What a file alone cannot tell: whether its addresses belong on the interfaces of this machine.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use crate::model::{Config, Family, InterfaceName, Prefix, VirtualAddress, VirtualRouter};
+
+/// A line for each virtual address that no prefix of its interface contains: neighbours would ask their router for it,
+/// not this link. `there` are the machine's addresses; an interface that is not among them is left out.
+#[must_use]
+pub fn outside_prefixes(config: &Config, there: &[(InterfaceName, Prefix)]) -> Vec<String> {
+    let owned: HashSet<IpAddr> =
+        config.routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
+    // What a former run left behind says nothing about the link.
+    let mut links: HashMap<&InterfaceName, Vec<Prefix>> = HashMap::new();
+    for (name, prefix) in there {
+        links.entry(name).or_default().extend(Some(*prefix).filter(|prefix| !owned.contains(&prefix.address)));
+    }
+    let outside = |address: &&VirtualAddress| {
+        links
+            .get(&address.interface)
+            .is_some_and(|link| !link.iter().any(|prefix| contains(*prefix, address.prefix.address)))
+    };
+    let lines = config.routers.iter().flat_map(|router| {
+        router.owned().filter(outside).map(|address| {
+            let VirtualAddress { prefix, interface, .. } = address;
+            format!(
+                "virtual router {}: {} is in no prefix of {interface}: its neighbours there will not ask for it",
+                router.name, prefix.address
+            )
+        })
+    });
+    lines.collect()
+}
+
+fn contains(prefix: Prefix, address: IpAddr) -> bool {
+    let network = |address| super::validate::network(Prefix { address, ..prefix });
+    Family::of(prefix.address) == Family::of(address) && network(prefix.address) == network(address)
+}

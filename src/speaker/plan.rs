@@ -1,0 +1,55 @@
+//! What the speaker runs: the part of a configuration that is its business.
+
+use std::collections::BTreeSet;
+
+use super::vmac;
+use crate::model::{Config, InterfaceName, Route, Rule, SyncGroup, VirtualRouter};
+
+/// The virtual routers, what binds them together, and what goes with them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// The routers.
+    pub routers: Vec<VirtualRouter>,
+    /// Those that move together.
+    pub groups: Vec<SyncGroup>,
+    /// Routes that are there as long as the process runs.
+    pub routes: Vec<Route>,
+    /// Rules that are there as long as the process runs.
+    pub rules: Vec<Rule>,
+}
+
+impl From<&Config> for Plan {
+    fn from(config: &Config) -> Self {
+        Self {
+            routers: config.routers.clone(),
+            groups: config.groups.clone(),
+            routes: config.routes.clone(),
+            rules: config.rules.clone(),
+        }
+    }
+}
+
+impl From<Vec<VirtualRouter>> for Plan {
+    fn from(routers: Vec<VirtualRouter>) -> Self {
+        Self { routers, ..Self::default() }
+    }
+}
+
+impl Plan {
+    /// With every address where it is to be: those that name the interface of a router with a VMAC are on the VMAC.
+    pub(super) fn placed(&self) -> Self {
+        Self { routers: self.routers.iter().map(vmac::place).collect(), ..self.clone() }
+    }
+
+    /// The group that a router is in.
+    pub(super) fn group_of(&self, router: &str) -> Option<&SyncGroup> {
+        self.groups.iter().find(|group| group.routers.iter().any(|member| member == router))
+    }
+}
+
+/// The interfaces that have to be there for a router.
+pub(super) fn interfaces_of(router: &VirtualRouter) -> BTreeSet<&InterfaceName> {
+    let vmac = router.vmac.as_ref().map(|vmac| &vmac.name);
+    let addresses = router.owned().map(|address| &address.interface).filter(|name| Some(*name) != vmac);
+    router.channels().chain(router.tracked_interfaces()).chain(addresses).collect()
+}
