@@ -162,7 +162,10 @@ impl World {
             let host = &self.hosts[to];
             let meant = unicast.is_none_or(|address| host.prefixes().any(|prefix| prefix.address == address));
             let unheard = matches!(parcel, Parcel::Announcement(_)) && host.socket.watches.is_empty();
-            let reached = self.lan.parts[from] == self.lan.parts[to] && host.is_on_segment();
+            let near = self.lan.parts[from] == self.lan.parts[to];
+            let reached = near && host.is_on_segment();
+            // One that sleeps does not hear a last word either.
+            self.lan.lossy |= near && meant && host.suspended;
             if to == from || !reached || !meant || unheard {
                 continue;
             }
@@ -193,6 +196,7 @@ impl World {
                 return;
             }
             let host = &mut self.hosts[to];
+            self.lan.lossy |= host.suspended;
             if host.is_on_segment()
                 && host.socket.take(parcel, host.mac, now)
                 && let Some(waker) = host.socket.waker.take()
