@@ -25,7 +25,7 @@ packages:
 	status=$$?; [ -n "$$made" ] && rm -f $$policy; exit $$status
 
 # Every test, the namespace tests included. `cargo test` alone runs what needs no root and says what it skipped.
-test: packages build
+test: packages
 	$(CARGO) test --release --locked --workspace --no-fail-fast
 	$(MAKE) --no-print-directory fuzz
 
