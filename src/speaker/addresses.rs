@@ -459,7 +459,11 @@ impl<K: Kernel> Keeper<K> {
         for _ in 0..count {
             for batch in frames.chunks(BATCH) {
                 for (address, frame) in batch {
-                    if !self.0.state.borrow().ownership.is_wanted(router, address) {
+                    // One that waits for its successor must not speak after it, however slow the kernel was.
+                    let state = self.0.state.borrow();
+                    let silent = state.yielding.contains(&router) || !state.ownership.is_wanted(router, address);
+                    drop(state);
+                    if silent {
                         continue;
                     }
                     match frame.send(&self.0.kernel).await {

@@ -349,6 +349,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 self.order(Order::Work(id, Work::Release(addresses)));
             }
             Action::Announce { addresses, count } => {
+                self.order(Order::Yield(id, false));
                 self.order(Order::Work(id, Work::Announce { addresses, count }));
             }
             Action::Watch(on) => {
