@@ -66,9 +66,15 @@ impl Fault {
         let without = match self {
             Self::Killed => law.skew() + law.slack(),
             Self::Crash | Self::LinkDown | Self::NoSource | Self::Stalled | Self::Suspended => law.down() + law.slack(),
-            // Make before break; a process that is killed or stands still leaves a kernel that answers.
-            Self::Handover | Self::NotReady | Self::Stop | Self::Frozen | Self::Abandoned => Duration::ZERO,
-            Self::TakenAway | Self::Reload => law.slack(),
+            // Make before break; a process that is killed or stands still leaves a kernel that answers. What remains is one
+            // that preempts while its kernel is slow.
+            Self::Handover
+            | Self::NotReady
+            | Self::Stop
+            | Self::Frozen
+            | Self::Abandoned
+            | Self::TakenAway
+            | Self::Reload => law.slack(),
         };
         let shared = match self {
             Self::Frozen | Self::Stalled | Self::Suspended => law.interval() + law.parting(),

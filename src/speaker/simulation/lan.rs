@@ -41,7 +41,7 @@ pub(super) struct Lan {
     pub(super) client_part: usize,
     /// Where the client sends to: it hears every announcement of its part, and asks when it comes to another part.
     pub(super) client: BTreeMap<IpAddr, Mac>,
-    /// Something said between nodes was lost, and was perhaps the last of its kind.
+    /// Something said between nodes was lost, or could not be said, and was perhaps the last of its kind.
     pub(super) lossy: bool,
     under_way: BTreeMap<(Instant, u64), (usize, Parcel)>,
     sequence: u64,
@@ -126,6 +126,7 @@ impl World {
 
     /// A node is gone, and where it was perhaps nobody took over: the client finds out by asking.
     pub(super) fn be_missed(&mut self, at: usize) {
+        self.fall_silent(at);
         let mac = self.hosts[at].mac;
         self.lan.client.retain(|_, known| *known != mac);
     }
@@ -161,7 +162,10 @@ impl World {
             let host = &self.hosts[to];
             let meant = unicast.is_none_or(|address| host.prefixes().any(|prefix| prefix.address == address));
             let unheard = matches!(parcel, Parcel::Announcement(_)) && host.socket.watches.is_empty();
-            let reached = self.lan.parts[from] == self.lan.parts[to] && host.is_on_segment();
+            let near = self.lan.parts[from] == self.lan.parts[to];
+            let reached = near && host.is_on_segment();
+            // One that sleeps does not hear a last word either.
+            self.lan.lossy |= near && meant && host.suspended;
             if to == from || !reached || !meant || unheard {
                 continue;
             }
@@ -192,6 +196,7 @@ impl World {
                 return;
             }
             let host = &mut self.hosts[to];
+            self.lan.lossy |= host.suspended;
             if host.is_on_segment()
                 && host.socket.take(parcel, host.mac, now)
                 && let Some(waker) = host.socket.waker.take()

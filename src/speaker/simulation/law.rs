@@ -229,6 +229,14 @@ impl World {
         }
     }
 
+    /// A node falls silent: if it is master, the others have waited for it until now, whether or not its kernel had set
+    /// the address already.
+    pub(super) fn fall_silent(&mut self, at: usize) {
+        if self.hosts[at].is_owner_by_role() {
+            self.law.served[self.lan.parts[at]] = now();
+        }
+    }
+
     /// Notes who owns the address from now on.
     pub(super) fn note(&mut self) {
         let (now, address, nodes) = (now(), self.law.address, self.hosts.len());

@@ -159,11 +159,11 @@ impl Story {
         }
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: killed, guardian {guardian}"));
+        world.be_missed(at);
         world.change(|world| {
             world.hosts[at].bury_process();
             world.hosts[at].abandoned = !guardian;
         });
-        world.be_missed(at);
         if guardian {
             world.execute_estate(at);
         }
@@ -190,6 +190,7 @@ impl Story {
         let Some(process) = &self.nodes[at].process else { return };
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: {kind:?} for {length:?}"));
+        world.fall_silent(at);
         world.change(|world| {
             let host = &mut world.hosts[at];
             if kind != SleepKind::Blocked {
@@ -228,6 +229,8 @@ impl Story {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: carrier {carrier}"));
         world.be_missed(at);
+        // Nor can one whose link is gone, or that learns of it too late.
+        world.lan.lossy |= world.hosts[at].is_owner_by_role() || world.hosts[at].standing.blocked;
         world.change(|world| {
             world.hosts[at].set_carrier(carrier);
             world.law.disturb(at);
@@ -238,7 +241,8 @@ impl Story {
     pub(super) fn set_own(&self, at: usize, own: Option<Prefix>) {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: own address {own:?}"));
-        world.be_missed(at);
+        // A master that has nothing to send from cannot say that it leaves.
+        world.lan.lossy |= world.hosts[at].is_owner_by_role();
         world.change(|world| {
             let host = &mut world.hosts[at];
             if let Some(own) = own {
