@@ -363,7 +363,7 @@ mod exposition {
                 let (name, kind) = kind.split_once(' ').unwrap();
                 let (current, known) = family.as_mut().unwrap();
                 assert!(current == name && known.is_none(), "TYPE follows its HELP: {line}");
-                assert!(matches!(kind, "counter" | "gauge"), "{line}");
+                assert!(matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
                 assert_eq!(
                     kind == "counter",
                     name.ends_with("_total"),
@@ -373,7 +373,13 @@ mod exposition {
             } else {
                 let (name, labels, value) = sample(line);
                 let (current, kind) = family.as_ref().unwrap();
-                assert!(*current == name && kind.is_some(), "a sample stands in its family: {line}");
+                let part = name.strip_prefix(current.as_str()).unwrap_or("of another family");
+                let parts: &[&str] = match kind.as_deref() {
+                    Some("histogram") => &["_bucket", "_sum", "_count"],
+                    Some(_) => &[""],
+                    None => &[],
+                };
+                assert!(parts.contains(&part), "a sample stands in its family: {line}");
                 let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
                 assert!(value.is_finite() && value >= 0.0, "{line}");
                 assert!(samples.insert((name, labels), value).is_none(), "said twice: {line}");

@@ -158,7 +158,7 @@ fn preemption_waits_for_the_slowest() {
 #[test]
 fn losing_one_is_losing_all() {
     let mut pair = Pair::master();
-    let lost = "send 100, release 2, Master>Backup (better master 192.0.2.9 (priority 200))";
+    let lost = "send 128, release 2, Master>Backup (better master 192.0.2.9 (priority 200))";
     let other = "watch, send 0, Master>Leaving (sync group g: a is master no more)";
     assert_eq!(pair.hear(0, 200), format!("{lost} | {other}"));
     pair.hear(1, 200);
