@@ -460,9 +460,10 @@ impl<K: Kernel> Keeper<K> {
             for batch in frames.chunks(BATCH) {
                 for (address, frame) in batch {
                     // One that waits for its successor must not speak after it, however slow the kernel was.
-                    let state = self.0.state.borrow();
-                    let silent = state.yielding.contains(&router) || !state.ownership.is_wanted(router, address);
-                    drop(state);
+                    let silent = {
+                        let state = self.0.state.borrow();
+                        state.yielding.contains(&router) || !state.ownership.is_wanted(router, address)
+                    };
                     if silent {
                         continue;
                     }

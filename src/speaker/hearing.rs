@@ -65,18 +65,14 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                         let taken = self.heard_vrids.get(interface).unwrap_or(&NONE);
                         slot.sight.compare(slot.router.config(), &slot.stats, listed, taken, now);
                     }
-                    if slot.router.role() == Role::Master && heard.priority() != 0 {
-                        let since = slot.stats.status().since.unwrap_or(now);
-                        let (config, source) = (slot.router.config(), heard.source());
-                        slot.sight.second_master(
-                            config,
-                            &slot.stats,
-                            source,
-                            now.saturating_duration_since(since),
-                            now,
-                        );
-                    }
+                    let was_master = slot.router.role() == Role::Master && heard.priority() != 0;
                     self.feed(index, Event::Advert(heard), now);
+                    // To give way to a better one is no contest.
+                    if let Some(slot) = self.slots.get_mut(index).filter(|slot| was_master && slot.is_master()) {
+                        let since = slot.stats.status().since.unwrap_or(now);
+                        let lasted = now.saturating_duration_since(since);
+                        slot.sight.second_master(slot.router.config(), &slot.stats, heard.source(), lasted, now);
+                    }
                 }
                 Err(rejected) => {
                     tracing::trace!(router = slot.name(), %interface, reason = %rejected, "packet not accepted");

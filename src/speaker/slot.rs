@@ -100,6 +100,11 @@ impl Slot {
         self.router.config()
     }
 
+    /// Whether it owns its addresses.
+    pub(super) fn is_master(&self) -> bool {
+        self.router.role() == Role::Master
+    }
+
     /// The router's name.
     pub(super) fn name(&self) -> &str {
         &self.router.config().name
