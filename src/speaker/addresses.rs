@@ -405,7 +405,7 @@ impl<K: Kernel> Keeper<K> {
             addresses
                 .iter()
                 .rev()
-                .filter(|address| state.ownership.is_releasing(address))
+                .filter(|address| state.ownership.is_unwanted(address))
                 .filter_map(|address| {
                     let (index, _) = state.interfaces.by_name(address.interface.as_str())?;
                     Some((index, address.clone()))

@@ -64,8 +64,14 @@ impl Ownership {
         }
     }
 
-    /// Whether a release still holds: nobody wanted the very same address again meanwhile.
-    pub(super) fn is_releasing(&self, address: &VirtualAddress) -> bool {
+    /// Whether nobody wants the very same address now: a release that comes to its turn holds, even if an earlier one,
+    /// called off meanwhile, ended after it was asked for.
+    pub(super) fn is_unwanted(&self, address: &VirtualAddress) -> bool {
+        self.wanted.get(&key(address)).is_none_or(|(_, wanted)| wanted != address)
+    }
+
+    /// Whether it is on its way out.
+    fn is_releasing(&self, address: &VirtualAddress) -> bool {
         self.releasing.get(&key(address)) == Some(address)
     }
 
@@ -252,6 +258,20 @@ mod tests {
         assert_eq!(ownership.repair_all(&interfaces(&[(VIP, true)])), []);
         ownership.released(&[virtual_address(VIP)]);
         assert_eq!(ownership.repair_all(&interfaces(&[(VIP, true)])), [removal(VIP)]);
+    }
+
+    #[test]
+    fn a_release_called_off_does_not_take_a_later_one_with_it() {
+        let mut ownership = ownership();
+        let address = [virtual_address(VIP)];
+        ownership.acquire(1, &address);
+        ownership.release(1, &address);
+        ownership.acquire(1, &address);
+        assert!(!ownership.is_unwanted(&address[0]), "the first is called off");
+        ownership.release(1, &address);
+        // The first ends only now.
+        ownership.released(&address);
+        assert!(ownership.is_unwanted(&address[0]));
     }
 
     #[test]
