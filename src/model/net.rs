@@ -207,3 +207,11 @@ pub struct ListenAddress {
     /// For `::`: whether IPv4 connections are accepted too.
     pub dual_stack: bool,
 }
+
+impl ListenAddress {
+    /// `address` and `ports`, whether the address is on this node or not.
+    #[must_use]
+    pub fn new(address: IpAddr, ports: PortRange) -> Self {
+        Self { address, ports, nonlocal: true, interface: None, dual_stack: false }
+    }
+}
