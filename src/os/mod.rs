@@ -1,5 +1,6 @@
 //! What the kernel offers, without an opinion: sockets, descriptors, events. Knows no protocol and no configuration file.
 
+pub mod bpf;
 pub mod caps;
 pub mod child;
 pub mod epoll;

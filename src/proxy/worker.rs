@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::mailbox::{Command, Mailbox};
 use super::relay::Side;
-use super::shared::ServiceShared;
 use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
@@ -359,11 +358,12 @@ impl Worker {
     fn on_commands(&mut self) {
         for command in self.mailbox.take() {
             match command {
-                Command::Listen { id, listener, address, service } => self.listen(id, listener, address, service),
+                Command::Listen { id, listener, binding } => self.listen(id, listener, binding),
                 Command::Serve { id, service } => {
                     let key = self.listeners_by_id.get(&id).copied();
                     if let Some(accepting) = key.and_then(|key| self.listeners.get_mut(key)) {
-                        accepting.binding = Rc::new(Binding { service, address: accepting.binding.address });
+                        let Binding { address, steered, .. } = *accepting.binding;
+                        accepting.binding = Rc::new(Binding { service, address, steered });
                     }
                 }
                 Command::Unlisten { id } => self.unlisten(id),
@@ -381,13 +381,13 @@ impl Worker {
         }
     }
 
-    fn listen(&mut self, id: u64, listener: Arc<Listener>, address: SocketAddr, service: Arc<ServiceShared>) {
+    fn listen(&mut self, id: u64, listener: Arc<Listener>, binding: Binding) {
         let key = self.listeners.next_key();
         if let Err(error) = self.poller.add_input(&*listener, encode(key, LISTENER)) {
-            tracing::error!(%address, %error, "cannot watch a listener: its clients will not be accepted");
+            tracing::error!(address = %binding.address, %error, "cannot watch a listener: its clients will not be accepted");
             return;
         }
-        let binding = Rc::new(Binding { service, address });
+        let binding = Rc::new(binding);
         self.listeners.insert(Box::new(Accepting { id, listener, binding, limited: false, queued: false }));
         self.listeners_by_id.insert(id, key);
         self.accept(key);
@@ -410,7 +410,7 @@ impl Worker {
     }
 
     fn reset_local(&mut self, addresses: &[IpAddr]) -> u64 {
-        self.reset(EndReason::Moved, |connection| addresses.contains(&connection.local_ip()))
+        self.reset(EndReason::Moved, |connection| addresses.contains(&connection.destination.ip()))
     }
 
     fn reset(&mut self, reason: EndReason, matches: impl Fn(&Connection) -> bool) -> u64 {
