@@ -10,6 +10,7 @@ pub mod icmp;
 pub mod netlink;
 pub mod nft;
 pub mod packet;
+pub mod pipe;
 pub mod port_owner;
 pub mod process;
 pub mod raw;

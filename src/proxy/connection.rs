@@ -14,6 +14,7 @@ use super::worker::{Context, token};
 use crate::balance::Pin;
 use crate::model;
 use crate::os::epoll::Event;
+use crate::os::pipe::Pipe;
 use crate::os::tcp::Stream;
 use crate::stats::EndReason;
 
@@ -104,6 +105,24 @@ pub(super) enum Reset {
 }
 
 impl Transport for Stream {
+    type Pipe = Pipe;
+
+    fn pipe() -> std::io::Result<Pipe> {
+        Pipe::new()
+    }
+
+    fn fill(&self, pipe: &Pipe) -> std::io::Result<usize> {
+        pipe.fill(self)
+    }
+
+    fn empty(&self, pipe: &Pipe, most: usize, more: bool) -> std::io::Result<usize> {
+        pipe.empty(self, most, more)
+    }
+
+    fn take(pipe: &Pipe, count: usize) -> Vec<u8> {
+        pipe.take(count)
+    }
+
     fn recv(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.recv(buffer)
     }
@@ -185,7 +204,7 @@ impl Connection {
     /// Moves bytes.
     pub(super) fn step(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Relay(relay) = &mut self.state else { return Verdict::Keep };
-        let step = relay.step(context.scratch);
+        let step = relay.step(context.workspace);
         let (client, server) = relay.take_activity();
         if client {
             self.last_client = context.now;

@@ -44,7 +44,7 @@ use mailbox::{Command, Mailbox, Report};
 use shared::{Gate, Global, PoolShared, ServiceShared};
 use worker::Worker;
 
-/// Descriptors left for everything that is neither a listener nor a connection.
+/// Descriptors left for everything that is neither a listener nor a connection nor a pipe.
 const RESERVED_DESCRIPTORS: u64 = 256;
 
 /// The data plane, as the control thread holds it.
@@ -293,7 +293,9 @@ impl Proxy {
 
     fn apply_limit(&self) {
         let descriptors = descriptor_limit();
-        let spare = descriptors.saturating_sub(RESERVED_DESCRIPTORS).saturating_sub(self.listeners() as u64);
+        let pipes = 2 * relay::MOST_PIPES * self.global.workers.len();
+        let taken = RESERVED_DESCRIPTORS + pipes as u64 + self.listeners() as u64;
+        let spare = descriptors.saturating_sub(taken);
         // A connection has two.
         let possible = (spare / 2).max(1);
         let limit = match self.max_connections.map(u64::from) {

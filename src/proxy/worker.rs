@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::mailbox::{Command, Mailbox};
-use super::relay::Side;
+use super::relay::{Side, Workspace};
 use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
+use crate::os::pipe::Pipe;
 use crate::os::tcp::{Listener, Stream};
 use crate::stats::{EndReason, Registry};
 
@@ -33,7 +34,7 @@ const SHORTAGE_LOG: Duration = Duration::from_secs(10);
 /// What a connection may use of its thread.
 pub(super) struct Context<'a> {
     pub(super) poller: &'a Poller,
-    pub(super) scratch: &'a mut [u8],
+    pub(super) workspace: &'a mut Workspace<Pipe>,
     pub(super) key: Key,
     pub(super) now: Instant,
     silent: &'a mut VecDeque<(Instant, Key)>,
@@ -56,7 +57,7 @@ struct Accepting {
 pub(super) struct Worker {
     mailbox: Arc<Mailbox>,
     poller: Poller,
-    scratch: Box<[u8]>,
+    workspace: Workspace<Pipe>,
     now: Instant,
     connections: Slab<Connection>,
     listeners: Slab<Accepting>,
@@ -138,7 +139,7 @@ impl Worker {
         Ok(Self {
             mailbox,
             poller,
-            scratch: vec![0; SCRATCH].into(),
+            workspace: Workspace::new(SCRATCH),
             now: Instant::now(),
             connections: Slab::new(),
             listeners: Slab::new(),
@@ -210,9 +211,9 @@ impl Worker {
 
     /// Lets a connection act, and does what it decides.
     fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
-        let Self { connections, poller, scratch, silent, now, timers, again, shortages, .. } = self;
+        let Self { connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { poller, scratch, key, now: *now, silent, shortage: None };
+        let mut context = Context { poller, workspace, key, now: *now, silent, shortage: None };
         let verdict = act(connection, &mut context);
         if let Some(error) = context.shortage {
             shortages.meet(&error, *now);

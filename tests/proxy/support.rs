@@ -58,7 +58,7 @@ impl Running {
             Ok(steering) => steering,
             Err(error) => {
                 assert!(std::env::var("CI").as_deref() != Ok("true"), "nothing may be skipped here: {error}");
-                eprintln!("*** SKIPPED: needs root and sk_lookup: {error} ***");
+                netns_tests::report::loud(&format!("SKIPPED: needs root and sk_lookup: {error}"));
                 return None;
             }
         };
