@@ -130,7 +130,7 @@ impl Connection {
     /// The server's address for this client.
     pub(super) fn server_address(&self, server: &ServerShared) -> Option<SocketAddr> {
         let Place { address, port } = server.place;
-        port.resolve(self.binding.address.port()).map(|port| SocketAddr::new(address, port))
+        port.resolve(self.destination.port()).map(|port| SocketAddr::new(address, port))
     }
 
     fn connect(&mut self, context: &mut Context<'_>) -> Verdict {

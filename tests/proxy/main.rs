@@ -6,5 +6,6 @@ mod limits;
 mod operate;
 mod relaying;
 mod reload;
+mod steering;
 mod support;
 mod upstream;
