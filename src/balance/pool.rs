@@ -11,7 +11,7 @@ use super::hash::Hash;
 use super::maglev::KeyHash;
 use super::queue::{Queue, Ticket};
 use super::sticky::{Bounds, Pin, Table};
-use crate::model::{self, AdminState, Affinity, Algorithm, Failback, HashType};
+use crate::model::{self, Affinity, Algorithm, Failback, HashType};
 
 /// A pool of servers, and what it remembers of clients.
 #[derive(Debug)]
@@ -196,12 +196,7 @@ impl Pool {
     }
 
     /// Changes a server, which starts without savings and debts if that was a change.
-    pub(super) fn change(
-        &mut self,
-        server: &str,
-        now: Instant,
-        change: impl FnOnce(&mut Candidate) -> bool,
-    ) -> bool {
+    pub(super) fn change(&mut self, server: &str, now: Instant, change: impl FnOnce(&mut Candidate) -> bool) -> bool {
         let Some(position) = self.candidates.iter().position(|candidate| candidate.name == server) else {
             return false;
         };
@@ -230,6 +225,12 @@ impl Pool {
     /// The active servers serve again, if they can, although the pool is not to fail back by itself.
     pub fn fail_back(&mut self) {
         self.failed_over = false;
+    }
+
+    /// Where the server of this number is.
+    #[must_use]
+    pub fn position(&self, id: ServerId) -> Option<usize> {
+        self.positions.get(&id).copied()
     }
 
     /// Whether any server can get a new client now, however full.

@@ -145,6 +145,15 @@ pub(super) const POOL: Keys = Keys {
         "all-backups",
         "check",
         "on-marked-down",
+        "hash-type",
+        "hash-balance-factor",
+        "redispatch-every",
+        "queue-timeout",
+        "max-queue",
+        "persist",
+        "failback",
+        "refuse-with",
+        "slow-start",
         "servers",
     ],
 };
@@ -153,7 +162,11 @@ pub(super) const CHECK: Keys = Keys {
     table: "check",
     keys: &["port", "address", "interval", "fast-interval", "down-interval", "timeout", "rise", "fall"],
 };
+#[rustfmt::skip]
 pub(super) const SERVER: Keys = Keys {
     table: "a server",
-    keys: &["name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down"],
+    keys: &[
+        "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down",
+        "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
+    ],
 };

@@ -65,7 +65,7 @@ impl Decoder<'_> {
         Pool {
             at: fields.at,
             name,
-            balance: self.field(fields, "balance", |this, value, key| this.word(value, key, words::BALANCE)),
+            balance: self.field(fields, "balance", Self::balance),
             affinity: self.field(fields, "affinity", Self::affinity),
             retries: self.field(fields, "retries", Self::number),
             redispatch: self.field(fields, "redispatch", Self::boolean),
@@ -78,6 +78,7 @@ impl Decoder<'_> {
             check: self.field(fields, "check", Self::check),
             on_marked_down: self
                 .field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN)),
+            choice: self.pool_choice(fields),
             servers: self.list(fields, "servers", Self::server),
         }
     }
@@ -156,6 +157,7 @@ impl Decoder<'_> {
         let check = self.field(fields, "check", Self::check);
         let on_marked_down =
             self.field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN));
+        let choice = self.server_choice(fields);
         let Located { value: (host, in_address), at } = address?;
         Some(Server {
             at: value.at,
@@ -168,6 +170,7 @@ impl Decoder<'_> {
             max_connections,
             check,
             on_marked_down,
+            choice,
         })
     }
 

@@ -5,6 +5,7 @@
 //! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
 //! native default; an importer whose format has another default sets the key.
 
+mod choice;
 mod notify;
 mod router;
 mod routing;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use super::source::Location;
 use crate::model::{Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, ServerPort};
 
+pub use choice::{PoolChoice, ServerChoice};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
@@ -274,6 +276,7 @@ pub struct Pool {
     pub check: Maybe<Check>,
     /// For servers that say nothing else.
     pub on_marked_down: Maybe<OnMarkedDown>,
+    pub choice: PoolChoice,
     pub servers: Vec<Server>,
 }
 
@@ -296,6 +299,7 @@ impl Pool {
             all_backups: None,
             check: None,
             on_marked_down: None,
+            choice: PoolChoice::default(),
             servers: Vec::new(),
         }
     }
@@ -374,6 +378,7 @@ pub struct Server {
     pub check: Maybe<Check>,
     /// The pool's when absent.
     pub on_marked_down: Maybe<OnMarkedDown>,
+    pub choice: ServerChoice,
 }
 
 impl Server {
@@ -391,6 +396,7 @@ impl Server {
             max_connections: None,
             check: None,
             on_marked_down: None,
+            choice: ServerChoice::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod router;
 mod routing;
 mod service;
 mod track;
+mod track_server;
 mod transport;
 
 use std::collections::{HashMap, HashSet};
