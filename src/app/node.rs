@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
 use super::drain::{Drain, Step};
+use super::explain;
 use super::log::Log;
 use super::reload::{Read, Reads};
 use super::shared::Shared;
@@ -225,6 +226,10 @@ impl Node {
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
+            Request::Explain { service, from, sni } => {
+                let config = self.shared.config();
+                answer.finish(explain::answer(&self.proxy, &config, &service, &from, sni.as_deref()));
+            }
             Request::Events => self.subscribe(answer),
         }
         Flow::Continue

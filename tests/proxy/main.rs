@@ -4,6 +4,8 @@
 
 mod limits;
 mod operate;
+mod oracle;
+mod queue;
 mod relaying;
 mod reload;
 mod steering;
