@@ -87,7 +87,7 @@ fn check(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<Ex
         config.routers.len(),
         config.services.len(),
         config.pools.len(),
-        loaded.warnings.len()
+        loaded.warnings.len() + loaded.misfits.len()
     );
     ask::print(out, &text)?;
     Ok(ExitCode::SUCCESS)
@@ -101,7 +101,8 @@ fn import(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<E
 }
 
 fn warn(loaded: &load::Loaded, err: &mut impl Write) {
-    let text = diagnostic::render(&loaded.warnings, &loaded.sources, load::style());
+    let mut text = diagnostic::render(&loaded.warnings, &loaded.sources, load::style());
+    text.extend(loaded.misfits.iter().map(|misfit| format!("warning: {misfit}\n")));
     // Whoever closed standard error does not want them.
     let _ = err.write_all(text.as_bytes());
 }
