@@ -5,6 +5,7 @@ mod ask;
 mod commands;
 mod drain;
 mod failure;
+mod hooks;
 mod load;
 mod log;
 mod node;

@@ -3,18 +3,18 @@
 //! One loop on the control thread. Nothing in it waits: what takes long (a hand-over, reading files) is a task whose
 //! result comes back to the loop as [`Done`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
 use super::drain::{Drain, Step};
+use super::hooks::Hooks;
 use super::log::Log;
 use super::reload::{Read, Reads};
 use super::shared::Shared;
@@ -24,7 +24,7 @@ use crate::cli::Run;
 use crate::control::server::{Answer, Call};
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
-use crate::model::{Config, Estate, Hooks, Peering};
+use crate::model::{Config, Estate, Peering};
 use crate::notify::Notifier;
 use crate::peer::Peers;
 use crate::probe::{Prober, Transition};
@@ -81,10 +81,7 @@ pub(super) struct Node {
     pub(super) spawner: Option<Spawner>,
     /// It died and cannot be replaced.
     pub(super) spawner_gone: bool,
-    /// What every router was configured with last, those included that the last reload removed.
-    pub(super) last_hooks: BTreeMap<String, Hooks>,
-    /// Hooks that run.
-    pub(super) hooks: JoinSet<()>,
+    pub(super) hooks: Hooks,
     /// One more reference for each client that follows the events.
     pub(super) subscribers: Arc<()>,
     pub(super) peers: Option<Peers>,
@@ -159,8 +156,8 @@ impl Node {
                     let _ = done.send(());
                 });
             }
-            Notice::BeforeMaster { router, done } => self.before_master(router, done),
-            Notice::Released { router } => self.after_release(router),
+            Notice::BeforeMaster { router, done } => self.hooks.before_master(router, done),
+            Notice::Released { router } => self.hooks.after_release(router),
             Notice::Estate(estate) => {
                 self.estate = estate;
                 self.tell_guardian();
