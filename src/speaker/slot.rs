@@ -151,9 +151,14 @@ impl Slot {
 
     /// The stamp of the next sealed advert; none without a key.
     pub(super) fn stamp(&mut self, since_epoch: Duration) -> Option<Stamp> {
-        self.config().hmac.as_ref()?;
-        self.stamp = Some(Stamp::after(self.stamp, since_epoch));
+        self.stamp = self.next_stamp(since_epoch);
         self.stamp
+    }
+
+    /// The stamp the next sealed advert would have; none without a key.
+    pub(super) fn next_stamp(&self, since_epoch: Duration) -> Option<Stamp> {
+        self.config().hmac.as_ref()?;
+        Some(Stamp::after(self.stamp, since_epoch))
     }
 
     /// When it wants to be called next.

@@ -70,11 +70,11 @@ fn main() -> ExitCode {
             let input = std::io::stdin().as_fd().try_clone_to_owned().expect("standard input");
             return guardian::run(input).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
         }
-        Some("daemon") => return daemon::daemon(daemon::Kind::Plain),
-        Some("daemon-with-everything") => return daemon::daemon(daemon::Kind::WithEverything),
-        Some("daemon-with-fence") => return daemon::daemon(daemon::Kind::Fenced),
         Some("--list") => return ExitCode::SUCCESS,
         _ => {}
+    }
+    if let Some(kind) = arguments.first().and_then(|first| daemon::Kind::named(first)) {
+        return daemon::daemon(kind);
     }
     if !nix::unistd::geteuid().is_root() {
         eprintln!("\n*** speaker_netns: SKIPPED: needs root (network namespaces, raw sockets) ***\n");
