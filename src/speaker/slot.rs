@@ -50,8 +50,10 @@ pub(super) struct Slot {
     pub(super) grouped: bool,
     /// When an operator's freeze ends by itself.
     pub(super) frozen_until: Option<Instant>,
-    /// The master it followed when that was last looked at.
-    follows: Option<IpAddr>,
+    /// The master it followed when that was last looked at, by its address on each path.
+    follows: Vec<(usize, IpAddr)>,
+    /// How the sessions with it are, in words.
+    sessions: BTreeMap<IpAddr, String>,
     /// The stamp of the last sealed advert.
     stamp: Option<Stamp>,
 }
@@ -91,7 +93,8 @@ impl Slot {
             sight: Sight::default(),
             grouped,
             frozen_until: None,
-            follows: None,
+            follows: Vec::new(),
+            sessions: BTreeMap::new(),
             stamp: None,
         }
     }
@@ -140,13 +143,17 @@ impl Slot {
     /// The addresses it can send from now, each with the index of its interface. Unicast is routed: one way will do.
     pub(super) fn ways_out(&self, views: &Views) -> Vec<(IpAddr, u32)> {
         let config = self.config();
-        let sources = std::iter::once(self.router.local()).chain(self.path_addresses.iter().copied());
-        let ways = config.channels().zip(sources).filter_map(|(interface, source)| {
+        let ways = config.channels().zip(self.sources()).filter_map(|(interface, source)| {
             let view = views.get(interface).filter(|view| view.up || config.paths.is_empty())?;
             let index = if *interface == config.interface { outgoing(config, views)? } else { view.index };
             Some((source?, index))
         });
         ways.take(if config.peers.is_empty() { usize::MAX } else { 1 }).collect()
+    }
+
+    /// The address it sends from on each path.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Option<IpAddr>> {
+        std::iter::once(self.router.local()).chain(self.path_addresses.iter().copied())
     }
 
     /// The stamp of the next sealed advert; none without a key.
@@ -225,8 +232,11 @@ impl Slot {
 
     /// Shows what changes with each advert. Whether it follows another master, or none.
     pub(super) fn show(&mut self, now: Instant) -> bool {
-        let follows = self.followed();
-        let another = std::mem::replace(&mut self.follows, follows) != follows;
+        let another = !self.followed().eq(self.follows.iter().copied());
+        if another {
+            self.follows = self.followed().collect();
+            self.sessions.retain(|address, _| self.follows.iter().any(|(_, followed)| followed == address));
+        }
         if self.replaced {
             return another;
         }
@@ -239,7 +249,7 @@ impl Slot {
             status.frozen = self.router.frozen();
             status.priority_override = self.router.priority_override().map(Priority::get);
             if another {
-                status.session = None;
+                status.session = in_words(&self.sessions);
             }
         });
         another
@@ -253,9 +263,16 @@ impl Slot {
     }
 
     /// Shows how the session with `address` is, if that is the other node of this router.
-    pub(super) fn show_session(&self, address: IpAddr, text: Option<&str>) {
-        if !self.replaced && self.followed() == Some(address) {
-            self.stats.update_status(|status| status.session = text.map(|text| format!("{address}: {text}")));
+    pub(super) fn show_session(&mut self, address: IpAddr, text: Option<&str>) {
+        if self.followed().all(|(_, followed)| followed != address) {
+            return;
+        }
+        match text {
+            Some(text) => drop(self.sessions.insert(address, text.to_owned())),
+            None => drop(self.sessions.remove(&address)),
+        }
+        if !self.replaced {
+            self.stats.update_status(|status| status.session = in_words(&self.sessions));
         }
     }
 
@@ -273,6 +290,12 @@ impl Slot {
             status.since = Some(now);
         });
     }
+}
+
+/// None: there is no session, nor was one tried.
+fn in_words(sessions: &BTreeMap<IpAddr, String>) -> Option<String> {
+    let words: Vec<String> = sessions.iter().map(|(address, text)| format!("{address}: {text}")).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// The role as statistics name it.

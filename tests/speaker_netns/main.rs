@@ -33,6 +33,10 @@ const TESTS: &[Test] = &[
     ("address_is_set_as_configured", addresses::address_is_set_as_configured),
     ("pair_has_one_master_and_hands_over", pair::pair_has_one_master_and_hands_over),
     ("pair_over_ipv6", pair::pair_over_ipv6),
+    (
+        "master_heard_on_a_further_path_only_is_followed_there",
+        pair::master_heard_on_a_further_path_only_is_followed_there,
+    ),
     ("address_removed_by_hand_is_back_at_once", addresses::address_removed_by_hand_is_back_at_once),
     (
         "master_whose_address_is_taken_again_and_again_yields",
