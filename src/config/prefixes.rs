@@ -34,6 +34,5 @@ pub fn outside_prefixes(config: &Config, there: &[(InterfaceName, Prefix)]) -> V
 }
 
 fn contains(prefix: Prefix, address: IpAddr) -> bool {
-    let network = |address| super::validate::network(Prefix { address, ..prefix });
-    Family::of(prefix.address) == Family::of(address) && network(prefix.address) == network(address)
+    Family::of(prefix.address) == Family::of(address) && prefix.network() == Prefix { address, ..prefix }.network()
 }

@@ -365,12 +365,8 @@ fn address_on(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::model::{
-        Announce, ChecksumMode, InitialState, Interval, Priority, Scope, Track, Tracked, Version, VirtualAddress, Vrid,
-    };
+    use crate::model::{Track, Tracked, VirtualAddress, Vrid};
 
     fn config(family: Family) -> VirtualRouter {
         let address = match family {
@@ -378,32 +374,9 @@ mod tests {
             Family::V6 => "fe80::100/64",
         };
         VirtualRouter {
-            name: "r".into(),
-            interface: "eth0".parse().unwrap(),
-            vrid: Vrid::new(7).unwrap(),
-            version: Version::V3,
-            family,
-            priority: Priority::DEFAULT,
-            interval: Interval::DEFAULT,
-            initial: InitialState::Backup,
-            preempt: true,
-            preempt_delay: Duration::ZERO,
-            password: None,
-            peers: Vec::new(),
-            source: None,
-            checksum: ChecksumMode::PseudoHeader,
-            addresses: vec![VirtualAddress {
-                prefix: address.parse().unwrap(),
-                interface: "eth0".parse().unwrap(),
-                label: None,
-                scope: Scope::Global,
-                broadcast: None,
-            }],
-            excluded: Vec::new(),
+            addresses: vec![VirtualAddress::new(address.parse().unwrap(), "eth0".parse().unwrap())],
             track: vec![Track { what: Tracked::Interface("eth1".parse().unwrap()), weight: 0, reverse: false }],
-            announce: Announce::default(),
-            fronts: Vec::new(),
-            ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
+            ..VirtualRouter::new("r", "eth0".parse().unwrap(), Vrid::new(7).unwrap(), family)
         }
     }
 

@@ -75,9 +75,7 @@ pub(crate) fn master_heard_on_a_further_path_only_is_followed_there() {
         VirtualRouter { paths: vec!["eth0".parse().unwrap()], ..config }
     };
     for (node, address) in [(&lab.a, "198.51.100.1/24"), (&lab.b, "198.51.100.2/24")] {
-        node.ip("link add own0 type veth peer name end0");
-        node.ip("link set own0 up");
-        node.ip("link set end0 up");
+        node.plug_in("own0");
         node.ip(&format!("addr add {address} dev own0"));
     }
     let one = lab.a.start(vec![config(150)]);
