@@ -5,6 +5,7 @@ mod ask;
 mod commands;
 mod drain;
 mod failure;
+mod handover;
 mod hooks;
 mod load;
 mod log;
