@@ -227,6 +227,14 @@ pub struct ListenAddress {
     pub dual_stack: bool,
 }
 
+impl ListenAddress {
+    /// `address` and `ports`, whether the address is on this node or not.
+    #[must_use]
+    pub fn new(address: IpAddr, ports: PortRange) -> Self {
+        Self { address, ports, nonlocal: true, interface: None, dual_stack: false }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
