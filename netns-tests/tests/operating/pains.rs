@@ -41,7 +41,7 @@ fn clients_learn_the_winner_when_a_partition_heals() {
 /// Two masters have few causes, and the nodes say which it is.
 #[test]
 fn a_split_brain_is_named_by_its_cause() {
-    let Some(scene) = pair("a split brain is named") else { return };
+    let Some(mut scene) = pair("a split brain is named") else { return };
     // The firewall lets nothing out: this node is told by the kernel, the other hears nobody.
     let a = scene.nodes[0].clone();
     a.run("nft 'add table ip t; add chain ip t out { type filter hook output priority 0; }; add rule ip t out ip protocol 112 drop'");
