@@ -306,7 +306,8 @@ fn announce(raw: Option<&raw::Announce>, findings: &mut Findings<'_>) -> Announc
         count: findings.number(&raw.count, "count", 0..=MOST, default.count),
         repeat_after: findings.duration(&raw.repeat_after, "repeat-after", default.repeat_after),
         repeat_count: findings.number(&raw.repeat_count, "repeat-count", 0..=MOST, default.repeat_count),
-        refresh: findings.positive(&raw.refresh, "refresh"),
+        refresh: Some(findings.duration(&raw.refresh, "refresh", default.refresh.unwrap_or_default()))
+            .filter(|every| !every.is_zero()),
         refresh_count: findings.number(&raw.refresh_count, "refresh-count", 1..=MOST, default.refresh_count),
         lower_priority_count: findings.number(
             &raw.lower_priority_count,
