@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use netns_tests::gate::Gate;
 use netns_tests::lan::Cut;
 use netns_tests::node::Node;
+use netns_tests::pauses::{Pauses, Spacing};
 use netns_tests::report::{line, ms};
 use netns_tests::wait::{pass, until_true};
 use nix::sys::signal::Signal;
@@ -66,6 +69,31 @@ fn a_split_brain_is_named_by_its_cause() {
     assert_eq!(scene.router(0)["send_refused"], scene.router(0)["send_errors"]);
 }
 
+/// Files, names, scripts, logs and addresses are the business of other threads. They may all stand still: none of them
+/// delays an advertisement.
+#[test]
+fn advertisements_leave_on_time_while_every_other_thread_stands_still() {
+    const STILL: Duration = Duration::from_secs(2);
+    let Some(scene) = pair("threads that stand still") else { return };
+    let process = scene.gate(0).main();
+    let threads = process.threads();
+    let control = threads.iter().find(|(id, _)| *id == process.pid()).map(|(_, name)| name.clone());
+    let pauses = Pauses::watch();
+    // The watchdog too: it would give up the addresses of a node that is in such a state.
+    let others = ["watchdog", "worker-0", "peer", "addresses", "log", &control.expect("a first thread")];
+    let frozen = others.map(|name| process.freeze_thread(name));
+    let begun = Instant::now();
+    pass(STILL);
+    let ended = Instant::now();
+    drop(frozen);
+    let adverts = scene.adverts.between(VRID, begun, ended);
+    let Spacing { seen, own } = pauses.spacing(&adverts, address(0), begun, ended);
+    line(&format!("{} advertisements, at most {} apart", adverts.len(), ms(seen)));
+    assert!(own <= INTERVAL * 3 / 2, "advertisements {seen:?} apart, {own:?} without the machine's pauses");
+    assert_eq!(scene.priorities(0, begun), [150]);
+    assert!(scene.ownership.gained(&scene.nodes[1], VIP, begun).is_none());
+}
+
 /// A node that was stopped for longer than the down interval (a frozen machine) asserts nothing: it listens first.
 #[test]
 fn a_master_that_overslept_listens_before_it_says_anything() {
@@ -107,6 +135,35 @@ fn a_failed_check_yields_to_a_backup_that_does_not_preempt() {
     fs::write(&number, "0\n").expect("a file");
     pass(Duration::from_millis(250) + 2 * DOWN);
     assert_eq!(scene.ownership.owners(VIP), ["b"], "what nobody preempts stays");
+}
+
+/// A check that hangs is a check that fails, and so is one that somebody else could change: which path it is, is said.
+/// Neither delays an advertisement.
+#[test]
+fn checks_that_hang_or_are_unsafe_fail_and_are_named() {
+    let Some(mut scene) = Scene::build("bad checks", Words::Toml) else { return };
+    let hang = scene.script(0, "hang", "trap '' TERM\nsleep 600");
+    let open = scene.script(0, "open", "exit 0");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).expect("its mode");
+    let tracker = |name: &str, path: &Path, weight: i32| {
+        let script = path.display();
+        format!(
+            "[[tracker]]\nname = \"{name}\"\nscript = \"{script}\"\ninterval = \"200ms\"\nfall = 1\nweight = {weight}\n"
+        )
+    };
+    let trackers = tracker("hang", &hang, -10) + &tracker("open", &open, -20);
+    let pauses = Pauses::watch();
+    scene.start(0, 150, "track = [\"hang\", \"open\"]", &trackers);
+    scene.wait_owner(0);
+    let begun = Instant::now();
+    until_true("both to fail", PATIENCE, || scene.priorities(0, begun).last() == Some(&120));
+    pass(Duration::from_secs(1));
+    let ended = Instant::now();
+    let Spacing { seen, own } = pauses.spacing(&scene.adverts.between(VRID, begun, ended), address(0), begun, ended);
+    assert!(own <= INTERVAL * 3 / 2, "advertisements {seen:?} apart, {own:?} without the machine's pauses");
+    let log = scene.gate(0).log();
+    assert!(log.contains(&format!("{} can be written by everybody", open.display())), "{log}");
+    assert!(log.contains("took too long and was ended"), "{log}");
 }
 
 /// A boot: the link is up long before the switch forwards. Nobody becomes master for want of hearing the one there is.
