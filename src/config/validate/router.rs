@@ -114,7 +114,7 @@ fn router(
     transport::unicast(raw, family, findings);
     preemption(raw, priority, findings);
     let vrid = vrid.or(Vrid::new(1).ok())?;
-    let follows = track::Follows { router: &name, own: &interface, priority, preempt: raw.preempt };
+    let follows = track::Follows { router: &name, own: &interface, priority };
     let track = track::of_router(&raw.track, &follows, context.members.group_of(&name), context.trackers, findings);
     let limited = raw.peers.iter().any(|peer| peer.min_ttl.is_some() || peer.max_ttl.is_some());
     let before_master = raw.before_master.as_ref();
