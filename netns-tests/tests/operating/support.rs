@@ -125,12 +125,17 @@ impl Scene {
         self.ownership.wait_for(&self.nodes[which], VIP, PATIENCE)
     }
 
-    /// Waits until `which` has the address after `since`; says after how long it did.
+    /// Waits until `which`, which was no master, has the address after `since`; says after how long it announced itself, by
+    /// the kernel's clock: a busy machine reads late.
     #[track_caller]
     pub(crate) fn moved_to(&self, which: usize, since: Instant) -> Duration {
         let node = &self.nodes[which];
         let what = format!("{} to get {VIP}; {}", node.name(), self.gate(which).log());
-        until(what, PATIENCE, || self.ownership.gained(node, VIP, since)).saturating_duration_since(since)
+        let announced = || {
+            self.ownership.gained(node, VIP, since)?;
+            self.adverts.since(VRID, since).into_iter().find(|advert| advert.source == address(which))
+        };
+        until(what, PATIENCE, announced).at.saturating_duration_since(since)
     }
 
     /// The priorities that a node advertised since then, each once, in their order.
