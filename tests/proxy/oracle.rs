@@ -1,5 +1,10 @@
 //! The same haproxy.cfg, the same clients: what HAProxy does with them, vipgate does. Skipped, loudly, where HAProxy is not
 //! installed.
+#![expect(
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "helpers of tests: they say what was seen or skipped, and fail"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
