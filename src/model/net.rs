@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use super::socket::ListenTuning;
+
 /// A value that cannot be what it is meant to be; the text names the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(pub String);
@@ -61,6 +63,24 @@ pub struct Prefix {
     pub address: IpAddr,
     /// Prefix length in bits, at most 32 or 128.
     pub length: u8,
+}
+
+impl Prefix {
+    /// Whether `address` is in it. IPv4 addresses written as IPv6 ones are IPv4 ones.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(32 - u32::from(self.length)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.checked_shr(128 - u32::from(self.length)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
 }
 
 impl FromStr for Prefix {
@@ -213,12 +233,24 @@ pub struct ListenAddress {
     pub interface: Option<InterfaceName>,
     /// For `::`: whether IPv4 connections are accepted too.
     pub dual_stack: bool,
+    /// Clients within these begin with a PROXY header, which says whom they speak for; from nobody else one is taken.
+    pub proxy_from: Vec<Prefix>,
+    /// Options of its TCP.
+    pub tuning: ListenTuning,
 }
 
 impl ListenAddress {
     /// `address` and `ports`, whether the address is on this node or not.
     #[must_use]
     pub fn new(address: IpAddr, ports: PortRange) -> Self {
-        Self { address, ports, nonlocal: true, interface: None, dual_stack: false }
+        Self {
+            address,
+            ports,
+            nonlocal: true,
+            interface: None,
+            dual_stack: false,
+            proxy_from: Vec::new(),
+            tuning: ListenTuning::default(),
+        }
     }
 }

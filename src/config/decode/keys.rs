@@ -127,8 +127,15 @@ pub(super) const SERVICE: Keys = Keys {
         "log",
     ],
 };
-pub(super) const LISTEN: Keys =
-    Keys { table: "a listen address", keys: &["address", "interface", "nonlocal", "dual-stack"] };
+#[rustfmt::skip]
+pub(super) const LISTEN: Keys = Keys {
+    table: "a listen address",
+    keys: &[
+        "address", "interface", "nonlocal", "dual-stack", "proxy-from", "defer-accept", "fast-open", "max-segment",
+        "user-timeout",
+    ],
+};
+pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface"] };
 pub(super) const POOL: Keys = Keys {
     table: "[[pool]]",
     keys: &[
@@ -153,7 +160,11 @@ pub(super) const CHECK: Keys = Keys {
     table: "check",
     keys: &["port", "address", "interval", "fast-interval", "down-interval", "timeout", "rise", "fall"],
 };
+#[rustfmt::skip]
 pub(super) const SERVER: Keys = Keys {
     table: "a server",
-    keys: &["name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down"],
+    keys: &[
+        "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down",
+        "send-proxy", "source", "user-timeout", "fast-open",
+    ],
 };

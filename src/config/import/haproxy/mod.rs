@@ -8,6 +8,7 @@ pub mod grammar;
 mod proxy;
 mod server;
 mod service;
+mod source;
 mod stats;
 mod stick;
 mod value;

@@ -115,7 +115,7 @@ impl Translator<'_> {
             tunnel_timeout: proxy.timeouts.tunnel.map(after),
             server_keepalive: Some(proxy.server_keepalive.unwrap_or(Located::new(false, at))),
             all_backups: proxy.all_backups,
-            servers: proxy.servers.iter().map(|server| server.raw(&proxy.timeouts)).collect(),
+            servers: proxy.servers.iter().map(|server| server.raw(&proxy.timeouts, &proxy.source)).collect(),
             ..Pool::empty(at)
         });
     }
