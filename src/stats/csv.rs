@@ -135,6 +135,7 @@ fn backend(pool: &PoolSnapshot, iid: usize) -> Row {
 fn status(server: &ServerSnapshot) -> String {
     match (server.health, server.counter) {
         (Health::Disabled, _) => "MAINT".to_owned(),
+        (Health::Up | Health::Unchecked, _) if server.draining => "DRAIN".to_owned(),
         (Health::Unchecked, _) => "no check".to_owned(),
         (Health::Up, Some(Counter { now, rise, fall })) if now + 1 < rise + fall => {
             format!("UP {}/{fall}", (now + 1).saturating_sub(rise))

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::AdminState;
+
 use super::late::LateWakes;
 use super::notify::NotifyStats;
 use super::router::RouterStats;
@@ -90,6 +92,10 @@ pub struct ServerStatus {
     pub since: Option<Instant>,
     /// The last check made.
     pub last_check: Option<LastCheck>,
+    /// What an administrator lets it do; none: what the configuration says.
+    pub admin: Option<AdminState>,
+    /// Weight set while it runs; none: the configured one.
+    pub weight: Option<u16>,
 }
 
 /// A finished health check.
@@ -152,11 +158,13 @@ pub enum EndReason {
     Stopped,
     Removed,
     Resources,
+    Killed,
+    BadProxyHeader,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -171,6 +179,8 @@ impl EndReason {
         Self::Stopped,
         Self::Removed,
         Self::Resources,
+        Self::Killed,
+        Self::BadProxyHeader,
     ];
 
     /// Its name in logs and metrics.
@@ -191,6 +201,8 @@ impl EndReason {
             Self::Stopped => "stopped",
             Self::Removed => "service-removed",
             Self::Resources => "out-of-resources",
+            Self::Killed => "killed",
+            Self::BadProxyHeader => "bad-proxy-header",
         }
     }
 }
