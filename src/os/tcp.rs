@@ -314,3 +314,32 @@ impl AsFd for Stream {
         self.0.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tuning_reaches_the_kernel_and_is_taken_back() {
+        let options = ListenOptions {
+            address: "127.0.0.1:0".parse().unwrap(),
+            interface: None,
+            nonlocal: false,
+            dual_stack: false,
+            shared: false,
+            backlog: 8,
+        };
+        let listener = Listener::open(options).unwrap();
+        let tuning = ListenTuning {
+            defer_accept: Some(Duration::from_secs(1)),
+            fast_open: Some(16),
+            max_segment: Some(1400),
+            user_timeout: Some(Duration::from_secs(7)),
+        };
+        listener.tune(&tuning).unwrap();
+        assert_eq!(listener.0.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+        assert_eq!(listener.0.tcp_mss().unwrap(), 1400);
+        listener.tune(&ListenTuning::default()).unwrap();
+        assert_eq!(listener.0.tcp_user_timeout().unwrap(), None);
+    }
+}

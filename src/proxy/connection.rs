@@ -340,6 +340,7 @@ impl Connection {
             State::Upstream(upstream) if upstream.is_queued() => (SessionPhase::Queued, self.settled),
             State::Upstream(_) => (SessionPhase::Connecting, self.settled),
             State::Relay(relay) => (SessionPhase::Established, [relay.bytes_to_server(), relay.bytes_to_client()]),
+            State::Greeting(_) => (SessionPhase::Greeting, self.settled),
             State::Draining { .. } | State::Over => (SessionPhase::Closing, self.settled),
         };
         Session {

@@ -4,6 +4,7 @@
 
 mod limits;
 mod operate;
+mod proxy_header;
 mod relaying;
 mod reload;
 mod steering;
