@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::algorithm::{Turns, at_weight};
+use super::algorithm::at_weight;
 use super::candidate::{Candidate, ServerId};
 use super::maglev::KeyHash;
 use super::pool::{Pool, Refusal, Request};
@@ -124,7 +124,6 @@ impl Pool {
         now: Instant,
     ) -> Result<Decision, Refusal> {
         let group = self.group().ok_or(Refusal::NoneUp)?;
-        let in_group = |pool: &Self, position: usize| pool.is_in(&group, position);
         if let Some(key) = self.hash_key(request) {
             return self.hashed(key, &group, request, loads, now);
         }
@@ -134,24 +133,25 @@ impl Pool {
             other => other,
         };
         let slow_starts = algorithm != Algorithm::StaticRoundRobin;
-        let shares: Vec<u64> = (0..self.candidates.len())
-            .map(|position| {
-                let usable = in_group(self, position)
-                    && !request.exclude.contains(&self.candidates[position].id)
-                    && self.has_room(position, request, loads, now);
-                if usable { self.candidates[position].share(now, slow_starts) } else { 0 }
-            })
-            .collect();
-        let weight = |position: usize| shares[position];
-        let Turns { round_robin, least, random } = &mut self.turns;
+        // Lent out, so that the weights may look at everything else.
+        let mut turns = std::mem::take(&mut self.turns);
+        let servers = self.candidates.len();
+        let weight = |position: usize| {
+            let candidate = &self.candidates[position];
+            let usable = self.is_in(&group, position)
+                && !request.exclude.contains(&candidate.id)
+                && self.has_room(position, request, loads, now);
+            if usable { candidate.share(now, slow_starts) } else { 0 }
+        };
         let chosen = match algorithm {
             Algorithm::RoundRobin | Algorithm::StaticRoundRobin | Algorithm::Source | Algorithm::Sni => {
-                round_robin.select(weight)
+                turns.round_robin.select(weight)
             }
-            Algorithm::LeastConnections => least.select(shares.len(), weight, loads),
-            Algorithm::Random(draws) => random.select(shares.len(), draws, weight, loads),
-            Algorithm::First => (0..shares.len()).find(|&position| shares[position] > 0),
+            Algorithm::LeastConnections => turns.least.select(servers, weight, loads),
+            Algorithm::Random(draws) => turns.random.select(servers, draws, weight, loads),
+            Algorithm::First => (0..servers).find(|&position| weight(position) > 0),
         };
+        self.turns = turns;
         match chosen {
             Some(position) => Ok(Decision { position, why: Why::Turn(algorithm) }),
             None => Err(self.refusal(&group, request, loads, now)),
@@ -299,3 +299,7 @@ pub(super) struct Group {
     backup: bool,
     only: Option<usize>,
 }
+
+#[cfg(test)]
+#[path = "choice_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use super::hash::Hash;
 use super::maglev::KeyHash;
 use super::queue::{Queue, Ticket};
 use super::sticky::{Bounds, Pin, Table};
-use crate::model::{self, AdminState, Affinity, Algorithm, Failback, HashType};
+use crate::model::{self, Affinity, Algorithm, Failback, HashType};
 
 /// A pool of servers, and what it remembers of clients.
 #[derive(Debug)]
@@ -225,6 +225,12 @@ impl Pool {
     /// The active servers serve again, if they can, although the pool is not to fail back by itself.
     pub fn fail_back(&mut self) {
         self.failed_over = false;
+    }
+
+    /// Where the server of this number is.
+    #[must_use]
+    pub fn position(&self, id: ServerId) -> Option<usize> {
+        self.positions.get(&id).copied()
     }
 
     /// Whether any server can get a new client now, however full.

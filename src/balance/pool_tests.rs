@@ -159,21 +159,6 @@ fn hashed_backups_share_only_when_all_may_serve() {
 }
 
 #[test]
-fn a_full_server_is_passed_over_and_keeps_its_clients() {
-    let now = now();
-    let mut spec = spec(&["a", "b"], Algorithm::RoundRobin, stick());
-    spec.servers[0].max_connections = Some(2);
-    let mut pool = Pool::new(&spec, now);
-    assert_eq!(visit(&mut pool, client(1), now), 0);
-    let elsewhere = pool.select(&request(client(1)), |position| [2, 0][position], now).unwrap();
-    assert_eq!((elsewhere.position, elsewhere.pin, elsewhere.sticky), (1, None, false));
-    assert_eq!(visit(&mut pool, client(1), now), 0);
-    spec.servers[1].max_connections = Some(1);
-    pool.reconfigure(&spec, now);
-    assert_eq!(pool.select(&request(client(1)), |_| 2, now), Err(Refusal::Full));
-}
-
-#[test]
 fn excluded_servers_are_not_chosen_and_the_entry_follows() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b"], Algorithm::RoundRobin, stick()), now);
@@ -236,7 +221,10 @@ proptest! {
     fn what_is_chosen_may_be_used(
         servers in prop::collection::vec((0..4_u16, any::<bool>(), any::<bool>(), any::<bool>(), 0..3_u32), 0..8),
         excluded in prop::collection::vec(1..9_u32, 0..4),
-        algorithm in prop::sample::select(vec![Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::Source]),
+        algorithm in prop::sample::select(vec![
+            Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::Source, Algorithm::First, Algorithm::Random(2),
+            Algorithm::StaticRoundRobin, Algorithm::Sni,
+        ]),
         affinity in prop::sample::select(vec![Affinity::None, Affinity::Source, stick()]),
         all_backups in any::<bool>(),
     ) {
@@ -262,7 +250,7 @@ proptest! {
                 prop_assert_eq!(server.1, !active);
             }
             Err(Refusal::NoneUp) => prop_assert!(!servers.iter().any(eligible)),
-            Err(Refusal::Full) => prop_assert!(servers.iter().any(eligible)),
+            Err(Refusal::Full { .. }) => prop_assert!(servers.iter().any(eligible)),
             Err(Refusal::Excluded) => prop_assert!(!excluded.is_empty()),
         }
     }

@@ -69,8 +69,10 @@ impl Queue {
     /// Who wanted a server that is gone takes any other, at the place that its ticket gives it.
     pub(super) fn give_up_on(&mut self, gone: impl Fn(ServerId) -> bool) {
         let servers: Vec<ServerId> = self.one.keys().copied().filter(|server| gone(*server)).collect();
-        for ticket in servers.iter().filter_map(|server| self.one.remove(server)).flatten() {
-            self.place(ticket, None);
+        for server in servers {
+            for ticket in self.one.remove(&server).into_iter().flatten() {
+                self.place(ticket, None);
+            }
         }
     }
 

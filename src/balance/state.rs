@@ -88,6 +88,18 @@ impl Pool {
         self.candidates.iter().map(state).collect()
     }
 
+    /// Whether a server serves at least the clients it has; false when it is not known.
+    #[must_use]
+    pub fn is_in_service(&self, server: &str) -> bool {
+        self.candidates.iter().any(|candidate| candidate.name == server && candidate.in_service())
+    }
+
+    /// Whether it is a backup.
+    #[must_use]
+    pub fn is_backup(&self, server: &str) -> bool {
+        self.candidates.iter().any(|candidate| candidate.name == server && candidate.backup)
+    }
+
     /// Sets a server's administrative state; false when it had that already, or is not known.
     pub fn set_admin(&mut self, server: &str, admin: AdminState, now: Instant) -> bool {
         self.change(server, now, |candidate| std::mem::replace(&mut candidate.admin, admin) != admin)

@@ -145,7 +145,7 @@ pub enum OnMarkedUp {
 }
 
 /// A server, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerRef {
     /// Its pool.
     pub pool: String,

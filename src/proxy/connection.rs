@@ -216,6 +216,7 @@ impl Connection {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
             self.binding.service.pool.prove(pin, assigned.id);
         }
+        self.observe_success();
         self.connected = Some(context.now);
         (self.last_client, self.last_server) = (context.now, context.now);
         if !client_spoke {

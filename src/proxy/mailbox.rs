@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::connection::Binding;
 
+use super::queue::Grant;
 use super::session::Session;
 use super::shared::ServiceShared;
 use super::slab::Key;
@@ -25,6 +26,8 @@ pub(super) enum Command {
     Serve { id: u64, service: Arc<ServiceShared>, proxy_from: Arc<[Prefix]> },
     /// Accept what waits at a listener, then close it.
     Unlisten { id: u64 },
+    /// A connection that waited gets a place at a server.
+    Granted { key: Key, grant: Grant },
     /// Reset the connections of a service that is gone.
     ResetService { name: Arc<str> },
     /// Reset the connections to a server.

@@ -15,6 +15,7 @@ mod greeting;
 mod listener;
 mod mailbox;
 mod operate;
+mod queue;
 pub mod relay;
 mod session;
 mod shared;
@@ -27,15 +28,15 @@ mod worker;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use listener::{BindError, BindReason};
-pub use operate::{OperateError, ServerView};
+pub use operate::{Observed, OperateError, ServerView};
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
@@ -98,8 +99,13 @@ impl Proxy {
     /// descriptor limit does, which is raised as far as the process may. Fails when a thread or a descriptor cannot be had.
     pub fn start(workers: usize, registry: Arc<Registry>, max_connections: Option<u32>) -> io::Result<Self> {
         let mailboxes = (0..workers.max(1)).map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
-        let global =
-            Arc::new(Global { registry, workers: mailboxes, open: AtomicU64::new(0), limit: Gate::new(u64::MAX) });
+        let global = Arc::new(Global {
+            registry,
+            observer: OnceLock::new(),
+            workers: mailboxes,
+            open: AtomicU64::new(0),
+            limit: Gate::new(u64::MAX),
+        });
         let mut threads = Vec::new();
         for (index, mailbox) in global.workers.iter().enumerate() {
             let (mailbox, registry) = (Arc::clone(mailbox), Arc::clone(&global.registry));
@@ -237,9 +243,10 @@ impl Proxy {
         for spec in pools {
             match self.pools.get(&spec.name) {
                 Some(pool) => pool.reconfigure(spec, &registry, now),
-                None => _ = self.pools.insert(spec.name.clone(), Arc::new(PoolShared::new(spec, &registry, now))),
+                None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
             }
         }
+        self.follow_tracked();
         let mut gone = Vec::new();
         self.services.retain(|name, _| {
             let stays = services.iter().any(|service| service.name == *name);

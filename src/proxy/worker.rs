@@ -38,6 +38,7 @@ pub(super) struct Context<'a> {
     pub(super) workspace: &'a mut Workspace<Pipe>,
     pub(super) key: Key,
     pub(super) now: Instant,
+    pub(super) mailbox: &'a Arc<Mailbox>,
     silent: &'a mut VecDeque<(Instant, Key)>,
     shortage: Option<io::Error>,
 }
@@ -212,9 +213,9 @@ impl Worker {
 
     /// Lets a connection act, and does what it decides.
     fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
-        let Self { connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
+        let Self { mailbox, connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { poller, workspace, key, now: *now, silent, shortage: None };
+        let mut context = Context { poller, workspace, key, now: *now, mailbox, silent, shortage: None };
         let verdict = act(connection, &mut context);
         if let Some(error) = context.shortage {
             shortages.meet(&error, *now);
@@ -369,6 +370,9 @@ impl Worker {
                     }
                 }
                 Command::Unlisten { id } => self.unlisten(id),
+                Command::Granted { key, grant } => {
+                    self.with_connection(key, |connection, context| connection.on_grant(grant, context));
+                }
                 Command::ResetService { name } => {
                     self.reset(EndReason::Removed, |connection| *connection.binding.service.spec.name == *name);
                 }

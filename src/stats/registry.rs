@@ -19,6 +19,7 @@ use super::router::RouterStats;
 pub struct Registry {
     routers: Mutex<BTreeMap<String, Arc<RouterStats>>>,
     services: Mutex<BTreeMap<String, Arc<ServiceStats>>>,
+    pools: Mutex<BTreeMap<String, Arc<PoolStats>>>,
     servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
     /// Accept calls that failed because the process or the system had no descriptor left.
     pub descriptor_shortages: AtomicU64,
@@ -51,6 +52,15 @@ pub struct ServiceStats {
     ended: [AtomicU64; EndReason::ALL.len()],
 }
 
+/// Counters of one pool.
+#[derive(Debug, Default)]
+pub struct PoolStats {
+    /// Connections that wait for a server with room now, for any or for one in particular.
+    pub queued: AtomicU64,
+    /// Most that waited at once.
+    pub queued_max: AtomicU64,
+}
+
 /// Counters and state of one server of a pool.
 #[derive(Debug, Default)]
 pub struct ServerStats {
@@ -76,6 +86,12 @@ pub struct ServerStats {
     pub checks_failed: AtomicU64,
     /// Times it went down.
     pub downs: AtomicU64,
+    /// Connections that wait for this server in particular now.
+    pub queued: AtomicU64,
+    /// Most that waited at once.
+    pub queued_max: AtomicU64,
+    /// Attempts that failed since the last one that did not.
+    pub errors_in_row: AtomicU64,
     status: Mutex<ServerStatus>,
 }
 
@@ -160,11 +176,14 @@ pub enum EndReason {
     Resources,
     Killed,
     BadProxyHeader,
+    QueueTimeout,
+    QueueFull,
+    FailedBack,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -181,6 +200,9 @@ impl EndReason {
         Self::Resources,
         Self::Killed,
         Self::BadProxyHeader,
+        Self::QueueTimeout,
+        Self::QueueFull,
+        Self::FailedBack,
     ];
 
     /// Its name in logs and metrics.
@@ -203,6 +225,9 @@ impl EndReason {
             Self::Resources => "out-of-resources",
             Self::Killed => "killed",
             Self::BadProxyHeader => "bad-proxy-header",
+            Self::QueueTimeout => "queue-timeout",
+            Self::QueueFull => "queue-full",
+            Self::FailedBack => "failed-back",
         }
     }
 }
@@ -283,6 +308,12 @@ impl Registry {
         Arc::clone(lock(&self.services).entry(name.to_owned()).or_default())
     }
 
+    /// The pool called `name`, made if new.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Arc<PoolStats> {
+        Arc::clone(lock(&self.pools).entry(name.to_owned()).or_default())
+    }
+
     /// The server called `server` of `pool`, made if new.
     #[must_use]
     pub fn server(&self, pool: &str, server: &str) -> Arc<ServerStats> {
@@ -298,7 +329,9 @@ impl Registry {
     ) {
         lock(&self.routers).retain(|name, _| router(name));
         lock(&self.services).retain(|name, _| service(name));
-        lock(&self.servers).retain(|(pool, name), _| server(pool, name));
+        let mut servers = lock(&self.servers);
+        servers.retain(|(pool, name), _| server(pool, name));
+        lock(&self.pools).retain(|name, _| servers.keys().any(|(pool, _)| pool == name));
     }
 }
 

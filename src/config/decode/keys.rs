@@ -152,6 +152,15 @@ pub(super) const POOL: Keys = Keys {
         "all-backups",
         "check",
         "on-marked-down",
+        "hash-type",
+        "hash-balance-factor",
+        "redispatch-every",
+        "queue-timeout",
+        "max-queue",
+        "persist",
+        "failback",
+        "refuse-with",
+        "slow-start",
         "servers",
     ],
 };
@@ -166,5 +175,6 @@ pub(super) const SERVER: Keys = Keys {
     keys: &[
         "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down",
         "send-proxy", "source", "user-timeout", "fast-open",
+        "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
     ],
 };

@@ -65,7 +65,7 @@ impl Decoder<'_> {
         Pool {
             at: fields.at,
             name,
-            balance: self.field(fields, "balance", |this, value, key| this.word(value, key, words::BALANCE)),
+            balance: self.field(fields, "balance", Self::balance),
             affinity: self.field(fields, "affinity", Self::affinity),
             retries: self.field(fields, "retries", Self::number),
             redispatch: self.field(fields, "redispatch", Self::boolean),
@@ -78,6 +78,7 @@ impl Decoder<'_> {
             check: self.field(fields, "check", Self::check),
             on_marked_down: self
                 .field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN)),
+            choice: self.pool_choice(fields),
             servers: self.list(fields, "servers", Self::server),
         }
     }
@@ -164,6 +165,7 @@ impl Decoder<'_> {
         let source = self.field(fields, "source", Self::source);
         let user_timeout = self.field(fields, "user-timeout", Self::duration);
         let fast_open = self.field(fields, "fast-open", Self::boolean);
+        let choice = self.server_choice(fields);
         let Located { value: (host, in_address), at } = address?;
         Some(Server {
             at: value.at,
@@ -180,6 +182,7 @@ impl Decoder<'_> {
             source,
             user_timeout,
             fast_open,
+            choice,
         })
     }
 

@@ -1,5 +1,6 @@
 //! [`raw`](super::raw) to TOML: what `vipgate import` prints. Reading it again gives the same model.
 
+mod choice;
 mod notify;
 mod router;
 mod routing;
@@ -111,7 +112,7 @@ fn listen(raw: &Listen) -> String {
 fn pool(raw: &Pool) -> String {
     let mut lines = Keys::new("[[pool]]");
     lines.maybe("name", &raw.name, |name| quoted(name));
-    lines.maybe("balance", &raw.balance, |balance| word(words::BALANCE, balance));
+    lines.maybe("balance", &raw.balance, choice::balance);
     lines.maybe("affinity", &raw.affinity, affinity);
     lines.maybe("retries", &raw.retries, u64::to_string);
     lines.maybe("redispatch", &raw.redispatch, bool::to_string);
@@ -123,6 +124,7 @@ fn pool(raw: &Pool) -> String {
     lines.maybe("all-backups", &raw.all_backups, bool::to_string);
     lines.maybe("check", &raw.check, check);
     lines.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
+    choice::pool(&mut lines, &raw.choice);
     let servers: String = raw.servers.iter().map(|raw| format!("    {},\n", server(raw))).collect();
     lines.add("servers", if servers.is_empty() { "[]".to_owned() } else { format!("[\n{servers}]") });
     lines.lines()
@@ -181,6 +183,7 @@ fn server(raw: &Server) -> String {
     keys.maybe("source", &raw.source, source);
     keys.maybe("user-timeout", &raw.user_timeout, duration);
     keys.maybe("fast-open", &raw.fast_open, bool::to_string);
+    choice::server(&mut keys, &raw.choice);
     keys.or_inline("address", quoted(&address))
 }
 

@@ -5,6 +5,7 @@
 //! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
 //! native default; an importer whose format has another default sets the key.
 
+mod choice;
 mod notify;
 mod router;
 mod routing;
@@ -19,6 +20,7 @@ use crate::model::{
     Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, Prefix, ProxyVersion, ServerPort,
 };
 
+pub use choice::{PoolChoice, ServerChoice};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
@@ -288,6 +290,7 @@ pub struct Pool {
     pub check: Maybe<Check>,
     /// For servers that say nothing else.
     pub on_marked_down: Maybe<OnMarkedDown>,
+    pub choice: PoolChoice,
     pub servers: Vec<Server>,
 }
 
@@ -310,6 +313,7 @@ impl Pool {
             all_backups: None,
             check: None,
             on_marked_down: None,
+            choice: PoolChoice::default(),
             servers: Vec::new(),
         }
     }
@@ -392,6 +396,7 @@ pub struct Server {
     pub source: Maybe<Source>,
     pub user_timeout: Maybe<Duration>,
     pub fast_open: Maybe<bool>,
+    pub choice: ServerChoice,
 }
 
 impl Server {
@@ -413,6 +418,7 @@ impl Server {
             source: None,
             user_timeout: None,
             fast_open: None,
+            choice: ServerChoice::default(),
         }
     }
 }

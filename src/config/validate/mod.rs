@@ -13,6 +13,7 @@ mod routing;
 mod service;
 mod socket;
 mod track;
+mod track_server;
 mod transport;
 
 use std::collections::{HashMap, HashSet};

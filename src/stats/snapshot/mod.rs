@@ -104,6 +104,12 @@ pub struct PoolSnapshot {
     pub algorithm: String,
     /// How a client stays with its server.
     pub affinity: String,
+    /// Connections that wait for a server with room.
+    #[serde(default)]
+    pub queued: u64,
+    /// Most that waited at once.
+    #[serde(default)]
+    pub queued_max: u64,
     /// Servers, in the order of the configuration.
     pub servers: Vec<ServerSnapshot>,
 }
@@ -156,6 +162,12 @@ pub struct ServerSnapshot {
     pub checks_failed: u64,
     /// Times it went down.
     pub downs: u64,
+    /// Connections that wait for this server in particular.
+    #[serde(default)]
+    pub queued: u64,
+    /// Most that waited at once.
+    #[serde(default)]
+    pub queued_max: u64,
 }
 
 /// A rise/fall counter: 0 to rise + fall - 1, up from `rise` on.
@@ -250,8 +262,12 @@ impl PoolSnapshot {
             name: pool.name.clone(),
             algorithm: match pool.algorithm {
                 Algorithm::RoundRobin => "round robin",
+                Algorithm::StaticRoundRobin => "static round robin",
                 Algorithm::LeastConnections => "least connections",
+                Algorithm::First => "first",
+                Algorithm::Random(_) => "random",
                 Algorithm::Source => "source hash",
+                Algorithm::Sni => "server name hash",
             }
             .to_owned(),
             affinity: match pool.affinity {
@@ -260,6 +276,8 @@ impl PoolSnapshot {
                 Affinity::Table(_) => "source table",
             }
             .to_owned(),
+            queued: load(&registry.pool(&pool.name).queued),
+            queued_max: load(&registry.pool(&pool.name).queued_max),
             servers: pool.servers.iter().map(|server| ServerSnapshot::take(registry, pool, server, now)).collect(),
         }
     }
@@ -280,11 +298,12 @@ impl ServerSnapshot {
         // The configuration says whether it is checked at all; before its first check a server is taken for up.
         let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
         let admin = status.admin.unwrap_or(configured);
-        let health = match (admin == AdminState::Maintenance, &server.check, status.health) {
+        let judged = server.check.is_some() || server.track.is_some();
+        let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
-            (false, None, _) => Health::Unchecked,
-            (false, Some(_), Health::Down) => Health::Down,
-            (false, Some(_), Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
+            (false, false, _) => Health::Unchecked,
+            (false, true, Health::Down) => Health::Down,
+            (false, true, Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
         };
         Self {
             name: server.name.clone(),
@@ -313,6 +332,8 @@ impl ServerSnapshot {
             checks: load(&stats.checks),
             checks_failed: load(&stats.checks_failed),
             downs: load(&stats.downs),
+            queued: load(&stats.queued),
+            queued_max: load(&stats.queued_max),
         }
     }
 

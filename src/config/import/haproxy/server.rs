@@ -7,12 +7,15 @@ use super::{Translator, endpoint, value};
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
-use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server, Source};
+use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server, ServerChoice, Source};
 use crate::config::source::Location;
-use crate::model::{OnMarkedDown, ProxyVersion, ServerPort};
+use crate::model::{OnError, OnMarkedDown, OnMarkedUp, ProxyVersion, ServerPort};
 
 /// HAProxy's `inter` when nothing is said.
 const DEFAULT_INTER: Duration = Duration::from_secs(2);
+
+/// HAProxy's `error-limit` when nothing is said.
+const DEFAULT_ERROR_LIMIT: u64 = 10;
 
 /// The options of a server, each as the last word about it.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,15 @@ pub(super) struct ServerOptions {
     disabled: Maybe<bool>,
     max_connections: Maybe<u64>,
     on_marked_down: Maybe<OnMarkedDown>,
+    on_marked_up: Maybe<OnMarkedUp>,
+    pub(super) id: Maybe<u64>,
+    max_queue: Maybe<u64>,
+    slow_start: Maybe<Duration>,
+    non_stick: Maybe<bool>,
+    track: Maybe<String>,
+    observe: Maybe<bool>,
+    error_limit: Maybe<u64>,
+    on_error: Maybe<OnError>,
     pub(super) check: Maybe<bool>,
     check_port: Maybe<u64>,
     check_address: Maybe<Host>,
@@ -63,6 +75,18 @@ impl ServerSaid {
             source: options.source.clone().or_else(|| source.clone()),
             user_timeout: options.user_timeout,
             fast_open: options.fast_open,
+            choice: ServerChoice {
+                max_queue: options.max_queue,
+                slow_start: options.slow_start,
+                non_stick: options.non_stick,
+                track: options.track.clone(),
+                error_limit: options
+                    .observe
+                    .filter(|observe| observe.value)
+                    .map(|observe| options.error_limit.unwrap_or(Located::new(DEFAULT_ERROR_LIMIT, observe.at))),
+                on_error: options.on_error,
+                on_marked_up: options.on_marked_up,
+            },
             ..Server::new(self.at, self.host.clone())
         }
     }
@@ -155,6 +179,47 @@ impl Translator<'_> {
                 let time = self.checked(word, value::time(text));
                 options.user_timeout = time.filter(|time| !time.value.is_zero());
             }
+            "maxqueue" => {
+                let most = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));
+                options.max_queue = most.filter(|most| most.value > 0);
+            }
+            "id" => options.id = self.checked(word, value::number(text, ANY)),
+            "slowstart" => {
+                options.slow_start = self.checked(word, value::time(text)).filter(|time| !time.value.is_zero());
+            }
+            "track" => options.track = Some(Located::new(text.to_owned(), word.at)),
+            "observe" => {
+                options.observe = self.checked(
+                    word,
+                    match text {
+                        "layer4" => Ok(true),
+                        "layer7" => Err("`observe layer7` wants HTTP mode: `layer4` observes connections".to_owned()),
+                        other => Err(format!("`{other}` cannot be observed: `layer4` can")),
+                    },
+                );
+            }
+            "error-limit" => options.error_limit = self.checked(word, value::number(text, ANY)),
+            "on-error" => {
+                options.on_error = self.checked(
+                    word,
+                    match text {
+                        "fastinter" => Ok(OnError::FastCheck),
+                        "fail-check" => Ok(OnError::FailCheck),
+                        "sudden-death" => Ok(OnError::SuddenDeath),
+                        "mark-down" => Ok(OnError::MarkDown),
+                        other => Err(format!("`{other}` is none of fastinter, fail-check, sudden-death and mark-down")),
+                    },
+                );
+            }
+            "on-marked-up" => {
+                options.on_marked_up = self.checked(
+                    word,
+                    match text {
+                        "shutdown-backup-sessions" => Ok(OnMarkedUp::ShutdownBackupSessions),
+                        other => Err(format!("`{other}` is not an action: `shutdown-backup-sessions` is")),
+                    },
+                );
+            }
             "addr" => {
                 let host = endpoint::family(text).and_then(|(family, host)| endpoint::host(host, family));
                 options.check_address = self.checked(word, host);
@@ -168,7 +233,7 @@ impl Translator<'_> {
                     },
                 );
             }
-            // `id`, `cookie`: of no consequence.
+            // `cookie`: of no consequence.
             _ => {}
         }
     }
@@ -197,7 +262,8 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
         "enabled" => (&mut options.disabled, false),
         "tfo" => (&mut options.fast_open, true),
         "no-tfo" => (&mut options.fast_open, false),
-        // `stick`: the default.
+        "non-stick" => (&mut options.non_stick, true),
+        "stick" => (&mut options.non_stick, false),
         _ => return,
     };
     *field = Some(Located::new(on, at));
