@@ -1,7 +1,7 @@
 //! Addresses, prefixes, ports and interface names.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use super::socket::ListenTuning;
@@ -66,20 +66,29 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// The same without its host bits.
+    #[must_use]
+    pub fn network(self) -> Self {
+        let length = u32::from(self.length);
+        let address = match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(u32::BITS.saturating_sub(length)).unwrap_or(0);
+                Ipv4Addr::from_bits(address.to_bits() & mask).into()
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(u128::BITS.saturating_sub(length)).unwrap_or(0);
+                Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        };
+        Self { address, ..self }
+    }
+
     /// Whether `address` is in it. IPv4 addresses written as IPv6 ones are IPv4 ones.
     #[must_use]
     pub fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let differ = own.to_bits() ^ other.to_bits();
-                differ.checked_shr(32 - u32::from(self.length)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let differ = own.to_bits() ^ other.to_bits();
-                differ.checked_shr(128 - u32::from(self.length)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        let address = address.to_canonical();
+        Family::of(address) == Family::of(self.address)
+            && Self { address, ..self }.network().address == self.network().address
     }
 }
 
@@ -251,6 +260,27 @@ impl ListenAddress {
             dual_stack: false,
             proxy_from: Vec::new(),
             tuning: ListenTuning::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_no_host_bits() {
+        let rows = [
+            ("192.0.2.129/25", "192.0.2.128/25"),
+            ("192.0.2.129/32", "192.0.2.129/32"),
+            ("192.0.2.129/0", "0.0.0.0/0"),
+            ("2001:db8:0:ffff::1/49", "2001:db8:0:8000::/49"),
+            ("2001:db8::1/128", "2001:db8::1/128"),
+            ("2001:db8::1/0", "::/0"),
+        ];
+        for (prefix, network) in rows {
+            let prefix: Prefix = prefix.parse().unwrap();
+            assert_eq!(prefix.network().to_string(), network);
         }
     }
 }

@@ -324,8 +324,9 @@ impl Proxy {
 
     fn apply_limit(&self) {
         let descriptors = descriptor_limit();
-        let pipes = 2 * relay::MOST_PIPES * self.global.workers.len();
-        let taken = RESERVED_DESCRIPTORS + pipes as u64 + self.listeners() as u64;
+        // Who finds no descriptor for a pipe copies: few are kept for them.
+        let pipes = (2 * relay::MOST_PIPES * self.global.workers.len()) as u64;
+        let taken = RESERVED_DESCRIPTORS + pipes.min(descriptors / 32) + self.listeners() as u64;
         let spare = descriptors.saturating_sub(taken);
         // A connection has two.
         let possible = (spare / 2).max(1);
