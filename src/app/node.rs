@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
 use super::drain::Drain;
+use super::explain;
 use super::hooks::Hooks;
 use super::log::Log;
 use super::reload::{Read, Reads};
@@ -222,6 +223,10 @@ impl Node {
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
+            Request::Explain { service, from, sni } => {
+                let config = self.shared.config();
+                answer.finish(explain::answer(&self.proxy, &config, &service, &from, sni.as_deref()));
+            }
             Request::Events => self.subscribe(answer),
         }
         Flow::Continue

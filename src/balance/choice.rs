@@ -72,7 +72,7 @@ impl Pool {
             if self.has_room(position, request, loads, now) {
                 return Ok(Decision { position, why: Why::Remembered { proven } });
             }
-            if let Some(refusal) = self.wait_for(position) {
+            if let Some(refusal) = self.wait_for(position, request) {
                 return Err(refusal);
             }
             elsewhere = true;
@@ -109,10 +109,11 @@ impl Pool {
     }
 
     /// To wait for a server that is full, as long as not too many do.
-    fn wait_for(&self, position: usize) -> Option<Refusal> {
+    fn wait_for(&self, position: usize, request: &Request<'_>) -> Option<Refusal> {
         let Candidate { id, max_queue, .. } = self.candidates[position];
         let waiting = self.queue.waiting_for(id);
-        let may_wait = max_queue.is_none_or(|most| waiting < most as usize);
+        // Who waits already is one of those.
+        let may_wait = request.waited || max_queue.is_none_or(|most| waiting < most as usize);
         may_wait.then_some(Refusal::Full { server: Some(id) })
     }
 
@@ -187,7 +188,7 @@ impl Pool {
         let decided = |position: usize| Decision { position, why: Why::Hash };
         match self.by_hash(key, group, eligible) {
             Some(position) if self.has_room(position, request, loads, now) => Ok(decided(position)),
-            Some(position) => match self.wait_for(position) {
+            Some(position) => match self.wait_for(position, request) {
                 Some(refusal) => Err(refusal),
                 None => match self.by_hash(key, group, usable) {
                     Some(position) => Ok(decided(position)),

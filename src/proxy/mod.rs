@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use listener::{BindError, BindReason};
-pub use operate::{Observed, OperateError, ServerView};
+pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 

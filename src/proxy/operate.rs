@@ -2,7 +2,7 @@
 //! configuration says something else about the same thing than the former one did.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,17 @@ pub struct Observed {
     pub on_error: OnError,
 }
 
+/// Where a connection to a service would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceExplanation {
+    /// What came before the choice of a server, in words.
+    pub steps: Vec<String>,
+    /// The pool that serves it; none: it is turned away before.
+    pub pool: Option<String>,
+    /// The choice there.
+    pub choice: Option<Explanation>,
+}
+
 impl Proxy {
     /// Has `tell` told what connections find out about servers that are observed. Called by workers: it must not block.
     /// Only the first one is.
@@ -70,10 +81,11 @@ impl Proxy {
     /// Which server a connection of `client` to this service would get, and why, answered without any effect by the code
     /// that decides; none when the service is not known.
     #[must_use]
-    pub fn explain(&self, service: &str, client: IpAddr, sni: Option<&str>) -> Option<(String, Explanation)> {
+    pub fn explain(&self, service: &str, client: SocketAddr, sni: Option<&str>) -> Option<ServiceExplanation> {
         let service = self.services.get(service)?;
-        let wanted = Wanted { client, sni: sni.map(KeyHash::of_name), exclude: &[] };
-        Some((service.spec.pool.clone(), service.pool.explain(&wanted, Instant::now())))
+        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), exclude: &[] };
+        let choice = Some(service.pool.explain(&wanted, Instant::now()));
+        Some(ServiceExplanation { steps: Vec::new(), pool: Some(service.spec.pool.clone()), choice })
     }
 
     /// The servers of a pool in the order of the configuration; none when it is not known.
