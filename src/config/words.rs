@@ -2,7 +2,7 @@
 
 use crate::model::{
     Algorithm, ArgumentsMatch, ChecksumMode, Failback, HashType, InitialState, LogLevel, OnError, OnMarkedDown,
-    OnMarkedUp, ProbeMethod, RefuseWith, RouteKind, Scope,
+    OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope,
 };
 
 /// A word and its meaning.
@@ -56,6 +56,7 @@ pub(super) const MARKED_UP: &Words<OnMarkedUp> =
 pub(super) const MARKED_DOWN: &Words<OnMarkedDown> =
     &[("keep", OnMarkedDown::Keep), ("reset", OnMarkedDown::ShutdownSessions)];
 
+pub(super) const PROXY_VERSIONS: &Words<ProxyVersion> = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 /// `random(n)`: how many it draws, none when that is no number of at least 1. None when it is something else.
 pub(super) fn random_draws(text: &str) -> Option<Option<u32>> {
     let draws = text.strip_prefix("random(")?.strip_suffix(')')?;

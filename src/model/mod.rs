@@ -14,6 +14,7 @@ mod pool;
 mod routing;
 mod server;
 mod service;
+mod socket;
 mod track;
 mod vrrp;
 
@@ -29,6 +30,7 @@ pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableS
 pub use routing::{Route, RouteKind, Rule};
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
+pub use socket::{ListenTuning, ProxyVersion, Source};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,

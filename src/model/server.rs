@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::check::Check;
+use super::socket::{ProxyVersion, Source};
 
 /// One server of a pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +37,14 @@ pub struct Server {
     pub check: Option<Check>,
     /// What happens to its connections when it goes down.
     pub on_marked_down: OnMarkedDown,
+    /// It is told each client's address before the client's first byte.
+    pub send_proxy: Option<ProxyVersion>,
+    /// Where connections to it come from; none: the kernel's choice.
+    pub source: Option<Source>,
+    /// If it acknowledges nothing for so long it is gone (TCP_USER_TIMEOUT).
+    pub user_timeout: Option<Duration>,
+    /// The client's first bytes may go with the SYN (TCP_FASTOPEN_CONNECT).
+    pub fast_open: bool,
     /// What happens to the connections of its pool's backups when it comes up.
     pub on_marked_up: OnMarkedUp,
 }
@@ -59,6 +68,10 @@ impl Server {
             observe: None,
             check: None,
             on_marked_down: OnMarkedDown::Keep,
+            send_proxy: None,
+            source: None,
+            user_timeout: None,
+            fast_open: false,
             on_marked_up: OnMarkedUp::Keep,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::greeting::Greeting;
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
 use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, ServiceShared};
@@ -13,7 +14,7 @@ use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
 use crate::balance::Pin;
-use crate::model;
+use crate::model::{self, Prefix};
 use crate::os::epoll::Event;
 use crate::os::pipe::Pipe;
 use crate::os::tcp::Stream;
@@ -32,6 +33,8 @@ pub(super) struct Binding {
     pub(super) service: Arc<ServiceShared>,
     /// The listener's address.
     pub(super) address: SocketAddr,
+    /// Who begins with a PROXY header.
+    pub(super) proxy_from: Arc<[Prefix]>,
     /// Clients connect to other ports too: the kernel leads a whole range to this listener.
     pub(super) steered: bool,
 }
@@ -76,6 +79,8 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 pub(super) enum State {
+    /// The client has to say first whom it speaks for.
+    Greeting(Box<Greeting>),
     /// The client waits for a server.
     Upstream(Box<Upstream>),
     /// Bytes flow.
@@ -141,12 +146,18 @@ impl Connection {
     /// A client just accepted; the service has counted it in.
     pub(super) fn new(stream: Stream, client: SocketAddr, binding: Rc<Binding>, now: Instant) -> Self {
         let spec = binding.service.pool.spec();
+        let destination = binding.destination(&stream);
+        let state = if binding.proxy_from.iter().any(|prefix| prefix.contains(client.ip())) {
+            State::Greeting(Box::new(Greeting::new(stream, binding.service.spec.client_timeout, now)))
+        } else {
+            State::Upstream(Box::new(Upstream::new(stream, now)))
+        };
         Self {
             client,
-            destination: binding.destination(&stream),
+            destination,
             binding,
             spec,
-            state: State::Upstream(Box::new(Upstream::new(stream, now))),
+            state,
             assigned: None,
             pin: None,
             timer: None,
@@ -175,6 +186,10 @@ impl Connection {
                 relay.set_ready(side, ready);
                 self.step(context)
             }
+            State::Greeting(greeting) => {
+                greeting.ready.add(ready);
+                self.on_greeting(context)
+            }
             State::Upstream(upstream) => match side {
                 Side::Client if ready.error => Verdict::End(EndReason::ClientAborted, Reset::Server),
                 Side::Client => {
@@ -185,6 +200,14 @@ impl Connection {
             },
             State::Draining { reason, .. } if ready.error => Verdict::End(*reason, Reset::None),
             State::Draining { .. } | State::Over => Verdict::Keep,
+        }
+    }
+
+    /// Begins with what comes first.
+    pub(super) fn begin(&mut self, context: &mut Context<'_>) -> Verdict {
+        match &self.state {
+            State::Greeting(_) => self.on_greeting(context),
+            _ => self.dispatch(context),
         }
     }
 
@@ -251,6 +274,7 @@ impl Connection {
     /// The time at which it wants to be looked at.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.state {
+            State::Greeting(greeting) => Some(greeting.until),
             State::Upstream(upstream) => upstream.deadline(self.spec.connect_timeout),
             State::Relay(_) => {
                 let silence = [self.client_deadline(), self.server_deadline()].into_iter().flatten().min();
@@ -276,6 +300,7 @@ impl Connection {
     pub(super) fn on_timer(&mut self, context: &mut Context<'_>) -> Verdict {
         let now = context.now;
         match &self.state {
+            State::Greeting(_) => Verdict::End(EndReason::BadProxyHeader, Reset::Client),
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
                 self.settle();
@@ -316,6 +341,7 @@ impl Connection {
             State::Upstream(upstream) if upstream.is_queued() => (SessionPhase::Queued, self.settled),
             State::Upstream(_) => (SessionPhase::Connecting, self.settled),
             State::Relay(relay) => (SessionPhase::Established, [relay.bytes_to_server(), relay.bytes_to_client()]),
+            State::Greeting(_) => (SessionPhase::Greeting, self.settled),
             State::Draining { .. } | State::Over => (SessionPhase::Closing, self.settled),
         };
         Session {
@@ -361,6 +387,7 @@ impl Connection {
             self.binding.service.pool.release(pin, now);
         }
         let (client, server) = match &self.state {
+            State::Greeting(greeting) => (Some(&greeting.client), None),
             State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
             State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
             State::Draining { survivor, .. } => (Some(survivor), None),

@@ -6,13 +6,14 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
 use crate::balance::{self, Choice, Explanation, KeyHash, Pin, Refusal, ServerId, ServerState, Ticket};
 use crate::model;
+use crate::os::tcp::ConnectOptions;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
@@ -75,10 +76,32 @@ pub(super) struct Place {
 pub(super) struct ServerShared {
     pub(super) name: String,
     pub(super) place: Place,
+    pub(super) link: Link,
     pub(super) observe: Option<model::Observe>,
     pub(super) stats: Arc<ServerStats>,
     /// Somebody may wait for a place of it.
     limited: bool,
+}
+
+/// How connections to a server are made.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) send_proxy: Option<model::ProxyVersion>,
+    source: Option<model::Source>,
+    user_timeout: Option<Duration>,
+    fast_open: bool,
+}
+
+impl Link {
+    fn of(server: &model::Server) -> Self {
+        let model::Server { send_proxy, user_timeout, fast_open, .. } = *server;
+        Self { send_proxy, source: server.source.clone(), user_timeout, fast_open }
+    }
+
+    pub(super) fn options(&self, keepalive: bool) -> ConnectOptions<'_> {
+        let Self { user_timeout, fast_open, .. } = *self;
+        ConnectOptions { keepalive, source: self.source.as_ref(), user_timeout, fast_open }
+    }
 }
 
 /// A server given to a connection; counted as open there until dropped.
@@ -372,6 +395,7 @@ impl PoolState {
             Arc::new(ServerShared {
                 name: server.name.clone(),
                 place: self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server)),
+                link: Link::of(server),
                 observe: server.observe,
                 stats: registry.server(&self.spec.name, &server.name),
                 limited: server.max_connections.is_some() || hashes,

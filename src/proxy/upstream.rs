@@ -14,9 +14,10 @@ use super::relay::{Ready, Relay, Side};
 use super::shared::{Assigned, Place, ServerShared, Wanted};
 use super::worker::{Context, token};
 use crate::balance::{Refusal, ServerId};
-use crate::model::RefuseWith;
+use crate::model::{ProxyVersion, RefuseWith};
 use crate::os::tcp::{Connecting, Stream};
 use crate::stats::EndReason;
+use crate::wire::proxy_header::{self, Header};
 
 /// Attempts at one server are this far apart, or the connect timeout if that is shorter.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -188,12 +189,13 @@ impl Connection {
     }
 
     fn connect(&mut self, context: &mut Context<'_>) -> Verdict {
-        let Some(address) = self.assigned.as_ref().and_then(|assigned| self.server_address(&assigned.server)) else {
+        let Some(assigned) = &self.assigned else { return self.refuse(EndReason::ConnectFailed) };
+        let Some(address) = self.server_address(&assigned.server) else {
             return self.refuse(EndReason::ConnectFailed);
         };
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         upstream.since = context.now;
-        match Stream::connect(address, self.spec.server_keepalive) {
+        match Stream::connect(address, assigned.server.link.options(self.spec.server_keepalive)) {
             Ok(Connecting::Done(server) | Connecting::Started(server)) => {
                 if context.poller.add_stream(&server, token(context.key, Side::Server), true).is_err() {
                     return Verdict::End(EndReason::Resources, Reset::Client);
@@ -231,7 +233,26 @@ impl Connection {
         let Upstream { client, client_ready, phase: Phase::Connecting(server), .. } = *upstream else {
             return Verdict::Keep;
         };
-        self.establish(Relay::new(client, client_ready, server, ready), client_ready.readable, context)
+        let client_spoke = client_ready.readable;
+        if !self.introduce(&server, client_spoke) {
+            self.state = State::Upstream(Box::new(Upstream::new(client, context.now)));
+            return Verdict::End(EndReason::ConnectFailed, Reset::Client);
+        }
+        self.establish(Relay::new(client, client_ready, server, ready), client_spoke, context)
+    }
+
+    /// Tells a server that wants to know whom it speaks with; false when that failed. A socket just connected has room for it.
+    fn introduce(&self, server: &Stream, client_spoke: bool) -> bool {
+        let Some(version) = self.assigned.as_ref().and_then(|assigned| assigned.server.link.send_proxy) else {
+            return true;
+        };
+        let header = Header::Proxied { source: self.client, destination: self.destination };
+        let bytes = match version {
+            ProxyVersion::V1 => proxy_header::encode_v1(header),
+            ProxyVersion::V2 => proxy_header::encode_v2(header),
+        };
+        // The client's first bytes follow at once and ride along.
+        server.send(&bytes, client_spoke).is_ok_and(|sent| sent == bytes.len())
     }
 
     /// The deadline of an attempt, a pause or a look for room has come.

@@ -336,7 +336,7 @@ impl Worker {
         let connection = Connection::new(stream, client, binding, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
-            Ok(()) => self.with_connection(key, |connection, context| connection.dispatch(context)),
+            Ok(()) => self.with_connection(key, |connection, context| connection.begin(context)),
             Err(_) => self.end(key, EndReason::Resources, Reset::Client),
         }
     }
@@ -362,11 +362,11 @@ impl Worker {
         for command in self.mailbox.take() {
             match command {
                 Command::Listen { id, listener, binding } => self.listen(id, listener, binding),
-                Command::Serve { id, service } => {
+                Command::Serve { id, service, proxy_from } => {
                     let key = self.listeners_by_id.get(&id).copied();
                     if let Some(accepting) = key.and_then(|key| self.listeners.get_mut(key)) {
                         let Binding { address, steered, .. } = *accepting.binding;
-                        accepting.binding = Rc::new(Binding { service, address, steered });
+                        accepting.binding = Rc::new(Binding { service, address, proxy_from, steered });
                     }
                 }
                 Command::Unlisten { id } => self.unlisten(id),

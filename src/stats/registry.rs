@@ -175,6 +175,7 @@ pub enum EndReason {
     Removed,
     Resources,
     Killed,
+    BadProxyHeader,
     QueueTimeout,
     QueueFull,
     FailedBack,
@@ -182,7 +183,7 @@ pub enum EndReason {
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -198,6 +199,7 @@ impl EndReason {
         Self::Removed,
         Self::Resources,
         Self::Killed,
+        Self::BadProxyHeader,
         Self::QueueTimeout,
         Self::QueueFull,
         Self::FailedBack,
@@ -222,6 +224,7 @@ impl EndReason {
             Self::Removed => "service-removed",
             Self::Resources => "out-of-resources",
             Self::Killed => "killed",
+            Self::BadProxyHeader => "bad-proxy-header",
             Self::QueueTimeout => "queue-timeout",
             Self::QueueFull => "queue-full",
             Self::FailedBack => "failed-back",

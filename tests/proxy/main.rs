@@ -5,6 +5,7 @@
 mod limits;
 mod operate;
 mod oracle;
+mod proxy_header;
 mod queue;
 mod relaying;
 mod reload;

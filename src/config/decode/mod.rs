@@ -8,6 +8,7 @@ mod reader;
 mod router;
 mod routing;
 mod service;
+mod socket;
 mod syntax_errors;
 mod track;
 

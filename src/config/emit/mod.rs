@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::raw::{
     Affinity, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Log, Maybe, PeerPort, Pool, Server,
-    Service, Stats, Timeout,
+    Service, Source, Stats, Timeout,
 };
 use super::words::{self, Words, word_for};
 use crate::model::{Family, PortRange, ServerPort};
@@ -98,6 +98,14 @@ fn listen(raw: &Listen) -> String {
     keys.maybe("interface", &raw.interface, display);
     keys.maybe("nonlocal", &raw.nonlocal, bool::to_string);
     keys.maybe("dual-stack", &raw.dual_stack, bool::to_string);
+    if !raw.proxy_from.is_empty() {
+        let prefixes: Vec<String> = raw.proxy_from.iter().map(|prefix| quoted(&prefix.value.to_string())).collect();
+        keys.add("proxy-from", format!("[{}]", prefixes.join(", ")));
+    }
+    keys.maybe("defer-accept", &raw.tuning.defer_accept, duration);
+    keys.maybe("fast-open", &raw.tuning.fast_open, u64::to_string);
+    keys.maybe("max-segment", &raw.tuning.max_segment, u64::to_string);
+    keys.maybe("user-timeout", &raw.tuning.user_timeout, duration);
     keys.or_inline("address", with_ports(&raw.host.value, &raw.ports.value))
 }
 
@@ -171,8 +179,19 @@ fn server(raw: &Server) -> String {
     keys.maybe("max-connections", &raw.max_connections, u64::to_string);
     keys.maybe("check", &raw.check, check);
     keys.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
+    keys.maybe("send-proxy", &raw.send_proxy, |version| word(words::PROXY_VERSIONS, version));
+    keys.maybe("source", &raw.source, source);
+    keys.maybe("user-timeout", &raw.user_timeout, duration);
+    keys.maybe("fast-open", &raw.fast_open, bool::to_string);
     choice::server(&mut keys, &raw.choice);
     keys.or_inline("address", quoted(&address))
+}
+
+fn source(raw: &Source) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("ports", &raw.ports, |ports| quoted(&ports.to_string()));
+    keys.maybe("interface", &raw.interface, display);
+    keys.or_inline("address", quoted(&raw.address.value.to_string()))
 }
 
 /// The keys of one table.

@@ -9,18 +9,22 @@ mod choice;
 mod notify;
 mod router;
 mod routing;
+mod socket;
 mod track;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::source::Location;
-use crate::model::{Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, ServerPort};
+use crate::model::{
+    Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, Prefix, ProxyVersion, ServerPort,
+};
 
 pub use choice::{PoolChoice, ServerChoice};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
+pub use socket::{ListenTuning, Source};
 pub use track::{GatewayCheck, ProcessCheck, RouteCheck, Track, Tracked, Tracker, Watched};
 
 /// A value and where it was written.
@@ -214,13 +218,23 @@ pub struct Listen {
     pub nonlocal: Maybe<bool>,
     /// For `::`; false when absent.
     pub dual_stack: Maybe<bool>,
+    pub proxy_from: Vec<Located<Prefix>>,
+    pub tuning: ListenTuning,
 }
 
 impl Listen {
     /// Without any further key.
     #[must_use]
     pub fn new(host: Located<Host>, ports: Located<PortRange>) -> Self {
-        Self { host, ports, interface: None, nonlocal: None, dual_stack: None }
+        Self {
+            host,
+            ports,
+            interface: None,
+            nonlocal: None,
+            dual_stack: None,
+            proxy_from: Vec::new(),
+            tuning: ListenTuning::default(),
+        }
     }
 }
 
@@ -378,6 +392,10 @@ pub struct Server {
     pub check: Maybe<Check>,
     /// The pool's when absent.
     pub on_marked_down: Maybe<OnMarkedDown>,
+    pub send_proxy: Maybe<ProxyVersion>,
+    pub source: Maybe<Source>,
+    pub user_timeout: Maybe<Duration>,
+    pub fast_open: Maybe<bool>,
     pub choice: ServerChoice,
 }
 
@@ -396,6 +414,10 @@ impl Server {
             max_connections: None,
             check: None,
             on_marked_down: None,
+            send_proxy: None,
+            source: None,
+            user_timeout: None,
+            fast_open: None,
             choice: ServerChoice::default(),
         }
     }

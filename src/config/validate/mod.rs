@@ -11,6 +11,7 @@ mod pool;
 mod router;
 mod routing;
 mod service;
+mod socket;
 mod track;
 mod track_server;
 mod transport;

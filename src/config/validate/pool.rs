@@ -8,6 +8,7 @@ use super::duplicate;
 use super::findings::{Findings, Unique};
 use super::router::not_a_host;
 use super::service::fin_timeout;
+use super::socket;
 use super::track_server;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, CheckOptions, Located, Maybe};
@@ -159,6 +160,8 @@ fn server(
         raw.on_marked_down.or(pool.on_marked_down).map_or(OnMarkedDown::Keep, |on_marked_down| on_marked_down.value);
     let weight = findings.number(&raw.weight, "weight", 0..=256, 1);
     let max_connections = findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX));
+    let source = raw.source.as_ref().and_then(|source| socket::source(&source.value, address, findings));
+    let user_timeout = findings.positive(&raw.user_timeout, "user-timeout");
     let choice = &raw.choice;
     if let (Some(track), Some(_)) = (&choice.track, &check) {
         findings.error(track.at, "a server has its own check or tracks another one, not both", "remove one of the two");
@@ -190,6 +193,10 @@ fn server(
         max_connections,
         check,
         on_marked_down,
+        send_proxy: raw.send_proxy.map(|version| version.value),
+        source,
+        user_timeout,
+        fast_open: raw.fast_open.is_some_and(|fast| fast.value),
     })
 }
 

@@ -9,6 +9,7 @@ pub mod grammar;
 mod proxy;
 mod server;
 mod service;
+mod source;
 mod stats;
 mod stick;
 mod value;

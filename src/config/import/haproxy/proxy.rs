@@ -12,7 +12,7 @@ use super::{Translator, refusal, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
-use crate::config::raw::{Listen, Located, Maybe};
+use crate::config::raw::{Listen, Located, Maybe, Source};
 use crate::config::source::Location;
 use crate::model::Algorithm;
 
@@ -90,6 +90,7 @@ pub(super) struct Proxy {
     pub(super) timeouts: Timeouts,
     pub(super) default_server: ServerOptions,
     pub(super) default_backend: Maybe<String>,
+    pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
     /// What cannot be ignored once a server is checked.
     pub(super) check_refusals: Rc<Vec<Diagnostic>>,
@@ -126,6 +127,7 @@ impl Proxy {
             timeouts: Timeouts::default(),
             default_server: ServerOptions::default(),
             default_backend: None,
+            source: None,
             stats: StatsSaid::default(),
             check_refusals: Rc::default(),
             listen: Vec::new(),
@@ -295,6 +297,16 @@ impl Translator<'_> {
                 "bind" => self.bind(statement, arguments, proxy),
                 "server" => self.server(statement, arguments, proxy),
                 "default-server" => self.server_options(arguments, &mut proxy.default_server),
+                "source" => match arguments.split_first() {
+                    Some((address, words)) => {
+                        let mut words = words.iter().peekable();
+                        proxy.source = self.source(address, &mut words);
+                        if let Some(more) = words.next() {
+                            self.findings.error(more.at, format!("`{}` cannot stand after `source`", more.text));
+                        }
+                    }
+                    None => self.findings.error(statement.at(), "`source` wants an address after it"),
+                },
                 "default_backend" => {
                     proxy.default_backend =
                         self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));

@@ -7,9 +7,9 @@ use super::{Translator, endpoint, value};
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
-use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server, ServerChoice};
+use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server, ServerChoice, Source};
 use crate::config::source::Location;
-use crate::model::{OnError, OnMarkedDown, OnMarkedUp, ServerPort};
+use crate::model::{OnError, OnMarkedDown, OnMarkedUp, ProxyVersion, ServerPort};
 
 /// HAProxy's `inter` when nothing is said.
 const DEFAULT_INTER: Duration = Duration::from_secs(2);
@@ -42,6 +42,10 @@ pub(super) struct ServerOptions {
     downinter: Maybe<Duration>,
     rise: Maybe<u64>,
     fall: Maybe<u64>,
+    send_proxy: Maybe<ProxyVersion>,
+    source: Maybe<Source>,
+    user_timeout: Maybe<Duration>,
+    fast_open: Maybe<bool>,
 }
 
 /// A server line; its options include what `default-server` had said above it.
@@ -56,7 +60,7 @@ pub(super) struct ServerSaid {
 
 impl ServerSaid {
     /// As the raw server; the timeouts decide how long a check may take.
-    pub(super) fn raw(&self, timeouts: &Timeouts) -> Server {
+    pub(super) fn raw(&self, timeouts: &Timeouts, source: &Maybe<Source>) -> Server {
         let options = &self.options;
         Server {
             name: Some(self.name.clone()),
@@ -67,6 +71,10 @@ impl ServerSaid {
             max_connections: options.max_connections,
             check: options.check.map(|check| Located::new(self.check(check.value, timeouts), check.at)),
             on_marked_down: options.on_marked_down,
+            send_proxy: options.send_proxy,
+            source: options.source.clone().or_else(|| source.clone()),
+            user_timeout: options.user_timeout,
+            fast_open: options.fast_open,
             choice: ServerChoice {
                 max_queue: options.max_queue,
                 slow_start: options.slow_start,
@@ -129,7 +137,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn server_options(&mut self, words: &[Word], options: &mut ServerOptions) {
-        let mut words = words.iter();
+        let mut words = words.iter().peekable();
         while let Some(word) = words.next() {
             let Some(keyword) = keywords::haproxy().get("server", word.as_str()) else {
                 self.unknown("server", &[word.as_str()], word.at);
@@ -141,13 +149,10 @@ impl Translator<'_> {
                 return;
             }
             if !self.tell(keyword, word.at) {
-                // `source` takes words of its own, which would be told as unknown.
-                if keyword.name == "source" {
-                    return;
-                }
                 continue;
             }
             match value {
+                Some(value) if keyword.name == "source" => options.source = self.source(value, &mut words),
                 Some(value) => self.server_value(keyword.name, value, options),
                 None => switch(keyword.name, word.at, options),
             }
@@ -170,6 +175,10 @@ impl Translator<'_> {
             "inter" => options.inter = self.interval(word),
             "fastinter" => options.fastinter = self.interval(word),
             "downinter" => options.downinter = self.interval(word),
+            "tcp-ut" => {
+                let time = self.checked(word, value::time(text));
+                options.user_timeout = time.filter(|time| !time.value.is_zero());
+            }
             "maxqueue" => {
                 let most = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));
                 options.max_queue = most.filter(|most| most.value > 0);
@@ -238,6 +247,12 @@ impl Translator<'_> {
 }
 
 fn switch(name: &str, at: Location, options: &mut ServerOptions) {
+    match name {
+        "send-proxy" => options.send_proxy = Some(Located::new(ProxyVersion::V1, at)),
+        "send-proxy-v2" => options.send_proxy = Some(Located::new(ProxyVersion::V2, at)),
+        "no-send-proxy" | "no-send-proxy-v2" => options.send_proxy = None,
+        _ => {}
+    }
     let (field, on) = match name {
         "backup" => (&mut options.backup, true),
         "no-backup" => (&mut options.backup, false),
@@ -245,6 +260,8 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
         "no-check" => (&mut options.check, false),
         "disabled" => (&mut options.disabled, true),
         "enabled" => (&mut options.disabled, false),
+        "tfo" => (&mut options.fast_open, true),
+        "no-tfo" => (&mut options.fast_open, false),
         "non-stick" => (&mut options.non_stick, true),
         "stick" => (&mut options.non_stick, false),
         _ => return,

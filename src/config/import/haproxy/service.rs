@@ -108,7 +108,7 @@ impl Translator<'_> {
             // In the order of their numbers, which are their places unless said otherwise.
             servers.sort_by_key(|(index, server)| server.options.id.map_or(*index as u64 + 1, |id| id.value));
         }
-        let servers = servers.into_iter().map(|(_, server)| server.raw(&proxy.timeouts)).collect();
+        let servers = servers.into_iter().map(|(_, server)| server.raw(&proxy.timeouts, &proxy.source)).collect();
         self.config.pools.push(Pool {
             name: Some(Located::new(proxy.name.clone(), at)),
             balance: proxy.balance,
