@@ -96,7 +96,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
         None => None,
     };
     let (notice_sender, notices) = unbounded_channel();
-    let (transition_sender, transitions) = unbounded_channel();
+    let (check_sender, checks) = unbounded_channel();
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
@@ -118,7 +118,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
     let mut node = Node {
         run,
         log,
-        prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
+        prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
         proxy,
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),
@@ -161,7 +161,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, transitions, tracked, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, checks, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

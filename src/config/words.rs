@@ -1,7 +1,8 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
 use crate::model::{
-    Algorithm, ArgumentsMatch, ChecksumMode, InitialState, LogLevel, OnMarkedDown, ProbeMethod, RouteKind, Scope,
+    Algorithm, ArgumentsMatch, ChecksumMode, DatabaseRole, InitialState, LogLevel, OnMarkedDown, ProbeMethod,
+    ProxyVersion, RouteKind, Scope,
 };
 
 /// A word and its meaning.
@@ -35,6 +36,9 @@ pub(super) const BALANCE: &Words<Algorithm> = &[
 ];
 pub(super) const MARKED_DOWN: &Words<OnMarkedDown> =
     &[("keep", OnMarkedDown::Keep), ("reset", OnMarkedDown::ShutdownSessions)];
+pub(super) const PROXY_VERSIONS: &Words<ProxyVersion> = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+pub(super) const DATABASE_ROLES: &Words<DatabaseRole> =
+    &[("primary", DatabaseRole::Primary), ("replica", DatabaseRole::Replica)];
 
 /// The word for `meaning`.
 pub(super) fn word_for<T: PartialEq>(words: &Words<T>, meaning: &T) -> &'static str {

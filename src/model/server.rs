@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::check::Check;
+use super::check::{Agent, Check};
 
 /// One server of a pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Server {
     pub max_connections: Option<u32>,
     /// Its health check; none: always considered up.
     pub check: Option<Check>,
+    /// Its agent, if one is asked.
+    pub agent: Option<Agent>,
     /// What happens to its connections when it goes down.
     pub on_marked_down: OnMarkedDown,
 }
@@ -40,6 +42,7 @@ impl Server {
             disabled: false,
             max_connections: None,
             check: None,
+            agent: None,
             on_marked_down: OnMarkedDown::Keep,
         }
     }

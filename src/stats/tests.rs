@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{
-    Affinity, Algorithm, Announce, Check, ChecksumMode, Config, Family, Global, InitialState, Interval, ListenAddress,
-    Pool, Priority, Scope, Server, Service, TableSpec, Version, VirtualAddress, VirtualRouter, Vrid,
+    Affinity, Algorithm, Announce, Check, CheckResult, ChecksumMode, Config, Family, Global, InitialState, Interval,
+    ListenAddress, Pool, Priority, Scope, Server, Service, TableSpec, Version, VirtualAddress, VirtualRouter, Vrid,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -121,7 +121,8 @@ impl Node {
             status.reason = "Layer4 connection problem: connection refused in 0.2 ms".to_owned();
             status.since = Some(self.now - Duration::from_secs(3));
             status.last_check = Some(LastCheck {
-                result: CheckResult::Failed,
+                result: CheckResult::L4Connection,
+                code: None,
                 detail: "Connection refused, \"really\"".to_owned(),
                 duration: Duration::from_micros(1600),
                 at: self.now - Duration::from_millis(1500),

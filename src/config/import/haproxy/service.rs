@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Translator;
 use super::proxy::{Kind, Mode, Proxy};
+use super::server::Around;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
@@ -102,6 +103,8 @@ impl Translator<'_> {
             }
         }
         let affinity = self.affinity(&proxy.stick);
+        let (protocol, disable_on_404) = if checked { self.protocol(proxy) } else { (None, None) };
+        let around = Around { timeouts: &proxy.timeouts, protocol, disable_on_404, verify: self.verify_servers };
         self.config.pools.push(Pool {
             name: Some(Located::new(proxy.name.clone(), at)),
             balance: proxy.balance,
@@ -115,7 +118,7 @@ impl Translator<'_> {
             tunnel_timeout: proxy.timeouts.tunnel.map(after),
             server_keepalive: Some(proxy.server_keepalive.unwrap_or(Located::new(false, at))),
             all_backups: proxy.all_backups,
-            servers: proxy.servers.iter().map(|server| server.raw(&proxy.timeouts)).collect(),
+            servers: proxy.servers.iter().map(|server| server.raw(&around)).collect(),
             ..Pool::empty(at)
         });
     }
