@@ -181,7 +181,7 @@ fn file(log: SocketAddr, stats: SocketAddr) -> String {
     text
 }
 
-/// Reserved and closed: nobody gets it while the test runs, since ports are given out in turn.
+/// Closed again: nobody gets it while the test runs, since ports are given out in turn.
 fn closed_port() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::outcome::Verdict;
 use super::tls;
 use crate::model::{CheckResult, ProxyVersion};
-use crate::wire::proxy_header::Origin;
+use crate::wire::proxy_header::{self, Header};
 
 /// What is spoken over: TCP or TLS.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -48,8 +48,11 @@ pub(super) async fn connect(target: SocketAddr, linger: bool) -> Result<TcpStrea
 /// proxy's own, as HAProxy does it.
 pub(super) async fn write_header(stream: &mut TcpStream, version: ProxyVersion) -> io::Result<()> {
     let header = match version {
-        ProxyVersion::V1 => Origin::Client { source: stream.local_addr()?, destination: stream.peer_addr()? }.v1(),
-        ProxyVersion::V2 => Origin::Local.v2(),
+        ProxyVersion::V1 => {
+            let (source, destination) = (stream.local_addr()?, stream.peer_addr()?);
+            proxy_header::encode_v1(Header::Proxied { source, destination })
+        }
+        ProxyVersion::V2 => proxy_header::encode_v2(Header::Local),
     };
     stream.write_all(&header).await
 }
