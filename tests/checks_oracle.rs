@@ -181,9 +181,21 @@ fn file(log: SocketAddr, stats: SocketAddr) -> String {
     text
 }
 
-/// Closed again: nobody gets it while the test runs, since ports are given out in turn.
+/// Somebody has it, and nobody listens: connections are refused.
 fn closed_port() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // For as long as the test runs.
+    std::mem::forget(socket);
+    address
+}
+
+/// A port below those that the kernel gives out by itself.
+fn free_port() -> SocketAddr {
+    let mut ports = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap()..;
+    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    ports.find_map(|port| TcpListener::bind(address(port)).ok()).unwrap().local_addr().unwrap()
 }
 
 /// What one side says of one backend.
@@ -258,7 +270,15 @@ fn fetch_csv(stats: SocketAddr) -> String {
     stream.write_all(b"GET /;csv HTTP/1.0\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    text.split_once("\r\n\r\n").unwrap().1.to_owned()
+    let mut body = text.split_once("\r\n\r\n").unwrap().1;
+    // It comes in chunks, HTTP/1.0 or not.
+    let mut csv = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        csv.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    csv
 }
 
 /// A first check is made within the interval, and ends within it.
@@ -328,7 +348,7 @@ fn ask_vipgate(text: &str) -> BTreeMap<String, Said> {
 #[test]
 fn results_and_lines_are_haproxys() {
     let log = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let stats = closed_port();
+    let stats = free_port();
     let text = file(log.local_addr().unwrap(), stats);
     let theirs = ask_haproxy(&text, &log, stats);
     let ours = ask_vipgate(&text);
