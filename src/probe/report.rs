@@ -12,11 +12,14 @@ pub(super) fn reason(outcome: &Outcome) -> String {
     let what = outcome.result.text();
     let cause = if outcome.cause == "(tcp-check)" { String::new() } else { lower_first(&outcome.cause) };
     let step = outcome.step.as_ref().map_or_else(String::new, |step| format!(" at {step}"));
+    let certificate = outcome.certificate_expires.map_or_else(String::new, |expires| {
+        format!("; its certificate expires {}", humantime::format_rfc3339_seconds(expires))
+    });
     match outcome.result {
         CheckResult::Starved => format!("{what} on this node, not counted: {cause}"),
         result if result.timed_out() => format!("{what} after {took}{step}"),
-        _ if cause.is_empty() => format!("{what} in {took}{step}"),
-        _ => format!("{what}: {cause} in {took}{step}"),
+        _ if cause.is_empty() => format!("{what} in {took}{step}{certificate}"),
+        _ => format!("{what}: {cause} in {took}{step}{certificate}"),
     }
 }
 
