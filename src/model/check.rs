@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::check_result::CheckResult;
 use super::command::Command;
+use super::socket::ProxyVersion;
 
 /// A health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,15 +127,6 @@ pub struct Connect {
     pub proxy_header: Option<ProxyVersion>,
     /// It is closed cleanly, not by a reset.
     pub linger: bool,
-}
-
-/// Version of the PROXY protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ProxyVersion {
-    /// Text.
-    V1,
-    /// Binary.
-    V2,
 }
 
 /// How TLS is spoken with a server.

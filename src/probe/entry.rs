@@ -78,13 +78,12 @@ impl Entry {
             stats: registry.server(&pool.name, &server.name),
         };
         entry.stats.update_status(|status| {
-            *status = crate::stats::ServerStatus {
-                health: entry.health(),
-                counter: entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum())),
-                reason: entry.first_reason().to_owned(),
-                since: Some(now),
-                ..Default::default()
-            };
+            status.health = entry.health();
+            status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
+            status.reason = entry.first_reason().to_owned();
+            status.since = Some(now);
+            (status.last_check, status.agent, status.certificate_expires) = (None, None, None);
+            (status.stopping, status.agent_down) = (false, false);
         });
         entry
     }

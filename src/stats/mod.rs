@@ -20,7 +20,7 @@ pub use check::{LastCheck, LastCheckSnapshot};
 pub use late::{LateWakes, LateWakesSnapshot};
 pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
-pub use registry::{EndReason, Health, Registry, ServerStats, ServerStatus, ServiceStats};
+pub use registry::{EndReason, Health, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};
 pub use snapshot::{

@@ -15,7 +15,7 @@ pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &STATS, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
-    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE,
 ];
 
 #[rustfmt::skip]
@@ -128,8 +128,15 @@ pub(super) const SERVICE: Keys = Keys {
         "log",
     ],
 };
-pub(super) const LISTEN: Keys =
-    Keys { table: "a listen address", keys: &["address", "interface", "nonlocal", "dual-stack"] };
+#[rustfmt::skip]
+pub(super) const LISTEN: Keys = Keys {
+    table: "a listen address",
+    keys: &[
+        "address", "interface", "nonlocal", "dual-stack", "proxy-from", "defer-accept", "fast-open", "max-segment",
+        "user-timeout",
+    ],
+};
+pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface"] };
 pub(super) const POOL: Keys = Keys {
     table: "[[pool]]",
     keys: &[
@@ -147,6 +154,15 @@ pub(super) const POOL: Keys = Keys {
         "check",
         "agent",
         "on-marked-down",
+        "hash-type",
+        "hash-balance-factor",
+        "redispatch-every",
+        "queue-timeout",
+        "max-queue",
+        "persist",
+        "failback",
+        "refuse-with",
+        "slow-start",
         "servers",
     ],
 };
@@ -186,18 +202,12 @@ pub(super) const CHECK_REQUEST: Keys =
 pub(super) const CHECK_HEADER: Keys =
     Keys { table: "a step's header", keys: &["name", "name-match", "value", "value-match", "whole"] };
 pub(super) const AGENT: Keys = Keys { table: "agent", keys: &["port", "address", "interval", "timeout", "send"] };
+#[rustfmt::skip]
 pub(super) const SERVER: Keys = Keys {
     table: "a server",
     keys: &[
-        "name",
-        "address",
-        "port",
-        "weight",
-        "backup",
-        "disabled",
-        "max-connections",
-        "check",
-        "agent",
-        "on-marked-down",
+        "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "agent", "on-marked-down",
+        "send-proxy", "source", "user-timeout", "fast-open",
+        "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
     ],
 };

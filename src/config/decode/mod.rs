@@ -2,12 +2,14 @@
 //! cannot be read is one finding and left out.
 
 mod check;
+mod choice;
 mod command;
 pub mod keys;
 mod reader;
 mod router;
 mod routing;
 mod service;
+mod socket;
 mod syntax_errors;
 mod track;
 

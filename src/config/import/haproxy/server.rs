@@ -10,14 +10,17 @@ use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
 use crate::config::raw::{
-    Agent, AgentOptions, Check, CheckOptions, Host, Located, Maybe, Protocol, ProxyHeader, Server, StepAction,
-    TlsChoice, TlsOptions,
+    Agent, AgentOptions, Check, CheckOptions, Host, Located, Maybe, Protocol, ProxyHeader, Server, ServerChoice,
+    Source, StepAction, TlsChoice, TlsOptions,
 };
 use crate::config::source::Location;
-use crate::model::{OnMarkedDown, ProxyVersion, ServerPort};
+use crate::model::{OnError, OnMarkedDown, OnMarkedUp, ProxyVersion, ServerPort};
 
 /// HAProxy's `inter` when nothing is said.
 const DEFAULT_INTER: Duration = Duration::from_secs(2);
+
+/// HAProxy's `error-limit` when nothing is said.
+const DEFAULT_ERROR_LIMIT: u64 = 10;
 
 /// The options of a server, each as the last word about it.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +30,15 @@ pub(super) struct ServerOptions {
     disabled: Maybe<bool>,
     max_connections: Maybe<u64>,
     on_marked_down: Maybe<OnMarkedDown>,
+    on_marked_up: Maybe<OnMarkedUp>,
+    pub(super) id: Maybe<u64>,
+    max_queue: Maybe<u64>,
+    slow_start: Maybe<Duration>,
+    non_stick: Maybe<bool>,
+    track: Maybe<String>,
+    observe: Maybe<bool>,
+    error_limit: Maybe<u64>,
+    on_error: Maybe<OnError>,
     pub(super) check: Maybe<bool>,
     check_port: Maybe<u64>,
     check_address: Maybe<Host>,
@@ -44,11 +56,16 @@ pub(super) struct ServerOptions {
     check_send_proxy: Maybe<bool>,
     agent: Maybe<bool>,
     agent_options: AgentOptions,
+    send_proxy: Maybe<ProxyVersion>,
+    source: Maybe<Source>,
+    user_timeout: Maybe<Duration>,
+    fast_open: Maybe<bool>,
 }
 
 /// What the proxy says about the checks of its servers.
 pub(super) struct Around<'p> {
     pub(super) timeouts: &'p Timeouts,
+    pub(super) source: &'p Maybe<Source>,
     pub(super) protocol: Maybe<Protocol>,
     pub(super) disable_on_404: Maybe<bool>,
     /// Whether a server's certificate is verified where nothing is said.
@@ -79,6 +96,22 @@ impl ServerSaid {
             check: options.check.map(|check| Located::new(self.check(check.value, around), check.at)),
             agent: options.agent.map(|agent| Located::new(self.agent(agent.value, around.timeouts), agent.at)),
             on_marked_down: options.on_marked_down,
+            send_proxy: options.send_proxy,
+            source: options.source.clone().or_else(|| around.source.clone()),
+            user_timeout: options.user_timeout,
+            fast_open: options.fast_open,
+            choice: ServerChoice {
+                max_queue: options.max_queue,
+                slow_start: options.slow_start,
+                non_stick: options.non_stick,
+                track: options.track.clone(),
+                error_limit: options
+                    .observe
+                    .filter(|observe| observe.value)
+                    .map(|observe| options.error_limit.unwrap_or(Located::new(DEFAULT_ERROR_LIMIT, observe.at))),
+                on_error: options.on_error,
+                on_marked_up: options.on_marked_up,
+            },
             ..Server::new(self.at, self.host.clone())
         }
     }
@@ -96,7 +129,12 @@ impl ServerSaid {
             (Some(_), Some(connect)) if connect.value < inter.value => connect,
             (Some(_) | None, Some(_) | None) => inter,
         };
-        let header = options.check_send_proxy.filter(|on| on.value);
+        // What clients' connections begin with, checks do too, unless they go elsewhere.
+        let elsewhere = options.check_port.is_some() || options.check_address.is_some();
+        let asked = options.check_send_proxy.filter(|on| on.value).map(|on| on.at);
+        let served = options.send_proxy.filter(|_| !elsewhere).map(|version| version.at);
+        let version = options.send_proxy.map_or(ProxyVersion::V1, |version| version.value);
+        let header = asked.or(served).map(|at| Located::new(ProxyHeader::On(version), at));
         Check::On(Box::new(CheckOptions {
             port: options.check_port,
             address: options.check_address.clone(),
@@ -107,7 +145,7 @@ impl ServerSaid {
             response_timeout: timeouts.check,
             rise: options.rise,
             fall: options.fall,
-            proxy_header: header.map(|on| on.map(|_| ProxyHeader::On(ProxyVersion::V1))),
+            proxy_header: header,
             tls: options.check_tls.map(|tls| tls.map(|on| self.tls(on, around))),
             disable_on_404: around.disable_on_404,
             protocol: around.protocol.as_ref().map(|protocol| self.with_server_tls(protocol, around)),
@@ -180,7 +218,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn server_options(&mut self, words: &[Word], options: &mut ServerOptions) {
-        let mut words = words.iter();
+        let mut words = words.iter().peekable();
         while let Some(word) = words.next() {
             let Some(keyword) = keywords::haproxy().get("server", word.as_str()) else {
                 self.unknown("server", &[word.as_str()], word.at);
@@ -192,13 +230,10 @@ impl Translator<'_> {
                 return;
             }
             if !self.tell(keyword, word.at) {
-                // `source` takes words of its own, which would be told as unknown.
-                if keyword.name == "source" {
-                    return;
-                }
                 continue;
             }
             match value {
+                Some(value) if keyword.name == "source" => options.source = self.source(value, &mut words),
                 Some(value) => self.server_value(keyword.name, value, options),
                 None => switch(keyword.name, word.at, options),
             }
@@ -240,6 +275,51 @@ impl Translator<'_> {
             "inter" => options.inter = self.interval(word),
             "fastinter" => options.fastinter = self.interval(word),
             "downinter" => options.downinter = self.interval(word),
+            "tcp-ut" => {
+                let time = self.checked(word, value::time(text));
+                options.user_timeout = time.filter(|time| !time.value.is_zero());
+            }
+            "maxqueue" => {
+                let most = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));
+                options.max_queue = most.filter(|most| most.value > 0);
+            }
+            "id" => options.id = self.checked(word, value::number(text, ANY)),
+            "slowstart" => {
+                options.slow_start = self.checked(word, value::time(text)).filter(|time| !time.value.is_zero());
+            }
+            "track" => options.track = Some(Located::new(text.to_owned(), word.at)),
+            "observe" => {
+                options.observe = self.checked(
+                    word,
+                    match text {
+                        "layer4" => Ok(true),
+                        "layer7" => Err("`observe layer7` wants HTTP mode: `layer4` observes connections".to_owned()),
+                        other => Err(format!("`{other}` cannot be observed: `layer4` can")),
+                    },
+                );
+            }
+            "error-limit" => options.error_limit = self.checked(word, value::number(text, ANY)),
+            "on-error" => {
+                options.on_error = self.checked(
+                    word,
+                    match text {
+                        "fastinter" => Ok(OnError::FastCheck),
+                        "fail-check" => Ok(OnError::FailCheck),
+                        "sudden-death" => Ok(OnError::SuddenDeath),
+                        "mark-down" => Ok(OnError::MarkDown),
+                        other => Err(format!("`{other}` is none of fastinter, fail-check, sudden-death and mark-down")),
+                    },
+                );
+            }
+            "on-marked-up" => {
+                options.on_marked_up = self.checked(
+                    word,
+                    match text {
+                        "shutdown-backup-sessions" => Ok(OnMarkedUp::ShutdownBackupSessions),
+                        other => Err(format!("`{other}` is not an action: `shutdown-backup-sessions` is")),
+                    },
+                );
+            }
             "addr" => {
                 let host = endpoint::family(text).and_then(|(family, host)| endpoint::host(host, family));
                 options.check_address = self.checked(word, host);
@@ -253,7 +333,7 @@ impl Translator<'_> {
                     },
                 );
             }
-            // `id`, `cookie`: of no consequence.
+            // `cookie`: of no consequence.
             _ => {}
         }
     }
@@ -267,6 +347,12 @@ impl Translator<'_> {
 }
 
 fn switch(name: &str, at: Location, options: &mut ServerOptions) {
+    match name {
+        "send-proxy" => options.send_proxy = Some(Located::new(ProxyVersion::V1, at)),
+        "send-proxy-v2" => options.send_proxy = Some(Located::new(ProxyVersion::V2, at)),
+        "no-send-proxy" | "no-send-proxy-v2" => options.send_proxy = None,
+        _ => {}
+    }
     let (field, on) = match name {
         "backup" => (&mut options.backup, true),
         "no-backup" => (&mut options.backup, false),
@@ -279,7 +365,10 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
         "check-send-proxy" => (&mut options.check_send_proxy, true),
         "agent-check" => (&mut options.agent, true),
         "no-agent-check" => (&mut options.agent, false),
-        // `stick`: the default.
+        "tfo" => (&mut options.fast_open, true),
+        "no-tfo" => (&mut options.fast_open, false),
+        "non-stick" => (&mut options.non_stick, true),
+        "stick" => (&mut options.non_stick, false),
         _ => return,
     };
     *field = Some(Located::new(on, at));
