@@ -166,6 +166,14 @@ impl Stream {
         (&self.0).read(buffer)
     }
 
+    /// Looks at what is there and leaves it there.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stream = socket2::SockRef::from(&self.0);
+        // SAFETY: u8 and MaybeUninit<u8> have the same layout, and peek writes initialised bytes only.
+        let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [std::mem::MaybeUninit<u8>]) };
+        stream.peek(buffer)
+    }
+
     /// Writes what there is room for. With `more`, a segment that is not full waits for what follows: an end of stream.
     pub fn send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
         self.0.send_with_flags(bytes, libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 })

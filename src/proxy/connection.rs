@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::inspect::{Inspecting, Tracked};
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
-use super::shared::{Assigned, ServiceShared};
+use super::shared::{Assigned, PoolShared, ServiceShared};
 use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
@@ -42,11 +43,15 @@ pub(super) struct Connection {
     pub(super) state: State,
     pub(super) assigned: Option<Assigned>,
     pub(super) pin: Option<Pin>,
+    /// The pool that rules sent it to, by its place among those of the service's rules; none: the service's own.
+    pub(super) routed: Option<u32>,
+    /// The sources that it counts for.
+    pub(super) tracked: Option<Box<Tracked>>,
     /// The deadline it has in the thread's timers.
     pub(super) timer: Option<Instant>,
     /// It is in the worker's list of those that go on without a new event.
     pub(super) queued: bool,
-    started: Instant,
+    pub(super) started: Instant,
     connected: Option<Instant>,
     last_client: Instant,
     last_server: Instant,
@@ -59,6 +64,8 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 pub(super) enum State {
+    /// The client is listened to, for the rules.
+    Inspecting(Box<Inspecting>),
     /// The client waits for a server.
     Upstream(Box<Upstream>),
     /// Bytes flow.
@@ -88,6 +95,13 @@ pub(super) enum Reset {
     Both,
 }
 
+/// The pool of a connection that rules have sent to `routed`, or to none in particular.
+pub(super) fn pool_of(binding: &Binding, routed: Option<u32>) -> &PoolShared {
+    let service = &binding.service;
+    let chosen = routed.and_then(|place| service.ruling.as_ref()?.pool(place));
+    chosen.unwrap_or(&service.pool)
+}
+
 impl Transport for Stream {
     fn recv(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.recv(buffer)
@@ -104,7 +118,13 @@ impl Transport for Stream {
 
 impl Connection {
     /// A client just accepted; the service has counted it in.
-    pub(super) fn new(stream: Stream, client: SocketAddr, binding: Rc<Binding>, now: Instant) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        client: SocketAddr,
+        binding: Rc<Binding>,
+        tracked: Option<Box<Tracked>>,
+        now: Instant,
+    ) -> Self {
         let spec = binding.service.pool.spec();
         Self {
             client,
@@ -113,6 +133,8 @@ impl Connection {
             state: State::Upstream(Box::new(Upstream::new(stream, now))),
             assigned: None,
             pin: None,
+            routed: None,
+            tracked,
             timer: None,
             queued: false,
             started: now,
@@ -123,6 +145,17 @@ impl Connection {
             half_closed: false,
             watches_writes: false,
         }
+    }
+
+    /// Its pool.
+    pub(super) fn pool(&self) -> &PoolShared {
+        pool_of(&self.binding, self.routed)
+    }
+
+    /// Sends it to the pool at this place among those of its service's rules.
+    pub(super) fn route(&mut self, place: Option<usize>) {
+        self.routed = place.and_then(|place| u32::try_from(place).ok());
+        self.spec = self.pool().spec();
     }
 
     /// Something was reported about one of its sockets.
@@ -147,6 +180,8 @@ impl Connection {
                 }
                 Side::Server => self.on_server_event(ready, context),
             },
+            State::Inspecting(_) if ready.error => Verdict::End(EndReason::ClientAborted, Reset::None),
+            State::Inspecting(_) => self.on_heard(ready, context),
             State::Draining { reason, .. } if ready.error => Verdict::End(*reason, Reset::None),
             State::Draining { .. } | State::Over => Verdict::Keep,
         }
@@ -155,7 +190,7 @@ impl Connection {
     /// The server has accepted: bytes may flow.
     pub(super) fn establish(&mut self, relay: Relay<Stream>, client_spoke: bool, context: &mut Context<'_>) -> Verdict {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
-            self.binding.service.pool.prove(pin, assigned.id);
+            self.pool().prove(pin, assigned.id);
         }
         self.connected = Some(context.now);
         (self.last_client, self.last_server) = (context.now, context.now);
@@ -219,6 +254,7 @@ impl Connection {
                 let silence = [self.client_deadline(), self.server_deadline()].into_iter().flatten().min();
                 Some(silence.map_or(now + SETTLE, |at| at.min(now + SETTLE)))
             }
+            State::Inspecting(inspecting) => Some(self.inspection_deadline(inspecting)),
             State::Draining { until, .. } => Some((now + DRAIN_POLL).min(*until)),
             State::Over => None,
         }
@@ -239,6 +275,7 @@ impl Connection {
     pub(super) fn on_timer(&mut self, context: &mut Context<'_>) -> Verdict {
         let now = context.now;
         match &self.state {
+            State::Inspecting(_) => self.on_inspection_timer(context),
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
                 self.settle();
@@ -279,6 +316,7 @@ impl Connection {
             return listener;
         }
         let stream = match &self.state {
+            State::Inspecting(inspecting) => Some(&inspecting.upstream.client),
             State::Upstream(upstream) => Some(&upstream.client),
             State::Relay(relay) => Some(relay.socket(Side::Client)),
             State::Draining { .. } | State::Over => None,
@@ -310,9 +348,10 @@ impl Connection {
         }
         tracing::trace!(index = key.index, reason = reason.label(), "connection ended");
         if let Some(pin) = self.pin {
-            self.binding.service.pool.release(pin, now);
+            self.pool().release(pin, now);
         }
         let (client, server) = match &self.state {
+            State::Inspecting(inspecting) => (Some(&inspecting.upstream.client), None),
             State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
             State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
             State::Draining { survivor, .. } => (Some(survivor), None),

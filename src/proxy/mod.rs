@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 mod connection;
+mod inspect;
 mod listener;
 mod mailbox;
 pub mod relay;
@@ -36,6 +37,7 @@ use crate::model::{OnMarkedDown, Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
+use inspect::{Ruling, TableShared};
 use listener::{ListenKey, PortOwners};
 use mailbox::{Command, Mailbox, Report};
 use shared::{Gate, Global, PoolShared, ServiceShared};
@@ -51,6 +53,8 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     services: BTreeMap<String, Arc<ServiceShared>>,
     pools: BTreeMap<String, Arc<PoolShared>>,
+    /// Counters of sources, by name.
+    tables: BTreeMap<String, Arc<TableShared>>,
     listeners: HashMap<ListenKey, Open>,
     next_listener: u64,
     next_worker: usize,
@@ -103,6 +107,7 @@ impl Proxy {
             threads,
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
+            tables: BTreeMap::new(),
             listeners: HashMap::new(),
             next_listener: 0,
             next_worker: 0,
@@ -127,8 +132,8 @@ impl Proxy {
         let mut owners = HashMap::new();
         for (key, wanted) in wanted {
             let service = wanted.service;
-            if !pools.iter().any(|pool| pool.name == service.pool) {
-                let (service, reason) = (service.name.clone(), BindReason::NoPool(service.pool.clone()));
+            if let Some(missing) = service.pools().find(|name| !pools.iter().any(|pool| pool.name == *name)) {
+                let (service, reason) = (service.name.clone(), BindReason::NoPool(missing.to_owned()));
                 errors.push(BindError { service, address: key.address, reason });
                 continue;
             }
@@ -177,6 +182,7 @@ impl Proxy {
                 None => _ = self.pools.insert(spec.name.clone(), Arc::new(PoolShared::new(spec, &registry, now))),
             }
         }
+        self.commit_tables(services, now);
         let mut gone = Vec::new();
         self.services.retain(|name, _| {
             let stays = services.iter().any(|service| service.name == *name);
@@ -187,14 +193,40 @@ impl Proxy {
         });
         for spec in services {
             let Some(pool) = self.pools.get(&spec.pool) else { continue };
-            let same = |running: &Arc<ServiceShared>| running.spec == *spec && Arc::ptr_eq(&running.pool, pool);
+            let ruling = spec.policy.as_ref().map(|policy| {
+                let (pools, tables) =
+                    (|name: &str| self.pools.get(name).cloned(), |name: &str| self.tables.get(name).cloned());
+                Ruling::new(policy, pools, tables, now)
+            });
+            let same = |running: &Arc<ServiceShared>| {
+                let wired = match (&running.ruling, &ruling) {
+                    (Some(running), Some(new)) => running.is_wired_as(new),
+                    (None, None) => true,
+                    _ => false,
+                };
+                running.spec == *spec && Arc::ptr_eq(&running.pool, pool) && wired
+            };
             if !self.services.get(&spec.name).is_some_and(same) {
                 let running = self.services.get(&spec.name).map(Arc::as_ref);
-                let service = ServiceShared::new(spec.clone(), Arc::clone(pool), running, Arc::clone(&self.global));
+                let (pool, global) = (Arc::clone(pool), Arc::clone(&self.global));
+                let service = ServiceShared::new(spec.clone(), pool, ruling, running, global);
                 self.services.insert(spec.name.clone(), Arc::new(service));
             }
         }
         gone
+    }
+
+    /// What a table has counted stays as long as a service names it.
+    fn commit_tables(&mut self, services: &[Service], now: Instant) {
+        let specs: Vec<_> =
+            services.iter().filter_map(|service| service.policy.as_ref()).flat_map(|policy| &policy.tables).collect();
+        self.tables.retain(|name, _| specs.iter().any(|spec| spec.name == *name));
+        for spec in specs {
+            match self.tables.get(&spec.name) {
+                Some(table) => table.reconfigure(spec, now),
+                None => _ = self.tables.insert(spec.name.clone(), Arc::new(TableShared::new(spec.clone()))),
+            }
+        }
     }
 
     fn commit_listeners(
@@ -315,10 +347,18 @@ impl Proxy {
         self.global.workers.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
     }
 
-    /// Whether a service can be served here: it listens, and a server is up.
+    /// Whether a service can be served here: it listens, and a server is up, of its pool or of one that its rules name.
     #[must_use]
     pub fn ready(&self, service: &str) -> bool {
-        self.services.get(service).is_some_and(|service| service.pool.is_usable())
+        let of_rules =
+            |service: &ServiceShared| service.ruling.iter().flat_map(Ruling::pools).any(|pool| pool.is_usable());
+        self.services.get(service).is_some_and(|service| service.pool.is_usable() || of_rules(service))
+    }
+
+    /// Sources that a table of counters knows.
+    #[must_use]
+    pub fn counted_sources(&self, table: &str) -> usize {
+        self.tables.get(table).map_or(0, |table| table.len(Instant::now()))
     }
 
     /// Clients that a pool's stick table remembers.

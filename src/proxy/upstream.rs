@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Reset, State, Verdict};
+use super::connection::{Connection, Reset, State, Verdict, pool_of};
 use super::relay::{Ready, Relay, Side};
 use super::shared::ServerShared;
 use super::worker::{Context, token};
@@ -59,6 +59,11 @@ impl Upstream {
         Self { client, client_ready, phase, since: now, failures: 0, tried: Vec::new() }
     }
 
+    /// It begins only now.
+    pub(super) fn restart(&mut self, now: Instant) {
+        (self.since, self.phase) = (now, Phase::Queued { next_look: now });
+    }
+
     /// The server's socket, if there is one.
     pub(super) fn server(&self) -> Option<&Stream> {
         match &self.phase {
@@ -80,7 +85,7 @@ impl Connection {
     /// Chooses a server and connects to it.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        match self.binding.service.pool.select(self.client, &upstream.tried, &mut self.pin, context.now) {
+        match pool_of(&self.binding, self.routed).select(self.client, &upstream.tried, &mut self.pin, context.now) {
             Ok(assigned) => {
                 if let Some(before) = self.assigned.replace(assigned) {
                     before.server.stats.redispatches.fetch_add(1, Ordering::Relaxed);

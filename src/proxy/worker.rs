@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::connection::{Binding, Connection, Reset, Verdict};
+use super::inspect;
 use super::mailbox::{Command, Mailbox};
 use super::relay::Side;
 use super::shared::ServiceShared;
@@ -278,7 +279,7 @@ impl Worker {
         for _ in 0..ACCEPTS {
             let Some(accepting) = self.listeners.get_mut(key).filter(|accepting| !accepting.queued) else { return };
             let service = &accepting.binding.service;
-            let Some(open) = service.enter() else {
+            let Some(open) = service.enter(self.now) else {
                 if !std::mem::replace(&mut accepting.limited, true) {
                     service.stats.limited.fetch_add(1, Ordering::Relaxed);
                 }
@@ -329,12 +330,20 @@ impl Worker {
     }
 
     fn begin(&mut self, stream: Stream, client: SocketAddr, binding: Rc<Binding>) {
+        let tracked = match inspect::admit(&stream, client, &binding, self.now) {
+            Ok(tracked) => tracked,
+            Err(reason) => {
+                let _closed = stream.reset_on_close();
+                binding.service.stats.count_end(reason);
+                return binding.service.leave();
+            }
+        };
         let key = self.connections.next_key();
         let registered = self.poller.add_stream(&stream, token(key, Side::Client), false);
-        let connection = Connection::new(stream, client, binding, self.now);
+        let connection = Connection::new(stream, client, binding, tracked, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
-            Ok(()) => self.with_connection(key, |connection, context| connection.dispatch(context)),
+            Ok(()) => self.with_connection(key, |connection, context| connection.inspect(context)),
             Err(_) => self.end(key, EndReason::Resources, Reset::Client),
         }
     }

@@ -52,7 +52,9 @@ fn frontend(service: &ServiceSnapshot, iid: usize) -> Row {
     row.set("conn_tot", service.accepted);
     row.set("bin", service.bytes_in);
     row.set("bout", service.bytes_out);
-    row.set("dreq", 0);
+    row.set("dreq", ended(EndReason::DeniedContent));
+    row.set("dcon", ended(EndReason::DeniedConnection) + ended(EndReason::SourceLimit));
+    row.set("dses", ended(EndReason::DeniedSession));
     row.set("dresp", 0);
     row.set("ereq", 0);
     row.set("status", "OPEN");

@@ -152,11 +152,15 @@ pub enum EndReason {
     Stopped,
     Removed,
     Resources,
+    DeniedConnection,
+    DeniedSession,
+    DeniedContent,
+    SourceLimit,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -171,6 +175,10 @@ impl EndReason {
         Self::Stopped,
         Self::Removed,
         Self::Resources,
+        Self::DeniedConnection,
+        Self::DeniedSession,
+        Self::DeniedContent,
+        Self::SourceLimit,
     ];
 
     /// Its name in logs and metrics.
@@ -191,6 +199,10 @@ impl EndReason {
             Self::Stopped => "stopped",
             Self::Removed => "service-removed",
             Self::Resources => "out-of-resources",
+            Self::DeniedConnection => "denied-connection",
+            Self::DeniedSession => "denied-session",
+            Self::DeniedContent => "denied-content",
+            Self::SourceLimit => "source-limit",
         }
     }
 }

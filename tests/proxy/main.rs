@@ -1,9 +1,11 @@
 //! The data plane on the loopback, with real sockets. Each test has a /24 of 127/8 to itself.
 #![expect(clippy::disallowed_methods, reason = "these tests are about sockets and time")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod hello;
 mod limits;
 mod relaying;
 mod reload;
+mod rules;
 mod support;
 mod upstream;

@@ -6,6 +6,7 @@
 //! native default; an importer whose format has another default sets the key.
 
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod track;
@@ -17,6 +18,7 @@ use super::source::Location;
 use crate::model::{Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, ServerPort};
 
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
 pub use track::{GatewayCheck, ProcessCheck, RouteCheck, Track, Tracked, Tracker, Watched};
@@ -74,6 +76,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[pool]]`, and the pools written inside a service, which are named like it.
     pub pools: Vec<Pool>,
+    /// `[[source-table]]`.
+    pub source_tables: Vec<SourceTable>,
 }
 
 /// `[global]`: see [`model::Global`](crate::model::Global) for the meaning of each key.
@@ -180,6 +184,7 @@ pub struct Service {
     pub backlog: Maybe<u64>,
     /// `[log] connections` when absent.
     pub log: Maybe<bool>,
+    pub policy: Policy,
 }
 
 impl Service {
@@ -197,6 +202,7 @@ impl Service {
             client_keepalive: None,
             backlog: None,
             log: None,
+            policy: Policy::default(),
         }
     }
 }
