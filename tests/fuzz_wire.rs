@@ -37,5 +37,8 @@ fn no_hello_panics_and_what_is_certain_stays() {
     }
     let hellos::Shares { read, awaited, refused } = fuzzer.shares;
     println!("{executions} hellos: {read} read, {awaited} awaited, {refused} refused");
-    assert!(read * 4 > executions && refused * 10 > executions && awaited * 20 > executions, "every answer is seen often");
+    assert!(
+        read * 4 > executions && refused * 10 > executions && awaited * 20 > executions,
+        "every answer is seen often"
+    );
 }

@@ -224,21 +224,12 @@ pub(super) fn admit(
         lock(rate).add(SECOND, now);
     }
     let mut tracked = None;
-    let facts = Facts::unheard(client, local(stream, binding));
+    let facts = Facts::unheard(client, binding.destination(stream));
     let mut around = Around { service, ruling, source: client.ip(), tracked: &mut tracked, now };
     match rules::decide(&ruling.policy, Stage::Connection, 0, &facts, &ruling.expressions, &mut around) {
         Outcome::Reject(denial) => Err(reason(Stage::Connection, denial)),
         Outcome::Pass | Outcome::Pool(_) | Outcome::Nowhere | Outcome::Wait { .. } => Ok(tracked),
     }
-}
-
-/// Where the client connected to.
-fn local(stream: &Stream, binding: &Binding) -> SocketAddr {
-    let listener = binding.address;
-    if !listener.ip().is_unspecified() {
-        return listener;
-    }
-    stream.local_addr().map_or(listener, |address| SocketAddr::new(address.ip().to_canonical(), listener.port()))
 }
 
 fn reason(stage: Stage, denial: Denial) -> EndReason {
@@ -255,8 +246,7 @@ impl Connection {
     pub(super) fn inspect(&mut self, context: &mut Context<'_>) -> Verdict {
         let service = Arc::clone(&self.binding.service);
         let Some(ruling) = &service.ruling else { return self.dispatch(context) };
-        let State::Upstream(upstream) = &self.state else { return Verdict::Keep };
-        let facts = Facts::unheard(self.client, local(&upstream.client, &self.binding));
+        let facts = Facts::unheard(self.client, self.destination);
         let mut around = Around {
             service: &service,
             ruling,
@@ -303,11 +293,12 @@ impl Connection {
             return Verdict::Keep;
         };
         let Inspecting { upstream, stage, from, until } = inspecting.as_mut();
-        let heard = if ruling.listens { peek(&upstream.client, context.scratch) } else { Ok((0, false)) };
+        let scratch = context.workspace.scratch();
+        let heard = if ruling.listens { peek(&upstream.client, scratch) } else { Ok((0, false)) };
         let Ok((count, over)) = heard else { return Verdict::End(EndReason::ClientAborted, Reset::None) };
         let ended = over || upstream.client_ready.read_end || context.now >= *until;
-        let heard = context.scratch.get(..count).unwrap_or_default();
-        let facts = Facts::new(self.client, local(&upstream.client, &self.binding), heard, ended);
+        let heard = scratch.get(..count).unwrap_or_default();
+        let facts = Facts::new(self.client, self.destination, heard, ended);
         let mut around = Around {
             service: &service,
             ruling,
@@ -329,7 +320,7 @@ impl Connection {
                 }
                 Outcome::Reject(denial) => {
                     // Bytes that nobody read would turn the end of the stream into a reset.
-                    let _read = context.scratch.get_mut(..count).map(|heard| upstream.client.recv(heard));
+                    let _read = context.workspace.scratch().get_mut(..count).map(|heard| upstream.client.recv(heard));
                     return Verdict::End(reason(*stage, denial), Reset::None);
                 }
                 Outcome::Nowhere => return Verdict::End(EndReason::NoServer, Reset::Client),

@@ -27,7 +27,8 @@ impl Fuzzer {
             self.alter(&mut message);
         }
         let size = [1, 3, 4, 5, 100, 16_384][self.below(6)];
-        let mut bytes: Vec<u8> = message.chunks(size).flat_map(|part| [&[22, 3, 1][..], &vector16(part)].concat()).collect();
+        let mut bytes: Vec<u8> =
+            message.chunks(size).flat_map(|part| [&[22, 3, 1][..], &vector16(part)].concat()).collect();
         if self.below(4) == 0 {
             self.alter(&mut bytes);
         }

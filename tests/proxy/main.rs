@@ -7,5 +7,6 @@ mod limits;
 mod relaying;
 mod reload;
 mod rules;
+mod steering;
 mod support;
 mod upstream;
