@@ -68,6 +68,10 @@ pub(super) fn secret(path: &Path) -> io::Result<String> {
 
 /// A list that a rule names: text, whatever its encoding.
 pub(super) fn list(path: &Path) -> io::Result<String> {
+    // A pipe would be waited for.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
     let bytes = read_bytes(path)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > LONGEST) {
         return Err(io::Error::other("it is longer than 16 MiB"));

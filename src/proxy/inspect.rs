@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -244,16 +245,14 @@ fn reason(stage: Stage, denial: Denial) -> EndReason {
 impl Connection {
     /// The client's address is certain: asks the rules from there on, then chooses a server.
     pub(super) fn inspect(&mut self, context: &mut Context<'_>) -> Verdict {
-        let service = Arc::clone(&self.binding.service);
-        let Some(ruling) = &service.ruling else { return self.dispatch(context) };
+        if self.binding.service.ruling.is_none() {
+            return self.dispatch(context);
+        }
+        let binding = Rc::clone(&self.binding);
+        let (service, Some(ruling)) = (&binding.service, &binding.service.ruling) else { return Verdict::Keep };
         let facts = Facts::unheard(self.client, self.destination);
-        let mut around = Around {
-            service: &service,
-            ruling,
-            source: self.client.ip(),
-            tracked: &mut self.tracked,
-            now: context.now,
-        };
+        let mut around =
+            Around { service, ruling, source: self.client.ip(), tracked: &mut self.tracked, now: context.now };
         if let Outcome::Reject(denial) =
             rules::decide(&ruling.policy, Stage::Session, 0, &facts, &ruling.expressions, &mut around)
         {
@@ -288,7 +287,8 @@ impl Connection {
 
     /// Looks at what the client has said, and asks the rules that wait for it.
     fn listen(&mut self, context: &mut Context<'_>) -> Verdict {
-        let service = Arc::clone(&self.binding.service);
+        let binding = Rc::clone(&self.binding);
+        let service = &binding.service;
         let (Some(ruling), State::Inspecting(inspecting)) = (&service.ruling, &mut self.state) else {
             return Verdict::Keep;
         };
@@ -299,13 +299,8 @@ impl Connection {
         let ended = over || upstream.client_ready.read_end || context.now >= *until;
         let heard = scratch.get(..count).unwrap_or_default();
         let facts = Facts::new(self.client, self.destination, heard, ended);
-        let mut around = Around {
-            service: &service,
-            ruling,
-            source: self.client.ip(),
-            tracked: &mut self.tracked,
-            now: context.now,
-        };
+        let mut around =
+            Around { service, ruling, source: self.client.ip(), tracked: &mut self.tracked, now: context.now };
         loop {
             match rules::decide(&ruling.policy, *stage, *from, &facts, &ruling.expressions, &mut around) {
                 Outcome::Pass if *stage == Stage::Content => (*stage, *from) = (Stage::Route, 0),

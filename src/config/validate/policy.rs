@@ -138,6 +138,11 @@ fn all(terms: impl IntoIterator<Item = Term>) -> Option<Condition> {
 
 /// Checks that the pools, servers and tables of a rule are there, and takes in the tables.
 fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings: &mut Findings<'_>) {
+    let early = rule.value.stage < Stage::Content;
+    if early && rule.value.when.iter().flat_map(Condition::tests).any(Test::listens) {
+        let message = "a rule of this stage cannot know what the client says: it is as if it said nothing";
+        findings.warning(rule.at, message, "make it a `content` rule");
+    }
     let mut tables = Vec::new();
     match &rule.value.action {
         Action::Pool(pool) => pool_exists(pool, rule.at, known, findings),

@@ -60,7 +60,7 @@ impl Translator<'_> {
         let mut lines: HashMap<&str, Acl> = HashMap::new();
         let statements = section.statements.iter().filter(|statement| statement.keyword().text == "acl");
         for statement in statements {
-            let [name, test @ ..] = statement.arguments() else {
+            let Some((name, test)) = statement.arguments().split_first().filter(|(_, test)| !test.is_empty()) else {
                 self.findings.error(statement.at(), "`acl` wants a name and a test, as in `acl local src 10.0.0.0/8`");
                 continue;
             };
