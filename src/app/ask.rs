@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::handover::unknown_router;
 use crate::control::client::{self, ClientError};
 use crate::control::{Reply, Request, SOCKET_NAME, routers, table};
 use crate::stats::Snapshot;
@@ -43,9 +44,8 @@ pub(super) fn routers(
         routers::render(&snapshot, router)
     };
     let unknown = || {
-        let known: Vec<&str> = snapshot.routers.iter().map(|router| router.name.as_str()).collect();
-        let name = router.unwrap_or_default();
-        Failure::Fatal(format!("there is no virtual router `{name}`; the routers are: {}", known.join(", ")))
+        let known = snapshot.routers.iter().map(|router| router.name.as_str());
+        Failure::Fatal(unknown_router(router.unwrap_or_default(), known).join("; "))
     };
     print(out, &text.ok_or_else(unknown)?)?;
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,8 @@ mod ask;
 mod commands;
 mod drain;
 mod failure;
+mod handover;
+mod hooks;
 mod load;
 mod log;
 mod node;
@@ -88,7 +90,7 @@ fn check(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<Ex
         config.routers.len(),
         config.services.len(),
         config.pools.len(),
-        loaded.warnings.len()
+        loaded.warnings.len() + loaded.misfits.len()
     );
     let listening = proxy::listening_plan(&config.services, start::workers(config), &Steering::open());
     ask::print(out, &(text + &listening + "\n"))?;
@@ -103,7 +105,8 @@ fn import(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<E
 }
 
 fn warn(loaded: &load::Loaded, err: &mut impl Write) {
-    let text = diagnostic::render(&loaded.warnings, &loaded.sources, load::style());
+    let mut text = diagnostic::render(&loaded.warnings, &loaded.sources, load::style());
+    text.extend(loaded.misfits.iter().map(|misfit| format!("warning: {misfit}\n")));
     // Whoever closed standard error does not want them.
     let _ = err.write_all(text.as_bytes());
 }

@@ -178,6 +178,14 @@ pub struct VirtualAddress {
     pub broadcast: Option<Ipv4Addr>,
 }
 
+impl VirtualAddress {
+    /// An address with every default.
+    #[must_use]
+    pub fn new(prefix: Prefix, interface: InterfaceName) -> Self {
+        Self { prefix, interface, label: None, scope: Scope::Global, broadcast: None }
+    }
+}
+
 /// How a new master tells the segment about its addresses (gratuitous ARP, unsolicited NA).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announce {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::inspect::{Inspecting, Tracked};
+use super::inspect::{Inspecting, Ruled};
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
 use super::shared::{Assigned, PoolShared, ServiceShared};
 use super::slab::Key;
@@ -59,10 +59,8 @@ pub(super) struct Connection {
     pub(super) state: State,
     pub(super) assigned: Option<Assigned>,
     pub(super) pin: Option<Pin>,
-    /// The pool that rules sent it to, by its place among those of the service's rules; none: the service's own.
-    pub(super) routed: Option<u32>,
-    /// The sources that it counts for.
-    pub(super) tracked: Option<Box<Tracked>>,
+    /// What rules have made of it.
+    pub(super) ruled: Option<Box<Ruled>>,
     /// The deadline it has in the thread's timers.
     pub(super) timer: Option<Instant>,
     /// It is in the worker's list of those that go on without a new event.
@@ -111,10 +109,10 @@ pub(super) enum Reset {
     Both,
 }
 
-/// The pool of a connection that rules have sent to `routed`, or to none in particular.
-pub(super) fn pool_of(binding: &Binding, routed: Option<u32>) -> &PoolShared {
+/// The pool of a connection of which rules have made this.
+pub(super) fn pool_of<'b>(binding: &'b Binding, ruled: Option<&Ruled>) -> &'b PoolShared {
     let service = &binding.service;
-    let chosen = routed.and_then(|place| service.ruling.as_ref()?.pool(place));
+    let chosen = ruled.and_then(|ruled| service.ruling.as_ref()?.pool(ruled));
     chosen.unwrap_or(&service.pool)
 }
 
@@ -156,7 +154,7 @@ impl Connection {
         stream: Stream,
         client: SocketAddr,
         binding: Rc<Binding>,
-        tracked: Option<Box<Tracked>>,
+        ruled: Option<Box<Ruled>>,
         now: Instant,
     ) -> Self {
         let spec = binding.service.pool.spec();
@@ -168,8 +166,7 @@ impl Connection {
             state: State::Upstream(Box::new(Upstream::new(stream, now))),
             assigned: None,
             pin: None,
-            routed: None,
-            tracked,
+            ruled,
             timer: None,
             queued: false,
             started: now,
@@ -184,13 +181,7 @@ impl Connection {
 
     /// Its pool.
     pub(super) fn pool(&self) -> &PoolShared {
-        pool_of(&self.binding, self.routed)
-    }
-
-    /// Sends it to the pool at this place among those of its service's rules.
-    pub(super) fn route(&mut self, place: Option<usize>) {
-        self.routed = place.and_then(|place| u32::try_from(place).ok());
-        self.spec = self.pool().spec();
+        pool_of(&self.binding, self.ruled.as_deref())
     }
 
     /// Something was reported about one of its sockets.
@@ -396,6 +387,7 @@ impl Connection {
             service = self.binding.service.spec.name,
             client = %self.client,
             destination = %self.destination,
+            sni = self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
             pool = self.spec.name,
             server = server.map(|server| server.name.as_str()),
             server_address = server.and_then(|server| self.server_address(server)).map(tracing::field::display),

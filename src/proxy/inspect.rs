@@ -42,9 +42,16 @@ pub(super) struct TableShared {
     counters: Mutex<Counters>,
 }
 
-/// The sources that a connection counts for, until it is dropped.
+/// What rules have made of a connection.
 #[derive(Debug, Default)]
-pub(super) struct Tracked([Option<(Arc<TableShared>, Held)>; Slot::COUNT]);
+pub(super) struct Ruled {
+    /// The pool it goes to, by its place in the ruling; none: the service's own.
+    pool: Option<usize>,
+    /// The name in its TLS hello, where that was listened for.
+    pub(super) server_name: Option<Box<str>>,
+    /// The sources that it counts for, until it is dropped.
+    tracked: [Option<(Arc<TableShared>, Held)>; Slot::COUNT],
+}
 
 /// A client that is listened to.
 #[derive(Debug)]
@@ -119,9 +126,9 @@ impl Ruling {
         self.pools.iter().map(|(_, pool)| pool)
     }
 
-    /// The pool at a place that [`Outcome::Pool`] named.
-    pub(super) fn pool(&self, place: u32) -> Option<&Arc<PoolShared>> {
-        self.pools.get(place as usize).map(|(_, pool)| pool)
+    /// The pool that a connection was sent to.
+    pub(super) fn pool(&self, ruled: &Ruled) -> Option<&Arc<PoolShared>> {
+        self.pools.get(ruled.pool?).map(|(_, pool)| pool)
     }
 
     fn named(&self, name: &str) -> Option<&PoolShared> {
@@ -146,7 +153,7 @@ struct Around<'a> {
     service: &'a ServiceShared,
     ruling: &'a Ruling,
     source: IpAddr,
-    tracked: &'a mut Option<Box<Tracked>>,
+    ruled: &'a mut Option<Box<Ruled>>,
     now: Instant,
 }
 
@@ -156,7 +163,7 @@ impl Around<'_> {
     }
 
     fn held(&self, slot: Slot) -> Option<&(Arc<TableShared>, Held)> {
-        self.tracked.as_ref()?.0.get(slot.index())?.as_ref()
+        self.ruled.as_ref()?.tracked.get(slot.index())?.as_ref()
     }
 }
 
@@ -201,7 +208,7 @@ impl Effects for Around<'_> {
         let Some(table) = self.table(table).map(Arc::clone) else { return };
         let held = table.lock().hold(self.source, self.now);
         if let Some(held) = held
-            && let Some(place) = self.tracked.get_or_insert_default().0.get_mut(slot.index())
+            && let Some(place) = self.ruled.get_or_insert_default().tracked.get_mut(slot.index())
         {
             *place = Some((table, held));
         }
@@ -218,18 +225,18 @@ pub(super) fn admit(
     client: SocketAddr,
     binding: &Binding,
     now: Instant,
-) -> Result<Option<Box<Tracked>>, EndReason> {
+) -> Result<Option<Box<Ruled>>, EndReason> {
     let service = &binding.service;
     let Some(ruling) = &service.ruling else { return Ok(None) };
     if let Some(rate) = &ruling.sessions {
         lock(rate).add(SECOND, now);
     }
-    let mut tracked = None;
+    let mut ruled = None;
     let facts = Facts::unheard(client, binding.destination(stream));
-    let mut around = Around { service, ruling, source: client.ip(), tracked: &mut tracked, now };
+    let mut around = Around { service, ruling, source: client.ip(), ruled: &mut ruled, now };
     match rules::decide(&ruling.policy, Stage::Connection, 0, &facts, &ruling.expressions, &mut around) {
         Outcome::Reject(denial) => Err(reason(Stage::Connection, denial)),
-        Outcome::Pass | Outcome::Pool(_) | Outcome::Nowhere | Outcome::Wait { .. } => Ok(tracked),
+        Outcome::Pass | Outcome::Pool(_) | Outcome::Nowhere | Outcome::Wait { .. } => Ok(ruled),
     }
 }
 
@@ -251,8 +258,7 @@ impl Connection {
         let binding = Rc::clone(&self.binding);
         let (service, Some(ruling)) = (&binding.service, &binding.service.ruling) else { return Verdict::Keep };
         let facts = Facts::unheard(self.client, self.destination);
-        let mut around =
-            Around { service, ruling, source: self.client.ip(), tracked: &mut self.tracked, now: context.now };
+        let mut around = Around { service, ruling, source: self.client.ip(), ruled: &mut self.ruled, now: context.now };
         if let Outcome::Reject(denial) =
             rules::decide(&ruling.policy, Stage::Session, 0, &facts, &ruling.expressions, &mut around)
         {
@@ -299,14 +305,14 @@ impl Connection {
         let ended = over || upstream.client_ready.read_end || context.now >= *until;
         let heard = scratch.get(..count).unwrap_or_default();
         let facts = Facts::new(self.client, self.destination, heard, ended);
-        let mut around =
-            Around { service, ruling, source: self.client.ip(), tracked: &mut self.tracked, now: context.now };
+        let mut around = Around { service, ruling, source: self.client.ip(), ruled: &mut self.ruled, now: context.now };
         loop {
             match rules::decide(&ruling.policy, *stage, *from, &facts, &ruling.expressions, &mut around) {
                 Outcome::Pass if *stage == Stage::Content => (*stage, *from) = (Stage::Route, 0),
                 Outcome::Pass => break,
                 Outcome::Pool(name) => {
-                    self.route(ruling.pools.iter().position(|(known, _)| known == name));
+                    let place = ruling.pools.iter().position(|(known, _)| known == name);
+                    self.ruled.get_or_insert_default().pool = place;
                     break;
                 }
                 Outcome::Wait { from: rule } => {
@@ -324,6 +330,10 @@ impl Connection {
         let State::Inspecting(inspecting) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;
         };
+        if let Some(name) = facts.into_hello().and_then(|hello| hello.server_name) {
+            self.ruled.get_or_insert_default().server_name = Some(name.into());
+        }
+        self.spec = self.pool().spec();
         let Inspecting { mut upstream, .. } = *inspecting;
         upstream.restart(context.now);
         self.state = State::Upstream(upstream);
@@ -342,10 +352,13 @@ fn peek(client: &Stream, scratch: &mut [u8]) -> io::Result<(usize, bool)> {
     }
 }
 
-impl Drop for Tracked {
+impl Drop for Ruled {
     fn drop(&mut self) {
+        if self.tracked.iter().all(Option::is_none) {
+            return;
+        }
         let now = Instant::now();
-        for (table, held) in self.0.iter().flatten() {
+        for (table, held) in self.tracked.iter().flatten() {
             table.lock().release(*held, now);
         }
     }

@@ -85,7 +85,12 @@ impl Connection {
     /// Chooses a server and connects to it.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        match pool_of(&self.binding, self.routed).select(self.client, &upstream.tried, &mut self.pin, context.now) {
+        match pool_of(&self.binding, self.ruled.as_deref()).select(
+            self.client,
+            &upstream.tried,
+            &mut self.pin,
+            context.now,
+        ) {
             Ok(assigned) => {
                 if let Some(before) = self.assigned.replace(assigned) {
                     before.server.stats.redispatches.fetch_add(1, Ordering::Relaxed);

@@ -330,8 +330,8 @@ impl Worker {
     }
 
     fn begin(&mut self, stream: Stream, client: SocketAddr, binding: Rc<Binding>) {
-        let tracked = match inspect::admit(&stream, client, &binding, self.now) {
-            Ok(tracked) => tracked,
+        let ruled = match inspect::admit(&stream, client, &binding, self.now) {
+            Ok(ruled) => ruled,
             Err(reason) => {
                 let _closed = stream.reset_on_close();
                 binding.service.stats.count_end(reason);
@@ -340,7 +340,7 @@ impl Worker {
         };
         let key = self.connections.next_key();
         let registered = self.poller.add_stream(&stream, token(key, Side::Client), false);
-        let connection = Connection::new(stream, client, binding, tracked, self.now);
+        let connection = Connection::new(stream, client, binding, ruled, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
             Ok(()) => self.with_connection(key, |connection, context| connection.inspect(context)),

@@ -60,12 +60,7 @@ impl Runner {
     }
 
     /// Runs the job to its end, or to its timeout. Jobs never wait for each other. A future that is dropped ends its job.
-    pub async fn run(&self, job: Job) -> Outcome {
-        self.report(job).await.outcome
-    }
-
-    /// As [`run`](Self::run), with how long it took and what it said last.
-    pub async fn report(&self, job: Job) -> Report {
+    pub async fn run(&self, job: Job) -> Report {
         let timeout = Some(job.command.timeout);
         self.begin(job, timeout).ended().await
     }

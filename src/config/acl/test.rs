@@ -24,23 +24,37 @@ enum Fetch {
 /// `FETCH[,lower] [-i] [-m METHOD] [-f FILE] [--] PATTERN ..`. `at` is where it would begin.
 pub(in crate::config) fn tests(at: Location, words: &[Word], scope: &Scope<'_>) -> Result<Vec<Test>, Fault> {
     let Some((first, rest)) = words.split_first() else { return Err(Fault::new(at, "a test is missing here")) };
-    let mut parts = first.text.split(',').collect::<Vec<_>>();
-    // A comma between parentheses is no converter's.
-    let end = first.text.find(')').map_or(0, |close| first.text[..close].matches(',').count());
-    let name = parts.drain(..=end.min(parts.len() - 1)).collect::<Vec<_>>().join(",");
-    let lower = match parts.as_slice() {
-        [] => false,
-        ["lower"] => true,
-        [converter, ..] => {
+    let (name, converters) = converters(&first.text);
+    let lower = match converters {
+        None => false,
+        Some("lower") => true,
+        Some(converter) => {
             return Err(Fault::new(
                 first.at,
                 format!("the converter `{converter}` of `{}` is not there yet", first.text),
             ));
         }
     };
-    let fetch = fetch(&name, scope).map_err(|message| Fault::new(first.at, message))?;
+    let fetch = fetch(name, scope).map_err(|message| Fault::new(first.at, message))?;
     let patterns = pattern::read(first, rest, scope)?;
     test(fetch, patterns, lower, first)
+}
+
+/// A fetch, and the converters after its first comma that is not between parentheses.
+fn converters(text: &str) -> (&str, Option<&str>) {
+    let mut depth = 0;
+    let comma = text.find(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth <= 0
+    });
+    match comma {
+        Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
+        None => (text, None),
+    }
 }
 
 fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Result<Vec<Test>, Fault> {

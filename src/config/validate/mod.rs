@@ -29,8 +29,6 @@ use super::raw::{self, Located, PeerPort};
 use super::source::Location;
 use crate::model::{Config, Global, Log, Stats};
 
-pub(super) use self::routing::network;
-
 /// Turns host names into addresses. The shell brings the system's resolver, tests bring a table.
 pub trait Resolve {
     /// The addresses of `name`, best first.

@@ -209,7 +209,7 @@ fn route_check(raw: &raw::RouteCheck, findings: &mut Findings<'_>) -> RouteCheck
         findings.error(gateway.at, message, format!("write an {family} address"));
     }
     RouteCheck {
-        destination: super::routing::network(destination),
+        destination: destination.network(),
         gateway: raw.gateway.map(|gateway| gateway.value),
         interface: raw.interface.as_ref().map(|interface| interface.value.clone()),
     }
