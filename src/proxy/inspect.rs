@@ -121,6 +121,14 @@ impl Ruling {
             && self.tables.iter().zip(&other.tables).all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) fn expressions(&self) -> &Expressions {
+        &self.expressions
+    }
+
     /// The pools that it sends connections to or looks at.
     pub(super) fn pools(&self) -> impl Iterator<Item = &Arc<PoolShared>> {
         self.pools.iter().map(|(_, pool)| pool)
@@ -149,12 +157,12 @@ fn lock(rate: &Mutex<Rate>) -> MutexGuard<'_, Rate> {
 }
 
 /// What rules see of the process, for one connection.
-struct Around<'a> {
-    service: &'a ServiceShared,
-    ruling: &'a Ruling,
-    source: IpAddr,
-    ruled: &'a mut Option<Box<Ruled>>,
-    now: Instant,
+pub(super) struct Around<'a> {
+    pub(super) service: &'a ServiceShared,
+    pub(super) ruling: &'a Ruling,
+    pub(super) source: IpAddr,
+    pub(super) ruled: &'a mut Option<Box<Ruled>>,
+    pub(super) now: Instant,
 }
 
 impl Around<'_> {

@@ -14,6 +14,7 @@ mod connection;
 mod inspect;
 mod listener;
 mod mailbox;
+mod rehearsal;
 pub mod relay;
 mod shared;
 mod slab;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use listener::{BindError, BindReason};
+pub use rehearsal::Rehearsal;
 pub use steering::Steering;
 
 use crate::model::{OnMarkedDown, Pool, Service};

@@ -107,6 +107,17 @@ impl<'a> Facts<'a> {
         Self { client, local, heard, ended, hello: OnceCell::new() }
     }
 
+    /// Of a client that sent a TLS hello with this name, or says nothing at all.
+    #[must_use]
+    pub fn told(client: SocketAddr, local: SocketAddr, server_name: Option<&str>) -> Self {
+        let hello = server_name.map_or(Heard::Other, |name| {
+            let (version, versions) = (0x0303, vec![0x0304, 0x0303]);
+            let server_name = Some(name.to_owned());
+            Heard::Hello(ClientHello { version, versions, server_name, ..ClientHello::default() })
+        });
+        Self { hello: OnceCell::from(hello), ..Self::unheard(client, local) }
+    }
+
     /// What the bytes are; none while that is open.
     fn hello(&self) -> Option<Option<&ClientHello>> {
         match self.hello.get_or_init(|| hello::hear(self.heard)) {

@@ -191,7 +191,7 @@ fn networks_are_turned_away_on_accept() {
         "{READY}frontend web\n bind {{1}}:80\n acl bad src {{6}} {{7}}/32\n acl bad src 192.0.2.0/255.255.255.0\n \
          tcp-request connection reject if bad !{{ src_port 1:1023 }}\n default_backend c\n{BACKENDS}"
     );
-    let expected = vec!["reset", "reset", "cc"];
+    let expected = ["reset", "reset", "cc"];
     on_both(&file, &expected.iter().map(ToString::to_string).collect::<Vec<_>>(), |net| {
         [6, 7, 8].map(|host| first_two(&mut connect_from(net.ip(host), net.at(1, 80)))).to_vec()
     });
@@ -364,4 +364,39 @@ fn many_silent_clients_delay_nobody_and_leave_nothing() {
     running.wait_ended(EndReason::ClientAborted, 150);
     running.wait_ended(EndReason::DeniedContent, 150);
     running.wait_idle();
+}
+
+#[test]
+fn what_would_become_of_a_client_is_told() {
+    let net = Net::new();
+    serve_named(net.at(2, 9000), "aa");
+    let config = limited(
+        &net,
+        &format!(
+            "deny = [\"{}\"]\nlimits = {{ concurrent = 1 }}\n\
+             route = [{{ sni = \"*.b.example\", pool = \"b\" }}]\nrules = [\"use-no-pool if {{ req.ssl_sni none.example }}\"]\n\
+             [[pool]]\nname = \"b\"\nservers = [\"{}\"]",
+            net.ip(6),
+            net.at(2, 9000)
+        ),
+    );
+    let running = run(&config);
+    let told = |host, name| {
+        let rehearsal = running.proxy.rehearse("web", net.at(host, 5000), net.at(1, 80), name).unwrap();
+        (rehearsal.pool, rehearsal.steps.last().cloned().unwrap_or_default())
+    };
+    let to = |pool: &str, step: &str| (Some(pool.to_owned()), step.to_owned());
+    assert_eq!(told(5, Some("a.b.example")), to("b", "pool rules: b"));
+    assert_eq!(told(5, None), to("web", "pool rules: none holds, so it is the service's own"));
+    assert_eq!(told(5, Some("none.example")), (None, "pool rules: there is no pool for it".to_owned()));
+    assert_eq!(told(6, None), (None, "connection rules: turned away".to_owned()));
+    let mut client = connect_from(net.ip(5), net.at(1, 80));
+    // Its route waits for a hello; this is none.
+    client.write_all(b"hello").unwrap();
+    assert_eq!(first_two(&mut client), "aa");
+    assert_eq!(told(5, None), (None, "connection rules: turned away".to_owned()), "it has one already");
+    assert_eq!(told(4, None).0.as_deref(), Some("web"));
+    // Nothing was counted by asking.
+    assert_eq!(running.proxy.counted_sources("limits of web"), 1);
+    assert_eq!(running.proxy.rehearse("other", net.at(5, 1), net.at(1, 80), None), None);
 }
