@@ -402,7 +402,9 @@ impl Connection {
 }
 
 impl Drop for Connection {
+    /// Whoever sees that it is no longer open finds its server and its source without it, too.
     fn drop(&mut self) {
+        (self.assigned, self.ruled) = (None, None);
         self.binding.service.leave();
     }
 }

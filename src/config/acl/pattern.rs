@@ -98,7 +98,8 @@ impl Patterns<'_> {
                 relation = text;
                 continue;
             }
-            ranges.push(match (relation, text.split_once(':')) {
+            // HAProxy takes `80-90` for `80:90`, though it does not say so.
+            ranges.push(match (relation, text.split_once([':', '-'])) {
                 ("eq", Some((first, last))) => {
                     let first = if first.is_empty() { 0 } else { number(first)? };
                     let last = if last.is_empty() { u64::MAX } else { number(last)? };

@@ -70,8 +70,8 @@ fn other_ways_to_say_it() {
         ),
         ("connection reject if { src 10.0.0.0/255.254.0.0 -- }", ""),
         (
-            "connection reject if { dst_port ge 80 } { dst_port gt 80 90 } { dst_port le 5 lt 9 } { src_port :7 }",
-            "connection reject if { dst_port 80: } { dst_port 81: 91: } { dst_port 0:5 0:8 } { src_port 0:7 }",
+            "connection reject if { dst_port ge 80 } { dst_port gt 80 90 } { dst_port le 5 lt 9 } { src_port :7 5-6 }",
+            "connection reject if { dst_port 80: } { dst_port 81: 91: } { dst_port 0:5 0:8 } { src_port 0:7 5:6 }",
         ),
         (
             "content accept if REQ_CONTENT WAIT_END !FALSE",
