@@ -34,7 +34,7 @@ impl Commands {
         Self { runner, secure: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// `script-security` from now on.
+    /// `security` of `[scripts]` from now on.
     pub(super) fn set_secure(&self, secure: bool) {
         self.secure.store(secure, Ordering::Relaxed);
     }

@@ -4,6 +4,7 @@
 mod ask;
 mod commands;
 mod drain;
+mod explain;
 mod failure;
 mod handover;
 mod hooks;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 
 pub use failure::Failure;
 
-use crate::cli::{Command, Files, Handover, Vrrp};
+use crate::cli::{Command, Explain, ExplainService, Files, Handover, Vrrp};
 use crate::config::diagnostic;
 use crate::control::{Request, VrrpAction};
 use crate::fence::{FenceError, FenceName};
@@ -48,6 +49,9 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Drain(drain) => ask::command(&drain.control.run_dir, &Request::Drain { cancel: drain.cancel }, out),
         Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
         Command::Vrrp(command) => vrrp(command, out),
+        Command::Explain(Explain::Service(ExplainService { control, service, from, sni, json })) => {
+            ask::explain(&control.run_dir, &Request::Explain { service, from, sni }, json, out)
+        }
         Command::Events(control) => ask::command(&control.run_dir, &Request::Events, out),
         Command::Cleanup(cleanup) => clean_up(&cleanup.files.or_default(), &cleanup.control.run_dir, out),
         Command::Guardian => {

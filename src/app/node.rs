@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
 use super::drain::Drain;
+use super::explain;
 use super::hooks::Hooks;
 use super::log::Log;
 use super::reload::{Read, Reads};
@@ -222,6 +223,10 @@ impl Node {
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
+            Request::Explain { service, from, sni } => {
+                let config = self.shared.config();
+                answer.finish(explain::answer(&self.proxy, &config, &service, &from, sni.as_deref()));
+            }
             Request::Events => self.subscribe(answer),
         }
         Flow::Continue
@@ -363,7 +368,7 @@ impl Node {
             // It says goodbye: the other nodes do not take this for a death.
             let _ = tokio::task::spawn_blocking(move || peers.stop()).await;
         }
-        telling::finish(hooks, notifier).await;
+        let told = beat_until(telling::finish(hooks, notifier), &beats, &mut signals).await;
         if let Some(spawner) = spawner {
             let _ = tokio::task::spawn_blocking(move || spawner.stop()).await;
         }
@@ -374,16 +379,30 @@ impl Node {
         }
         let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
-        let mut stop = tokio::task::spawn_blocking(move || proxy.stop(grace));
-        while tokio::time::timeout(TICK, &mut stop).await.is_err() {
-            beats.fetch_add(1, Ordering::Relaxed);
-            if std::iter::from_fn(|| signals.try_recv().ok()).any(|signal| signal == Signal::Quit) {
-                tracing::info!(target: "vipgate", "INT: what is still open is not waited for");
-                break;
-            }
+        let stop = tokio::task::spawn_blocking(move || proxy.stop(grace));
+        if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {
+            tracing::info!(target: "vipgate", "INT: what is still open is not waited for");
         }
         tracing::info!(target: "vipgate", "ended");
         drop(log);
         ExitCode::SUCCESS
+    }
+}
+
+/// Waits for `work` while the heart beats; none if INT comes first.
+async fn beat_until<T>(
+    work: impl Future<Output = T>,
+    beats: &AtomicU64,
+    signals: &mut UnboundedReceiver<Signal>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
+            return Some(done);
+        }
+        beats.fetch_add(1, Ordering::Relaxed);
+        if std::iter::from_fn(|| signals.try_recv().ok()).any(|signal| signal == Signal::Quit) {
+            return None;
+        }
     }
 }

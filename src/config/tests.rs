@@ -130,6 +130,7 @@ fn native_defaults() {
         (router.priority.get(), router.interval, router.initial),
         (100, Interval::DEFAULT, InitialState::Backup)
     );
+    assert_eq!(router.announce.refresh, Some(Duration::from_secs(60)));
     assert!(router.preempt && router.peers.is_empty() && router.password.is_none());
     assert_eq!(router.fronts, ["s"]);
     let service = &config.services[0];

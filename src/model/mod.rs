@@ -16,6 +16,7 @@ mod routing;
 pub mod rule;
 mod server;
 mod service;
+mod socket;
 mod track;
 mod vrrp;
 
@@ -28,11 +29,12 @@ pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
-pub use pool::{Affinity, Algorithm, Pool, TableSpec};
+pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
 pub use rule::Policy;
-pub use server::{OnMarkedDown, Server, ServerPort};
+pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
+pub use socket::{ListenTuning, ProxyVersion, Source};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::socket::ListenTuning;
+
 /// A value that cannot be what it is meant to be; the text names the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(pub String);
@@ -79,6 +81,14 @@ impl Prefix {
             }
         };
         Self { address, ..self }
+    }
+
+    /// Whether `address` is in it. IPv4 addresses written as IPv6 ones are IPv4 ones.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        Family::of(address) == Family::of(self.address)
+            && Self { address, ..self }.network().address == self.network().address
     }
 }
 
@@ -232,13 +242,25 @@ pub struct ListenAddress {
     pub interface: Option<InterfaceName>,
     /// For `::`: whether IPv4 connections are accepted too.
     pub dual_stack: bool,
+    /// Clients within these begin with a PROXY header, which says whom they speak for; from nobody else one is taken.
+    pub proxy_from: Vec<Prefix>,
+    /// Options of its TCP.
+    pub tuning: ListenTuning,
 }
 
 impl ListenAddress {
     /// `address` and `ports`, whether the address is on this node or not.
     #[must_use]
     pub fn new(address: IpAddr, ports: PortRange) -> Self {
-        Self { address, ports, nonlocal: true, interface: None, dual_stack: false }
+        Self {
+            address,
+            ports,
+            nonlocal: true,
+            interface: None,
+            dual_stack: false,
+            proxy_from: Vec::new(),
+            tuning: ListenTuning::default(),
+        }
     }
 }
 

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::inspect::{Inspecting, Ruled};
+use super::greeting::Greeting;
+use super::inspect::Inspecting;
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
+use super::ruling::Ruled;
+use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, PoolShared, ServiceShared};
 use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
 use crate::balance::Pin;
-use crate::model;
+use crate::model::{self, Prefix};
 use crate::os::epoll::Event;
 use crate::os::pipe::Pipe;
 use crate::os::tcp::Stream;
@@ -32,6 +35,8 @@ pub(super) struct Binding {
     pub(super) service: Arc<ServiceShared>,
     /// The listener's address.
     pub(super) address: SocketAddr,
+    /// Who begins with a PROXY header.
+    pub(super) proxy_from: Arc<[Prefix]>,
     /// Clients connect to other ports too: the kernel leads a whole range to this listener.
     pub(super) steered: bool,
 }
@@ -78,6 +83,8 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 pub(super) enum State {
+    /// The client has to say first whom it speaks for.
+    Greeting(Box<Greeting>),
     /// The client is listened to, for the rules.
     Inspecting(Box<Inspecting>),
     /// The client waits for a server.
@@ -110,7 +117,7 @@ pub(super) enum Reset {
 }
 
 /// The pool of a connection of which rules have made this.
-pub(super) fn pool_of<'b>(binding: &'b Binding, ruled: Option<&Ruled>) -> &'b PoolShared {
+pub(super) fn pool_of<'b>(binding: &'b Binding, ruled: Option<&Ruled>) -> &'b Arc<PoolShared> {
     let service = &binding.service;
     let chosen = ruled.and_then(|ruled| service.ruling.as_ref()?.pool(ruled));
     chosen.unwrap_or(&service.pool)
@@ -158,12 +165,18 @@ impl Connection {
         now: Instant,
     ) -> Self {
         let spec = binding.service.pool.spec();
+        let destination = binding.destination(&stream);
+        let state = if binding.proxy_from.iter().any(|prefix| prefix.contains(client.ip())) {
+            State::Greeting(Box::new(Greeting::new(stream, binding.service.spec.client_timeout, now)))
+        } else {
+            State::Upstream(Box::new(Upstream::new(stream, now)))
+        };
         Self {
             client,
-            destination: binding.destination(&stream),
+            destination,
             binding,
             spec,
-            state: State::Upstream(Box::new(Upstream::new(stream, now))),
+            state,
             assigned: None,
             pin: None,
             ruled,
@@ -180,7 +193,7 @@ impl Connection {
     }
 
     /// Its pool.
-    pub(super) fn pool(&self) -> &PoolShared {
+    pub(super) fn pool(&self) -> &Arc<PoolShared> {
         pool_of(&self.binding, self.ruled.as_deref())
     }
 
@@ -198,6 +211,10 @@ impl Connection {
                 relay.set_ready(side, ready);
                 self.step(context)
             }
+            State::Greeting(greeting) => {
+                greeting.ready.add(ready);
+                self.on_greeting(context)
+            }
             State::Upstream(upstream) => match side {
                 Side::Client if ready.error => Verdict::End(EndReason::ClientAborted, Reset::Server),
                 Side::Client => {
@@ -213,11 +230,20 @@ impl Connection {
         }
     }
 
+    /// Begins with what comes first.
+    pub(super) fn begin(&mut self, context: &mut Context<'_>) -> Verdict {
+        match &self.state {
+            State::Greeting(_) => self.on_greeting(context),
+            _ => self.inspect(context),
+        }
+    }
+
     /// The server has accepted: bytes may flow.
     pub(super) fn establish(&mut self, relay: Relay<Stream>, client_spoke: bool, context: &mut Context<'_>) -> Verdict {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
             self.pool().prove(pin, assigned.id);
         }
+        self.observe_success();
         self.connected = Some(context.now);
         (self.last_client, self.last_server) = (context.now, context.now);
         if !client_spoke {
@@ -275,6 +301,7 @@ impl Connection {
     /// The time at which it wants to be looked at.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.state {
+            State::Greeting(greeting) => Some(greeting.until),
             State::Upstream(upstream) => upstream.deadline(self.spec.connect_timeout),
             State::Relay(_) => {
                 let silence = [self.client_deadline(), self.server_deadline()].into_iter().flatten().min();
@@ -301,6 +328,7 @@ impl Connection {
     pub(super) fn on_timer(&mut self, context: &mut Context<'_>) -> Verdict {
         let now = context.now;
         match &self.state {
+            State::Greeting(_) => Verdict::End(EndReason::BadProxyHeader, Reset::Client),
             State::Inspecting(_) => self.on_inspection_timer(context),
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
@@ -335,6 +363,33 @@ impl Connection {
         }
     }
 
+    /// What an administrator is shown of it.
+    pub(super) fn session(&self, id: SessionId, now: Instant) -> Session {
+        let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
+        let (phase, [bytes_in, bytes_out]) = match &self.state {
+            State::Upstream(upstream) if upstream.is_queued() => (SessionPhase::Queued, self.settled),
+            State::Upstream(_) => (SessionPhase::Connecting, self.settled),
+            State::Relay(relay) => (SessionPhase::Established, [relay.bytes_to_server(), relay.bytes_to_client()]),
+            State::Greeting(_) => (SessionPhase::Greeting, self.settled),
+            State::Inspecting(_) => (SessionPhase::Inspecting, self.settled),
+            State::Draining { .. } | State::Over => (SessionPhase::Closing, self.settled),
+        };
+        Session {
+            id,
+            service: self.binding.service.spec.name.clone(),
+            pool: self.spec.name.clone(),
+            server: server.map(|server| server.name.clone()),
+            server_address: server.and_then(|server| self.server_address(server)),
+            client: self.client,
+            destination: self.destination,
+            phase,
+            age: now.saturating_duration_since(self.started),
+            idle: (now.saturating_duration_since(self.last_client), now.saturating_duration_since(self.last_server)),
+            bytes_in,
+            bytes_out,
+        }
+    }
+
     /// Adds what flowed since the last time to the counters.
     fn settle(&mut self) {
         let State::Relay(relay) = &self.state else { return };
@@ -362,6 +417,7 @@ impl Connection {
             self.pool().release(pin, now);
         }
         let (client, server) = match &self.state {
+            State::Greeting(greeting) => (Some(&greeting.client), None),
             State::Inspecting(inspecting) => (Some(&inspecting.upstream.client), None),
             State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
             State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::Proxy;
-use super::inspect::{Around, Ruling};
+use super::ruling::{Around, Ruling};
 use crate::model::rule::{Counted, Counter, Purpose, Slot, Stage};
 use crate::rules::{self, Effects, Facts, Outcome, World};
 

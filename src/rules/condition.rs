@@ -127,6 +127,12 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether it is not yet known if the client sends a hello.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.hello().is_none()
+    }
+
     /// The client's hello, if it sent one.
     #[must_use]
     pub fn into_hello(self) -> Option<ClientHello> {

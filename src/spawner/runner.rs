@@ -26,7 +26,7 @@ pub struct Job {
     pub arguments: Vec<String>,
     /// Its environment, beside PATH.
     pub environment: Vec<(String, String)>,
-    /// Do not run it as root if somebody else could change it (`script-security`).
+    /// Do not run it as root if somebody else could change it (`security` of `[scripts]`).
     pub secure: bool,
 }
 

@@ -164,7 +164,14 @@ fn announcements_have_global_defaults() {
     assert_eq!((announce.repeat_after, announce.refresh), (Duration::from_secs(9), Some(Duration::from_secs(60))));
     assert_eq!(router.version, Version::V3);
     let least = model(Some(&format!("global_defs {{\n vrrp_min_garp\n}}\n{}", instance(""))), None).routers.remove(0);
-    assert_eq!((least.announce.count, least.announce.repeat_after), (1, Duration::ZERO));
+    assert_eq!((least.announce.count, least.announce.repeat_after, least.announce.refresh), (1, Duration::ZERO, None));
+}
+
+/// keepalived refreshes only where told to; a client that was cut off for a while then never learns.
+#[test]
+fn announcements_are_refreshed_unless_told_not_to() {
+    assert_eq!(router("").announce.refresh, Some(Duration::from_secs(60)));
+    assert_eq!(router(" garp_master_refresh 0").announce.refresh, None);
 }
 
 #[test]

@@ -5,6 +5,10 @@
 
 mod hello;
 mod limits;
+mod operate;
+mod oracle;
+mod proxy_header;
+mod queue;
 mod relaying;
 mod reload;
 mod rules;

@@ -400,3 +400,33 @@ fn what_would_become_of_a_client_is_told() {
     assert_eq!(running.proxy.counted_sources("limits of web"), 1);
     assert_eq!(running.proxy.rehearse("other", net.at(5, 1), net.at(1, 80), None), None);
 }
+
+#[test]
+fn a_name_that_is_hashed_is_waited_for() {
+    let net = Net::new();
+    let mut servers = Vec::new();
+    for (host, name) in [(2, "aa"), (3, "bb"), (4, "cc")] {
+        serve_named(net.at(host, 9000), name);
+        servers.push(format!("\"{}\"", net.at(host, 9000)));
+    }
+    // No rule asks for it, the pool does.
+    let config = native(&format!(
+        "[[service]]\nname = \"web\"\nlisten = \"{}\"\nservers = [{}]\nbalance = \"sni\"\n",
+        net.at(1, 80),
+        servers.join(", ")
+    ));
+    let running = run(&config);
+    let mut seen = std::collections::HashSet::new();
+    for name in ["a.example", "b.example", "c.example", "d.example", "e.example", "f.example"] {
+        let (first, slow) = greeted(net.at(1, 80), &plain(name), 40);
+        assert!(!slow);
+        for piece in [1000, 30] {
+            assert_eq!(greeted(net.at(1, 80), &plain(name), piece), (first.clone(), false), "{name}");
+        }
+        let explained = running.proxy.explain("web", net.at(9, 9), Some(name)).unwrap();
+        assert_eq!(explained.pool.as_deref(), Some("web"));
+        seen.insert(first);
+    }
+    assert!(seen.len() > 1, "{seen:?}");
+    assert!(!greeted(net.at(1, 80), b"SSH-2.0-x\r\n", 4096).1, "what is no TLS goes on at once");
+}

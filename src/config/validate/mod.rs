@@ -12,7 +12,9 @@ mod pool;
 mod router;
 mod routing;
 mod service;
+mod socket;
 mod track;
+mod track_server;
 mod transport;
 
 use std::collections::{HashMap, HashSet};
