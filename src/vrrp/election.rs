@@ -133,8 +133,16 @@ impl Router {
         self.master_interval.as_duration() * 6 / 5
     }
 
-    /// After waking late: nothing is asserted before having listened.
-    pub(super) fn listen_first(&mut self, now: Instant) {
+    /// After waking late: what was said meanwhile may be lost, as when a hypervisor stops the machine. Nothing is asserted
+    /// before having listened; once a silence, so that a machine that is always late takes over all the same, unless it
+    /// slept through a whole down interval.
+    pub(super) fn listen_first(&mut self, late_by: Duration, now: Instant) {
+        let missed_some = late_by >= self.master_interval.as_duration() / 2;
+        let missed_all = late_by > self.down_interval();
+        if !missed_all && (!missed_some || self.listens) {
+            return;
+        }
+        self.listens = true;
         if let Some(deadline) = self.timers.get(Timer::MasterDown) {
             self.timers.set(Timer::MasterDown, deadline.max(now + self.listening_time()));
         }
