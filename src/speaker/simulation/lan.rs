@@ -133,8 +133,9 @@ impl Lan {
 }
 
 impl World {
-    /// The client is in this part from now on: who owns what answers, one of them last. What nobody undid, or somebody set
-    /// by hand, is left out: no protocol can help there.
+    /// The client is in this part from now on: who owns what answers, a master last: one that leaves is gone before the
+    /// second burst of its successor's announcements, which is too late to be seen here. What nobody undid, or somebody
+    /// set by hand, is left out: no protocol can help there.
     pub(super) fn move_client(&mut self, part: usize) {
         self.lan.client_part = part;
         self.lan.client.clear();
@@ -142,6 +143,7 @@ impl World {
         if !order.is_empty() {
             let turn = self.random.below(order.len() as u32) as usize;
             order.rotate_left(turn);
+            order.sort_by_key(|at| self.hosts[*at].is_master());
         }
         for host in
             order.into_iter().map(|at| &self.hosts[at]).filter(|host| host.is_on_segment() && host.is_owner_by_role())
