@@ -52,15 +52,7 @@ fn udmg_both_files_of_a_node() {
         assert_eq!(pool.connect_timeout, Some(Duration::from_secs(4)));
         assert_eq!(pool.servers[0].port, ServerPort::Same);
         let two = Duration::from_secs(2);
-        let check = Check {
-            target: SocketAddr::new(ip("192.168.56.101"), 3000),
-            interval: two,
-            fast_interval: two,
-            down_interval: two,
-            timeout: two,
-            rise: 2,
-            fall: 3,
-        };
+        let check = Check { fast_interval: two, ..Check::new(SocketAddr::new(ip("192.168.56.101"), 3000)) };
         assert_eq!(pool.servers[0].check, Some(check));
         assert_eq!(pool.servers[0].on_marked_down, OnMarkedDown::Keep);
         let stats = config.stats.unwrap();

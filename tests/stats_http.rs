@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use vipgate::model::{
-    Affinity, Algorithm, Config, Global, ListenAddress, OnMarkedDown, Pool, Server, ServerPort, Service, Stats,
-};
+use vipgate::model::{Config, Global, ListenAddress, Pool, Server, Service, Stats};
 use vipgate::stats::{EndReason, Endpoint, Registry, Snapshot, Source, Surroundings};
 
 fn loopback(port: u16) -> SocketAddr {
@@ -42,46 +40,13 @@ fn source(disabled: bool, service: &str) -> Source {
         global: Global { node: Some("front-a".to_owned()), ..Global::default() },
         routers: Vec::new(),
         services: vec![Service {
-            name: service.to_owned(),
-            listen: vec![ListenAddress {
-                address: Ipv4Addr::new(192, 0, 2, 1).into(),
-                ports: "22".parse().unwrap(),
-                nonlocal: true,
-                interface: None,
-                dual_stack: false,
-            }],
-            pool: "files".to_owned(),
-            max_connections: None,
-            client_timeout: None,
-            client_fin_timeout: None,
-            client_keepalive: false,
-            backlog: 128,
-            log: true,
+            listen: vec![ListenAddress::new(Ipv4Addr::new(192, 0, 2, 1).into(), "22".parse().unwrap())],
+            ..Service::new(service, "files")
         }],
-        pools: vec![Pool {
-            name: "files".to_owned(),
-            algorithm: Algorithm::RoundRobin,
-            affinity: Affinity::None,
-            servers: vec![Server {
-                name: "s1".to_owned(),
-                address: Ipv4Addr::new(192, 0, 2, 11).into(),
-                port: ServerPort::Same,
-                weight: 1,
-                backup: false,
-                disabled,
-                max_connections: None,
-                check: None,
-                on_marked_down: OnMarkedDown::Keep,
-            }],
-            retries: 3,
-            redispatch: true,
-            connect_timeout: None,
-            server_timeout: None,
-            server_fin_timeout: None,
-            tunnel_timeout: None,
-            server_keepalive: false,
-            all_backups: false,
-        }],
+        pools: vec![Pool::new(
+            "files",
+            vec![Server { disabled, ..Server::new("s1", Ipv4Addr::new(192, 0, 2, 11).into()) }],
+        )],
         ..Config::default()
     };
     let started = Instant::now();

@@ -90,15 +90,7 @@ mod tests {
     use super::*;
 
     fn check() -> Check {
-        Check {
-            target: ([192, 0, 2, 1], 80).into(),
-            interval: Duration::from_secs(2),
-            fast_interval: Duration::from_millis(500),
-            down_interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(2),
-            rise: 2,
-            fall: 3,
-        }
+        Check { down_interval: Duration::from_secs(10), ..Check::new(([192, 0, 2, 1], 80).into()) }
     }
 
     #[test]

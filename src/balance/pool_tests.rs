@@ -1,10 +1,9 @@
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{OnMarkedDown, ServerPort, TableSpec};
+use crate::model::TableSpec;
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -16,42 +15,13 @@ fn client(n: u32) -> IpAddr {
 }
 
 fn server(name: &str) -> model::Server {
-    model::Server {
-        name: name.to_owned(),
-        address: Ipv4Addr::LOCALHOST.into(),
-        port: ServerPort::Same,
-        weight: 1,
-        backup: false,
-        disabled: false,
-        max_connections: None,
-        check: Some(model::Check {
-            target: ([127, 0, 0, 1], 1).into(),
-            interval: Duration::from_secs(1),
-            fast_interval: Duration::from_secs(1),
-            down_interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            rise: 1,
-            fall: 1,
-        }),
-        on_marked_down: OnMarkedDown::Keep,
-    }
+    let check = Some(model::Check::new(([127, 0, 0, 1], 1).into()));
+    model::Server { check, ..model::Server::new(name, Ipv4Addr::LOCALHOST.into()) }
 }
 
 fn spec(names: &[&str], algorithm: Algorithm, affinity: Affinity) -> model::Pool {
-    model::Pool {
-        name: "pool".into(),
-        algorithm,
-        affinity,
-        servers: names.iter().map(|name| server(name)).collect(),
-        retries: 3,
-        redispatch: true,
-        connect_timeout: None,
-        server_timeout: None,
-        server_fin_timeout: None,
-        tunnel_timeout: None,
-        server_keepalive: false,
-        all_backups: false,
-    }
+    let servers = names.iter().map(|name| server(name)).collect();
+    model::Pool { algorithm, affinity, ..model::Pool::new("pool", servers) }
 }
 
 fn stick() -> Affinity {

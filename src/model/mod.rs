@@ -4,25 +4,31 @@
 //! reload. Every room keeps what it runs keyed by name and is handed the new slice; what compares equal is not
 //! touched.
 
+mod check;
 mod command;
 mod estate;
 mod net;
 mod notify;
 mod peering;
+mod pool;
 mod routing;
+mod server;
 mod service;
 mod track;
 mod vrrp;
 
 use std::time::Duration;
 
+pub use check::Check;
 pub use command::{Command, User};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
+pub use pool::{Affinity, Algorithm, Pool, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
-pub use service::{Affinity, Algorithm, Check, OnMarkedDown, Pool, Server, ServerPort, Service, TableSpec};
+pub use server::{OnMarkedDown, Server, ServerPort};
+pub use service::Service;
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,

@@ -128,6 +128,13 @@ impl PortRange {
         self.first..=self.last
     }
 
+    /// How many ports; at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+
     /// Whether `port` is in the range.
     #[must_use]
     pub fn contains(self, port: u16) -> bool {
@@ -206,4 +213,12 @@ pub struct ListenAddress {
     pub interface: Option<InterfaceName>,
     /// For `::`: whether IPv4 connections are accepted too.
     pub dual_stack: bool,
+}
+
+impl ListenAddress {
+    /// `address` and `ports`, whether the address is on this node or not.
+    #[must_use]
+    pub fn new(address: IpAddr, ports: PortRange) -> Self {
+        Self { address, ports, nonlocal: true, interface: None, dual_stack: false }
+    }
 }

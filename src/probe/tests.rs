@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::*;
-use crate::model::{Affinity, Algorithm, Check, OnMarkedDown, Server, ServerPort};
+use crate::model::{Check, Server};
 use crate::stats::{CheckResult, Health};
 use roster::{Change, Finding};
 
@@ -9,46 +9,15 @@ const POLICY: Policy = Policy { spread_percent: 0, log_checks: false };
 const MS: Duration = Duration::from_millis(1);
 
 fn check(target: SocketAddr) -> Check {
-    Check {
-        target,
-        interval: 2000 * MS,
-        fast_interval: 500 * MS,
-        down_interval: 5000 * MS,
-        timeout: 1000 * MS,
-        rise: 2,
-        fall: 3,
-    }
+    Check { down_interval: 5000 * MS, timeout: 1000 * MS, ..Check::new(target) }
 }
 
 fn server(name: &str, check: Option<Check>) -> Server {
-    Server {
-        name: name.to_owned(),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: ServerPort::Same,
-        weight: 1,
-        backup: false,
-        disabled: false,
-        max_connections: None,
-        check,
-        on_marked_down: OnMarkedDown::Keep,
-    }
+    Server { check, ..Server::new(name, IpAddr::V4(Ipv4Addr::LOCALHOST)) }
 }
 
 fn pool(servers: Vec<Server>) -> Pool {
-    Pool {
-        name: "b".to_owned(),
-        algorithm: Algorithm::RoundRobin,
-        affinity: Affinity::None,
-        servers,
-        retries: 3,
-        redispatch: true,
-        connect_timeout: None,
-        server_timeout: None,
-        server_fin_timeout: None,
-        tunnel_timeout: None,
-        server_keepalive: false,
-        all_backups: false,
-    }
+    Pool::new("b", servers)
 }
 
 fn target(port: u16) -> SocketAddr {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::model::{
     Affinity, Algorithm, Announce, Check, ChecksumMode, Config, Family, Global, InitialState, Interval, ListenAddress,
-    OnMarkedDown, Pool, PortRange, Priority, Scope, Server, ServerPort, Service, TableSpec, Version, VirtualAddress,
-    VirtualRouter, Vrid,
+    Pool, Priority, Scope, Server, Service, TableSpec, Version, VirtualAddress, VirtualRouter, Vrid,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -47,63 +46,18 @@ fn router(name: &str, fronts: &[&str]) -> VirtualRouter {
 }
 
 fn service(name: &str, pool: &str, ports: &str) -> Service {
-    Service {
-        name: name.to_owned(),
-        listen: vec![ListenAddress {
-            address: address(100),
-            ports: ports.parse::<PortRange>().unwrap(),
-            nonlocal: true,
-            interface: None,
-            dual_stack: false,
-        }],
-        pool: pool.to_owned(),
-        max_connections: Some(1000),
-        client_timeout: None,
-        client_fin_timeout: None,
-        client_keepalive: true,
-        backlog: 1024,
-        log: true,
-    }
+    let listen = vec![ListenAddress::new(address(100), ports.parse().unwrap())];
+    Service { listen, max_connections: Some(1000), ..Service::new(name, pool) }
 }
 
 fn server(name: &str, last: u8, checked: bool) -> Server {
-    let check = Check {
-        target: (address(last), 22).into(),
-        interval: Duration::from_secs(2),
-        fast_interval: Duration::from_secs(1),
-        down_interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(2),
-        rise: 2,
-        fall: 3,
-    };
-    Server {
-        name: name.to_owned(),
-        address: address(last),
-        port: ServerPort::Same,
-        weight: 1,
-        backup: false,
-        disabled: false,
-        max_connections: None,
-        check: checked.then_some(check),
-        on_marked_down: OnMarkedDown::Keep,
-    }
+    let check = Check::new((address(last), 22).into());
+    Server { check: checked.then_some(check), ..Server::new(name, address(last)) }
 }
 
 fn pool(name: &str, servers: Vec<Server>) -> Pool {
-    Pool {
-        name: name.to_owned(),
-        algorithm: Algorithm::LeastConnections,
-        affinity: Affinity::Table(TableSpec { size: 1000, expire: None, nopurge: false, ipv6: true }),
-        servers,
-        retries: 3,
-        redispatch: true,
-        connect_timeout: None,
-        server_timeout: None,
-        server_fin_timeout: None,
-        tunnel_timeout: None,
-        server_keepalive: true,
-        all_backups: false,
-    }
+    let affinity = Affinity::Table(TableSpec { size: 1000, expire: None, nopurge: false, ipv6: true });
+    Pool { algorithm: Algorithm::LeastConnections, affinity, ..Pool::new(name, servers) }
 }
 
 /// A node with everything, and a clock that stands.

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use vipgate::model::{
-    Affinity, Algorithm, Check, ListenAddress, OnMarkedDown, Pool, PortRange, Server, ServerPort, Service, TableSpec,
-};
-use vipgate::proxy::Proxy;
+use vipgate::model::{Affinity, Check, ListenAddress, Pool, PortRange, Server, ServerPort, Service, TableSpec};
+use vipgate::proxy::{Proxy, Steering};
 use vipgate::stats::{EndReason, Registry};
 
 /// An address block of the loopback for one test, so that tests do not meet.
@@ -54,6 +52,24 @@ impl Running {
         running
     }
 
+    /// One whose ranges of ports are steered by the kernel; none where that is not permitted.
+    pub(crate) fn steered(services: &[Service], pools: &[Pool]) -> Option<Self> {
+        let steering = match Steering::open() {
+            Ok(steering) => steering,
+            Err(error) => {
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "nothing may be skipped here: {error}");
+                netns_tests::report::loud(&format!("SKIPPED: needs root and sk_lookup: {error}"));
+                return None;
+            }
+        };
+        let registry = Arc::new(Registry::default());
+        let mut proxy = Proxy::start(2, Arc::clone(&registry), None).unwrap();
+        proxy.steer_by(steering);
+        let mut running = Self { proxy, registry };
+        running.reload(services, pools);
+        Some(running)
+    }
+
     pub(crate) fn reload(&mut self, services: &[Service], pools: &[Pool]) {
         let prepared = self.proxy.prepare(services, pools).unwrap();
         self.proxy.commit(prepared);
@@ -78,57 +94,22 @@ pub(crate) fn service(address: SocketAddr) -> Service {
 }
 
 pub(crate) fn service_on(address: IpAddr, first: u16, last: u16) -> Service {
-    Service {
-        name: "web".into(),
-        listen: vec![ListenAddress {
-            address,
-            ports: PortRange::new(first, last).unwrap(),
-            nonlocal: true,
-            interface: None,
-            dual_stack: false,
-        }],
-        pool: "pool".into(),
-        max_connections: None,
-        client_timeout: None,
-        client_fin_timeout: None,
-        client_keepalive: true,
-        backlog: 1024,
-        log: true,
-    }
+    let listen = vec![ListenAddress::new(address, PortRange::new(first, last).unwrap())];
+    Service { listen, ..Service::new("web", "pool") }
 }
 
 pub(crate) fn pool(servers: &[SocketAddr]) -> Pool {
     let server = |(index, address): (usize, &SocketAddr)| Server {
-        name: format!("s{}", index + 1),
-        address: address.ip(),
         port: ServerPort::Fixed(address.port()),
-        weight: 1,
-        backup: false,
-        disabled: false,
-        max_connections: None,
-        check: None,
-        on_marked_down: OnMarkedDown::Keep,
+        ..Server::new(format!("s{}", index + 1), address.ip())
     };
-    Pool {
-        name: "pool".into(),
-        algorithm: Algorithm::RoundRobin,
-        affinity: Affinity::None,
-        servers: servers.iter().enumerate().map(server).collect(),
-        retries: 3,
-        redispatch: true,
-        connect_timeout: Some(Duration::from_secs(3)),
-        server_timeout: None,
-        server_fin_timeout: None,
-        tunnel_timeout: None,
-        server_keepalive: true,
-        all_backups: false,
-    }
+    let servers = servers.iter().enumerate().map(server).collect();
+    Pool { connect_timeout: Some(Duration::from_secs(3)), ..Pool::new("pool", servers) }
 }
 
 /// A check, which nobody makes: the test says what it found.
 pub(crate) fn check(target: SocketAddr) -> Check {
-    let second = Duration::from_secs(1);
-    Check { target, interval: second, fast_interval: second, down_interval: second, timeout: second, rise: 2, fall: 3 }
+    Check::new(target)
 }
 
 pub(crate) fn stick() -> Affinity {

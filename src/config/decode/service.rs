@@ -86,7 +86,7 @@ impl Decoder<'_> {
         if !matches!(value.value, DeValue::Table(_)) {
             let (host, ports) = self.parsed(value, key, syntax::listen)?;
             let (host, ports) = (Located::new(host, value.at), Located::new(ports, value.at));
-            return Some(Listen { host, ports, interface: None, nonlocal: None, dual_stack: None });
+            return Some(Listen::new(host, ports));
         }
         let fields = self.table(value, key, &[&keys::LISTEN])?;
         self.require(fields, &keys::LISTEN, &["address"], "add address = \"192.0.2.100:22\"");
@@ -141,18 +141,8 @@ impl Decoder<'_> {
     fn server(&mut self, value: Value<'_>, key: &str) -> Option<Server> {
         if !matches!(value.value, DeValue::Table(_)) {
             let (host, port) = self.parsed(value, key, syntax::server)?;
-            return Some(Server {
-                at: value.at,
-                name: None,
-                host: Located::new(host, value.at),
-                port: port.map(|port| Located::new(port, value.at)),
-                weight: None,
-                backup: None,
-                disabled: None,
-                max_connections: None,
-                check: None,
-                on_marked_down: None,
-            });
+            let port = port.map(|port| Located::new(port, value.at));
+            return Some(Server { port, ..Server::new(value.at, Located::new(host, value.at)) });
         }
         let fields = self.table(value, key, &[&keys::SERVER])?;
         self.require(fields, &keys::SERVER, &["address"], "add address = \"10.0.0.11\"");

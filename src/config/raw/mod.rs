@@ -182,6 +182,25 @@ pub struct Service {
     pub log: Maybe<bool>,
 }
 
+impl Service {
+    /// Without any key.
+    #[must_use]
+    pub fn empty(at: Location) -> Self {
+        Self {
+            at,
+            name: None,
+            listen: Vec::new(),
+            pool: None,
+            max_connections: None,
+            client_timeout: None,
+            client_fin_timeout: None,
+            client_keepalive: None,
+            backlog: None,
+            log: None,
+        }
+    }
+}
+
 /// Where a service listens: see [`model::ListenAddress`](crate::model::ListenAddress).
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]
@@ -193,6 +212,14 @@ pub struct Listen {
     pub nonlocal: Maybe<bool>,
     /// For `::`; false when absent.
     pub dual_stack: Maybe<bool>,
+}
+
+impl Listen {
+    /// Without any further key.
+    #[must_use]
+    pub fn new(host: Located<Host>, ports: Located<PortRange>) -> Self {
+        Self { host, ports, interface: None, nonlocal: None, dual_stack: None }
+    }
 }
 
 /// An address, or a name that is resolved when the configuration is loaded.
@@ -248,6 +275,30 @@ pub struct Pool {
     /// For servers that say nothing else.
     pub on_marked_down: Maybe<OnMarkedDown>,
     pub servers: Vec<Server>,
+}
+
+impl Pool {
+    /// Without any key.
+    #[must_use]
+    pub fn empty(at: Location) -> Self {
+        Self {
+            at,
+            name: None,
+            balance: None,
+            affinity: None,
+            retries: None,
+            redispatch: None,
+            connect_timeout: None,
+            server_timeout: None,
+            server_fin_timeout: None,
+            tunnel_timeout: None,
+            server_keepalive: None,
+            all_backups: None,
+            check: None,
+            on_marked_down: None,
+            servers: Vec::new(),
+        }
+    }
 }
 
 /// How a client stays with its server: see [`model::Affinity`](crate::model::Affinity).
@@ -323,4 +374,23 @@ pub struct Server {
     pub check: Maybe<Check>,
     /// The pool's when absent.
     pub on_marked_down: Maybe<OnMarkedDown>,
+}
+
+impl Server {
+    /// Without any further key.
+    #[must_use]
+    pub fn new(at: Location, host: Located<Host>) -> Self {
+        Self {
+            at,
+            name: None,
+            host,
+            port: None,
+            weight: None,
+            backup: None,
+            disabled: None,
+            max_connections: None,
+            check: None,
+            on_marked_down: None,
+        }
+    }
 }

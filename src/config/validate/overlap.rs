@@ -133,11 +133,9 @@ mod tests {
 
     fn listen(address: &str, ports: (u16, u16), interface: Option<&str>, dual_stack: bool) -> ListenAddress {
         ListenAddress {
-            address: address.parse().unwrap(),
-            ports: PortRange::new(ports.0, ports.1).unwrap(),
-            nonlocal: true,
             interface: interface.map(|name| name.parse().unwrap()),
             dual_stack,
+            ..ListenAddress::new(address.parse().unwrap(), PortRange::new(ports.0, ports.1).unwrap())
         }
     }
 

@@ -47,9 +47,7 @@ impl ServerSaid {
     pub(super) fn raw(&self, timeouts: &Timeouts) -> Server {
         let options = &self.options;
         Server {
-            at: self.at,
             name: Some(self.name.clone()),
-            host: self.host.clone(),
             port: self.port,
             weight: options.weight,
             backup: options.backup,
@@ -57,6 +55,7 @@ impl ServerSaid {
             max_connections: options.max_connections,
             check: options.check.map(|check| Located::new(self.check(check.value, timeouts), check.at)),
             on_marked_down: options.on_marked_down,
+            ..Server::new(self.at, self.host.clone())
         }
     }
 

@@ -77,7 +77,6 @@ impl Translator<'_> {
             }
         };
         self.config.services.push(Service {
-            at: proxy.at,
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
             listen: proxy.listen.clone(),
             pool: Some(pool),
@@ -86,7 +85,7 @@ impl Translator<'_> {
             client_fin_timeout: Some(or_none(proxy.timeouts.client_fin, proxy.at)),
             client_keepalive: Some(proxy.client_keepalive.unwrap_or(Located::new(false, proxy.at))),
             backlog: proxy.backlog,
-            log: None,
+            ..Service::empty(proxy.at)
         });
         if proxy.kind == Kind::Listen && (backend.is_none() || !proxy.servers.is_empty()) {
             self.pool(proxy);
@@ -104,7 +103,6 @@ impl Translator<'_> {
         }
         let affinity = self.affinity(&proxy.stick);
         self.config.pools.push(Pool {
-            at,
             name: Some(Located::new(proxy.name.clone(), at)),
             balance: proxy.balance,
             affinity,
@@ -117,9 +115,8 @@ impl Translator<'_> {
             tunnel_timeout: proxy.timeouts.tunnel.map(after),
             server_keepalive: Some(proxy.server_keepalive.unwrap_or(Located::new(false, at))),
             all_backups: proxy.all_backups,
-            check: None,
-            on_marked_down: None,
             servers: proxy.servers.iter().map(|server| server.raw(&proxy.timeouts)).collect(),
+            ..Pool::empty(at)
         });
     }
 
