@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_header_comes_in_pieces_of_any_size() {
-        let both = [proxied("192.0.2.9:1234", "192.0.2.1:443"), proxied("[2001:db8::9]:1", "[2001:db8::1]:2"), Header::Local];
+        let both =
+            [proxied("192.0.2.9:1234", "192.0.2.1:443"), proxied("[2001:db8::9]:1", "[2001:db8::1]:2"), Header::Local];
         for header in both {
             for whole in [encode_v1(header), encode_v2(header)] {
                 for cut in 0..whole.len() {

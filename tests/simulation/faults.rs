@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use vipgate::model::{Priority, Version};
+use vipgate::vrrp::Event;
 use vipgate::vrrp::tracking::Effect;
-use vipgate::vrrp::{Event, Role};
 
 use super::{LATENCY, Segment, config};
 use crate::seeds::Random;

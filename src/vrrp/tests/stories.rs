@@ -389,6 +389,22 @@ fn a_master_that_was_silent_for_a_down_interval_listens() {
 }
 
 #[test]
+fn the_last_word_of_one_that_gives_way_moves_no_third_router() {
+    let mut bench = Bench::in_role(Role::Backup);
+    bench.hears("192.0.2.8", 200);
+    bench.hears("192.0.2.8", 1);
+    assert_eq!(bench.router.next_deadline(), Some(bench.now + bench.router.skew()), "not ready: it is relieved");
+    bench.hears("192.0.2.9", 200);
+    assert_eq!(bench.hears("192.0.2.8", 1), "", "it gives way to the better one, and says so");
+    assert_eq!(bench.router.next_deadline(), Some(bench.now + ms(3500)));
+    assert_eq!(bench.router.master(), Some((ip("192.0.2.9"), 200)));
+
+    bench.now += ms(1201);
+    bench.hears("192.0.2.8", 1);
+    assert_eq!(bench.router.next_deadline(), Some(bench.now + bench.router.skew()), "the better one is silent");
+}
+
+#[test]
 fn a_master_that_was_cut_off_says_that_it_left_as_soon_as_it_can() {
     let mut bench = Bench::in_role(Role::Master);
     assert_eq!(bench.on(Event::LinkDown), "release 2, Master>Fault (link down)");
