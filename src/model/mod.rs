@@ -14,6 +14,7 @@ mod pool;
 mod routing;
 mod server;
 mod service;
+mod socket;
 mod track;
 mod vrrp;
 
@@ -25,10 +26,11 @@ pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
-pub use pool::{Affinity, Algorithm, Pool, TableSpec};
+pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
-pub use server::{OnMarkedDown, Server, ServerPort};
+pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
+pub use socket::{ListenTuning, ProxyVersion, Source};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::mailbox::{Command, Mailbox};
 use super::relay::{Side, Workspace};
+use super::session::SessionId;
 use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
@@ -37,6 +38,7 @@ pub(super) struct Context<'a> {
     pub(super) workspace: &'a mut Workspace<Pipe>,
     pub(super) key: Key,
     pub(super) now: Instant,
+    pub(super) mailbox: &'a Arc<Mailbox>,
     silent: &'a mut VecDeque<(Instant, Key)>,
     shortage: Option<io::Error>,
 }
@@ -211,9 +213,9 @@ impl Worker {
 
     /// Lets a connection act, and does what it decides.
     fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
-        let Self { connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
+        let Self { mailbox, connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { poller, workspace, key, now: *now, silent, shortage: None };
+        let mut context = Context { poller, workspace, key, now: *now, mailbox, silent, shortage: None };
         let verdict = act(connection, &mut context);
         if let Some(error) = context.shortage {
             shortages.meet(&error, *now);
@@ -334,7 +336,7 @@ impl Worker {
         let connection = Connection::new(stream, client, binding, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
-            Ok(()) => self.with_connection(key, |connection, context| connection.dispatch(context)),
+            Ok(()) => self.with_connection(key, |connection, context| connection.begin(context)),
             Err(_) => self.end(key, EndReason::Resources, Reset::Client),
         }
     }
@@ -360,23 +362,41 @@ impl Worker {
         for command in self.mailbox.take() {
             match command {
                 Command::Listen { id, listener, binding } => self.listen(id, listener, binding),
-                Command::Serve { id, service } => {
+                Command::Serve { id, service, proxy_from } => {
                     let key = self.listeners_by_id.get(&id).copied();
                     if let Some(accepting) = key.and_then(|key| self.listeners.get_mut(key)) {
                         let Binding { address, steered, .. } = *accepting.binding;
-                        accepting.binding = Rc::new(Binding { service, address, steered });
+                        accepting.binding = Rc::new(Binding { service, address, proxy_from, steered });
                     }
                 }
                 Command::Unlisten { id } => self.unlisten(id),
+                Command::Granted { key, grant } => {
+                    self.with_connection(key, |connection, context| connection.on_grant(grant, context));
+                }
                 Command::ResetService { name } => {
                     self.reset(EndReason::Removed, |connection| *connection.binding.service.spec.name == *name);
                 }
-                Command::ResetServer { stats } => {
-                    self.reset(EndReason::ServerDown, |connection| {
+                Command::ResetServer { stats, reason, report } => {
+                    let count = self.reset(reason, |connection| {
                         connection.assigned.as_ref().is_some_and(|assigned| Arc::ptr_eq(&assigned.server.stats, &stats))
                     });
+                    report.add(|total| *total += count);
                 }
-                Command::ResetLocal { addresses, report } => report.add(self.reset_local(&addresses)),
+                Command::ResetSession { key, report } => {
+                    if self.connections.get_mut(key).is_some() {
+                        self.end(key, EndReason::Killed, Reset::Both);
+                        report.add(|total| *total += 1);
+                    }
+                }
+                Command::ResetLocal { addresses, report } => {
+                    let count = self.reset_local(&addresses);
+                    report.add(|total| *total += count);
+                }
+                Command::List { worker, report } => {
+                    let now = self.now;
+                    let list = self.connections.iter().map(|(key, open)| open.session(SessionId { worker, key }, now));
+                    report.add(|sessions| sessions.extend(list));
+                }
                 Command::Stop { deadline } => self.stop(deadline),
             }
         }

@@ -63,8 +63,8 @@ fn frontend(service: &ServiceSnapshot, iid: usize) -> Row {
 
 fn server(pool: &PoolSnapshot, server: &ServerSnapshot, iid: usize, sid: usize) -> Row {
     let mut row = Row::new(&pool.name, &server.name, iid, sid, 2);
-    row.set("qcur", 0);
-    row.set("qmax", 0);
+    row.set("qcur", server.queued);
+    row.set("qmax", server.queued_max);
     row.set("scur", server.open);
     row.set("smax", server.open_max);
     row.set("slim", server.max_connections.map_or(String::new(), |limit| limit.to_string()));
@@ -110,8 +110,8 @@ fn backend(pool: &PoolSnapshot, iid: usize) -> Row {
         .map(|server| u64::from(server.weight))
         .sum();
     let mut row = Row::new(&pool.name, "BACKEND", iid, 0, 1);
-    row.set("qcur", 0);
-    row.set("qmax", 0);
+    row.set("qcur", pool.queued);
+    row.set("qmax", pool.queued_max);
     row.set("scur", total(|server| server.open));
     row.set("stot", total(|server| server.chosen));
     row.set("lbtot", total(|server| server.chosen));
@@ -135,6 +135,7 @@ fn backend(pool: &PoolSnapshot, iid: usize) -> Row {
 fn status(server: &ServerSnapshot) -> String {
     match (server.health, server.counter) {
         (Health::Disabled, _) => "MAINT".to_owned(),
+        (Health::Up | Health::Unchecked, _) if server.draining => "DRAIN".to_owned(),
         (Health::Unchecked, _) => "no check".to_owned(),
         (Health::Up, Some(Counter { now, rise, fall })) if now + 1 < rise + fall => {
             format!("UP {}/{fall}", (now + 1).saturating_sub(rise))

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::AdminState;
+
 use super::late::LateWakes;
 use super::notify::NotifyStats;
 use super::router::RouterStats;
@@ -17,6 +19,7 @@ use super::router::RouterStats;
 pub struct Registry {
     routers: Mutex<BTreeMap<String, Arc<RouterStats>>>,
     services: Mutex<BTreeMap<String, Arc<ServiceStats>>>,
+    pools: Mutex<BTreeMap<String, Arc<PoolStats>>>,
     servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
     /// Accept calls that failed because the process or the system had no descriptor left.
     pub descriptor_shortages: AtomicU64,
@@ -49,6 +52,15 @@ pub struct ServiceStats {
     ended: [AtomicU64; EndReason::ALL.len()],
 }
 
+/// Counters of one pool.
+#[derive(Debug, Default)]
+pub struct PoolStats {
+    /// Connections that wait for a server with room now, for any or for one in particular.
+    pub queued: AtomicU64,
+    /// Most that waited at once.
+    pub queued_max: AtomicU64,
+}
+
 /// Counters and state of one server of a pool.
 #[derive(Debug, Default)]
 pub struct ServerStats {
@@ -74,6 +86,12 @@ pub struct ServerStats {
     pub checks_failed: AtomicU64,
     /// Times it went down.
     pub downs: AtomicU64,
+    /// Connections that wait for this server in particular now.
+    pub queued: AtomicU64,
+    /// Most that waited at once.
+    pub queued_max: AtomicU64,
+    /// Attempts that failed since the last one that did not.
+    pub errors_in_row: AtomicU64,
     status: Mutex<ServerStatus>,
 }
 
@@ -90,6 +108,10 @@ pub struct ServerStatus {
     pub since: Option<Instant>,
     /// The last check made.
     pub last_check: Option<LastCheck>,
+    /// What an administrator lets it do; none: what the configuration says.
+    pub admin: Option<AdminState>,
+    /// Weight set while it runs; none: the configured one.
+    pub weight: Option<u16>,
 }
 
 /// A finished health check.
@@ -152,11 +174,16 @@ pub enum EndReason {
     Stopped,
     Removed,
     Resources,
+    Killed,
+    BadProxyHeader,
+    QueueTimeout,
+    QueueFull,
+    FailedBack,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -171,6 +198,11 @@ impl EndReason {
         Self::Stopped,
         Self::Removed,
         Self::Resources,
+        Self::Killed,
+        Self::BadProxyHeader,
+        Self::QueueTimeout,
+        Self::QueueFull,
+        Self::FailedBack,
     ];
 
     /// Its name in logs and metrics.
@@ -191,6 +223,11 @@ impl EndReason {
             Self::Stopped => "stopped",
             Self::Removed => "service-removed",
             Self::Resources => "out-of-resources",
+            Self::Killed => "killed",
+            Self::BadProxyHeader => "bad-proxy-header",
+            Self::QueueTimeout => "queue-timeout",
+            Self::QueueFull => "queue-full",
+            Self::FailedBack => "failed-back",
         }
     }
 }
@@ -271,6 +308,12 @@ impl Registry {
         Arc::clone(lock(&self.services).entry(name.to_owned()).or_default())
     }
 
+    /// The pool called `name`, made if new.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Arc<PoolStats> {
+        Arc::clone(lock(&self.pools).entry(name.to_owned()).or_default())
+    }
+
     /// The server called `server` of `pool`, made if new.
     #[must_use]
     pub fn server(&self, pool: &str, server: &str) -> Arc<ServerStats> {
@@ -286,7 +329,9 @@ impl Registry {
     ) {
         lock(&self.routers).retain(|name, _| router(name));
         lock(&self.services).retain(|name, _| service(name));
-        lock(&self.servers).retain(|(pool, name), _| server(pool, name));
+        let mut servers = lock(&self.servers);
+        servers.retain(|(pool, name), _| server(pool, name));
+        lock(&self.pools).retain(|name, _| servers.keys().any(|(pool, _)| pool == name));
     }
 }
 

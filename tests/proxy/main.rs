@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod limits;
+mod operate;
+mod oracle;
+mod proxy_header;
+mod queue;
 mod relaying;
 mod reload;
 mod steering;

@@ -1,12 +1,14 @@
 //! TOML to [`raw`](super::raw), with every fault at once: the parser recovers from bad syntax, and a value that
 //! cannot be read is one finding and left out.
 
+mod choice;
 mod command;
 pub mod keys;
 mod reader;
 mod router;
 mod routing;
 mod service;
+mod socket;
 mod syntax_errors;
 mod track;
 

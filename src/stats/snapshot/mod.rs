@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
+use crate::model::{AdminState, Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
 
 use super::notify::NotifySnapshot;
 use super::process::ProcessSnapshot;
@@ -104,6 +104,12 @@ pub struct PoolSnapshot {
     pub algorithm: String,
     /// How a client stays with its server.
     pub affinity: String,
+    /// Connections that wait for a server with room.
+    #[serde(default)]
+    pub queued: u64,
+    /// Most that waited at once.
+    #[serde(default)]
+    pub queued_max: u64,
     /// Servers, in the order of the configuration.
     pub servers: Vec<ServerSnapshot>,
 }
@@ -115,10 +121,13 @@ pub struct ServerSnapshot {
     pub name: String,
     /// Its address and port, as `192.0.2.1:same`, `192.0.2.1:80` or `192.0.2.1:+1000`.
     pub address: String,
-    /// Weight, 0 to 256.
+    /// Weight in force, 0 to 256.
     pub weight: u16,
     /// Used only when no other is usable.
     pub backup: bool,
+    /// Serves only the clients that stickiness brings.
+    #[serde(default)]
+    pub draining: bool,
     /// Health.
     pub health: Health,
     /// Where its rise/fall counter stands; none without a check.
@@ -153,6 +162,12 @@ pub struct ServerSnapshot {
     pub checks_failed: u64,
     /// Times it went down.
     pub downs: u64,
+    /// Connections that wait for this server in particular.
+    #[serde(default)]
+    pub queued: u64,
+    /// Most that waited at once.
+    #[serde(default)]
+    pub queued_max: u64,
 }
 
 /// A rise/fall counter: 0 to rise + fall - 1, up from `rise` on.
@@ -247,8 +262,12 @@ impl PoolSnapshot {
             name: pool.name.clone(),
             algorithm: match pool.algorithm {
                 Algorithm::RoundRobin => "round robin",
+                Algorithm::StaticRoundRobin => "static round robin",
                 Algorithm::LeastConnections => "least connections",
+                Algorithm::First => "first",
+                Algorithm::Random(_) => "random",
                 Algorithm::Source => "source hash",
+                Algorithm::Sni => "server name hash",
             }
             .to_owned(),
             affinity: match pool.affinity {
@@ -257,6 +276,8 @@ impl PoolSnapshot {
                 Affinity::Table(_) => "source table",
             }
             .to_owned(),
+            queued: load(&registry.pool(&pool.name).queued),
+            queued_max: load(&registry.pool(&pool.name).queued_max),
             servers: pool.servers.iter().map(|server| ServerSnapshot::take(registry, pool, server, now)).collect(),
         }
     }
@@ -275,17 +296,21 @@ impl ServerSnapshot {
         let stats = registry.server(&pool.name, &server.name);
         let status = stats.status();
         // The configuration says whether it is checked at all; before its first check a server is taken for up.
-        let health = match (server.disabled, &server.check, status.health) {
+        let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
+        let admin = status.admin.unwrap_or(configured);
+        let judged = server.check.is_some() || server.track.is_some();
+        let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
-            (false, None, _) => Health::Unchecked,
-            (false, Some(_), Health::Down) => Health::Down,
-            (false, Some(_), Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
+            (false, false, _) => Health::Unchecked,
+            (false, true, Health::Down) => Health::Down,
+            (false, true, Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
         };
         Self {
             name: server.name.clone(),
             address: server_text(server),
-            weight: server.weight,
+            weight: status.weight.unwrap_or(server.weight),
             backup: server.backup,
+            draining: admin == AdminState::Drain,
             health,
             counter: server.check.as_ref().map(|check| Counter {
                 now: status.counter.map_or(check.rise, |(now, _)| now),
@@ -307,6 +332,8 @@ impl ServerSnapshot {
             checks: load(&stats.checks),
             checks_failed: load(&stats.checks_failed),
             downs: load(&stats.downs),
+            queued: load(&stats.queued),
+            queued_max: load(&stats.queued_max),
         }
     }
 
@@ -314,7 +341,7 @@ impl ServerSnapshot {
     #[must_use]
     pub fn usable(&self) -> bool {
         match self.health {
-            Health::Up | Health::Unchecked => self.weight > 0,
+            Health::Up | Health::Unchecked => self.weight > 0 && !self.draining,
             Health::Down | Health::Disabled => false,
         }
     }
