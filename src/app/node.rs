@@ -29,7 +29,7 @@ use crate::model::{Estate, Peering};
 use crate::notify::Notifier;
 use crate::peer::Peers;
 use crate::probe::{self, Prober};
-use crate::proxy::Proxy;
+use crate::proxy::{self, Proxy};
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
 use crate::speaker::{Notice, Speaker};
@@ -63,6 +63,7 @@ pub(super) struct Inbox {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
     pub(super) checks: UnboundedReceiver<probe::Event>,
+    pub(super) observed: UnboundedReceiver<proxy::Observed>,
     pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
 }
@@ -125,6 +126,10 @@ impl Node {
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
                 Some(event) = inbox.checks.recv() => self.checked(event),
+                Some(seen) = inbox.observed.recv() => {
+                    self.observed(seen);
+                    Flow::Continue
+                }
                 Some(tracked) = inbox.tracked.recv() => {
                     self.tracked(tracked);
                     Flow::Continue

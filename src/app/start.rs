@@ -108,6 +108,8 @@ async fn start(
     };
     let (notice_sender, notices) = unbounded_channel();
     let (check_sender, checks) = unbounded_channel();
+    let (observed_sender, observed) = unbounded_channel();
+    proxy.observe_by(move |seen| drop(observed_sender.send(seen)));
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
@@ -171,7 +173,7 @@ async fn start(
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, checks, tracked, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, checks, observed, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

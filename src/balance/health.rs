@@ -66,6 +66,12 @@ impl Counter {
         self.value
     }
 
+    /// Its least value with the server up: one failure from being down.
+    #[must_use]
+    pub fn minimum_up(self) -> u32 {
+        self.rise
+    }
+
     /// Its largest value, full health.
     #[must_use]
     pub fn maximum(self) -> u32 {

@@ -33,13 +33,15 @@ pub enum CheckResult {
     ProcessTimeout,
     /// The connection broke in the middle.
     SocketError,
+    /// No check: clients' connections failed (HAProxy's `observe`).
+    Observed,
     /// This node could not try: no descriptor, port or memory left. Not the server's fault.
     Starved,
 }
 
 impl CheckResult {
     /// Every result.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::L4Ok,
         Self::L4Timeout,
         Self::L4Connection,
@@ -55,6 +57,7 @@ impl CheckResult {
         Self::ProcessError,
         Self::ProcessTimeout,
         Self::SocketError,
+        Self::Observed,
         Self::Starved,
     ];
 
@@ -77,6 +80,7 @@ impl CheckResult {
             Self::ProcessError => "PROCERR",
             Self::ProcessTimeout => "PROCTOUT",
             Self::SocketError => "SOCKERR",
+            Self::Observed => "HANA",
             Self::Starved => "STARVED",
         }
     }
@@ -100,6 +104,7 @@ impl CheckResult {
             Self::ProcessError => "External check error",
             Self::ProcessTimeout => "External check timeout",
             Self::SocketError | Self::Starved => "Socket error",
+            Self::Observed => "Health analyze",
         }
     }
 
@@ -118,6 +123,7 @@ impl CheckResult {
             | Self::ProcessError
             | Self::ProcessTimeout
             | Self::SocketError
+            | Self::Observed
             | Self::Starved => false,
         }
     }

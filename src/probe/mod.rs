@@ -27,7 +27,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::model::Pool;
+use crate::model::{OnError, Pool};
 use crate::stats::Registry;
 
 use self::outcome::Outcome;
@@ -69,6 +69,19 @@ pub enum Wants {
     NoNewClients(bool),
     /// Its agent's order.
     Order(Order),
+}
+
+/// Connections of clients to a server that failed one after the other (HAProxy's `observe layer4`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub server: String,
+    /// How many.
+    pub errors: u64,
+    /// What that means.
+    pub on_error: OnError,
 }
 
 /// What the checks tell.
@@ -125,6 +138,16 @@ impl Prober {
         for transition in lock(&self.shared.roster).apply(pools, policy, node, Instant::now()) {
             // Without a receiver the process is ending.
             let _ = self.events.send(Event::Transition(transition));
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Takes what clients' connections found out about a server that is checked.
+    pub fn observed(&self, seen: &Seen) {
+        let Some(finding) = lock(&self.shared.roster).observed(seen, Instant::now()) else { return };
+        report::log(&finding);
+        for event in finding.into_events(Vec::new()) {
+            let _ = self.events.send(event);
         }
         self.shared.changed.notify_one();
     }

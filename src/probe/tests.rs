@@ -361,3 +361,30 @@ fn thousands_of_servers_are_checked_in_time_by_one_task() {
         assert!(downs < SERVERS / 100, "{downs} servers went down");
     });
 }
+
+/// As HAProxy 2.6 was seen to do it, with rise 2 and fall 3.
+#[test]
+fn failed_connections_of_clients_count_as_configured() {
+    use crate::model::OnError;
+    for (on_error, value, change) in [
+        (OnError::FastCheck, 4, Change::Nothing),
+        (OnError::FailCheck, 3, Change::Nothing),
+        (OnError::SuddenDeath, 2, Change::Nothing),
+        (OnError::MarkDown, 0, Change::Down),
+    ] {
+        let mut bench = Bench::new(vec![server("s1", Some(check(target(1))))]);
+        let _ = bench.next(CheckResult::L4Ok);
+        let seen = Seen { pool: "b".to_owned(), server: "s1".to_owned(), errors: 3, on_error };
+        let finding = bench.roster.observed(&seen, bench.now).unwrap();
+        assert_eq!((finding.counter.0, finding.change), (value, change), "{on_error:?}");
+        let line = report::counter_line(&finding);
+        let words = "reason: Health analyze, info: \"Detected 3 consecutive errors, last one was: L4 unsuccessful connection\", status";
+        assert!(line.contains(words), "{line}");
+        // The next check comes soon.
+        let (waited, _) = bench.next(CheckResult::L4Ok);
+        assert_eq!(waited, 500 * MS, "{on_error:?}");
+    }
+    let mut unchecked = Bench::new(vec![server("s1", None)]);
+    let seen = Seen { pool: "b".to_owned(), server: "s1".to_owned(), errors: 3, on_error: OnError::MarkDown };
+    assert_eq!(unchecked.roster.observed(&seen, unchecked.now), None);
+}

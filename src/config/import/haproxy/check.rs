@@ -42,7 +42,7 @@ enum CheckOption {
     Tcp,
     Http(Box<HttpRequest>),
     External,
-    Other(Protocol),
+    Other(Box<Protocol>),
 }
 
 impl CheckSaid {
@@ -161,7 +161,7 @@ impl Translator<'_> {
             }),
             _ => return None,
         };
-        Some(CheckOption::Other(protocol))
+        Some(CheckOption::Other(Box::new(protocol)))
     }
 
     fn tcp_step(&mut self, action: &str, statement: &Statement, arguments: &[Word]) -> Option<Step> {
@@ -484,7 +484,7 @@ impl Translator<'_> {
                 let command = Command { words, user: None, timeout: None };
                 Protocol::Command(CheckCommand { command, path: said.path.clone() })
             }
-            CheckOption::Other(protocol) => protocol.clone(),
+            CheckOption::Other(protocol) => Protocol::clone(protocol),
         };
         (Some(Located::new(protocol, at)), None)
     }
