@@ -49,11 +49,16 @@ fn frontend(service: &ServiceSnapshot, iid: usize) -> Row {
     row.set("scur", service.open);
     row.set("smax", service.open_max);
     row.set("slim", service.max_connections.map_or(String::new(), |limit| limit.to_string()));
-    row.set("stot", service.accepted);
+    // Sessions are the connections that rules let in.
+    let refused =
+        [EndReason::DeniedConnection, EndReason::SourceLimit, EndReason::DeniedSession].map(ended).iter().sum();
+    row.set("stot", service.accepted.saturating_sub(refused));
     row.set("conn_tot", service.accepted);
     row.set("bin", service.bytes_in);
     row.set("bout", service.bytes_out);
-    row.set("dreq", 0);
+    row.set("dreq", ended(EndReason::DeniedContent));
+    row.set("dcon", ended(EndReason::DeniedConnection) + ended(EndReason::SourceLimit));
+    row.set("dses", ended(EndReason::DeniedSession));
     row.set("dresp", 0);
     row.set("ereq", 0);
     row.set("status", "OPEN");

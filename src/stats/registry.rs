@@ -161,11 +161,15 @@ pub enum EndReason {
     QueueTimeout,
     QueueFull,
     FailedBack,
+    DeniedConnection,
+    DeniedSession,
+    DeniedContent,
+    SourceLimit,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -185,6 +189,10 @@ impl EndReason {
         Self::QueueTimeout,
         Self::QueueFull,
         Self::FailedBack,
+        Self::DeniedConnection,
+        Self::DeniedSession,
+        Self::DeniedContent,
+        Self::SourceLimit,
     ];
 
     /// Its name in logs and metrics.
@@ -210,6 +218,10 @@ impl EndReason {
             Self::QueueTimeout => "queue-timeout",
             Self::QueueFull => "queue-full",
             Self::FailedBack => "failed-back",
+            Self::DeniedConnection => "denied-connection",
+            Self::DeniedSession => "denied-session",
+            Self::DeniedContent => "denied-content",
+            Self::SourceLimit => "source-limit",
         }
     }
 }

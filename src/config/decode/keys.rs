@@ -15,7 +15,7 @@ pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &STATS, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
-    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE,
 ];
 
 #[rustfmt::skip]
@@ -23,7 +23,7 @@ pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
         "global", "log", "stats", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
-        "service", "pool",
+        "service", "pool", "source-table",
     ],
 };
 pub(super) const GLOBAL: Keys = Keys {
@@ -126,7 +126,20 @@ pub(super) const SERVICE: Keys = Keys {
         "client-keepalive",
         "backlog",
         "log",
+        "allow",
+        "deny",
+        "limits",
+        "rules",
+        "route",
+        "inspect-delay",
+        "connections-per-second",
     ],
+};
+pub(super) const LIMITS: Keys = Keys { table: "limits", keys: &["concurrent", "connections-per-second", "sources"] };
+pub(super) const POOL_ROUTE: Keys = Keys { table: "a service's route", keys: &["sni", "ports", "from", "pool"] };
+pub(super) const SOURCE_TABLE: Keys = Keys {
+    table: "[[source-table]]",
+    keys: &["name", "size", "expire", "nopurge", "ipv6-bits", "connection-period", "gpc0-period", "gpc1-period"],
 };
 #[rustfmt::skip]
 pub(super) const LISTEN: Keys = Keys {

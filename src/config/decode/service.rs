@@ -27,6 +27,7 @@ impl Decoder<'_> {
             client_keepalive: self.field(fields, "client-keepalive", Self::boolean),
             backlog: self.field(fields, "backlog", Self::number),
             log: self.field(fields, "log", Self::boolean),
+            policy: self.policy(fields),
         };
         let inside = keys::POOL
             .keys
@@ -46,7 +47,10 @@ impl Decoder<'_> {
                 Some(self.pool_fields(fields, service.name.clone()))
             }
             (false, None) => {
-                self.require(fields, &keys::SERVICE, &["pool"], "name a [[pool]], or write its `servers` here");
+                // Routes and rules may say it for some clients, and there is none for the others.
+                if service.policy.routes.is_empty() && service.policy.rules.is_empty() {
+                    self.require(fields, &keys::SERVICE, &["pool"], "name a [[pool]], or write its `servers` here");
+                }
                 None
             }
         };

@@ -3,6 +3,7 @@
 mod check;
 mod choice;
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod track;
@@ -34,6 +35,7 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.trackers.iter().map(track::tracker));
     sections.extend(config.routes.iter().map(|raw| routing::route(raw, "[[route]]").lines()));
     sections.extend(config.rules.iter().map(|raw| routing::rule(raw, "[[rule]]").lines()));
+    sections.extend(config.source_tables.iter().map(policy::source_table));
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
     sections.join("\n")
@@ -91,6 +93,7 @@ fn service(raw: &Service) -> String {
     lines.maybe("client-keepalive", &raw.client_keepalive, bool::to_string);
     lines.maybe("backlog", &raw.backlog, u64::to_string);
     lines.maybe("log", &raw.log, bool::to_string);
+    policy::policy(&raw.policy, &mut lines);
     lines.lines()
 }
 

@@ -8,6 +8,7 @@
 mod check;
 mod choice;
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod socket;
@@ -27,6 +28,7 @@ pub use check::{
 };
 pub use choice::{PoolChoice, ServerChoice};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
 pub use socket::{ListenTuning, Source};
@@ -85,6 +87,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[pool]]`, and the pools written inside a service, which are named like it.
     pub pools: Vec<Pool>,
+    /// `[[source-table]]`.
+    pub source_tables: Vec<SourceTable>,
 }
 
 /// `[global]`: see [`model::Global`](crate::model::Global) for the meaning of each key.
@@ -191,6 +195,7 @@ pub struct Service {
     pub backlog: Maybe<u64>,
     /// `[log] connections` when absent.
     pub log: Maybe<bool>,
+    pub policy: Policy,
 }
 
 impl Service {
@@ -208,6 +213,7 @@ impl Service {
             client_keepalive: None,
             backlog: None,
             log: None,
+            policy: Policy::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod command;
 mod findings;
 mod group;
 mod overlap;
+mod policy;
 mod pool;
 mod router;
 mod routing;
