@@ -4,6 +4,7 @@ use super::node::Node;
 use crate::balance::WeightChange;
 use crate::model::AdminState;
 use crate::probe::{Order, Wants, Wish};
+use crate::proxy::OperateError;
 
 impl Node {
     /// Passes it on to the data plane. An agent repeats itself: only what changes something is logged.
@@ -38,7 +39,7 @@ impl Node {
     }
 
     /// A reload may have taken the server away meanwhile.
-    fn log_refusal(&self, result: Result<(), crate::proxy::OperateError>) {
+    fn log_refusal(&self, result: Result<(), OperateError>) {
         if let Err(error) = result {
             tracing::debug!(target: "vipgate", %error, "a server's wish comes too late");
         }

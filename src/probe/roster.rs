@@ -222,7 +222,7 @@ impl Roster {
         self.queue.push(Reverse((due, id, Errand::Check)));
         entry.record(&outcome, change, now);
         let logged = self.policy.log_checks && counted;
-        Some(self.finding(id, outcome, change, was_usable, logged, false)?)
+        self.finding(id, outcome, change, was_usable, logged, false)
     }
 
     /// Takes an agent's answer and schedules the next question. None when the server was forgotten meanwhile, or has no
