@@ -4,6 +4,7 @@
 //! [`validate`] turns into the model. [`Loading`] puts the files of one run together.
 
 mod acl;
+mod check_syntax;
 pub mod decode;
 pub mod diagnostic;
 pub mod emit;
