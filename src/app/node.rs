@@ -28,7 +28,7 @@ use crate::guardian::{Guardian, GuardianError};
 use crate::model::{Estate, Peering};
 use crate::notify::Notifier;
 use crate::peer::Peers;
-use crate::probe::{self, Prober};
+use crate::probe::{self, Observation, Prober};
 use crate::proxy::Proxy;
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
@@ -51,6 +51,8 @@ pub(super) enum Done {
     Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
+    /// Connections to a server failed in a row.
+    Observed(Observation),
     /// A hand-over has ended, one way or the other.
     HandedOver,
     /// Every router has left.
@@ -206,6 +208,7 @@ impl Node {
                     }
                 }
             }
+            Done::Observed(observation) => self.prober.observe(&observation),
             Done::HandedOver => self.handing_over = false,
             Done::Left => return Flow::Left,
         }

@@ -33,13 +33,15 @@ pub enum CheckResult {
     ProcessTimeout,
     /// The connection broke in the middle.
     SocketError,
+    /// Connections of clients failed in a row.
+    Observed,
     /// This node could not try: no descriptor, port or memory left. Not the server's fault.
     Starved,
 }
 
 impl CheckResult {
     /// Every result.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::L4Ok,
         Self::L4Timeout,
         Self::L4Connection,
@@ -55,6 +57,7 @@ impl CheckResult {
         Self::ProcessError,
         Self::ProcessTimeout,
         Self::SocketError,
+        Self::Observed,
         Self::Starved,
     ];
 
@@ -77,6 +80,7 @@ impl CheckResult {
             Self::ProcessError => "PROCERR",
             Self::ProcessTimeout => "PROCTOUT",
             Self::SocketError => "SOCKERR",
+            Self::Observed => "HANA",
             Self::Starved => "STARVED",
         }
     }
@@ -99,7 +103,8 @@ impl CheckResult {
             Self::ProcessOk => "External check passed",
             Self::ProcessError => "External check error",
             Self::ProcessTimeout => "External check timeout",
-            Self::SocketError | Self::Starved => "Socket error",
+            Self::SocketError | Self::Observed => "Health analyze",
+            Self::Starved => "Socket error",
         }
     }
 
@@ -118,6 +123,7 @@ impl CheckResult {
             | Self::ProcessError
             | Self::ProcessTimeout
             | Self::SocketError
+            | Self::Observed
             | Self::Starved => false,
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::balance::health::Counter;
-use crate::model::{Agent, CheckResult, Pool, Server, ServerPort};
+use crate::model::{Agent, CheckResult, OnError, Pool, Server, ServerPort};
 use crate::stats::{Health, LastCheck, Registry, ServerStats};
 
 use super::outcome::Outcome;
@@ -77,6 +77,10 @@ impl Entry {
             stopping: false,
             stats: registry.server(&pool.name, &server.name),
         };
+        // The health of one that tracks another is published by the data plane.
+        if server.track.is_some() {
+            return entry;
+        }
         entry.stats.update_status(|status| {
             status.health = entry.health();
             status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
@@ -177,6 +181,24 @@ impl Entry {
         }
         let differs = probe.last.replace(result) != Some(result);
         Some(result != CheckResult::Starved && (differs || probe.counter.value() != before))
+    }
+
+    /// Connections of clients failed in a row: what that means for its counter. The time of its next check, which comes
+    /// soon; none without a check, or where it is down anyway.
+    pub(super) fn observe(&mut self, on_error: OnError, now: Instant) -> Option<Instant> {
+        let probe = self.probe.as_mut().filter(|probe| probe.counter.is_up())?;
+        match on_error {
+            OnError::FastCheck => {}
+            OnError::FailCheck => _ = probe.counter.failure(),
+            OnError::SuddenDeath => probe.counter.weaken(),
+            OnError::MarkDown => _ = probe.counter.fail(),
+        }
+        let soon = now + probe.plan.check.fast_interval;
+        // One that is under way is soon enough.
+        if probe.due.is_some_and(|due| soon < due) {
+            probe.due = Some(soon);
+        }
+        Some(soon)
     }
 
     /// Takes what its agent said of its health. The time to the next question, and whether the answer is a new one.

@@ -27,7 +27,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::model::Pool;
+use crate::model::{OnError, Pool};
 use crate::stats::Registry;
 
 use self::outcome::Outcome;
@@ -80,6 +80,19 @@ pub enum Event {
     Wish(Wish),
 }
 
+/// Connections of clients to a server failed in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub server: String,
+    /// So many.
+    pub errors: u64,
+    /// What that means.
+    pub on_error: OnError,
+}
+
 /// How checks are made, for all servers alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -125,6 +138,19 @@ impl Prober {
         for transition in lock(&self.shared.roster).apply(pools, policy, node, Instant::now()) {
             // Without a receiver the process is ending.
             let _ = self.events.send(Event::Transition(transition));
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Connections of clients failed in a row: that counts as the server's configuration says, and it is checked soon.
+    pub fn observe(&self, observed: &Observation) {
+        let finding = lock(&self.shared.roster).observe(observed, Instant::now());
+        if let Some(finding) = finding {
+            report::log(&finding);
+            for event in finding.into_events(Vec::new()) {
+                // Without a receiver the process is ending.
+                let _ = self.events.send(event);
+            }
         }
         self.shared.changed.notify_one();
     }

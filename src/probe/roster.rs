@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::model::{Agent, CheckResult, Pool, Server};
+use crate::model::{Agent, CheckResult, OnError, Pool, Server};
 use crate::stats::Registry;
 
 use super::agent::{self, Order};
 use super::entry::Entry;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Verdict};
 use super::plan::{Plan, TlsClients};
-use super::{Event, Policy, Transition, Wants, Wish, report};
+use super::{Event, Observation, Policy, Transition, Wants, Wish, report};
 
 /// Every server, checked or not.
 #[derive(Debug)]
@@ -243,6 +243,23 @@ impl Roster {
         entry.record_agent(&outcome, change, now);
         let logged = self.policy.log_checks && turned;
         Some((self.finding(id, outcome, change, was_usable, logged, true)?, orders))
+    }
+
+    /// Connections of clients failed, so many in a row. None where that means nothing: the server is not checked, or is
+    /// down anyway.
+    pub(super) fn observe(&mut self, observed: &Observation, now: Instant) -> Option<Finding> {
+        let id = *self.pools.get(&observed.pool)?.servers.get(&observed.server)?;
+        let entry = self.entries.get_mut(&id)?;
+        let (was_up, was_usable) = (entry.is_up(), entry.is_usable());
+        let soon = entry.observe(observed.on_error, now)?;
+        self.queue.push(Reverse((soon, id, Errand::Check)));
+        let change = if was_up && !entry.is_up() { Change::Down } else { Change::Nothing };
+        let cause =
+            format!("Detected {} consecutive errors, last one was: L4 unsuccessful connection", observed.errors);
+        let outcome = Verdict::saying(CheckResult::Observed, cause).after(Duration::ZERO);
+        entry.record(&outcome, change, now);
+        let logged = self.policy.log_checks && observed.on_error != OnError::FastCheck;
+        self.finding(id, outcome, change, was_usable, logged, false)
     }
 
     fn finding(

@@ -94,9 +94,9 @@ pub(super) struct Proxy {
     pub(super) default_backend: Maybe<String>,
     pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
-    pub(super) rules: RulesSaid,
     /// How servers are checked.
     pub(super) checks: CheckSaid,
+    pub(super) rules: RulesSaid,
     /// What cannot be ignored once a server is checked.
     pub(super) check_refusals: Rc<Vec<Diagnostic>>,
     // From here on nothing is inherited: `defaults` cannot say it.
@@ -134,8 +134,8 @@ impl Proxy {
             default_backend: None,
             source: None,
             stats: StatsSaid::default(),
-            rules: RulesSaid::default(),
             checks: CheckSaid::default(),
+            rules: RulesSaid::default(),
             check_refusals: Rc::default(),
             listen: Vec::new(),
             listen_limit: None,
