@@ -37,6 +37,8 @@ use crate::track::{self, Trackers};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
 const TICK: Duration = Duration::from_millis(100);
+/// How often rates are taken.
+const SECOND: Duration = Duration::from_secs(1);
 /// How often other VRRP speakers are looked for.
 const FOREIGN_PERIOD: Duration = Duration::from_secs(10);
 /// At most this often the log says that the limit of connections is reached.
@@ -101,6 +103,8 @@ pub(super) struct Node {
     pub(super) reads: Reads,
     /// When the log said last that the limit of connections is reached.
     pub(super) full_logged: Option<Instant>,
+    /// When the figures of a second were taken last.
+    pub(super) second: Instant,
     /// Since when it is ending.
     pub(super) stopping: Option<Instant>,
 }
@@ -254,12 +258,19 @@ impl Node {
         }
         self.step_drain();
         self.look_at_limit();
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.second);
+        if passed >= SECOND {
+            self.second = now;
+            self.shared.registry.take_second(now, passed);
+        }
         Flow::Continue
     }
 
     /// At the limit clients wait unseen in the kernel's queue, so it is said.
     fn look_at_limit(&mut self) {
         let (open, limit) = (self.proxy.open_flows(), self.proxy.connection_limit());
+        self.shared.set_connection_limit(limit);
         let full = open >= limit;
         let silent = self.full_logged.is_some_and(|at| at.elapsed() < FULL_LOG);
         if self.shared.set_full(full) && full && !silent {

@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use sd_notify::NotifyState;
 use tokio::runtime;
@@ -141,6 +142,7 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
         handing_over: false,
         reads: Reads::default(),
         full_logged: None,
+        second: Instant::now(),
         stopping: None,
     };
     if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::log::ConnectionLine;
 use super::net::ListenAddress;
 
 /// A TCP service: where clients connect, HAProxy's `frontend`.
@@ -25,6 +26,10 @@ pub struct Service {
     pub backlog: u32,
     /// One log line a connection.
     pub log: bool,
+    /// What that line looks like.
+    pub log_line: ConnectionLine,
+    /// Also one for a connection that carried nothing (HAProxy's `option dontlognull` says no).
+    pub log_empty: bool,
 }
 
 impl Service {
@@ -41,6 +46,8 @@ impl Service {
             client_keepalive: true,
             backlog: 4096,
             log: true,
+            log_line: ConnectionLine::AsLog,
+            log_empty: true,
         }
     }
 }

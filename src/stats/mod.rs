@@ -1,15 +1,17 @@
 //! What the process counts and knows about itself: a registry of atomics the shells write, a snapshot the
 //! pages, the metrics and `vipgate status` are made from.
 
-mod csv;
+pub mod csv;
 mod html;
 pub mod human;
 mod late;
 mod notify;
 mod process;
 mod prometheus;
+mod pulse;
 mod registry;
 mod router;
+pub mod rows;
 mod server;
 mod sight;
 mod snapshot;
@@ -18,6 +20,7 @@ mod verdict;
 pub use late::{LateWakes, LateWakesSnapshot};
 pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
+pub use pulse::{PoolStatus, Pulse};
 pub use registry::{CheckResult, EndReason, Health, LastCheck, Registry, ServerStats, ServerStatus, ServiceStats};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};

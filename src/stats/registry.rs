@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::late::LateWakes;
 use super::notify::NotifyStats;
+use super::pulse::{PoolStatus, Pulse};
 use super::router::RouterStats;
 
 /// All counters of the process.
@@ -18,6 +19,10 @@ pub struct Registry {
     routers: Mutex<BTreeMap<String, Arc<RouterStats>>>,
     services: Mutex<BTreeMap<String, Arc<ServiceStats>>>,
     servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
+    /// Of each pool, with whether a server was seen up in the last second.
+    pub(super) pools: Mutex<BTreeMap<String, (PoolStatus, bool)>>,
+    /// Connections accepted a second.
+    pub pulse: Pulse,
     /// Accept calls that failed because the process or the system had no descriptor left.
     pub descriptor_shortages: AtomicU64,
     /// Packets of protocol 112 that belong to no virtual router of this node.
@@ -45,6 +50,8 @@ pub struct ServiceStats {
     pub bytes_out: AtomicU64,
     /// Times a limit made it stop accepting.
     pub limited: AtomicU64,
+    /// Connections accepted a second.
+    pub pulse: Pulse,
     /// Ended connections by reason.
     ended: [AtomicU64; EndReason::ALL.len()],
 }
@@ -74,6 +81,8 @@ pub struct ServerStats {
     pub checks_failed: AtomicU64,
     /// Times it went down.
     pub downs: AtomicU64,
+    /// Connections given to it a second.
+    pub pulse: Pulse,
     status: Mutex<ServerStatus>,
 }
 
@@ -88,6 +97,8 @@ pub struct ServerStatus {
     pub reason: String,
     /// When health last changed.
     pub since: Option<Instant>,
+    /// How long it has been down, all times together.
+    pub downtime: Duration,
     /// The last check made.
     pub last_check: Option<LastCheck>,
 }
@@ -277,6 +288,43 @@ impl Registry {
         Arc::clone(lock(&self.servers).entry((pool.to_owned(), server.to_owned())).or_default())
     }
 
+    /// Every service.
+    pub(super) fn all_services(&self) -> Vec<Arc<ServiceStats>> {
+        lock(&self.services).values().cloned().collect()
+    }
+
+    /// Every server, with the names of its pool and itself.
+    pub(super) fn all_servers(&self) -> Vec<((String, String), Arc<ServerStats>)> {
+        lock(&self.servers).iter().map(|(name, server)| (name.clone(), Arc::clone(server))).collect()
+    }
+
+    /// Sets the counters of services and servers back: what was the most so far, or, with `all`, everything that is not a
+    /// state (HAProxy's `clear counters`).
+    pub fn clear_counters(&self, all: bool) {
+        for service in self.all_services() {
+            let open = service.open.load(Ordering::Relaxed);
+            service.open_max.store(open, Ordering::Relaxed);
+            service.pulse.forget_most();
+            if all {
+                let ServiceStats { accepted, bytes_in, bytes_out, limited, ended, .. } = &*service;
+                zero([accepted, bytes_in, bytes_out, limited].into_iter().chain(ended));
+                service.pulse.forget();
+            }
+        }
+        for (_, server) in self.all_servers() {
+            let open = server.open.load(Ordering::Relaxed);
+            server.open_max.store(open, Ordering::Relaxed);
+            server.pulse.forget_most();
+            if all {
+                let ServerStats { chosen, bytes_in, bytes_out, connect_errors, retries, .. } = &*server;
+                zero([chosen, bytes_in, bytes_out, connect_errors, retries].into_iter());
+                zero([&server.redispatches, &server.checks, &server.checks_failed, &server.downs].into_iter());
+                server.update_status(|status| status.downtime = Duration::ZERO);
+                server.pulse.forget();
+            }
+        }
+    }
+
     /// Forgets what the configuration no longer names.
     pub fn retain(
         &self,
@@ -286,7 +334,15 @@ impl Registry {
     ) {
         lock(&self.routers).retain(|name, _| router(name));
         lock(&self.services).retain(|name, _| service(name));
-        lock(&self.servers).retain(|(pool, name), _| server(pool, name));
+        let mut servers = lock(&self.servers);
+        servers.retain(|(pool, name), _| server(pool, name));
+        lock(&self.pools).retain(|pool, _| servers.keys().any(|(known, _)| known == pool));
+    }
+}
+
+fn zero<'a>(counters: impl Iterator<Item = &'a AtomicU64>) {
+    for counter in counters {
+        counter.store(0, Ordering::Relaxed);
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Keys {
 /// All kinds of tables.
 #[rustfmt::skip]
 pub const ALL: &[&Keys] = &[
-    &TOP, &GLOBAL, &LOG, &STATS, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
+    &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &SERVER,
 ];
@@ -21,7 +21,7 @@ pub const ALL: &[&Keys] = &[
 pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
-        "global", "log", "stats", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
+        "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
         "service", "pool",
     ],
 };
@@ -34,7 +34,16 @@ pub(super) const NOTIFY_TARGETS: Keys = Keys { table: "[notify]", keys: &["fifo"
 pub(super) const FIFO: Keys = Keys { table: "a fifo", keys: &["path", "reader"] };
 pub(super) const MAIL: Keys =
     Keys { table: "[mail]", keys: &["server", "helo", "from", "to", "timeout", "routers", "servers", "faults", "gap"] };
-pub(super) const LOG: Keys = Keys { table: "[log]", keys: &["level", "connections", "checks"] };
+pub(super) const LOG: Keys = Keys {
+    table: "[log]",
+    keys: &["level", "connections", "checks", "format", "targets", "tag", "host-name"],
+};
+pub(super) const LOG_TARGET: Keys =
+    Keys { table: "a log target", keys: &["to", "format", "facility", "level", "most-severe", "length"] };
+pub(super) const STATS_SOCKET: Keys = Keys {
+    table: "[[stats-socket]]",
+    keys: &["address", "mode", "user", "group", "level", "timeout", "max-connections"],
+};
 pub(super) const STATS: Keys = Keys {
     table: "[stats]",
     keys: &["listen", "path", "users", "refresh", "hide-version", "show-node", "max-connections"],
@@ -125,6 +134,8 @@ pub(super) const SERVICE: Keys = Keys {
         "client-keepalive",
         "backlog",
         "log",
+        "log-line",
+        "log-empty",
     ],
 };
 pub(super) const LISTEN: Keys =

@@ -27,6 +27,8 @@ impl Decoder<'_> {
             client_keepalive: self.field(fields, "client-keepalive", Self::boolean),
             backlog: self.field(fields, "backlog", Self::number),
             log: self.field(fields, "log", Self::boolean),
+            log_line: self.field(fields, "log-line", Self::connection_line),
+            log_empty: self.field(fields, "log-empty", Self::boolean),
         };
         let inside = keys::POOL
             .keys

@@ -1,5 +1,6 @@
 //! [`raw`](super::raw) to TOML: what `vipgate import` prints. Reading it again gives the same model.
 
+mod control;
 mod notify;
 mod router;
 mod routing;
@@ -10,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::raw::{
-    Affinity, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Log, Maybe, PeerPort, Pool, Server,
+    Affinity, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server,
     Service, Stats, Timeout,
 };
 use super::words::{self, Words, word_for};
@@ -21,8 +22,9 @@ use crate::model::{Family, PortRange, ServerPort};
 pub fn emit(config: &Config) -> String {
     let mut sections = Vec::new();
     sections.extend(config.global.as_ref().map(global));
-    sections.extend(config.log.as_ref().map(log));
+    sections.extend(config.log.as_ref().map(control::log));
     sections.extend(config.stats.as_ref().map(stats));
+    sections.extend(config.stats_sockets.iter().map(control::stats_socket));
     sections.extend(config.scripts.as_ref().map(notify::scripts));
     sections.extend(config.notify.as_ref().map(notify::targets));
     sections.extend(config.mail.as_ref().map(notify::mail));
@@ -49,14 +51,6 @@ fn global(raw: &Global) -> String {
         PeerPort::Off => "false".to_owned(),
         PeerPort::Port(port) => port.to_string(),
     });
-    lines.lines()
-}
-
-fn log(raw: &Log) -> String {
-    let mut lines = Keys::new("[log]");
-    lines.maybe("level", &raw.level, |level| word(words::LEVELS, level));
-    lines.maybe("connections", &raw.connections, bool::to_string);
-    lines.maybe("checks", &raw.checks, bool::to_string);
     lines.lines()
 }
 
@@ -89,6 +83,8 @@ fn service(raw: &Service) -> String {
     lines.maybe("client-keepalive", &raw.client_keepalive, bool::to_string);
     lines.maybe("backlog", &raw.backlog, u64::to_string);
     lines.maybe("log", &raw.log, bool::to_string);
+    lines.maybe("log-line", &raw.log_line, control::connection_line);
+    lines.maybe("log-empty", &raw.log_empty, bool::to_string);
     lines.lines()
 }
 

@@ -5,6 +5,8 @@
 //! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
 //! native default; an importer whose format has another default sets the key.
 
+mod control;
+mod log;
 mod notify;
 mod router;
 mod routing;
@@ -14,8 +16,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::source::Location;
-use crate::model::{Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, ServerPort};
+use crate::model::{Algorithm, ConnectionLine, Family, InterfaceName, OnMarkedDown, PortRange, ServerPort};
 
+pub use control::StatsSocket;
+pub use log::{Log, LogTarget};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
@@ -54,6 +58,8 @@ pub struct Config {
     pub log: Option<Log>,
     /// `[stats]`.
     pub stats: Option<Stats>,
+    /// `[[stats-socket]]`.
+    pub stats_sockets: Vec<StatsSocket>,
     /// `[scripts]`.
     pub scripts: Option<Scripts>,
     /// `[notify]`.
@@ -117,16 +123,6 @@ pub enum PeerPort {
     Port(u64),
 }
 
-/// `[log]`: see [`model::Log`](crate::model::Log).
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "documented in the model")]
-pub struct Log {
-    pub at: Location,
-    pub level: Maybe<LogLevel>,
-    pub connections: Maybe<bool>,
-    pub checks: Maybe<bool>,
-}
-
 /// `[stats]`: see [`model::Stats`](crate::model::Stats).
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]
@@ -180,6 +176,9 @@ pub struct Service {
     pub backlog: Maybe<u64>,
     /// `[log] connections` when absent.
     pub log: Maybe<bool>,
+    pub log_line: Maybe<ConnectionLine>,
+    /// Natively true when absent.
+    pub log_empty: Maybe<bool>,
 }
 
 impl Service {
@@ -197,6 +196,8 @@ impl Service {
             client_keepalive: None,
             backlog: None,
             log: None,
+            log_line: None,
+            log_empty: None,
         }
     }
 }

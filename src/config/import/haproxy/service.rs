@@ -132,7 +132,7 @@ impl Translator<'_> {
     fn log_checks(&mut self, proxies: &[Proxy]) {
         let wanted = proxies.iter().filter_map(|proxy| proxy.log_checks).find(|on| on.value);
         if let Some(checks) = wanted {
-            self.config.log = Some(Log { at: checks.at, level: None, connections: None, checks: Some(checks) });
+            self.config.log.get_or_insert(Log::empty(checks.at)).checks = Some(checks);
         }
     }
 }
