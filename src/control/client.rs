@@ -89,7 +89,11 @@ pub fn ask(
         match serde_json::from_slice(&line).map_err(|source| garbled(path, source))? {
             Reply::Progress { text } => progress(&text),
             Reply::Event { event } => progress(&event.to_string()),
-            last @ (Reply::Status { .. } | Reply::Done { .. } | Reply::Failed { .. }) => return Ok(last),
+            last @ (Reply::Status { .. }
+            | Reply::Sessions { .. }
+            | Reply::Tables { .. }
+            | Reply::Done { .. }
+            | Reply::Failed { .. }) => return Ok(last),
         }
     }
 }

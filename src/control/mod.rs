@@ -2,6 +2,8 @@
 //! One JSON request a line, one JSON reply a line; [`Reply::Progress`] lines may come before the last one.
 
 pub mod client;
+pub mod haproxy;
+pub mod operate;
 pub mod routers;
 pub mod server;
 pub mod table;
@@ -9,6 +11,7 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Snapshot;
+use operate::{ServerChange, SessionView, TableChange, TableView};
 
 /// The socket's name in the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -42,6 +45,54 @@ pub enum Request {
         /// Only this virtual router; all when absent.
         #[serde(default)]
         router: Option<String>,
+    },
+    /// Change what a server does, until the next restart.
+    Server {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        server: String,
+        /// What to change.
+        change: ServerChange,
+    },
+    /// The open connections.
+    Sessions,
+    /// End a connection.
+    EndSession {
+        /// Its number, as [`Request::Sessions`] shows it.
+        id: String,
+    },
+    /// End the connections to a server.
+    EndSessions {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        server: String,
+    },
+    /// The stick tables with their entries.
+    Tables {
+        /// Of this pool only.
+        #[serde(default)]
+        pool: Option<String>,
+    },
+    /// Change a stick table.
+    Table {
+        /// Its pool.
+        pool: String,
+        /// What to do.
+        change: TableChange,
+    },
+    /// Set counters back: what was the most so far, or all of them.
+    ClearCounters {
+        /// Not only what was the most.
+        #[serde(default)]
+        all: bool,
+    },
+    /// Bound the open connections of all services together, until the next reload.
+    MaxConnections {
+        /// So many; as configured when absent.
+        #[serde(default)]
+        value: Option<u32>,
     },
     /// Tell every transition from now on, an [`Event`](Reply::Event) each, until the client hangs up.
     Events,
@@ -77,6 +128,16 @@ pub enum Reply {
     Status {
         /// The state of everything.
         snapshot: Box<Snapshot>,
+    },
+    /// To [`Request::Sessions`].
+    Sessions {
+        /// The open connections.
+        sessions: Vec<SessionView>,
+    },
+    /// To [`Request::Tables`].
+    Tables {
+        /// The tables.
+        tables: Vec<TableView>,
     },
     /// It is done.
     Done {

@@ -2,10 +2,12 @@
 
 pub mod caps;
 pub mod child;
+pub mod clock;
 pub mod epoll;
 pub mod eventfd;
 mod filter;
 pub mod icmp;
+pub mod inherited;
 pub mod netlink;
 pub mod nft;
 pub mod packet;

@@ -5,9 +5,11 @@ mod bind;
 mod condition;
 mod endpoint;
 pub mod grammar;
+mod logging;
 mod proxy;
 mod server;
 mod service;
+mod socket;
 mod stats;
 mod stick;
 mod value;
@@ -22,6 +24,7 @@ use crate::config::raw::{self, Located};
 use crate::config::source::{Location, SourceId, Sources};
 use grammar::{Prefix, Section, Statement};
 use proxy::{Kind, Proxy};
+use socket::SocketsSaid;
 
 /// Reads source `id`.
 pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (raw::Config, Vec<Diagnostic>) {
@@ -45,6 +48,8 @@ struct Translator<'a> {
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
+    /// What holds for all control sockets.
+    sockets: SocketsSaid,
     /// Findings that inherited settings would repeat.
     told: HashSet<(Location, String)>,
 }
@@ -57,6 +62,7 @@ impl<'a> Translator<'a> {
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
+            sockets: SocketsSaid::default(),
             told: HashSet::new(),
         }
     }
@@ -155,6 +161,21 @@ impl<'a> Translator<'a> {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                     self.global_table(at).node = value;
                 }
+                "log" => self.global_log(statement, arguments, at),
+                "log-tag" => {
+                    let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
+                    self.log_table(at).tag = value;
+                }
+                "log-send-hostname" => {
+                    let name = arguments.first().map_or(String::new(), |word| word.text.clone());
+                    self.log_table(at).host_name = Some(Located::new(name, statement.at()));
+                }
+                "stats socket" => self.stats_socket(statement, arguments),
+                "stats timeout" => {
+                    let word = self.one(statement, arguments);
+                    self.sockets.timeout = word.and_then(|word| self.checked(word, value::time(word.as_str())));
+                }
+                "stats maxconn" => self.sockets.max_connections = self.number(statement, arguments, 1..=10_000),
                 // The grammar has seen to them: they set variables.
                 _ => {}
             }
@@ -202,6 +223,8 @@ impl<'a> Translator<'a> {
 
     fn finish(mut self) -> raw::Config {
         let proxies = std::mem::take(&mut self.proxies);
+        self.finish_stats_sockets();
+        self.gather_log_targets(&proxies);
         self.assemble(&proxies);
         // HAProxy does not spread checks unless it is told to; natively they are, a little.
         if let Some(first) = proxies.first() {

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::grammar::{Prefix, Section, Statement};
+use super::logging::LogSaid;
 use super::server::{ServerOptions, ServerSaid};
 use super::stats::StatsSaid;
 use super::stick::StickSaid;
@@ -13,7 +14,7 @@ use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
 use crate::config::raw::{Listen, Located, Maybe};
 use crate::config::source::Location;
-use crate::model::Algorithm;
+use crate::model::{Algorithm, ConnectionLine};
 
 /// Which of the four sections it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +90,7 @@ pub(super) struct Proxy {
     pub(super) default_server: ServerOptions,
     pub(super) default_backend: Maybe<String>,
     pub(super) stats: StatsSaid,
+    pub(super) log: LogSaid,
     /// What cannot be ignored once a server is checked.
     pub(super) check_refusals: Rc<Vec<Diagnostic>>,
     // From here on nothing is inherited: `defaults` cannot say it.
@@ -124,6 +126,7 @@ impl Proxy {
             default_server: ServerOptions::default(),
             default_backend: None,
             stats: StatsSaid::default(),
+            log: LogSaid::default(),
             check_refusals: Rc::default(),
             listen: Vec::new(),
             listen_limit: None,
@@ -280,6 +283,8 @@ impl Translator<'_> {
             self.rule(name, statement, arguments);
         } else {
             match name {
+                "log" => self.proxy_log(statement, arguments, &mut proxy.log),
+                "log-format" => self.log_format(statement, arguments, &mut proxy.log),
                 "mode" => self.mode(statement, arguments, proxy),
                 "disabled" => proxy.disabled = true,
                 "enabled" => proxy.disabled = false,
@@ -321,6 +326,9 @@ impl Translator<'_> {
                 proxy.server_keepalive = value;
             }
             "log-health-checks" => proxy.log_checks = value,
+            // In TCP mode the one for HTTP falls back to the one for TCP.
+            "tcplog" | "httplog" => proxy.log.line = value.map(|on| on.map(|_| ConnectionLine::Tcp)),
+            "dontlognull" => proxy.log.empty = value.map(|on| on.map(|on| !on)),
             // The last of the check options counts; this one only connects.
             "tcp-check" => {
                 Rc::make_mut(&mut proxy.check_refusals).retain(|refusal| !refusal.message.contains("`option "))

@@ -8,6 +8,7 @@ use super::proxy::{Kind, Mode, Proxy};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
+use crate::model::ConnectionLine;
 
 impl Translator<'_> {
     pub(super) fn assemble(&mut self, proxies: &[Proxy]) {
@@ -85,6 +86,9 @@ impl Translator<'_> {
             client_fin_timeout: Some(or_none(proxy.timeouts.client_fin, proxy.at)),
             client_keepalive: Some(proxy.client_keepalive.unwrap_or(Located::new(false, proxy.at))),
             backlog: proxy.backlog,
+            log: self.logs(proxy),
+            log_line: Some(proxy.log.line.clone().unwrap_or(Located::new(ConnectionLine::Connect, proxy.at))),
+            log_empty: proxy.log.empty,
             ..Service::empty(proxy.at)
         });
         if proxy.kind == Kind::Listen && (backend.is_none() || !proxy.servers.is_empty()) {
