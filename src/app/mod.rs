@@ -30,6 +30,7 @@ use crate::config::diagnostic;
 use crate::control::{Request, VrrpAction};
 use crate::fence::{FenceError, FenceName};
 use crate::model::{Priority, VirtualAddress, VirtualRouter};
+use crate::proxy::{self, Steering};
 use crate::{fence, guardian, spawner, speaker};
 
 /// Does what the command line says. Results go to `out`, findings to `err`.
@@ -89,7 +90,8 @@ fn check(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<Ex
         config.pools.len(),
         loaded.warnings.len()
     );
-    ask::print(out, &text)?;
+    let listening = proxy::listening_plan(&config.services, start::workers(config), &Steering::open());
+    ask::print(out, &(text + &listening + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

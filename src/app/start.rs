@@ -2,6 +2,7 @@
 //! that fails has changed nothing.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::model::{Config, Estate, LogLevel, Peering};
 use crate::notify::Notifier;
 use crate::os::caps;
 use crate::probe::Prober;
-use crate::proxy::{BindReason, Proxy};
+use crate::proxy::{BindReason, Proxy, Steering};
 use crate::spawner::Spawner;
 use crate::speaker::{Plan, Speaker};
 use crate::stats::Registry;
@@ -46,6 +47,8 @@ pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
     signals::block().map_err(|error| Failure::Fatal(format!("cannot block signals: {error}")))?;
     // It keeps what this process gives up, so it comes first; and both come before any thread.
     let spawner = Spawner::start();
+    // The program that leads ranges of ports to their listener can be loaded only now.
+    let steering = Steering::open();
     let denied = caps::confine();
     run.files = run.files.or_default();
     let registry = Arc::new(Registry::default());
@@ -60,13 +63,19 @@ pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Fatal(format!("cannot start the control thread's runtime: {error}")))?;
-    let ended = control.block_on(start(run, registry, log, spawner.ok()));
+    let ended = control.block_on(start(run, registry, log, spawner.ok(), steering));
     // A thread that waits for a file or a name keeps nobody from ending.
     control.shutdown_background();
     ended
 }
 
-async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spawner>) -> Result<ExitCode, Failure> {
+async fn start(
+    run: Run,
+    registry: Arc<Registry>,
+    log: Log,
+    spawner: Option<Spawner>,
+    steering: io::Result<Steering>,
+) -> Result<ExitCode, Failure> {
     let mut signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
     let Some((loaded, reload)) = load_first(&run, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let config = &loaded.config;
@@ -77,10 +86,13 @@ async fn start(run: Run, registry: Arc<Registry>, log: Log, spawner: Option<Spaw
     }
     let control = claim(&run)?;
 
-    let workers =
-        config.global.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get)).max(1);
+    let workers = workers(config);
     let mut proxy = Proxy::start(workers, Arc::clone(&registry), config.global.max_connections)
         .map_err(|error| Failure::Fatal(format!("cannot start the data plane's threads: {error}")))?;
+    match steering {
+        Ok(steering) => proxy.steer_by(steering),
+        Err(error) => tracing::debug!(target: "vipgate", %error, "ranges of ports get a listener a port"),
+    }
     let commands = Commands::new(spawner.as_ref().map(Spawner::runner));
     let owners = commands.clone();
     proxy.look_for_owners_by(move |address| owners.listeners_on(address));
@@ -223,4 +235,9 @@ fn claim(run: &Run) -> Result<Server, Failure> {
         };
         failed(error.to_string(), denied)
     })
+}
+
+/// Threads of the data plane.
+pub(super) fn workers(config: &Config) -> usize {
+    config.global.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get)).max(1)
 }

@@ -128,6 +128,13 @@ impl PortRange {
         self.first..=self.last
     }
 
+    /// How many ports; at least one.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    pub fn len(self) -> usize {
+        usize::from(self.last - self.first) + 1
+    }
+
     /// Whether `port` is in the range.
     #[must_use]
     pub fn contains(self, port: u16) -> bool {

@@ -1,5 +1,6 @@
 //! What the kernel offers, without an opinion: sockets, descriptors, events. Knows no protocol and no configuration file.
 
+pub mod bpf;
 pub mod caps;
 pub mod child;
 pub mod clock;
@@ -11,6 +12,7 @@ pub mod inherited;
 pub mod netlink;
 pub mod nft;
 pub mod packet;
+pub mod pipe;
 pub mod port_owner;
 pub mod process;
 pub mod raw;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -28,13 +29,28 @@ struct Listening {
 /// A listener of another PID namespace, or of another user when this process is not root, is not found.
 #[must_use]
 pub fn listeners_on(address: SocketAddr) -> Vec<PortOwner> {
-    let in_the_way: Vec<Listening> = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+    let in_the_way: Vec<Listening> = listening().filter(|listening| conflicts(listening.address, address)).collect();
+    if in_the_way.is_empty() { Vec::new() } else { owners(&in_the_way) }
+}
+
+/// The sockets that listen on one of these ports, at this address or at all.
+#[must_use]
+pub fn listening_among(address: IpAddr, ports: RangeInclusive<u16>) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = listening()
+        .map(|listening| listening.address)
+        .filter(|theirs| ports.contains(&theirs.port()) && conflicts(*theirs, SocketAddr::new(address, theirs.port())))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Every socket that listens.
+fn listening() -> impl Iterator<Item = Listening> {
+    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
         .iter()
         .filter_map(|path| fs::read_to_string(path).ok())
         .flat_map(|table| parse(&table))
-        .filter(|listening| conflicts(listening.address, address))
-        .collect();
-    if in_the_way.is_empty() { Vec::new() } else { owners(&in_the_way) }
 }
 
 fn conflicts(theirs: SocketAddr, ours: SocketAddr) -> bool {

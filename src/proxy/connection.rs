@@ -1,6 +1,6 @@
 //! One client's connection, from accept to its log line.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +14,7 @@ use super::worker::{Context, token};
 use crate::balance::Pin;
 use crate::model;
 use crate::os::epoll::Event;
+use crate::os::pipe::Pipe;
 use crate::os::tcp::Stream;
 use crate::stats::EndReason;
 
@@ -28,14 +29,29 @@ const DRAIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Binding {
     pub(super) service: Arc<ServiceShared>,
-    /// The listener's address; its port is the one that clients connect to.
+    /// The listener's address.
     pub(super) address: SocketAddr,
+    /// Clients connect to other ports too: the kernel leads a whole range to this listener.
+    pub(super) steered: bool,
+}
+
+impl Binding {
+    /// The address that a client connected to.
+    fn destination(&self, stream: &Stream) -> SocketAddr {
+        if !self.steered && !self.address.ip().is_unspecified() {
+            return self.address;
+        }
+        let local = stream.local_addr().unwrap_or(self.address);
+        SocketAddr::new(local.ip().to_canonical(), local.port())
+    }
 }
 
 /// A client's connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: SocketAddr,
+    /// The address it connected to.
+    pub(super) destination: SocketAddr,
     pub(super) binding: Rc<Binding>,
     /// The pool's settings when it began: a reload does not touch open connections.
     pub(super) spec: Arc<model::Pool>,
@@ -89,6 +105,24 @@ pub(super) enum Reset {
 }
 
 impl Transport for Stream {
+    type Pipe = Pipe;
+
+    fn pipe() -> std::io::Result<Pipe> {
+        Pipe::new()
+    }
+
+    fn fill(&self, pipe: &Pipe) -> std::io::Result<usize> {
+        pipe.fill(self)
+    }
+
+    fn empty(&self, pipe: &Pipe, most: usize, more: bool) -> std::io::Result<usize> {
+        pipe.empty(self, most, more)
+    }
+
+    fn take(pipe: &Pipe, count: usize) -> Vec<u8> {
+        pipe.take(count)
+    }
+
     fn recv(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.recv(buffer)
     }
@@ -108,6 +142,7 @@ impl Connection {
         let spec = binding.service.pool.spec();
         Self {
             client,
+            destination: binding.destination(&stream),
             binding,
             spec,
             state: State::Upstream(Box::new(Upstream::new(stream, now))),
@@ -169,7 +204,7 @@ impl Connection {
     /// Moves bytes.
     pub(super) fn step(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Relay(relay) = &mut self.state else { return Verdict::Keep };
-        let step = relay.step(context.scratch);
+        let step = relay.step(context.workspace);
         let (client, server) = relay.take_activity();
         if client {
             self.last_client = context.now;
@@ -272,20 +307,6 @@ impl Connection {
         }
     }
 
-    /// The address the client connected to.
-    pub(super) fn local_ip(&self) -> IpAddr {
-        let listener = self.binding.address.ip();
-        if !listener.is_unspecified() {
-            return listener;
-        }
-        let stream = match &self.state {
-            State::Upstream(upstream) => Some(&upstream.client),
-            State::Relay(relay) => Some(relay.socket(Side::Client)),
-            State::Draining { .. } | State::Over => None,
-        };
-        stream.and_then(|stream| stream.local_addr().ok()).map_or(listener, |address| address.ip().to_canonical())
-    }
-
     /// Adds what flowed since the last time to the counters.
     fn settle(&mut self) {
         let State::Relay(relay) = &self.state else { return };
@@ -336,7 +357,7 @@ impl Connection {
             target: "vipgate::connection",
             service = self.binding.service.spec.name,
             client = %self.client,
-            destination = %SocketAddr::new(self.local_ip(), self.binding.address.port()),
+            destination = %self.destination,
             pool = self.spec.name,
             server = server.map(|server| server.name.as_str()),
             server_address = server.and_then(|server| self.server_address(server)).map(tracing::field::display),

@@ -6,14 +6,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::model::{InterfaceName, ListenAddress, Service};
+use super::steering;
+use crate::model::{InterfaceName, ListenAddress, PortRange, Service};
 use crate::os::port_owner::{self, PortOwner};
 use crate::os::tcp::{ListenOptions, Listener};
 
 /// What makes two listeners the same: a reload that names it again keeps the socket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ListenKey {
+    /// With the first port of a range that is steered.
     pub(super) address: SocketAddr,
+    /// A whole range comes here, see [`Steering`](super::Steering).
+    pub(super) steered: bool,
     interface: Option<InterfaceName>,
     dual_stack: bool,
 }
@@ -23,8 +27,10 @@ pub(super) struct ListenKey {
 pub(super) struct Wanted<'a> {
     pub(super) service: &'a Service,
     nonlocal: bool,
-    /// Part of a range: one socket, given to one worker, rather than a socket a worker.
-    pub(super) of_range: bool,
+    /// Part of a range that is not steered: one socket, given to one worker, rather than a socket a worker.
+    of_range: bool,
+    /// The ports that come to it.
+    pub(super) ports: PortRange,
 }
 
 /// Why a service cannot listen on an address.
@@ -89,16 +95,27 @@ impl fmt::Display for BindReason {
     }
 }
 
-/// Everything the services listen on, each address and port once; what two of them claim is an error.
-pub(super) fn wanted(services: &[Service]) -> Result<HashMap<ListenKey, Wanted<'_>>, Vec<BindError>> {
+impl Wanted<'_> {
+    fn sockets(&self, workers: usize) -> usize {
+        if self.of_range { 1 } else { workers }
+    }
+}
+
+/// Everything the services listen on, each address and port once; what two of them claim is an error. Ranges are one
+/// listener where they are steered, or as many as they have ports.
+pub(super) fn wanted(services: &[Service], steer: bool) -> Result<HashMap<ListenKey, Wanted<'_>>, Vec<BindError>> {
     let mut wanted: HashMap<ListenKey, Wanted<'_>> = HashMap::new();
     let mut errors = Vec::new();
     for service in services {
         for listen in &service.listen {
-            for port in listen.ports.iter() {
-                let key = ListenKey::new(listen, port);
-                let of_range = listen.ports.first() != listen.ports.last();
-                let new = Wanted { service, nonlocal: listen.nonlocal, of_range };
+            let steered = steer && worth_steering(listen);
+            let of_range = !steered && listen.ports.len() > 1;
+            let one = |port| PortRange::new(port, port).ok();
+            let whole = steered.then_some(listen.ports);
+            let single = listen.ports.iter().filter(|_| !steered).filter_map(one);
+            for ports in whole.into_iter().chain(single) {
+                let key = ListenKey::new(listen, ports.first(), steered);
+                let new = Wanted { service, nonlocal: listen.nonlocal, of_range, ports };
                 let address = key.address;
                 if let Some(other) = wanted.insert(key, new) {
                     let reason = BindReason::Twice(other.service.name.clone());
@@ -107,7 +124,43 @@ pub(super) fn wanted(services: &[Service]) -> Result<HashMap<ListenKey, Wanted<'
             }
         }
     }
+    errors.extend(inside_ranges(&wanted));
     if errors.is_empty() { Ok(wanted) } else { Err(errors) }
+}
+
+/// A range tied to an interface is left to the kernel's own lookup, which knows about interfaces.
+fn worth_steering(listen: &ListenAddress) -> bool {
+    listen.ports.len() >= steering::SMALLEST && listen.interface.is_none()
+}
+
+/// What a range that is steered would take away from another listener.
+fn inside_ranges(wanted: &HashMap<ListenKey, Wanted<'_>>) -> Vec<BindError> {
+    let mut errors = Vec::new();
+    for (range, by) in wanted.iter().filter(|(key, _)| key.steered) {
+        let inside = |key: &ListenKey| {
+            key != range && key.address.ip() == range.address.ip() && by.ports.contains(key.address.port())
+        };
+        for (key, other) in wanted.iter().filter(|(key, _)| inside(key)) {
+            let reason = BindReason::Twice(by.service.name.clone());
+            errors.push(BindError { service: other.service.name.clone(), address: key.address, reason });
+        }
+    }
+    errors
+}
+
+/// How many descriptors the services listen with, each of so many workers; and the ranges that are steered where the kernel
+/// does that, as `20000-29999 of ftp`.
+pub(super) fn plan(services: &[Service], workers: usize, steer: bool) -> (usize, Vec<String>) {
+    let mut ranges = Vec::new();
+    let mut sockets = 0;
+    for (key, wanted) in wanted(services, steer).unwrap_or_default() {
+        sockets += wanted.sockets(workers);
+        if key.steered {
+            ranges.push((key.address, format!("{} of {}", wanted.ports, wanted.service.name)));
+        }
+    }
+    ranges.sort();
+    (sockets, ranges.into_iter().map(|(_, text)| text).collect())
 }
 
 /// Tells which processes listen on an address. Without root a process sees its own only: another may look for it.
@@ -136,12 +189,42 @@ impl PortOwners {
 }
 
 impl ListenKey {
-    fn new(listen: &ListenAddress, port: u16) -> Self {
+    fn new(listen: &ListenAddress, port: u16, steered: bool) -> Self {
         Self {
             address: SocketAddr::new(listen.address, port),
+            steered,
             interface: listen.interface.clone(),
             dual_stack: listen.dual_stack,
         }
+    }
+
+    /// The range that is to be led to `listener`.
+    pub(super) fn range(&self, ports: PortRange, listener: &Arc<Listener>) -> steering::Range {
+        let listener = Arc::clone(listener);
+        steering::Range { address: self.address.ip(), ports, dual_stack: self.dual_stack, listener }
+    }
+
+    /// Whoever else listens on a port of a range that is to be steered would get no connections any more. `ours` tells our
+    /// own listeners.
+    pub(super) fn taken(
+        &self,
+        wanted: &Wanted<'_>,
+        ours: impl Fn(SocketAddr) -> bool,
+        owners: &PortOwners,
+    ) -> Vec<BindError> {
+        let ports = wanted.ports;
+        let mut others = port_owner::listening_among(self.address.ip(), ports.first()..=ports.last());
+        others.retain(|address| !ours(*address));
+        let mut errors = Vec::new();
+        for address in others {
+            let owners = owners.of(address);
+            let only_us = !owners.is_empty() && owners.iter().all(|owner| owner.pid == std::process::id());
+            if !only_us {
+                let reason = BindReason::InUse(owners);
+                errors.push(BindError { service: wanted.service.name.clone(), address, reason });
+            }
+        }
+        errors
     }
 
     /// Opens its sockets: one a worker, or only one for a port of a range.
@@ -159,9 +242,10 @@ impl ListenKey {
             shared: true,
             backlog: wanted.service.backlog,
         };
-        let sockets = if wanted.of_range { 1 } else { workers };
         self.probe(options, owners)
-            .and_then(|()| (0..sockets).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>())
+            .and_then(|()| {
+                (0..wanted.sockets(workers)).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>()
+            })
             .map_err(|error| BindError {
                 service: wanted.service.name.clone(),
                 address: self.address,

@@ -1,11 +1,12 @@
 //! How the control thread speaks to a worker.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::connection::Binding;
 use super::shared::ServiceShared;
 use crate::os::eventfd::Waker;
 use crate::os::tcp::Listener;
@@ -15,7 +16,7 @@ use crate::stats::ServerStats;
 #[derive(Debug)]
 pub(super) enum Command {
     /// Accept from a listener.
-    Listen { id: u64, listener: Arc<Listener>, address: SocketAddr, service: Arc<ServiceShared> },
+    Listen { id: u64, listener: Arc<Listener>, binding: Binding },
     /// A listener's connections belong to this service from now on.
     Serve { id: u64, service: Arc<ServiceShared> },
     /// Accept what waits at a listener, then close it.

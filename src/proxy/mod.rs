@@ -16,6 +16,7 @@ mod mailbox;
 pub mod relay;
 mod shared;
 mod slab;
+mod steering;
 mod timer;
 mod upstream;
 mod worker;
@@ -31,17 +32,19 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use listener::{BindError, BindReason};
+pub use steering::Steering;
 
 use crate::model::{OnMarkedDown, Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
+use connection::Binding;
 use listener::{ListenKey, PortOwners};
 use mailbox::{Command, Mailbox, Report};
 use shared::{Gate, Global, PoolShared, ServiceShared};
 use worker::Worker;
 
-/// Descriptors left for everything that is neither a listener nor a connection.
+/// Descriptors left for everything that is neither a listener nor a connection nor a pipe.
 const RESERVED_DESCRIPTORS: u64 = 256;
 
 /// The data plane, as the control thread holds it.
@@ -56,6 +59,7 @@ pub struct Proxy {
     next_worker: usize,
     max_connections: Option<u32>,
     owners: PortOwners,
+    steering: Option<Steering>,
 }
 
 /// An open listener: its sockets, each with its worker and its number there.
@@ -73,6 +77,7 @@ pub struct Prepared {
     pools: Vec<Pool>,
     bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
     owners: HashMap<ListenKey, String>,
+    ranges: Vec<steering::Range>,
 }
 
 impl Proxy {
@@ -108,6 +113,7 @@ impl Proxy {
             next_worker: 0,
             max_connections,
             owners: PortOwners::default(),
+            steering: None,
         };
         proxy.apply_limit();
         Ok(proxy)
@@ -118,13 +124,34 @@ impl Proxy {
         self.owners = PortOwners::new(look);
     }
 
+    /// Has ranges of ports come to one listener a worker rather than one a port.
+    pub fn steer_by(&mut self, steering: Steering) {
+        self.steering = Some(steering);
+    }
+
     /// Binds what `services` listen on and is not bound yet. On failure nothing has changed, and every address that cannot be
     /// had is named.
     pub fn prepare(&mut self, services: &[Service], pools: &[Pool]) -> Result<Prepared, Vec<BindError>> {
-        let wanted = listener::wanted(services)?;
+        let prepared = self.bind(services, pools, self.steering.is_some())?;
+        let Err(error) = self.stage(&prepared.ranges) else { return Ok(prepared) };
+        tracing::warn!(%error, "the kernel does not steer ranges of ports: each port gets a listener and a descriptor");
+        drop(prepared);
+        let prepared = self.bind(services, pools, false)?;
+        // To end what is steered now cannot fail.
+        let _staged = self.stage(&[]);
+        Ok(prepared)
+    }
+
+    fn stage(&mut self, ranges: &[steering::Range]) -> io::Result<()> {
+        self.steering.as_mut().map_or(Ok(()), |steering| steering.stage(ranges))
+    }
+
+    fn bind(&self, services: &[Service], pools: &[Pool], steer: bool) -> Result<Prepared, Vec<BindError>> {
+        let wanted = listener::wanted(services, steer)?;
         let mut errors = Vec::new();
         let mut bound = HashMap::new();
         let mut owners = HashMap::new();
+        let mut ranges = Vec::new();
         for (key, wanted) in wanted {
             let service = wanted.service;
             if !pools.iter().any(|pool| pool.name == service.pool) {
@@ -132,16 +159,25 @@ impl Proxy {
                 errors.push(BindError { service, address: key.address, reason });
                 continue;
             }
+            if key.steered {
+                errors.extend(key.taken(&wanted, |address| self.listens_on(address), &self.owners));
+            }
             if !self.listeners.contains_key(&key) {
                 match key.open(&wanted, self.global.workers.len(), &self.owners) {
                     Ok(sockets) => _ = bound.insert(key.clone(), sockets),
                     Err(error) => errors.push(error),
                 }
             }
+            if key.steered {
+                let new = bound.get(&key).and_then(|sockets| sockets.first());
+                let listener =
+                    new.or_else(|| self.listeners.get(&key)?.sockets.first().map(|(_, _, listener)| listener));
+                ranges.extend(listener.map(|listener| key.range(wanted.ports, listener)));
+            }
             owners.insert(key, service.name.clone());
         }
         if errors.is_empty() {
-            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, owners })
+            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, owners, ranges })
         } else {
             errors.sort_by_key(|error| error.address);
             Err(errors)
@@ -150,7 +186,7 @@ impl Proxy {
 
     /// Serves what was prepared, touching only the difference to what is served now.
     pub fn commit(&mut self, prepared: Prepared) {
-        let Prepared { services, pools, bound, owners } = prepared;
+        let Prepared { services, pools, bound, owners, .. } = prepared;
         let gone = self.commit_pools_and_services(&services, &pools);
         let mut commands: Vec<Vec<Command>> = self.global.workers.iter().map(|_| Vec::new()).collect();
         self.commit_listeners(bound, owners, &mut commands);
@@ -160,10 +196,19 @@ impl Proxy {
                 commands.push(Command::ResetService { name: Arc::clone(&name) });
             }
         }
+        // Before old listeners are closed: new connections come to the new ones.
+        if let Some(steering) = &mut self.steering {
+            steering.commit();
+        }
         for (worker, commands) in self.global.workers.iter().zip(commands) {
             worker.send(commands);
         }
         self.apply_limit();
+    }
+
+    /// Whether one of its listeners, beside those of ranges, is there.
+    fn listens_on(&self, address: SocketAddr) -> bool {
+        self.listeners.keys().any(|key| key.address == address)
     }
 
     /// Returns the services that are gone.
@@ -225,15 +270,14 @@ impl Proxy {
                 }
                 continue;
             }
-            let address = key.address;
             let mut open = Open { service: Arc::clone(service), sockets: Vec::new() };
             for listener in bound.remove(&key).into_iter().flatten() {
                 configure(&listener, service);
                 let (worker, id) = (self.next_worker % commands.len(), self.next_listener);
                 self.next_worker += 1;
                 self.next_listener += 1;
-                let command =
-                    Command::Listen { id, listener: Arc::clone(&listener), address, service: Arc::clone(service) };
+                let binding = Binding { service: Arc::clone(service), address: key.address, steered: key.steered };
+                let command = Command::Listen { id, listener: Arc::clone(&listener), binding };
                 commands[worker].push(command);
                 open.sockets.push((worker, id, listener));
             }
@@ -249,7 +293,9 @@ impl Proxy {
 
     fn apply_limit(&self) {
         let descriptors = descriptor_limit();
-        let spare = descriptors.saturating_sub(RESERVED_DESCRIPTORS).saturating_sub(self.listeners() as u64);
+        let pipes = 2 * relay::MOST_PIPES * self.global.workers.len();
+        let taken = RESERVED_DESCRIPTORS + pipes as u64 + self.listeners() as u64;
+        let spare = descriptors.saturating_sub(taken);
         // A connection has two.
         let possible = (spare / 2).max(1);
         let limit = match self.max_connections.map(u64::from) {
@@ -353,6 +399,24 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         for worker in &self.global.workers {
             worker.send(vec![Command::Stop { deadline: Instant::now() }]);
+        }
+    }
+}
+
+/// How `services` would be listened for by so many workers, in words: the number of descriptors, and what becomes of ranges
+/// of ports. `steering` is whether the kernel can be told about those, or why not.
+#[must_use]
+pub fn listening_plan(services: &[Service], workers: usize, steering: &io::Result<Steering>) -> String {
+    let (descriptors, ranges) = listener::plan(services, workers, true);
+    let ranges = ranges.join(", ");
+    match steering {
+        _ if ranges.is_empty() => format!("listening: {descriptors} descriptors"),
+        Ok(_) => format!("listening: {descriptors} descriptors; one a thread, which the kernel leads to, for {ranges}"),
+        Err(error) => {
+            let (descriptors, _) = listener::plan(services, workers, false);
+            format!(
+                "listening: {descriptors} descriptors; one a port for {ranges}: the kernel leads no range here ({error})"
+            )
         }
     }
 }

@@ -124,7 +124,7 @@ impl Connection {
 
     /// The server's address for this client.
     pub(super) fn server_address(&self, server: &ServerShared) -> Option<SocketAddr> {
-        server.port.resolve(self.binding.address.port()).map(|port| SocketAddr::new(server.address, port))
+        server.port.resolve(self.destination.port()).map(|port| SocketAddr::new(server.address, port))
     }
 
     fn connect(&mut self, context: &mut Context<'_>) -> Verdict {

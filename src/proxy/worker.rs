@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::mailbox::{Command, Mailbox};
-use super::relay::Side;
-use super::shared::ServiceShared;
+use super::relay::{Side, Workspace};
 use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
+use crate::os::pipe::Pipe;
 use crate::os::tcp::{Listener, Stream};
 use crate::stats::{EndReason, Registry};
 
@@ -34,7 +34,7 @@ const SHORTAGE_LOG: Duration = Duration::from_secs(10);
 /// What a connection may use of its thread.
 pub(super) struct Context<'a> {
     pub(super) poller: &'a Poller,
-    pub(super) scratch: &'a mut [u8],
+    pub(super) workspace: &'a mut Workspace<Pipe>,
     pub(super) key: Key,
     pub(super) now: Instant,
     silent: &'a mut VecDeque<(Instant, Key)>,
@@ -57,7 +57,7 @@ struct Accepting {
 pub(super) struct Worker {
     mailbox: Arc<Mailbox>,
     poller: Poller,
-    scratch: Box<[u8]>,
+    workspace: Workspace<Pipe>,
     now: Instant,
     connections: Slab<Connection>,
     listeners: Slab<Accepting>,
@@ -139,7 +139,7 @@ impl Worker {
         Ok(Self {
             mailbox,
             poller,
-            scratch: vec![0; SCRATCH].into(),
+            workspace: Workspace::new(SCRATCH),
             now: Instant::now(),
             connections: Slab::new(),
             listeners: Slab::new(),
@@ -211,9 +211,9 @@ impl Worker {
 
     /// Lets a connection act, and does what it decides.
     fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
-        let Self { connections, poller, scratch, silent, now, timers, again, shortages, .. } = self;
+        let Self { connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { poller, scratch, key, now: *now, silent, shortage: None };
+        let mut context = Context { poller, workspace, key, now: *now, silent, shortage: None };
         let verdict = act(connection, &mut context);
         if let Some(error) = context.shortage {
             shortages.meet(&error, *now);
@@ -359,11 +359,12 @@ impl Worker {
     fn on_commands(&mut self) {
         for command in self.mailbox.take() {
             match command {
-                Command::Listen { id, listener, address, service } => self.listen(id, listener, address, service),
+                Command::Listen { id, listener, binding } => self.listen(id, listener, binding),
                 Command::Serve { id, service } => {
                     let key = self.listeners_by_id.get(&id).copied();
                     if let Some(accepting) = key.and_then(|key| self.listeners.get_mut(key)) {
-                        accepting.binding = Rc::new(Binding { service, address: accepting.binding.address });
+                        let Binding { address, steered, .. } = *accepting.binding;
+                        accepting.binding = Rc::new(Binding { service, address, steered });
                     }
                 }
                 Command::Unlisten { id } => self.unlisten(id),
@@ -381,13 +382,13 @@ impl Worker {
         }
     }
 
-    fn listen(&mut self, id: u64, listener: Arc<Listener>, address: SocketAddr, service: Arc<ServiceShared>) {
+    fn listen(&mut self, id: u64, listener: Arc<Listener>, binding: Binding) {
         let key = self.listeners.next_key();
         if let Err(error) = self.poller.add_input(&*listener, encode(key, LISTENER)) {
-            tracing::error!(%address, %error, "cannot watch a listener: its clients will not be accepted");
+            tracing::error!(address = %binding.address, %error, "cannot watch a listener: its clients will not be accepted");
             return;
         }
-        let binding = Rc::new(Binding { service, address });
+        let binding = Rc::new(binding);
         self.listeners.insert(Box::new(Accepting { id, listener, binding, limited: false, queued: false }));
         self.listeners_by_id.insert(id, key);
         self.accept(key);
@@ -410,7 +411,7 @@ impl Worker {
     }
 
     fn reset_local(&mut self, addresses: &[IpAddr]) -> u64 {
-        self.reset(EndReason::Moved, |connection| addresses.contains(&connection.local_ip()))
+        self.reset(EndReason::Moved, |connection| addresses.contains(&connection.destination.ip()))
     }
 
     fn reset(&mut self, reason: EndReason, matches: impl Fn(&Connection) -> bool) -> u64 {

@@ -5,5 +5,6 @@
 mod limits;
 mod relaying;
 mod reload;
+mod steering;
 mod support;
 mod upstream;

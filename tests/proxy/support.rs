@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use vipgate::model::{Affinity, Check, ListenAddress, Pool, PortRange, Server, ServerPort, Service, TableSpec};
-use vipgate::proxy::Proxy;
+use vipgate::proxy::{Proxy, Steering};
 use vipgate::stats::{EndReason, Registry};
 
 /// An address block of the loopback for one test, so that tests do not meet.
@@ -50,6 +50,24 @@ impl Running {
         let mut running = Self { proxy, registry };
         running.reload(services, pools);
         running
+    }
+
+    /// One whose ranges of ports are steered by the kernel; none where that is not permitted.
+    pub(crate) fn steered(services: &[Service], pools: &[Pool]) -> Option<Self> {
+        let steering = match Steering::open() {
+            Ok(steering) => steering,
+            Err(error) => {
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "nothing may be skipped here: {error}");
+                netns_tests::report::loud(&format!("SKIPPED: needs root and sk_lookup: {error}"));
+                return None;
+            }
+        };
+        let registry = Arc::new(Registry::default());
+        let mut proxy = Proxy::start(2, Arc::clone(&registry), None).unwrap();
+        proxy.steer_by(steering);
+        let mut running = Self { proxy, registry };
+        running.reload(services, pools);
+        Some(running)
     }
 
     pub(crate) fn reload(&mut self, services: &[Service], pools: &[Pool]) {

@@ -3,15 +3,31 @@
 //!
 //! Readiness is remembered here: it was reported once (edge-triggered) and holds until a call would block. No buffer
 //! belongs to a connection: a step reads into the thread's scratch buffer and writes at once; only what the other side does
-//! not take is kept, on the heap.
+//! not take is kept, on the heap. Bulk goes through a pipe instead, see [`splice`].
+
+mod splice;
 
 use std::io;
+
+pub use splice::{MOST_PIPES, Workspace};
+
+use splice::{Held, Pace};
 
 /// Reads of one direction in a step before others get their turn: many bulk transfers must not delay a keystroke.
 const READS: usize = 2;
 
 /// What the relay needs of a socket; none of it blocks.
 pub trait Transport {
+    /// What bulk goes through.
+    type Pipe;
+    /// A new pipe.
+    fn pipe() -> io::Result<Self::Pipe>;
+    /// Reads what is there into an empty pipe.
+    fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize>;
+    /// Writes up to `most` bytes of a pipe, as far as there is room; `more` as in [`Transport::send`].
+    fn empty(&self, pipe: &Self::Pipe, most: usize, more: bool) -> io::Result<usize>;
+    /// Takes `count` bytes out of a pipe.
+    fn take(pipe: &Self::Pipe, count: usize) -> Vec<u8>;
     /// Reads what is there.
     fn recv(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes what there is room for; with `more`, the end of the stream follows at once and may ride along.
@@ -66,12 +82,20 @@ pub struct Ready {
 }
 
 /// A client's and a server's socket, and what is under way between them.
-#[derive(Debug)]
-pub struct Relay<S> {
+pub struct Relay<S: Transport> {
     client: Endpoint<S>,
     server: Endpoint<S>,
-    to_server: Flow,
-    to_client: Flow,
+    to_server: Flow<S::Pipe>,
+    to_client: Flow<S::Pipe>,
+}
+
+impl<S: Transport> std::fmt::Debug for Relay<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay")
+            .field("to_server", &(self.to_server.stage, self.to_server.bytes))
+            .field("to_client", &(self.to_client.stage, self.to_client.bytes))
+            .finish_non_exhaustive()
+    }
 }
 
 /// A relay taken apart.
@@ -98,9 +122,11 @@ struct Endpoint<S> {
 }
 
 /// One direction.
-#[derive(Debug, Default)]
-struct Flow {
+#[derive(Debug)]
+struct Flow<P> {
     pending: Option<Pending>,
+    piped: Option<Box<Held<P>>>,
+    pace: Pace,
     stage: Stage,
     bytes: u64,
 }
@@ -112,9 +138,8 @@ struct Pending {
     sent: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    #[default]
     Open,
     /// The source has ended, pending bytes are to be written.
     Ended,
@@ -151,16 +176,16 @@ impl<S: Transport> Relay<S> {
         Parts {
             client: self.client.socket,
             server: self.server.socket,
-            unsent_to_client: self.to_client.unsent(),
-            unsent_to_server: self.to_server.unsent(),
+            unsent_to_client: self.to_client.unsent::<S>(),
+            unsent_to_server: self.to_server.unsent::<S>(),
         }
     }
 
     /// Whether bytes for a side wait for room there.
     pub fn is_blocked(&self, side: Side) -> bool {
         match side {
-            Side::Client => self.to_client.pending.is_some(),
-            Side::Server => self.to_server.pending.is_some(),
+            Side::Client => self.to_client.waits(),
+            Side::Server => self.to_server.waits(),
         }
     }
 
@@ -174,10 +199,10 @@ impl<S: Transport> Relay<S> {
     }
 
     /// Moves what can be moved without blocking, a bounded amount of it.
-    pub fn step(&mut self, scratch: &mut [u8]) -> Step {
+    pub fn step(&mut self, workspace: &mut Workspace<S::Pipe>) -> Step {
         let Self { client, server, to_server, to_client } = self;
-        let up = pump(client, server, to_server, to_client.stage, scratch);
-        let down = pump(server, client, to_client, to_server.stage, scratch);
+        let up = pump(client, server, to_server, to_client.stage, workspace);
+        let down = pump(server, client, to_client, to_server.stage, workspace);
         if up == Pumped::Aborted || client.is_lost(to_server) {
             Step::Done(End::Aborted(Side::Client))
         } else if down == Pumped::Aborted || server.is_lost(to_client) {
@@ -224,12 +249,24 @@ impl<S: Transport> Relay<S> {
 fn pump<S: Transport>(
     from: &mut Endpoint<S>,
     to: &mut Endpoint<S>,
-    flow: &mut Flow,
+    flow: &mut Flow<S::Pipe>,
     opposite: Stage,
-    scratch: &mut [u8],
+    workspace: &mut Workspace<S::Pipe>,
+) -> Pumped {
+    let pumped = pump_rounds(from, to, flow, opposite, workspace);
+    splice::put_back(from, flow, workspace);
+    pumped
+}
+
+fn pump_rounds<S: Transport>(
+    from: &mut Endpoint<S>,
+    to: &mut Endpoint<S>,
+    flow: &mut Flow<S::Pipe>,
+    opposite: Stage,
+    workspace: &mut Workspace<S::Pipe>,
 ) -> Pumped {
     for _ in 0..READS {
-        if flow.pending.is_some() && !flush(to, flow) {
+        if flow.waits() && !flush(to, flow) {
             return Pumped::Idle;
         }
         match flow.stage {
@@ -244,25 +281,35 @@ fn pump<S: Transport>(
         if !from.ready.readable {
             return Pumped::Idle;
         }
-        read(from, to, flow, scratch);
+        if splice::read(from, flow, workspace) {
+            splice::flush(to, flow);
+        } else {
+            read(from, to, flow, workspace);
+        }
     }
     if from.ready.readable || flow.stage != Stage::Open { Pumped::More } else { Pumped::Idle }
 }
 
-fn read<S: Transport>(from: &mut Endpoint<S>, to: &mut Endpoint<S>, flow: &mut Flow, scratch: &mut [u8]) {
-    match from.socket.recv(scratch) {
+fn read<S: Transport>(
+    from: &mut Endpoint<S>,
+    to: &mut Endpoint<S>,
+    flow: &mut Flow<S::Pipe>,
+    workspace: &mut Workspace<S::Pipe>,
+) {
+    match from.socket.recv(&mut workspace.scratch) {
         Ok(0) if from.failed => flow.stage = Stage::Aborted,
         Ok(0) => flow.stage = Stage::Ended,
         Ok(count) => {
             from.active = true;
             // After a short read the queue was empty. If the peer had ended by then, this was all of it.
-            let drained = count < scratch.len() && !from.ready.urgent;
+            let drained = count < workspace.scratch.len() && !from.ready.urgent;
+            flow.pace.note(count, workspace);
             if drained && from.ready.read_end && !from.failed {
                 flow.stage = Stage::Ended;
             } else if drained && !from.ready.read_end {
                 from.ready.readable = false;
             }
-            write(to, flow, &scratch[..count]);
+            write(to, flow, &workspace.scratch[..count]);
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => from.ready.readable = false,
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -271,7 +318,7 @@ fn read<S: Transport>(from: &mut Endpoint<S>, to: &mut Endpoint<S>, flow: &mut F
 }
 
 /// Writes fresh bytes and keeps what does not fit.
-fn write<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow, bytes: &[u8]) {
+fn write<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>, bytes: &[u8]) {
     let sent = to.send(bytes, flow);
     if sent < bytes.len() && flow.stage != Stage::Broken {
         flow.pending = Some(Pending { bytes: bytes[sent..].into(), sent: 0 });
@@ -279,8 +326,8 @@ fn write<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow, bytes: &[u8]) {
 }
 
 /// Writes kept bytes; true when none are left.
-fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow) -> bool {
-    let Some(mut pending) = flow.pending.take() else { return true };
+fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>) -> bool {
+    let Some(mut pending) = flow.pending.take() else { return splice::flush(to, flow) };
     if to.ready.writable {
         pending.sent += to.send(&pending.bytes[pending.sent..], flow);
     }
@@ -292,7 +339,7 @@ fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow) -> bool {
 }
 
 /// Tells the destination that the stream has ended; where the other stream has ended too, the close will.
-fn finish<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow, opposite: Stage) {
+fn finish<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>, opposite: Stage) {
     flow.stage = Stage::Shut;
     if opposite != Stage::Shut && to.socket.shutdown_write().is_err() {
         to.fail(flow);
@@ -305,7 +352,7 @@ impl<S: Transport> Endpoint<S> {
     }
 
     /// Writes until all is taken or nothing more is, and returns how much was.
-    fn send(&mut self, bytes: &[u8], flow: &mut Flow) -> usize {
+    fn send(&mut self, bytes: &[u8], flow: &mut Flow<S::Pipe>) -> usize {
         let mut sent = 0;
         while sent < bytes.len() {
             match self.socket.send(&bytes[sent..], flow.stage == Stage::Ended) {
@@ -335,7 +382,7 @@ impl<S: Transport> Endpoint<S> {
     }
 
     /// A write failed: the peer is gone. What it sent before may still be read.
-    fn fail(&mut self, flow: &mut Flow) {
+    fn fail(&mut self, flow: &mut Flow<S::Pipe>) {
         self.failed = true;
         self.ready.readable = true;
         flow.stage = Stage::Broken;
@@ -343,15 +390,28 @@ impl<S: Transport> Endpoint<S> {
 
     /// Whether this side failed, and all that it had sent was written to the other. While its stream is still open, a
     /// read will tell.
-    fn is_lost(&self, sent: &Flow) -> bool {
+    fn is_lost(&self, sent: &Flow<S::Pipe>) -> bool {
         let over = sent.stage != Stage::Open;
-        sent.pending.is_none() && (self.failed && (over || !self.ready.readable) || self.ready.error && over)
+        !sent.waits() && (self.failed && (over || !self.ready.readable) || self.ready.error && over)
     }
 }
 
-impl Flow {
-    fn unsent(self) -> Vec<u8> {
-        self.pending.map(|pending| pending.bytes[pending.sent..].to_vec()).unwrap_or_default()
+impl<P> Default for Flow<P> {
+    fn default() -> Self {
+        Self { pending: None, piped: None, pace: Pace::default(), stage: Stage::Open, bytes: 0 }
+    }
+}
+
+impl<P> Flow<P> {
+    /// Whether bytes wait for room at the destination.
+    fn waits(&self) -> bool {
+        self.pending.is_some() || self.piped.as_ref().is_some_and(|held| held.bytes > 0)
+    }
+
+    /// Bytes are in one of the two places, never in both.
+    fn unsent<S: Transport<Pipe = P>>(self) -> Vec<u8> {
+        let pending = self.pending.map(|pending| pending.bytes[pending.sent..].to_vec());
+        pending.or_else(|| self.piped.map(|held| held.unsent::<S>())).unwrap_or_default()
     }
 }
 

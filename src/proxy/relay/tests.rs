@@ -29,6 +29,7 @@ enum Then {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
+    Splice,
     Recv,
     Send,
     SendMore,
@@ -58,6 +59,35 @@ impl Fake {
 }
 
 impl Transport for &Fake {
+    type Pipe = RefCell<Vec<u8>>;
+
+    fn pipe() -> io::Result<Self::Pipe> {
+        Ok(RefCell::default())
+    }
+
+    fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize> {
+        assert!(pipe.borrow().is_empty());
+        let mut bytes = [0; 100];
+        let count = self.recv(&mut bytes)?;
+        pipe.borrow_mut().extend(&bytes[..count]);
+        self.calls.borrow_mut().push(Call::Splice);
+        Ok(count)
+    }
+
+    fn empty(&self, pipe: &Self::Pipe, most: usize, more: bool) -> io::Result<usize> {
+        let mut bytes = pipe.borrow_mut();
+        assert_eq!(bytes.len(), most);
+        let count = self.send(&bytes, more)?;
+        bytes.drain(..count);
+        Ok(count)
+    }
+
+    fn take(pipe: &Self::Pipe, count: usize) -> Vec<u8> {
+        let bytes = pipe.take();
+        assert_eq!(bytes.len(), count);
+        bytes
+    }
+
     fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.calls.borrow_mut().push(Call::Recv);
         let mut arrived = self.arrived.borrow_mut();
@@ -109,8 +139,73 @@ fn arrive(fake: &Fake, bytes: &[u8], then: Then) {
     fake.then.set(then);
 }
 
+type Desk = Workspace<RefCell<Vec<u8>>>;
+
 fn step(relay: &mut Relay<&Fake>) -> Step {
-    relay.step(&mut [0; 64])
+    relay.step(&mut Desk::new(64))
+}
+
+#[test]
+fn bulk_is_spliced_after_two_big_reads_until_the_source_is_dry() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    let mut desk = Desk::new(64);
+    let bytes: Vec<u8> = (0..2 * 64 + 250).map(|n| (n % 251) as u8).collect();
+    arrive(&server, &bytes, Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Again);
+    assert_eq!(server.calls(), [Call::Recv; READS]);
+    while relay.step(&mut desk) == Step::Again {}
+    assert_eq!(
+        server.calls(),
+        [Call::Recv, Call::Splice, Call::Recv, Call::Splice, Call::Recv, Call::Splice, Call::Recv]
+    );
+    assert_eq!(*client.sent.borrow(), bytes);
+    assert!(relay.to_client.piped.is_none() && relay.to_server.piped.is_none(), "the pipe is back");
+    // A keystroke is copied.
+    arrive(&server, b"x", Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    while relay.step(&mut desk) == Step::Again {}
+    assert!(!relay.to_client.waits());
+}
+
+#[test]
+fn small_pieces_are_copied_again() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    let mut desk = Desk::new(64);
+    arrive(&server, &[1; 2 * 64 + 10], Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    while relay.step(&mut desk) == Step::Again {}
+    server.calls();
+    arrive(&server, &[2; 10], Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    assert_eq!(server.calls(), [Call::Recv]);
+}
+
+#[test]
+fn what_is_in_a_pipe_for_a_full_side_waits_and_comes_back_with_the_parts() {
+    let (client, server) = (Fake::new(), Fake::new());
+    client.room.set(2 * 64 + 30);
+    let mut relay = relay(&client, &server);
+    let mut desk = Desk::new(64);
+    arrive(&server, &[9; 1000], Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    while relay.step(&mut desk) == Step::Again {}
+    assert!(relay.is_blocked(Side::Client));
+    assert_eq!(server.arrived.borrow().len(), 1000 - 2 * 64 - 100, "nothing more is read");
+    let parts = relay.into_parts();
+    assert_eq!(parts.unsent_to_client, [9; 70]);
+}
+
+#[test]
+fn a_thread_has_so_many_pipes_and_copies_beyond() {
+    let mut desk = Desk::new(64);
+    let held: Vec<_> = (0..MOST_PIPES).map(|_| desk.take(|| Ok(RefCell::default()))).collect();
+    assert!(held.iter().all(Option::is_some) && desk.take(|| Ok(RefCell::default())).is_none());
+    drop(held);
+    assert!(desk.take(|| Ok(RefCell::default())).is_some());
 }
 
 #[test]
