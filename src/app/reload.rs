@@ -132,7 +132,7 @@ impl Node {
             tracing::warn!(target: "vipgate", "the number of workers is fixed for the life of the process: restart to change it");
         }
         let text = summary(&before, &config);
-        self.log.set_level(config.global.log.level);
+        self.log.configure(&config.global.log);
         self.commands.set_secure(config.global.script_security);
         let peer_port = config.global.peer_port.filter(|_| !config.routers.is_empty());
         if peer_port != before.global.peer_port.filter(|_| !before.routers.is_empty()) {

@@ -79,7 +79,7 @@ async fn start(
     let mut signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
     let Some((loaded, reload)) = load_first(&run, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let config = &loaded.config;
-    log.set_level(config.global.log.level);
+    log.configure(&config.global.log);
     let warnings = loaded.warning_lines();
     for warning in &warnings {
         tracing::warn!(target: "vipgate", "{warning}");
