@@ -1,10 +1,16 @@
 //! The pure choice of a server. No socket, no clock, no thread: `now` is a parameter, what is chosen is a value.
 
 pub mod algorithm;
+mod candidate;
+pub mod hash;
 pub mod health;
 pub mod maglev;
 pub mod pool;
+pub mod state;
 pub mod sticky;
 
-pub use pool::{Choice, Pool, Refusal, ServerId};
+pub use candidate::ServerId;
+pub use hash::{Hash, HashPlan};
+pub use pool::{Choice, Pool, Refusal, Request};
+pub use state::{ServerState, TableEntry, WeightChange};
 pub use sticky::Pin;

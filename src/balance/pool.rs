@@ -5,39 +5,37 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::algorithm::{LeastConnections, RoundRobin};
-use super::maglev::{KeyHash, Maglev};
-use super::sticky::{Bounds, Pin, Table};
+use super::candidate::{Candidate, ServerId};
+use super::hash::Hash;
+use super::maglev::KeyHash;
+use super::sticky::{Bounds, Pin, Remembered, Table};
 use crate::model::{self, Affinity, Algorithm};
-
-/// A number that stays with a server's name for the life of the pool, over reloads.
-pub type ServerId = u32;
 
 /// A pool of servers, and what it remembers of clients.
 #[derive(Debug)]
 pub struct Pool {
     algorithm: Algorithm,
-    affinity: Affinity,
+    pub(super) affinity: Affinity,
     all_backups: bool,
-    candidates: Vec<Candidate>,
-    positions: HashMap<ServerId, usize>,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) positions: HashMap<ServerId, usize>,
     next_id: ServerId,
     round_robin: RoundRobin,
     least: LeastConnections,
-    /// The tables of the active servers and of the backups; only where the source address chooses.
-    hashed: Option<[Maglev; 2]>,
-    table: Option<Table>,
+    /// Only where a hash chooses.
+    pub(super) hash: Option<Hash>,
+    pub(super) table: Option<Table>,
 }
 
-/// One server.
-#[derive(Debug, Clone)]
-struct Candidate {
-    id: ServerId,
-    name: String,
-    weight: u16,
-    backup: bool,
-    disabled: bool,
-    up: bool,
-    limit: Option<u32>,
+/// A connection that wants a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The client: what stickiness knows it by, and the source hash.
+    pub client: IpAddr,
+    /// Servers that failed this connection.
+    pub exclude: &'a [ServerId],
+    /// The entry of the stick table it holds already, from an earlier choice.
+    pub held: Option<Pin>,
 }
 
 /// The server for a connection.
@@ -77,46 +75,52 @@ impl Pool {
             next_id: 0,
             round_robin: RoundRobin::default(),
             least: LeastConnections::default(),
-            hashed: None,
+            hash: None,
             table: None,
         };
         pool.reconfigure(spec, now);
+        if let Some(plan) = pool.hash_plan() {
+            pool.publish(plan.build());
+        }
         pool
     }
 
     /// Another configuration (a reload). A server that stays, by name, keeps its number, its health, its turn and its
-    /// clients; a new one is up. One without a check is up.
+    /// clients, and what was set while it ran unless the configuration changes that; a new one is up. One without a check
+    /// is up. The hash tables want to be built anew afterwards ([`Pool::hash_plan`]).
     pub fn reconfigure(&mut self, spec: &model::Pool, now: Instant) {
         let old = std::mem::take(&mut self.candidates);
         let mut turns = Vec::with_capacity(spec.servers.len());
         for server in &spec.servers {
             let before = old.iter().position(|candidate| candidate.name == server.name);
             turns.push(before);
-            let id = before.map_or_else(|| self.new_id(), |position| old[position].id);
-            self.candidates.push(Candidate {
-                id,
-                name: server.name.clone(),
-                weight: server.weight,
-                backup: server.backup,
-                disabled: server.disabled,
-                up: server.check.is_none() || before.is_none_or(|position| old[position].up),
-                limit: server.max_connections,
-            });
+            let candidate = match before {
+                Some(position) => old[position].reconfigured(server),
+                None => Candidate::new(self.new_id(), server),
+            };
+            self.candidates.push(candidate);
         }
         self.round_robin.rearrange(&turns);
         self.positions = self.candidates.iter().enumerate().map(|(position, c)| (c.id, position)).collect();
         self.algorithm = spec.algorithm;
         self.all_backups = spec.all_backups;
         self.set_affinity(spec.affinity.clone(), now);
-        let weighed = |candidates: &[Candidate]| -> Vec<(String, u16, bool)> {
-            candidates.iter().map(|c| (c.name.clone(), c.weight, c.backup)).collect()
-        };
-        let hashes = self.algorithm == Algorithm::Source || self.affinity == Affinity::Source;
-        if !hashes {
-            self.hashed = None;
-        } else if self.hashed.is_none() || weighed(&old) != weighed(&self.candidates) {
-            self.hashed = Some([false, true].map(|backup| self.build_hash(backup)));
-        }
+        let hash = self.hash.take().filter(|_| self.hashes());
+        self.hash = hash.map(|mut hash| {
+            hash.locate(&self.candidates);
+            hash
+        });
+    }
+
+    /// Whether a hash chooses.
+    pub(super) fn hashes(&self) -> bool {
+        self.algorithm == Algorithm::Source || self.affinity == Affinity::Source
+    }
+
+    /// Chooses by these tables from now on.
+    pub fn publish(&mut self, mut hash: Hash) {
+        hash.locate(&self.candidates);
+        self.hash = Some(hash);
     }
 
     fn new_id(&mut self) -> ServerId {
@@ -140,18 +144,25 @@ impl Pool {
         self.affinity = affinity;
     }
 
-    fn build_hash(&self, backup: bool) -> Maglev {
-        let weight = |c: &Candidate| if c.backup == backup { c.weight } else { 0 };
-        let servers: Vec<_> = self.candidates.iter().map(|c| (c.name.as_str(), weight(c))).collect();
-        Maglev::build(&servers)
+    /// The stick table, as far as clients are remembered beyond their flows.
+    pub(super) fn table_mut(&mut self) -> Option<&mut Table> {
+        match self.affinity {
+            Affinity::Table(_) => self.table.as_mut(),
+            Affinity::None | Affinity::Source => None,
+        }
     }
 
     /// Sets a server's health; false when it had that already, or is not known.
     pub fn set_up(&mut self, server: &str, up: bool) -> bool {
+        self.change(server, |candidate| std::mem::replace(&mut candidate.up, up) != up)
+    }
+
+    /// Changes a server, which starts without savings and debts if that was a change.
+    pub(super) fn change(&mut self, server: &str, change: impl FnOnce(&mut Candidate) -> bool) -> bool {
         let Some(position) = self.candidates.iter().position(|candidate| candidate.name == server) else {
             return false;
         };
-        let changed = std::mem::replace(&mut self.candidates[position].up, up) != up;
+        let changed = change(&mut self.candidates[position]);
         if changed {
             self.round_robin.forget(position);
         }
@@ -169,62 +180,58 @@ impl Pool {
         self.table.as_mut().map_or(0, |table| table.len(now))
     }
 
-    /// Chooses the server for a connection of the client `key`: the one that the client had, else by algorithm.
-    ///
-    /// `loads` gives the open connections of the server at a position; `exclude` are servers that failed this connection;
-    /// `held` is the entry it holds already, from an earlier choice.
+    /// Chooses the server for a connection: the one that its client had, else by algorithm. `loads` gives the open
+    /// connections of the server at a position.
     pub fn select(
         &mut self,
-        key: IpAddr,
+        request: &Request<'_>,
         loads: impl Fn(usize) -> u64,
-        exclude: &[ServerId],
-        held: Option<Pin>,
         now: Instant,
     ) -> Result<Choice, Refusal> {
         let mut had_is_full = false;
-        if exclude.is_empty()
-            && let Some(remembered) = self.remembered(key, now)
+        if request.exclude.is_empty()
+            && let Some(remembered) = self.remembered(request.client, now)
             && let Some(&position) = self.positions.get(&remembered.server)
             && self.candidates[position].in_service()
         {
             if self.candidates[position].has_room(loads(position)) {
-                return Ok(self.choice(position, remembered.proven, key, held, now));
+                return Ok(self.choice(position, remembered.proven, request, now));
             }
             had_is_full = true;
         }
-        let position = self.balance(key, loads, exclude)?;
+        let position = self.balance(request, loads)?;
         if had_is_full {
             // Elsewhere for this once; the client still belongs to the server that is full.
-            return Ok(Choice { position, id: self.candidates[position].id, sticky: false, pin: held });
+            return Ok(Choice { position, id: self.candidates[position].id, sticky: false, pin: request.held });
         }
-        Ok(self.choice(position, false, key, held, now))
+        Ok(self.choice(position, false, request, now))
     }
 
-    fn remembered(&mut self, key: IpAddr, now: Instant) -> Option<super::sticky::Remembered> {
+    fn remembered(&mut self, key: IpAddr, now: Instant) -> Option<Remembered> {
         match self.affinity {
             Affinity::None => None,
             Affinity::Source | Affinity::Table(_) => self.table.as_mut()?.get(key, now),
         }
     }
 
-    fn choice(&mut self, position: usize, sticky: bool, key: IpAddr, held: Option<Pin>, now: Instant) -> Choice {
+    fn choice(&mut self, position: usize, sticky: bool, request: &Request<'_>, now: Instant) -> Choice {
         let id = self.candidates[position].id;
         let pin = match (&self.affinity, &mut self.table) {
-            (Affinity::Source | Affinity::Table(_), Some(table)) => match held {
+            (Affinity::Source | Affinity::Table(_), Some(table)) => match request.held {
                 Some(pin) => {
                     table.assign(pin, id);
                     Some(pin)
                 }
-                None => table.pin(key, id, now),
+                None => table.pin(request.client, id, now),
             },
-            (Affinity::None, _) | (_, None) => held,
+            (Affinity::None, _) | (_, None) => request.held,
         };
         Choice { position, id, sticky, pin }
     }
 
     /// The algorithm's choice among the active servers; among the backups when no active one is up.
-    fn balance(&mut self, key: IpAddr, loads: impl Fn(usize) -> u64, exclude: &[ServerId]) -> Result<usize, Refusal> {
-        let Self { candidates, algorithm, affinity, all_backups, round_robin, least, hashed, .. } = self;
+    fn balance(&mut self, request: &Request<'_>, loads: impl Fn(usize) -> u64) -> Result<usize, Refusal> {
+        let Self { candidates, algorithm, affinity, all_backups, round_robin, least, hash, .. } = self;
         let backup = !candidates.iter().any(|c| c.is_eligible() && !c.backup);
         let only = if backup && !*all_backups {
             Some(candidates.iter().position(Candidate::is_eligible).ok_or(Refusal::NoneUp)?)
@@ -237,12 +244,12 @@ impl Pool {
         };
         let usable = |position: usize| {
             let candidate = &candidates[position];
-            eligible(position) && candidate.has_room(loads(position)) && !exclude.contains(&candidate.id)
+            eligible(position) && candidate.has_room(loads(position)) && !request.exclude.contains(&candidate.id)
         };
         let weight = |position: usize| if usable(position) { u64::from(candidates[position].weight) } else { 0 };
-        let chosen = match (hashed, *algorithm, &*affinity) {
-            (Some(tables), Algorithm::Source, _) | (Some(tables), _, Affinity::Source) => {
-                tables[usize::from(backup)].select(KeyHash::of(key), usable)
+        let chosen = match (hash, *algorithm, &*affinity) {
+            (Some(hash), Algorithm::Source, _) | (Some(hash), _, Affinity::Source) => {
+                hash.select(KeyHash::of(request.client), backup, usable)
             }
             (_, Algorithm::LeastConnections, _) => least.select(candidates.len(), weight, &loads),
             (_, Algorithm::RoundRobin | Algorithm::Source, _) => round_robin.select(weight),
@@ -271,20 +278,6 @@ impl Pool {
         if let Some(table) = &mut self.table {
             table.release(pin, now);
         }
-    }
-}
-
-impl Candidate {
-    fn in_service(&self) -> bool {
-        self.up && !self.disabled
-    }
-
-    fn is_eligible(&self) -> bool {
-        self.in_service() && self.weight > 0
-    }
-
-    fn has_room(&self, load: u64) -> bool {
-        self.limit.is_none_or(|limit| load < u64::from(limit))
     }
 }
 

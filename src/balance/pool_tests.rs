@@ -14,6 +14,10 @@ fn client(n: u32) -> IpAddr {
     Ipv4Addr::from(0xc000_0200 + n).into()
 }
 
+fn request(client: IpAddr) -> Request<'static> {
+    Request { client, exclude: &[], held: None }
+}
+
 fn server(name: &str) -> model::Server {
     let check = Some(model::Check::new(([127, 0, 0, 1], 1).into()));
     model::Server { check, ..model::Server::new(name, Ipv4Addr::LOCALHOST.into()) }
@@ -30,7 +34,7 @@ fn stick() -> Affinity {
 
 /// A connection that is established and stays open.
 fn connect(pool: &mut Pool, key: IpAddr, now: Instant) -> Choice {
-    let choice = pool.select(key, |_| 0, &[], None, now).unwrap();
+    let choice = pool.select(&request(key), |_| 0, now).unwrap();
     if let Some(pin) = choice.pin {
         pool.prove(pin, choice.id);
     }
@@ -135,7 +139,7 @@ fn backups_serve_when_no_active_server_is_up() {
     pool.set_up("b", false);
     pool.set_up("c", false);
     assert!(!pool.is_usable());
-    assert_eq!(pool.select(client(1), |_| 0, &[], None, now), Err(Refusal::NoneUp));
+    assert_eq!(pool.select(&request(client(1)), |_| 0, now), Err(Refusal::NoneUp));
 }
 
 #[test]
@@ -161,12 +165,12 @@ fn a_full_server_is_passed_over_and_keeps_its_clients() {
     spec.servers[0].max_connections = Some(2);
     let mut pool = Pool::new(&spec, now);
     assert_eq!(visit(&mut pool, client(1), now), 0);
-    let elsewhere = pool.select(client(1), |position| [2, 0][position], &[], None, now).unwrap();
+    let elsewhere = pool.select(&request(client(1)), |position| [2, 0][position], now).unwrap();
     assert_eq!((elsewhere.position, elsewhere.pin, elsewhere.sticky), (1, None, false));
     assert_eq!(visit(&mut pool, client(1), now), 0);
     spec.servers[1].max_connections = Some(1);
     pool.reconfigure(&spec, now);
-    assert_eq!(pool.select(client(1), |_| 2, &[], None, now), Err(Refusal::Full));
+    assert_eq!(pool.select(&request(client(1)), |_| 2, now), Err(Refusal::Full));
 }
 
 #[test]
@@ -174,14 +178,18 @@ fn excluded_servers_are_not_chosen_and_the_entry_follows() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b"], Algorithm::RoundRobin, stick()), now);
     assert_eq!(visit(&mut pool, client(1), now), 0);
-    let first = pool.select(client(1), |_| 0, &[], None, now).unwrap();
+    let first = pool.select(&request(client(1)), |_| 0, now).unwrap();
     assert!(first.sticky);
-    let second = pool.select(client(1), |_| 0, &[first.id], first.pin, now).unwrap();
+    let elsewhere = Request { exclude: &[first.id], held: first.pin, ..request(client(1)) };
+    let second = pool.select(&elsewhere, |_| 0, now).unwrap();
     assert_eq!((second.position, second.pin, second.sticky), (1, first.pin, false));
     pool.prove(second.pin.unwrap(), second.id);
     pool.release(second.pin.unwrap(), now);
     assert_eq!(visit(&mut pool, client(1), now), 1);
-    assert_eq!(pool.select(client(2), |_| 0, &[first.id, second.id], None, now), Err(Refusal::Excluded));
+    assert_eq!(
+        pool.select(&Request { exclude: &[first.id, second.id], ..request(client(2)) }, |_| 0, now),
+        Err(Refusal::Excluded)
+    );
 }
 
 #[test]
@@ -198,7 +206,7 @@ fn a_reload_keeps_turns_health_and_clients() {
     assert_ne!(visit(&mut pool, client(1), now), 1, "a is still down");
     spec.servers.retain(|server| server.name != "b");
     pool.reconfigure(&spec, now);
-    assert!(pool.select(client(2), |_| 0, &[], None, now).is_ok_and(|choice| !choice.sticky));
+    assert!(pool.select(&request(client(2)), |_| 0, now).is_ok_and(|choice| !choice.sticky));
 }
 
 #[test]
@@ -218,7 +226,7 @@ fn without_affinity_held_entries_are_given_back() {
 fn least_connections_goes_by_load() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::LeastConnections, Affinity::None), now);
-    let chosen = pool.select(client(1), |position| [3, 1, 2][position], &[], None, now).unwrap();
+    let chosen = pool.select(&request(client(1)), |position| [3, 1, 2][position], now).unwrap();
     assert_eq!(chosen.position, 1);
 }
 
@@ -247,7 +255,7 @@ proptest! {
         let load = |position: usize| u64::from(servers[position].4);
         let eligible = |s: &(u16, bool, bool, bool, u32)| s.0 > 0 && !s.2 && !s.3;
         let active = servers.iter().any(|s| eligible(s) && !s.1);
-        match pool.select(client(1), load, &excluded, None, now) {
+        match pool.select(&Request { exclude: &excluded, ..request(client(1)) }, load, now) {
             Ok(choice) => {
                 let server = servers[choice.position];
                 prop_assert!(eligible(&server) && server.4 < 2 && !excluded.contains(&choice.id));

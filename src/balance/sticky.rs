@@ -48,6 +48,19 @@ struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pin(u32);
 
+/// An entry as an administrator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The client.
+    pub key: IpAddr,
+    /// Its server; none when that was cleared while flows held the entry.
+    pub server: Option<u32>,
+    /// What is left of its life; none: it does not expire, or not for now, with a live flow.
+    pub expires_in: Option<Duration>,
+    /// Live flows.
+    pub flows: u32,
+}
+
 /// What is remembered of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remembered {
@@ -97,7 +110,74 @@ impl Table {
     pub fn get(&mut self, key: IpAddr, now: Instant) -> Option<Remembered> {
         self.expire(now);
         let row = &self.rows[*self.by_key.get(&key.to_canonical())? as usize];
-        Some(Remembered { server: row.server, proven: row.proven })
+        (row.server != NONE).then_some(Remembered { server: row.server, proven: row.proven })
+    }
+
+    /// All entries: those without a live flow first, in the order of their last use.
+    pub fn entries(&mut self, now: Instant) -> Vec<Entry> {
+        self.expire(now);
+        let mut entries = Vec::with_capacity(self.by_key.len());
+        let mut next = self.oldest;
+        while let Some(row) = self.rows.get(next as usize) {
+            entries.push(self.entry(row, now));
+            next = row.newer;
+        }
+        let held = self.by_key.values().map(|&row| &self.rows[row as usize]).filter(|row| row.flows > 0);
+        entries.extend(held.map(|row| self.entry(row, now)));
+        entries
+    }
+
+    fn entry(&self, row: &Row, now: Instant) -> Entry {
+        let life = self.life().filter(|_| row.flows == 0);
+        let age = now.saturating_duration_since(row.last_use);
+        Entry {
+            key: row.key,
+            server: (row.server != NONE).then_some(row.server),
+            expires_in: life.map(|life| life.saturating_sub(age)),
+            flows: row.flows,
+        }
+    }
+
+    /// Remembers the server of a client without a flow. With `left` the entry has only this much of its life before it, as
+    /// one that was learnt earlier. False when the table cannot take it.
+    pub fn set(&mut self, key: IpAddr, server: u32, left: Option<Duration>, now: Instant) -> bool {
+        let key = key.to_canonical();
+        self.expire(now);
+        let Some(row) = self.by_key.get(&key).copied().or_else(|| self.insert(key, server, now)) else { return false };
+        self.rows[row as usize].server = server;
+        self.rows[row as usize].proven = true;
+        if self.rows[row as usize].flows == 0 {
+            let age = self.life().zip(left).map(|(life, left)| life.saturating_sub(left)).unwrap_or_default();
+            self.rows[row as usize].last_use = now.checked_sub(age).unwrap_or(now);
+            self.unlink(row);
+            self.link(row);
+        }
+        true
+    }
+
+    /// Forgets entries, of this client and of this server if given. Returns their number. Of one that flows hold only the
+    /// server is forgotten.
+    pub fn clear(&mut self, key: Option<IpAddr>, server: Option<u32>, now: Instant) -> usize {
+        self.expire(now);
+        let key = key.map(|key| key.to_canonical());
+        let rows: Vec<u32> = match key {
+            Some(key) => self.by_key.get(&key).copied().into_iter().collect(),
+            None => self.by_key.values().copied().collect(),
+        };
+        let matches = |row: &u32| {
+            let held_by = self.rows[*row as usize].server;
+            held_by != NONE && server.is_none_or(|server| server == held_by)
+        };
+        let rows: Vec<u32> = rows.into_iter().filter(matches).collect();
+        for &row in &rows {
+            if self.rows[row as usize].flows == 0 {
+                self.remove(row);
+            } else {
+                self.rows[row as usize].server = NONE;
+                self.rows[row as usize].proven = false;
+            }
+        }
+        rows.len()
     }
 
     /// Remembers the server of a client and holds the entry for a flow. None when the table cannot take it: wrong family, or
@@ -217,13 +297,29 @@ impl Table {
     }
 
     fn link_newest(&mut self, row: u32) {
-        let older = std::mem::replace(&mut self.newest, row);
-        self.rows[row as usize].older = older;
-        self.rows[row as usize].newer = NONE;
-        match self.rows.get_mut(older as usize) {
-            Some(older) => older.newer = row,
-            None => self.oldest = row,
+        self.link_after(row, self.newest);
+    }
+
+    /// Links an entry at the place its last use gives it, which is near the newest as a rule.
+    fn link(&mut self, row: u32) {
+        let last_use = self.rows[row as usize].last_use;
+        let mut older = self.newest;
+        while let Some(before) = self.rows.get(older as usize).filter(|before| before.last_use > last_use) {
+            older = before.older;
         }
+        self.link_after(row, older);
+    }
+
+    fn link_after(&mut self, row: u32, older: u32) {
+        let newer = match self.rows.get_mut(older as usize) {
+            Some(older) => std::mem::replace(&mut older.newer, row),
+            None => std::mem::replace(&mut self.oldest, row),
+        };
+        match self.rows.get_mut(newer as usize) {
+            Some(newer) => newer.older = row,
+            None => self.newest = row,
+        }
+        (self.rows[row as usize].older, self.rows[row as usize].newer) = (older, newer);
     }
 
     fn unlink(&mut self, row: u32) {

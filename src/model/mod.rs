@@ -31,7 +31,7 @@ pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
 pub use pool::{Affinity, Algorithm, Pool, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
-pub use server::{OnMarkedDown, Server, ServerPort};
+pub use server::{AdminState, OnMarkedDown, Server, ServerPort};
 pub use service::Service;
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,

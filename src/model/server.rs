@@ -17,7 +17,7 @@ pub struct Server {
     pub weight: u16,
     /// Used only when no other is usable.
     pub backup: bool,
-    /// Configured out of use (HAProxy's `disabled`).
+    /// It starts in maintenance (HAProxy's `disabled`).
     pub disabled: bool,
     /// Concurrent connections; a full server is passed over.
     pub max_connections: Option<u32>,
@@ -66,6 +66,30 @@ impl ServerPort {
             Self::Offset(offset) => {
                 u16::try_from(i32::from(client_port).checked_add(offset)?).ok().filter(|port| *port != 0)
             }
+        }
+    }
+}
+
+/// What an administrator lets a server do, HAProxy's administrative state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum AdminState {
+    /// Serve.
+    #[default]
+    Ready,
+    /// Serve the clients that stickiness brings, and nobody new.
+    Drain,
+    /// Serve nobody.
+    Maintenance,
+}
+
+impl AdminState {
+    /// Its name in logs, pages and HAProxy's `set server ... state`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maintenance => "maint",
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
+use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, ServiceShared};
 use super::slab::Key;
 use super::upstream::Upstream;
@@ -304,6 +305,31 @@ impl Connection {
         {
             // A connection that has failed meanwhile says so by itself.
             let _failed = relay.socket(Side::Server).acknowledge_now();
+        }
+    }
+
+    /// What an administrator is shown of it.
+    pub(super) fn session(&self, id: SessionId, now: Instant) -> Session {
+        let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
+        let (phase, [bytes_in, bytes_out]) = match &self.state {
+            State::Upstream(upstream) if upstream.is_queued() => (SessionPhase::Queued, self.settled),
+            State::Upstream(_) => (SessionPhase::Connecting, self.settled),
+            State::Relay(relay) => (SessionPhase::Established, [relay.bytes_to_server(), relay.bytes_to_client()]),
+            State::Draining { .. } | State::Over => (SessionPhase::Closing, self.settled),
+        };
+        Session {
+            id,
+            service: self.binding.service.spec.name.clone(),
+            pool: self.spec.name.clone(),
+            server: server.map(|server| server.name.clone()),
+            server_address: server.and_then(|server| self.server_address(server)),
+            client: self.client,
+            destination: self.destination,
+            phase,
+            age: now.saturating_duration_since(self.started),
+            idle: (now.saturating_duration_since(self.last_client), now.saturating_duration_since(self.last_server)),
+            bytes_in,
+            bytes_out,
         }
     }
 

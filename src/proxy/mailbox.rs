@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::connection::Binding;
+use super::session::Session;
 use super::shared::ServiceShared;
+use super::slab::Key;
 use crate::os::eventfd::Waker;
 use crate::os::tcp::Listener;
-use crate::stats::ServerStats;
+use crate::stats::{EndReason, ServerStats};
 
 /// What the control thread asks of a worker.
 #[derive(Debug)]
@@ -23,10 +25,14 @@ pub(super) enum Command {
     Unlisten { id: u64 },
     /// Reset the connections of a service that is gone.
     ResetService { name: Arc<str> },
-    /// Reset the connections to a server that is down.
-    ResetServer { stats: Arc<ServerStats> },
+    /// Reset the connections to a server.
+    ResetServer { stats: Arc<ServerStats>, reason: EndReason, report: Arc<Report<u64>> },
+    /// Reset a connection.
+    ResetSession { key: Key, report: Arc<Report<u64>> },
     /// Reset the connections whose client reached one of these addresses.
-    ResetLocal { addresses: Arc<[IpAddr]>, report: Arc<Report> },
+    ResetLocal { addresses: Arc<[IpAddr]>, report: Arc<Report<u64>> },
+    /// List the connections of this worker, which has this number.
+    List { worker: u16, report: Arc<Report<Vec<Session>>> },
     /// Close the listeners, and end when the last connection has, or at the deadline, when those that are left are reset.
     Stop { deadline: Instant },
 }
@@ -41,13 +47,13 @@ pub(super) struct Mailbox {
     resume: AtomicBool,
 }
 
-/// Counts what all workers did, and reports it when the last of them has let go of it.
-pub(super) struct Report {
-    count: AtomicU64,
-    done: Mutex<Option<Done>>,
+/// Gathers what all workers did or found, and reports it when the last of them has let go of it.
+pub(super) struct Report<T: Default> {
+    gathered: Mutex<T>,
+    done: Mutex<Option<Done<T>>>,
 }
 
-type Done = Box<dyn FnOnce(u64) + Send>;
+type Done<T> = Box<dyn FnOnce(T) + Send>;
 
 impl Mailbox {
     pub(super) fn new() -> io::Result<Self> {
@@ -82,27 +88,27 @@ impl Mailbox {
     }
 }
 
-impl Report {
-    pub(super) fn new(done: Done) -> Self {
-        Self { count: AtomicU64::new(0), done: Mutex::new(Some(done)) }
+impl<T: Default> Report<T> {
+    pub(super) fn new(done: Done<T>) -> Self {
+        Self { gathered: Mutex::default(), done: Mutex::new(Some(done)) }
     }
 
-    pub(super) fn add(&self, count: u64) {
-        self.count.fetch_add(count, Ordering::Relaxed);
+    pub(super) fn add(&self, add: impl FnOnce(&mut T)) {
+        add(&mut self.gathered.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
-impl Drop for Report {
+impl<T: Default> Drop for Report<T> {
     fn drop(&mut self) {
         let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(done) = done {
-            done(self.count.load(Ordering::Relaxed));
+            done(std::mem::take(self.gathered.get_mut().unwrap_or_else(PoisonError::into_inner)));
         }
     }
 }
 
-impl std::fmt::Debug for Report {
+impl<T: Default> std::fmt::Debug for Report<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Report").field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("Report").finish_non_exhaustive()
     }
 }

@@ -13,7 +13,9 @@
 mod connection;
 mod listener;
 mod mailbox;
+mod operate;
 pub mod relay;
+mod session;
 mod shared;
 mod slab;
 mod steering;
@@ -32,9 +34,11 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use listener::{BindError, BindReason};
+pub use operate::{OperateError, ServerView};
+pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
-use crate::model::{OnMarkedDown, Pool, Service};
+use crate::model::{Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
@@ -313,23 +317,6 @@ impl Proxy {
         };
         self.global.limit.set(limit);
         self.global.resume();
-    }
-
-    /// A check changed its mind about a server. Its connections are reset where the server says so.
-    pub fn set_server_up(&mut self, pool: &str, server: &str, up: bool) {
-        let Some(shared) = self.pools.get(pool) else { return };
-        if !shared.set_up(server, up) || up {
-            return;
-        }
-        let spec = shared.spec();
-        let shuts =
-            |spec: &&crate::model::Server| spec.name == server && spec.on_marked_down == OnMarkedDown::ShutdownSessions;
-        if spec.servers.iter().find(shuts).is_some() {
-            let stats = self.global.registry.server(pool, server);
-            for worker in &self.global.workers {
-                worker.send(vec![Command::ResetServer { stats: Arc::clone(&stats) }]);
-            }
-        }
     }
 
     /// Resets the connections whose clients reached one of `addresses`, which are about to leave this node. `done` gets their

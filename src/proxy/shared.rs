@@ -1,14 +1,16 @@
 //! What the workers share: limits, services, pools with their servers. Everything a connection needs is reached from its
 //! listener by pointers; no name is looked up on its way.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::mailbox::Mailbox;
-use crate::balance::{self, Pin, Refusal, ServerId};
-use crate::model;
+use super::operate::ServerView;
+use crate::balance::{self, Pin, Refusal, ServerId, ServerState, WeightChange};
+use crate::model::{self, AdminState};
 use crate::stats::{Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
@@ -45,18 +47,26 @@ pub(super) struct PoolShared {
 }
 
 #[derive(Debug)]
-struct PoolState {
-    spec: Arc<model::Pool>,
-    balance: balance::Pool,
-    servers: Vec<Arc<ServerShared>>,
+pub(super) struct PoolState {
+    pub(super) spec: Arc<model::Pool>,
+    pub(super) balance: balance::Pool,
+    pub(super) servers: Vec<Arc<ServerShared>>,
+    /// Addresses set while the process runs, by server.
+    places: HashMap<String, Place>,
+}
+
+/// Where a server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) address: IpAddr,
+    pub(super) port: model::ServerPort,
 }
 
 /// A server as configured now.
 #[derive(Debug)]
 pub(super) struct ServerShared {
     pub(super) name: String,
-    pub(super) address: IpAddr,
-    pub(super) port: model::ServerPort,
+    pub(super) place: Place,
     pub(super) stats: Arc<ServerStats>,
 }
 
@@ -156,10 +166,15 @@ impl ServiceShared {
 
 impl PoolShared {
     pub(super) fn new(spec: &model::Pool, registry: &Registry, now: Instant) -> Self {
-        let balance = balance::Pool::new(spec, now);
-        Self {
-            state: Mutex::new(PoolState { spec: Arc::new(spec.clone()), balance, servers: servers_of(spec, registry) }),
-        }
+        let state = PoolState {
+            spec: Arc::new(spec.clone()),
+            balance: balance::Pool::new(spec, now),
+            servers: Vec::new(),
+            places: HashMap::new(),
+        };
+        let pool = Self { state: Mutex::new(state) };
+        pool.lock().renew_servers(registry);
+        pool
     }
 
     pub(super) fn reconfigure(&self, spec: &model::Pool, registry: &Registry, now: Instant) {
@@ -168,17 +183,71 @@ impl PoolShared {
             return;
         }
         state.balance.reconfigure(spec, now);
-        state.servers = servers_of(spec, registry);
-        state.spec = Arc::new(spec.clone());
+        // What the configuration says anew holds; what it says still may have been changed since.
+        let before = std::mem::replace(&mut state.spec, Arc::new(spec.clone()));
+        state.places.retain(|name, _| {
+            let find = |servers: &[model::Server]| servers.iter().find(|s| s.name == *name).map(Place::of);
+            find(&spec.servers).is_some_and(|place| find(&before.servers) == Some(place))
+        });
+        state.renew_servers(registry);
+        drop(state);
+        self.renew_hash();
+    }
+
+    /// Builds the hash tables anew if they are out of date, while the workers go on by the former ones.
+    pub(super) fn renew_hash(&self) {
+        let plan = self.lock().balance.hash_plan();
+        if let Some(plan) = plan {
+            let hash = plan.build();
+            self.lock().balance.publish(hash);
+        }
+    }
+
+    pub(super) fn views(&self) -> Vec<ServerView> {
+        let state = self.lock();
+        let view = |(state, server): (ServerState, &Arc<ServerShared>)| ServerView {
+            state,
+            address: server.place.address,
+            port: server.place.port,
+        };
+        state.balance.servers().into_iter().zip(&state.servers).map(view).collect()
+    }
+
+    /// Sets what a server may do; false when that is no change.
+    pub(super) fn set_admin(&self, server: &str, admin: AdminState) -> bool {
+        let mut state = self.lock();
+        let changed = state.balance.set_admin(server, admin);
+        state.show_states();
+        changed
+    }
+
+    pub(super) fn set_weight(&self, server: &str, weight: WeightChange) {
+        let mut state = self.lock();
+        state.balance.set_weight(server, weight);
+        state.show_states();
+        drop(state);
+        self.renew_hash();
+    }
+
+    /// New connections to a server go there from now on.
+    pub(super) fn set_place(
+        &self,
+        server: &str,
+        address: Option<IpAddr>,
+        port: Option<model::ServerPort>,
+        registry: &Registry,
+    ) {
+        let mut state = self.lock();
+        let Some(now) = state.servers.iter().find(|known| known.name == server).map(|known| known.place) else {
+            return;
+        };
+        let place = Place { address: address.unwrap_or(now.address), port: port.unwrap_or(now.port) };
+        state.places.insert(server.to_owned(), place);
+        state.renew_servers(registry);
     }
 
     pub(super) fn spec(&self) -> Arc<model::Pool> {
         Arc::clone(&self.lock().spec)
-    }
-
-    /// Sets a server's health. True when that is a change.
-    pub(super) fn set_up(&self, server: &str, up: bool) -> bool {
-        self.lock().balance.set_up(server, up)
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -200,7 +269,8 @@ impl PoolShared {
         let mut state = self.lock();
         let PoolState { balance, servers, .. } = &mut *state;
         let load = |position: usize| servers[position].stats.open.load(Ordering::Relaxed);
-        let choice = balance.select(client.ip(), load, exclude, *pin, now)?;
+        let request = balance::Request { client: client.ip(), exclude, held: *pin };
+        let choice = balance.select(&request, load, now)?;
         *pin = choice.pin;
         let server = Arc::clone(&servers[choice.position]);
         let open = server.stats.open.fetch_add(1, Ordering::Relaxed) + 1;
@@ -220,21 +290,39 @@ impl PoolShared {
     }
 
     /// Nothing panics while it holds the lock, and no step leaves the state half-changed.
-    fn lock(&self) -> MutexGuard<'_, PoolState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn servers_of(spec: &model::Pool, registry: &Registry) -> Vec<Arc<ServerShared>> {
-    let server = |server: &model::Server| {
-        Arc::new(ServerShared {
-            name: server.name.clone(),
-            address: server.address,
-            port: server.port,
-            stats: registry.server(&spec.name, &server.name),
-        })
-    };
-    spec.servers.iter().map(server).collect()
+impl PoolState {
+    fn renew_servers(&mut self, registry: &Registry) {
+        let server = |server: &model::Server| {
+            Arc::new(ServerShared {
+                name: server.name.clone(),
+                place: self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server)),
+                stats: registry.server(&self.spec.name, &server.name),
+            })
+        };
+        self.servers = self.spec.servers.iter().map(server).collect();
+        self.show_states();
+    }
+
+    /// Publishes what an administrator set.
+    fn show_states(&self) {
+        for (server, state) in self.servers.iter().zip(self.balance.servers()) {
+            server.stats.update_status(|status| {
+                status.admin = Some(state.admin);
+                status.weight = (state.weight != state.configured_weight).then_some(state.weight);
+            });
+        }
+    }
+}
+
+impl Place {
+    fn of(server: &model::Server) -> Self {
+        Self { address: server.address, port: server.port }
+    }
 }
 
 impl Drop for Assigned {

@@ -62,13 +62,17 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All values with their keys.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let key = Key { index: index as u32, generation: place.generation };
+            place.value.as_deref().map(|value| (key, value))
+        })
+    }
+
     /// The keys of all values for which `matches` holds.
     pub(super) fn keys(&self, matches: impl Fn(&T) -> bool) -> Vec<Key> {
-        let places = self.places.iter().enumerate();
-        places
-            .filter(|(_, place)| place.value.as_deref().is_some_and(&matches))
-            .map(|(index, place)| Key { index: index as u32, generation: place.generation })
-            .collect()
+        self.iter().filter(|(_, value)| matches(value)).map(|(key, _)| key).collect()
     }
 }
 

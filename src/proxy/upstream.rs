@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Reset, State, Verdict};
 use super::relay::{Ready, Relay, Side};
-use super::shared::ServerShared;
+use super::shared::{Place, ServerShared};
 use super::worker::{Context, token};
 use crate::balance::{Refusal, ServerId};
 use crate::os::tcp::{Connecting, Stream};
@@ -65,6 +65,11 @@ impl Upstream {
             Phase::Connecting(server) => Some(server),
             Phase::Queued { .. } | Phase::Pausing { .. } => None,
         }
+    }
+
+    /// Whether it waits for a server with room.
+    pub(super) fn is_queued(&self) -> bool {
+        matches!(self.phase, Phase::Queued { .. })
     }
 
     pub(super) fn deadline(&self, connect_timeout: Option<Duration>) -> Option<Instant> {
@@ -124,7 +129,8 @@ impl Connection {
 
     /// The server's address for this client.
     pub(super) fn server_address(&self, server: &ServerShared) -> Option<SocketAddr> {
-        server.port.resolve(self.destination.port()).map(|port| SocketAddr::new(server.address, port))
+        let Place { address, port } = server.place;
+        port.resolve(self.destination.port()).map(|port| SocketAddr::new(address, port))
     }
 
     fn connect(&mut self, context: &mut Context<'_>) -> Verdict {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::mailbox::{Command, Mailbox};
 use super::relay::{Side, Workspace};
+use super::session::SessionId;
 use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
@@ -371,12 +372,27 @@ impl Worker {
                 Command::ResetService { name } => {
                     self.reset(EndReason::Removed, |connection| *connection.binding.service.spec.name == *name);
                 }
-                Command::ResetServer { stats } => {
-                    self.reset(EndReason::ServerDown, |connection| {
+                Command::ResetServer { stats, reason, report } => {
+                    let count = self.reset(reason, |connection| {
                         connection.assigned.as_ref().is_some_and(|assigned| Arc::ptr_eq(&assigned.server.stats, &stats))
                     });
+                    report.add(|total| *total += count);
                 }
-                Command::ResetLocal { addresses, report } => report.add(self.reset_local(&addresses)),
+                Command::ResetSession { key, report } => {
+                    if self.connections.get_mut(key).is_some() {
+                        self.end(key, EndReason::Killed, Reset::Both);
+                        report.add(|total| *total += 1);
+                    }
+                }
+                Command::ResetLocal { addresses, report } => {
+                    let count = self.reset_local(&addresses);
+                    report.add(|total| *total += count);
+                }
+                Command::List { worker, report } => {
+                    let now = self.now;
+                    let list = self.connections.iter().map(|(key, open)| open.session(SessionId { worker, key }, now));
+                    report.add(|sessions| sessions.extend(list));
+                }
                 Command::Stop { deadline } => self.stop(deadline),
             }
         }

@@ -183,6 +183,7 @@ fn last_session(seconds: Option<f64>) -> String {
 fn status(server: &ServerSnapshot) -> String {
     match (server.health, server.counter) {
         (Health::Disabled, _) => "MAINT".to_owned(),
+        (Health::Up | Health::Unchecked, _) if server.draining => "DRAIN".to_owned(),
         (Health::Unchecked, _) => "no check".to_owned(),
         (Health::Up, Some(Counter { now, rise, fall })) if now + 1 < rise + fall => {
             format!("UP {}/{fall}", (now + 1).saturating_sub(rise))

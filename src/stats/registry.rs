@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::AdminState;
+
 use super::late::LateWakes;
 use super::notify::NotifyStats;
 use super::pulse::{PoolStatus, Pulse};
@@ -101,6 +103,10 @@ pub struct ServerStatus {
     pub downtime: Duration,
     /// The last check made.
     pub last_check: Option<LastCheck>,
+    /// What an administrator lets it do; none: what the configuration says.
+    pub admin: Option<AdminState>,
+    /// Weight set while it runs; none: the configured one.
+    pub weight: Option<u16>,
 }
 
 /// A finished health check.
@@ -163,11 +169,12 @@ pub enum EndReason {
     Stopped,
     Removed,
     Resources,
+    Killed,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -182,6 +189,7 @@ impl EndReason {
         Self::Stopped,
         Self::Removed,
         Self::Resources,
+        Self::Killed,
     ];
 
     /// Its name in logs and metrics.
@@ -202,6 +210,7 @@ impl EndReason {
             Self::Stopped => "stopped",
             Self::Removed => "service-removed",
             Self::Resources => "out-of-resources",
+            Self::Killed => "killed",
         }
     }
 }

@@ -39,7 +39,7 @@ fn the_clients_of_a_dead_server_move_and_nobody_elses() {
         }
         let mut pool = pool(&servers);
         pool.affinity = affinity;
-        let mut running = Running::start(service(net.at(1, 8000)), pool);
+        let running = Running::start(service(net.at(1, 8000)), pool);
         let round = || -> Vec<String> {
             (0..40).map(|client| greeting(&mut connect_from(net.ip(100 + client), net.at(1, 8000)))).collect()
         };
@@ -160,7 +160,7 @@ fn a_server_that_does_not_answer_runs_into_the_connect_timeout() {
 fn without_a_server_clients_are_reset() {
     let net = Net::new();
     serve_named(net.at(2, 9000), "s1");
-    let mut running = Running::start(service(net.at(1, 8000)), pool(&[net.at(2, 9000)]));
+    let running = Running::start(service(net.at(1, 8000)), pool(&[net.at(2, 9000)]));
     assert!(running.proxy.ready("web") && !running.proxy.ready("unknown"));
     running.proxy.set_server_up("pool", "s1", false);
     assert!(!running.proxy.ready("web"));
@@ -178,7 +178,7 @@ fn a_server_that_goes_down_takes_its_connections_along_if_it_says_so() {
     serve_named(net.at(3, 9000), "s2");
     let mut pool = pool(&[net.at(2, 9000), net.at(3, 9000)]);
     pool.servers[1].on_marked_down = OnMarkedDown::ShutdownSessions;
-    let mut running = Running::start(service(net.at(1, 8000)), pool);
+    let running = Running::start(service(net.at(1, 8000)), pool);
     let (mut clients, served) = connect_each(2, net.at(1, 8000));
     assert_eq!(served, ["s1", "s2"]);
     running.proxy.set_server_up("pool", "s1", false);

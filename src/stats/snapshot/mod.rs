@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
+use crate::model::{AdminState, Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
 
 use super::notify::NotifySnapshot;
 use super::process::ProcessSnapshot;
@@ -132,10 +132,13 @@ pub struct ServerSnapshot {
     pub name: String,
     /// Its address and port, as `192.0.2.1:same`, `192.0.2.1:80` or `192.0.2.1:+1000`.
     pub address: String,
-    /// Weight, 0 to 256.
+    /// Weight in force, 0 to 256.
     pub weight: u16,
     /// Used only when no other is usable.
     pub backup: bool,
+    /// Serves only the clients that stickiness brings.
+    #[serde(default)]
+    pub draining: bool,
     /// Health.
     pub health: Health,
     /// Where its rise/fall counter stands; none without a check.
@@ -313,7 +316,9 @@ impl ServerSnapshot {
         let stats = registry.server(&pool.name, &server.name);
         let status = stats.status();
         // The configuration says whether it is checked at all; before its first check a server is taken for up.
-        let health = match (server.disabled, &server.check, status.health) {
+        let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
+        let admin = status.admin.unwrap_or(configured);
+        let health = match (admin == AdminState::Maintenance, &server.check, status.health) {
             (true, _, _) => Health::Disabled,
             (false, None, _) => Health::Unchecked,
             (false, Some(_), Health::Down) => Health::Down,
@@ -322,8 +327,9 @@ impl ServerSnapshot {
         Self {
             name: server.name.clone(),
             address: server_text(server),
-            weight: server.weight,
+            weight: status.weight.unwrap_or(server.weight),
             backup: server.backup,
+            draining: admin == AdminState::Drain,
             health,
             counter: server.check.as_ref().map(|check| Counter {
                 now: status.counter.map_or(check.rise, |(now, _)| now),
@@ -356,7 +362,7 @@ impl ServerSnapshot {
     #[must_use]
     pub fn usable(&self) -> bool {
         match self.health {
-            Health::Up | Health::Unchecked => self.weight > 0,
+            Health::Up | Health::Unchecked => self.weight > 0 && !self.draining,
             Health::Down | Health::Disabled => false,
         }
     }

@@ -1,0 +1,152 @@
+//! What an administrator sees of a pool and sets while it runs: states and weights of servers, entries of the stick table.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::pool::Pool;
+use super::{HashPlan, ServerId};
+use crate::model::{AdminState, Affinity};
+
+/// Heaviest weight, HAProxy's.
+const HEAVIEST: u16 = 256;
+
+/// What is known of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerState {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub id: ServerId,
+    /// Set by an administrator.
+    pub admin: AdminState,
+    /// As its checks found it; up without a check.
+    pub up: bool,
+    /// Used only when no other is usable.
+    pub backup: bool,
+    /// In force, 0 to 256.
+    pub weight: u16,
+    /// What the configuration says.
+    pub configured_weight: u16,
+    /// Whether it would get a new client now, if its turn came and it had room.
+    pub eligible: bool,
+}
+
+/// Another weight for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightChange {
+    /// This one; 256 at most.
+    Absolute(u16),
+    /// So many percent of the configured one.
+    Percent(u16),
+}
+
+/// An entry of a stick table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableEntry {
+    /// The client.
+    pub key: IpAddr,
+    /// Its server; none when that is no longer configured, or was cleared while flows held the entry.
+    pub server: Option<String>,
+    /// What is left of its life; none: it does not expire, as for now with a live flow.
+    pub expires_in: Option<Duration>,
+    /// Live flows that hold it.
+    pub flows: u32,
+}
+
+impl WeightChange {
+    fn apply(self, configured: u16) -> u16 {
+        match self {
+            Self::Absolute(weight) => weight.min(HEAVIEST),
+            Self::Percent(percent) => {
+                let weight = u32::from(configured) * u32::from(percent) / 100;
+                u16::try_from(weight).unwrap_or(HEAVIEST).min(HEAVIEST)
+            }
+        }
+    }
+}
+
+impl Pool {
+    /// Every server, in the order of the configuration.
+    #[must_use]
+    pub fn servers(&self) -> Vec<ServerState> {
+        let state = |candidate: &super::candidate::Candidate| ServerState {
+            name: candidate.name.clone(),
+            id: candidate.id,
+            admin: candidate.admin,
+            up: candidate.up,
+            backup: candidate.backup,
+            weight: candidate.weight,
+            configured_weight: candidate.configured_weight,
+            eligible: candidate.is_eligible(),
+        };
+        self.candidates.iter().map(state).collect()
+    }
+
+    /// Sets a server's administrative state; false when it had that already, or is not known.
+    pub fn set_admin(&mut self, server: &str, admin: AdminState) -> bool {
+        self.change(server, |candidate| std::mem::replace(&mut candidate.admin, admin) != admin)
+    }
+
+    /// Sets a server's weight until a reload changes the configured one. False when it had that already, or is not known.
+    /// The hash tables want to be built anew afterwards ([`Pool::hash_plan`]).
+    pub fn set_weight(&mut self, server: &str, change: WeightChange) -> bool {
+        self.change(server, |candidate| {
+            let weight = change.apply(candidate.configured_weight);
+            std::mem::replace(&mut candidate.weight, weight) != weight
+        })
+    }
+
+    /// What the hash tables should be built of, where a hash chooses and they are out of date.
+    #[must_use]
+    pub fn hash_plan(&self) -> Option<HashPlan> {
+        let plan = HashPlan::of(&self.candidates);
+        (self.hashes() && self.hash.as_ref().is_none_or(|hash| *hash.plan() != plan)).then_some(plan)
+    }
+
+    /// Whether clients are remembered beyond their flows.
+    #[must_use]
+    pub fn has_table(&self) -> bool {
+        matches!(self.affinity, Affinity::Table(_))
+    }
+
+    /// The entries of the stick table, the least recently used ones without a live flow first.
+    pub fn table_entries(&mut self, now: Instant) -> Vec<TableEntry> {
+        let Self { candidates, positions, table, .. } = self;
+        let Some(table) = table else { return Vec::new() };
+        let name = |id: ServerId| positions.get(&id).map(|&position| candidates[position].name.clone());
+        let entry = |entry: super::sticky::Entry| TableEntry {
+            key: entry.key,
+            server: entry.server.and_then(name),
+            expires_in: entry.expires_in,
+            flows: entry.flows,
+        };
+        table.entries(now).into_iter().map(entry).collect()
+    }
+
+    /// Remembers `server` as the client's. False when the server is not known, there is no table, or it cannot take the
+    /// entry: wrong family, or full with nothing that may be purged.
+    pub fn table_set(&mut self, key: IpAddr, server: &str, life: Option<Duration>, now: Instant) -> bool {
+        let id = self.candidates.iter().find(|candidate| candidate.name == server).map(|candidate| candidate.id);
+        match (id, self.table_mut()) {
+            (Some(id), Some(table)) => table.set(key, id, life, now),
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// Forgets entries: those of a client, of a server, of both, or all. Returns their number. Of one that a flow holds,
+    /// only the server is forgotten: the entry goes with its last flow.
+    pub fn table_clear(&mut self, key: Option<IpAddr>, server: Option<&str>, now: Instant) -> usize {
+        let id = |name: &str| self.candidates.iter().find(|candidate| candidate.name == name).map(|c| c.id);
+        let id = match server.map(id) {
+            // A server that is not known has no entries.
+            Some(None) => return 0,
+            Some(id) => id,
+            None => None,
+        };
+        self.table_mut().map_or(0, |table| table.clear(key, id, now))
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,179 @@
+//! What an administrator looks at and changes while the proxy runs. All of it survives a reload, by name, unless the new
+//! configuration says something else about the same thing than the former one did.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Proxy;
+use super::mailbox::{Command, Report};
+use super::session::{Session, SessionId};
+use super::shared::PoolShared;
+use crate::balance::{ServerState, TableEntry, WeightChange};
+use crate::model::{AdminState, OnMarkedDown, ServerPort};
+use crate::stats::{EndReason, ServerStats};
+
+/// Why something could not be changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OperateError {
+    /// No such pool.
+    #[error("no pool is called {0}: `vipgate status` lists them")]
+    NoPool(String),
+    /// No such server.
+    #[error("pool {pool} has no server called {server}: `vipgate status` lists them")]
+    NoServer {
+        /// The pool.
+        pool: String,
+        /// What was asked for.
+        server: String,
+    },
+    /// The pool remembers nobody.
+    #[error("pool {0} has no stick table: give it `affinity` with a table")]
+    NoTable(String),
+    /// The table cannot take the entry.
+    #[error("the stick table of {0} takes no entry for this client: it is full, or cannot hold this family")]
+    NoRoom(String),
+}
+
+/// A server as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerView {
+    /// As the choice sees it.
+    pub state: ServerState,
+    /// Where it is reached now.
+    pub address: IpAddr,
+    /// Its port, relative to the client's.
+    pub port: ServerPort,
+}
+
+impl Proxy {
+    /// The servers of a pool in the order of the configuration; none when it is not known.
+    #[must_use]
+    pub fn servers(&self, pool: &str) -> Option<Vec<ServerView>> {
+        self.pools.get(pool).map(|pool| pool.views())
+    }
+
+    /// A check changed its mind about a server. Its connections are reset where the server says so.
+    pub fn set_server_up(&self, pool: &str, server: &str, up: bool) {
+        let Some(shared) = self.pools.get(pool) else { return };
+        if shared.lock().balance.set_up(server, up) && !up {
+            self.on_marked_down(pool, shared, server);
+        }
+    }
+
+    /// Sets what a server may do. In maintenance it counts as down: its connections are reset where the server says so.
+    pub fn set_server_admin(&self, pool: &str, server: &str, admin: AdminState) -> Result<(), OperateError> {
+        let (shared, _) = self.find(pool, server)?;
+        let changed = shared.set_admin(server, admin);
+        if changed && admin == AdminState::Maintenance {
+            self.on_marked_down(pool, shared, server);
+        }
+        Ok(())
+    }
+
+    /// Sets a server's weight.
+    pub fn set_server_weight(&self, pool: &str, server: &str, weight: WeightChange) -> Result<(), OperateError> {
+        let (shared, _) = self.find(pool, server)?;
+        shared.set_weight(server, weight);
+        Ok(())
+    }
+
+    /// Sets where a server is reached; what is not given stays. Open connections go on.
+    pub fn set_server_address(
+        &self,
+        pool: &str,
+        server: &str,
+        address: Option<IpAddr>,
+        port: Option<ServerPort>,
+    ) -> Result<(), OperateError> {
+        let (shared, _) = self.find(pool, server)?;
+        shared.set_place(server, address, port, &self.global.registry);
+        Ok(())
+    }
+
+    /// The entries of a pool's stick table.
+    pub fn table_entries(&self, pool: &str) -> Result<Vec<TableEntry>, OperateError> {
+        let shared = self.find_pool(pool)?;
+        Ok(shared.lock().balance.table_entries(Instant::now()))
+    }
+
+    /// Remembers `server` as the client's. With `left` the entry has only this much of its life before it, as one that was
+    /// learnt earlier: those restored in order of `left` take constant time each.
+    pub fn table_set(&self, pool: &str, key: IpAddr, server: &str, left: Option<Duration>) -> Result<(), OperateError> {
+        let (shared, _) = self.find(pool, server)?;
+        let mut state = shared.lock();
+        if !state.balance.has_table() {
+            return Err(OperateError::NoTable(pool.to_owned()));
+        }
+        let taken = state.balance.table_set(key, server, left, Instant::now());
+        if taken { Ok(()) } else { Err(OperateError::NoRoom(pool.to_owned())) }
+    }
+
+    /// Forgets entries of a stick table: those of a client, of a server, of both, or all. Returns their number.
+    pub fn table_clear(&self, pool: &str, key: Option<IpAddr>, server: Option<&str>) -> Result<usize, OperateError> {
+        let shared = self.find_pool(pool)?;
+        if let Some(server) = server {
+            let _known = self.find(pool, server)?;
+        }
+        Ok(shared.lock().balance.table_clear(key, server, Instant::now()))
+    }
+
+    /// Resets the connections to a server. `done` gets their number once all are reset; it is called on any thread and must
+    /// not block.
+    pub fn shutdown_sessions(
+        &self,
+        pool: &str,
+        server: &str,
+        done: impl FnOnce(u64) + Send + 'static,
+    ) -> Result<(), OperateError> {
+        let (_, stats) = self.find(pool, server)?;
+        self.reset_server(&stats, EndReason::Killed, done);
+        Ok(())
+    }
+
+    /// Resets one connection. `done` is told whether it was there.
+    pub fn shutdown_session(&self, id: SessionId, done: impl FnOnce(bool) + Send + 'static) {
+        let report = Arc::new(Report::new(Box::new(move |count: u64| done(count > 0))));
+        if let Some(worker) = self.global.workers.get(usize::from(id.worker)) {
+            worker.send(vec![Command::ResetSession { key: id.key, report }]);
+        }
+    }
+
+    /// Lists the open connections. `done` is called on any thread and must not block.
+    pub fn sessions(&self, done: impl FnOnce(Vec<Session>) + Send + 'static) {
+        let report = Arc::new(Report::new(Box::new(done)));
+        for (number, worker) in self.global.workers.iter().enumerate() {
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            worker.send(vec![Command::List { worker: number, report: Arc::clone(&report) }]);
+        }
+    }
+
+    fn on_marked_down(&self, pool: &str, shared: &PoolShared, server: &str) {
+        let spec = shared.spec();
+        let shuts =
+            |spec: &crate::model::Server| spec.name == server && spec.on_marked_down == OnMarkedDown::ShutdownSessions;
+        if spec.servers.iter().any(shuts) {
+            self.reset_server(&self.global.registry.server(pool, server), EndReason::ServerDown, drop);
+        }
+    }
+
+    fn reset_server(&self, stats: &Arc<ServerStats>, reason: EndReason, done: impl FnOnce(u64) + Send + 'static) {
+        let report = Arc::new(Report::new(Box::new(done)));
+        for worker in &self.global.workers {
+            let (stats, report) = (Arc::clone(stats), Arc::clone(&report));
+            worker.send(vec![Command::ResetServer { stats, reason, report }]);
+        }
+    }
+
+    fn find_pool(&self, pool: &str) -> Result<&Arc<PoolShared>, OperateError> {
+        self.pools.get(pool).ok_or_else(|| OperateError::NoPool(pool.to_owned()))
+    }
+
+    fn find(&self, pool: &str, server: &str) -> Result<(&Arc<PoolShared>, Arc<ServerStats>), OperateError> {
+        let shared = self.find_pool(pool)?;
+        let found =
+            shared.lock().servers.iter().find(|known| known.name == server).map(|known| Arc::clone(&known.stats));
+        let missing = || OperateError::NoServer { pool: pool.to_owned(), server: server.to_owned() };
+        Ok((shared, found.ok_or_else(missing)?))
+    }
+}
