@@ -69,6 +69,14 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::Handover { .. }
         | Request::Drain { .. }
         | Request::Reload
+        | Request::Server { .. }
+        | Request::Sessions
+        | Request::EndSession { .. }
+        | Request::EndSessions { .. }
+        | Request::Tables { .. }
+        | Request::Table { .. }
+        | Request::ClearCounters { .. }
+        | Request::MaxConnections { .. }
         | Request::Vrrp { .. } => Some(PATIENCE),
     };
     let reply = client::ask(&run_dir.join(SOCKET_NAME), request, patience, |text| {

@@ -8,6 +8,7 @@ mod failure;
 mod load;
 mod log;
 mod node;
+mod operate;
 mod peers;
 mod readiness;
 mod reload;

@@ -21,6 +21,7 @@ use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
 use crate::cli::Run;
+use crate::control::haproxy::Sockets;
 use crate::control::server::{Answer, Call};
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
@@ -77,6 +78,8 @@ pub(super) struct Node {
     pub(super) speaker: Arc<Speaker>,
     pub(super) prober: Prober,
     pub(super) endpoint: Option<Endpoint>,
+    /// Control sockets that speak HAProxy's language.
+    pub(super) sockets: Sockets,
     pub(super) trackers: Trackers,
     pub(super) notifier: Notifier,
     pub(super) commands: Commands,
@@ -229,6 +232,16 @@ impl Node {
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
+            Request::Server { pool, server, change } => {
+                _ = answer.finish(self.change_server(&pool, &server, change));
+            }
+            Request::Sessions => self.list_sessions(answer),
+            Request::EndSession { id } => self.end_session(&id, answer),
+            Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
+            Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
+            Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
+            Request::ClearCounters { all } => _ = answer.finish(self.clear_counters(all)),
+            Request::MaxConnections { value } => _ = answer.finish(self.bound_connections(value)),
             Request::Events => self.subscribe(answer),
         }
         Flow::Continue
@@ -415,6 +428,7 @@ impl Node {
             proxy,
             guardian,
             endpoint,
+            sockets,
             stopping,
             shared,
             beats,
@@ -426,7 +440,7 @@ impl Node {
             spawner,
             ..
         } = self;
-        drop((endpoint, trackers));
+        drop((endpoint, sockets, trackers));
         if let Some(peers) = peers {
             // It says goodbye: the other nodes do not take this for a death.
             let _ = tokio::task::spawn_blocking(move || peers.stop()).await;

@@ -26,11 +26,12 @@ use super::signals::{self, Request as Signal};
 use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
+use crate::control::haproxy::Sockets;
 use crate::control::server::{BindError as ControlError, Server};
 use crate::fence::FenceName;
 use crate::model::{Config, Estate, LogLevel, Peering};
 use crate::notify::Notifier;
-use crate::os::caps;
+use crate::os::{caps, inherited};
 use crate::probe::Prober;
 use crate::proxy::{BindReason, Proxy, Steering};
 use crate::spawner::Spawner;
@@ -46,6 +47,7 @@ pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
     // Before anything else: a signal that comes now waits until somebody listens.
     signals::block().map_err(|error| Failure::Fatal(format!("cannot block signals: {error}")))?;
     // It keeps what this process gives up, so it comes first; and both come before any thread.
+    inherited::note();
     let spawner = Spawner::start();
     // The program that leads ranges of ports to their listener can be loaded only now.
     let steering = Steering::open();
@@ -128,7 +130,11 @@ async fn start(
     let speaker = Arc::new(speaker);
     let peers = if config.routers.is_empty() { None } else { peers::start(config.global.peer_port, &speaker) };
 
+    proxy.keep_journal(log.journal());
+    let looked = Arc::clone(&shared);
+    let look = Arc::new(move || (looked.config(), looked.snapshot()));
     let mut node = Node {
+        sockets: Sockets::new(call_sender.clone(), look),
         run,
         log,
         prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
@@ -163,6 +169,7 @@ async fn start(
     node.tell_as_configured(&Config::default(), &config);
     node.commit(prepared);
     node.say_where_statistics_are();
+    node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {
         if let Err(error) = control.serve(call_sender).await {

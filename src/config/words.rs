@@ -1,7 +1,8 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
 use crate::model::{
-    AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, InitialState, LogDress, LogFormat, LogLevel, OnMarkedDown, ProbeMethod, RouteKind, Scope, Severity,
+    AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, InitialState, LogDress, LogFormat, LogLevel, OnMarkedDown,
+    ProbeMethod, RouteKind, Scope, Severity,
 };
 
 /// A word and its meaning.

@@ -52,7 +52,10 @@ pub fn socket(descriptor: &Descriptor) -> io::Result<Socket> {
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     let socket = Socket::from(descriptor.try_clone_to_owned()?);
     if socket.r#type()? != Type::STREAM {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("the descriptor {number} is no stream socket")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("the descriptor {number} is no stream socket"),
+        ));
     }
     Ok(socket)
 }

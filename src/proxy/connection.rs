@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::journal::{Ended, OpenCounts, Phase};
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
 use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, ServiceShared};
@@ -64,6 +65,12 @@ pub(super) struct Connection {
     /// It is in the worker's list of those that go on without a new event.
     pub(super) queued: bool,
     started: Instant,
+    /// When the first attempt at a server began.
+    pub(super) dispatched: Option<Instant>,
+    /// Attempts to connect.
+    pub(super) attempts: u32,
+    /// It was moved to another server after a failed attempt.
+    pub(super) redispatched: bool,
     connected: Option<Instant>,
     last_client: Instant,
     last_server: Instant,
@@ -141,7 +148,7 @@ impl Connection {
     /// A client just accepted; the service has counted it in.
     pub(super) fn new(stream: Stream, client: SocketAddr, binding: Rc<Binding>, now: Instant) -> Self {
         let spec = binding.service.pool.spec();
-        Self {
+        let connection = Self {
             client,
             destination: binding.destination(&stream),
             binding,
@@ -152,13 +159,18 @@ impl Connection {
             timer: None,
             queued: false,
             started: now,
+            dispatched: None,
+            attempts: 0,
+            redispatched: false,
             connected: None,
             last_client: now,
             last_server: now,
             settled: [0; 2],
             half_closed: false,
             watches_writes: false,
-        }
+        };
+        connection.announce();
+        connection
     }
 
     /// Something was reported about one of its sockets.
@@ -375,25 +387,58 @@ impl Connection {
         }
     }
 
+    /// HAProxy's line without a format says that a client came, not how it went.
+    fn announce(&self) {
+        let service = &self.binding.service;
+        if service.spec.log
+            && service.spec.log_line == model::ConnectionLine::Connect
+            && let Some(journal) = service.global.journal.0.get()
+        {
+            journal.accepted(&service.spec, self.client, self.destination);
+        }
+    }
+
     fn log(&self, reason: EndReason, now: Instant) {
+        let service = &self.binding.service;
+        if self.settled == [0; 2] && !service.spec.log_empty {
+            return;
+        }
+        let journal = service.global.journal.0.get();
         let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
-        // To the microsecond: more digits say nothing.
-        let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_micros() as f64 / 1000.0;
-        tracing::info!(
-            target: "vipgate::connection",
-            service = self.binding.service.spec.name,
-            client = %self.client,
-            destination = %self.destination,
-            pool = self.spec.name,
-            server = server.map(|server| server.name.as_str()),
-            server_address = server.and_then(|server| self.server_address(server)).map(tracing::field::display),
-            reason = reason.label(),
-            bytes_in = self.settled[0],
-            bytes_out = self.settled[1],
-            connect_ms = self.connected.map(|at| millis(self.started, at)),
-            duration_ms = millis(self.started, now),
-            "connection ended"
-        );
+        let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let others = |open: u64| open.saturating_sub(u64::from(server.is_some()));
+        let ended = Ended {
+            service: &service.spec,
+            pool: &self.spec.name,
+            server: server.map(|server| server.name.as_str()),
+            client: self.client,
+            destination: self.destination,
+            server_address: server.and_then(|server| self.server_address(server)),
+            reason,
+            phase: match (self.connected, self.dispatched) {
+                (Some(_), _) => Phase::Data,
+                (None, Some(_)) => Phase::Connect,
+                (None, None) => Phase::Queue,
+            },
+            bytes_in: self.settled[0],
+            bytes_out: self.settled[1],
+            waited: self.dispatched.map(|at| since(self.started, at)),
+            connect: self.dispatched.zip(self.connected).map(|(from, to)| since(from, to)),
+            duration: since(self.started, now),
+            retries: self.attempts.saturating_sub(1),
+            redispatched: self.redispatched,
+            open: journal.map_or_else(OpenCounts::default, |_| OpenCounts {
+                process: service.global.open.load(Ordering::Relaxed),
+                service: service.stats.open.load(Ordering::Relaxed),
+                // As HAProxy counts them: pool and server have let go of it.
+                pool: others(service.pool.open()),
+                server: others(server.map_or(0, |server| server.stats.open.load(Ordering::Relaxed))),
+            }),
+        };
+        match journal {
+            Some(journal) => journal.ended(&ended),
+            None => ended.trace(),
+        }
     }
 }
 

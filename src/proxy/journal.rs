@@ -1,6 +1,8 @@
 //! What is told of each connection: to whoever keeps the log, or as an event of the process.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::model;
@@ -13,6 +15,16 @@ pub trait Journal: Send + Sync {
 
     /// A connection has ended.
     fn ended(&self, ended: &Ended<'_>);
+}
+
+/// Where the journal is put once it is there.
+#[derive(Default)]
+pub(super) struct Slot(pub(super) OnceLock<Arc<dyn Journal>>);
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot(..)")
+    }
 }
 
 /// A connection that has ended.
@@ -43,7 +55,7 @@ pub struct Ended<'a> {
     pub retries: u32,
     /// It ended up at another server than the one it began with.
     pub redispatched: bool,
-    pub open: Open,
+    pub open: OpenCounts,
 }
 
 /// How far a connection came.
@@ -60,7 +72,7 @@ pub enum Phase {
 /// Connections that were open when one ended, itself included, as far as the process and the service are concerned.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(missing_docs, reason = "the names say it")]
-pub struct Open {
+pub struct OpenCounts {
     pub process: u64,
     pub service: u64,
     pub pool: u64,
@@ -93,17 +105,10 @@ impl Ended<'_> {
     /// HAProxy's termination code: who ended it, and what it was doing (configuration manual, section 8.5).
     #[must_use]
     pub fn termination(&self) -> String {
-        let by = match self.reason {
-            EndReason::Complete => return "--".to_owned(),
-            EndReason::ClientAborted => 'C',
-            EndReason::ServerAborted | EndReason::ConnectRefused | EndReason::ConnectFailed | EndReason::NoServer => 'S',
-            EndReason::ClientTimeout => 'c',
-            EndReason::ServerTimeout | EndReason::ConnectTimeout => 's',
-            EndReason::Resources => 'R',
-            EndReason::ServerDown => return "D-".to_owned(),
-            EndReason::Moved | EndReason::Stopped | EndReason::Removed => return "K-".to_owned(),
-        };
+        let by = self.reason.letter();
         let doing = match self.phase {
+            _ if matches!(by, '-' | 'D' | 'K' | 'U') => '-',
+            // Nobody was there to wait for.
             Phase::Queue if by == 'S' => 'C',
             Phase::Queue => 'Q',
             Phase::Connect => 'C',

@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 mod connection;
+mod journal;
 mod listener;
 mod mailbox;
 mod operate;
@@ -33,6 +34,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+pub use journal::{Ended, Journal, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
 pub use operate::{OperateError, ServerView};
 pub use session::{Session, SessionId, SessionPhase};
@@ -43,6 +45,7 @@ use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
 use connection::Binding;
+use journal::Slot;
 use listener::{ListenKey, PortOwners};
 use mailbox::{Command, Mailbox, Report};
 use shared::{Gate, Global, PoolShared, ServiceShared};
@@ -89,8 +92,13 @@ impl Proxy {
     /// descriptor limit does, which is raised as far as the process may. Fails when a thread or a descriptor cannot be had.
     pub fn start(workers: usize, registry: Arc<Registry>, max_connections: Option<u32>) -> io::Result<Self> {
         let mailboxes = (0..workers.max(1)).map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
-        let global =
-            Arc::new(Global { registry, workers: mailboxes, open: AtomicU64::new(0), limit: Gate::new(u64::MAX) });
+        let global = Arc::new(Global {
+            registry,
+            workers: mailboxes,
+            open: AtomicU64::new(0),
+            limit: Gate::new(u64::MAX),
+            journal: Slot::default(),
+        });
         let mut threads = Vec::new();
         for (index, mailbox) in global.workers.iter().enumerate() {
             let (mailbox, registry) = (Arc::clone(mailbox), Arc::clone(&global.registry));
@@ -121,6 +129,11 @@ impl Proxy {
         };
         proxy.apply_limit();
         Ok(proxy)
+    }
+
+    /// Has connections told to `journal` rather than as events of the process. Once.
+    pub fn keep_journal(&self, journal: Arc<dyn Journal>) {
+        let _kept_before = self.global.journal.0.set(journal);
     }
 
     /// Has `look` tell which processes listen on an address that cannot be had.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::journal::Slot;
 use super::mailbox::Mailbox;
 use super::operate::ServerView;
 use crate::balance::{self, Pin, Refusal, ServerId, ServerState, WeightChange};
@@ -20,6 +21,7 @@ pub(super) struct Global {
     pub(super) workers: Vec<Arc<Mailbox>>,
     pub(super) open: AtomicU64,
     pub(super) limit: Gate,
+    pub(super) journal: Slot,
 }
 
 /// A limit on something that is counted, and whether anybody waits for it to have room.
@@ -244,6 +246,11 @@ impl PoolShared {
         let place = Place { address: address.unwrap_or(now.address), port: port.unwrap_or(now.port) };
         state.places.insert(server.to_owned(), place);
         state.renew_servers(registry);
+    }
+
+    /// Connections open to its servers.
+    pub(super) fn open(&self) -> u64 {
+        self.lock().servers.iter().map(|server| server.stats.open.load(Ordering::Relaxed)).sum()
     }
 
     pub(super) fn spec(&self) -> Arc<model::Pool> {

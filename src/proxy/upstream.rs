@@ -88,6 +88,7 @@ impl Connection {
         match self.binding.service.pool.select(self.client, &upstream.tried, &mut self.pin, context.now) {
             Ok(assigned) => {
                 if let Some(before) = self.assigned.replace(assigned) {
+                    self.redispatched = true;
                     before.server.stats.redispatches.fetch_add(1, Ordering::Relaxed);
                 }
                 self.connect(context)
@@ -137,6 +138,8 @@ impl Connection {
         let Some(address) = self.assigned.as_ref().and_then(|assigned| self.server_address(&assigned.server)) else {
             return Verdict::End(EndReason::ConnectFailed, Reset::Client);
         };
+        self.dispatched.get_or_insert(context.now);
+        self.attempts = self.attempts.saturating_add(1);
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         upstream.since = context.now;
         match Stream::connect(address, self.spec.server_keepalive) {

@@ -130,7 +130,10 @@ mod tests {
         assert_eq!((service.pulse.rate(), service.pulse.rate_max()), (7, 7));
         service.accepted.store(9, Ordering::Relaxed);
         registry.take_second(start + second, second);
-        assert_eq!((service.pulse.rate(), service.pulse.rate_max(), service.pulse.last()), (2, 7, Some(start + second)));
+        assert_eq!(
+            (service.pulse.rate(), service.pulse.rate_max(), service.pulse.last()),
+            (2, 7, Some(start + second))
+        );
         registry.take_second(start + 2 * second, second);
         assert_eq!((service.pulse.rate(), service.pulse.last()), (0, Some(start + second)));
     }

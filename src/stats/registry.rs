@@ -192,6 +192,21 @@ impl EndReason {
         Self::Killed,
     ];
 
+    /// HAProxy's letter for who ended it (configuration manual, section 8.5); `-` for an end in good order.
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::Complete => '-',
+            Self::ClientAborted => 'C',
+            Self::ServerAborted | Self::ConnectRefused | Self::ConnectFailed | Self::NoServer => 'S',
+            Self::ClientTimeout => 'c',
+            Self::ServerTimeout | Self::ConnectTimeout => 's',
+            Self::Resources => 'R',
+            Self::ServerDown => 'D',
+            Self::Killed | Self::Moved | Self::Stopped | Self::Removed => 'K',
+        }
+    }
+
     /// Its name in logs and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {

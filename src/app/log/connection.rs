@@ -118,7 +118,7 @@ fn since_epoch(now: SystemTime, ended: &Ended<'_>) -> (u64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::{Open, Phase};
+    use crate::proxy::{OpenCounts, Phase};
     use crate::stats::EndReason;
     use std::time::Duration;
 
@@ -139,7 +139,7 @@ mod tests {
             duration: Duration::from_millis(5),
             retries: 0,
             redispatched: false,
-            open: Open { process: 2, service: 1, pool: 0, server: 0 },
+            open: OpenCounts { process: 2, service: 1, pool: 0, server: 0 },
         }
     }
 

@@ -34,10 +34,8 @@ pub(super) const NOTIFY_TARGETS: Keys = Keys { table: "[notify]", keys: &["fifo"
 pub(super) const FIFO: Keys = Keys { table: "a fifo", keys: &["path", "reader"] };
 pub(super) const MAIL: Keys =
     Keys { table: "[mail]", keys: &["server", "helo", "from", "to", "timeout", "routers", "servers", "faults", "gap"] };
-pub(super) const LOG: Keys = Keys {
-    table: "[log]",
-    keys: &["level", "connections", "checks", "format", "targets", "tag", "host-name"],
-};
+pub(super) const LOG: Keys =
+    Keys { table: "[log]", keys: &["level", "connections", "checks", "format", "targets", "tag", "host-name"] };
 pub(super) const LOG_TARGET: Keys =
     Keys { table: "a log target", keys: &["to", "format", "facility", "level", "most-severe", "length"] };
 pub(super) const STATS_SOCKET: Keys = Keys {

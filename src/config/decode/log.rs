@@ -49,7 +49,10 @@ impl Decoder<'_> {
             "tcplog" => ConnectionLine::Tcp,
             other if other.contains('%') => ConnectionLine::Custom(text),
             other => {
-                self.error(value.at, format!("`{other}` is no line: \"connect\", \"tcplog\", or a text with variables such as %ci"));
+                self.error(
+                    value.at,
+                    format!("`{other}` is no line: \"connect\", \"tcplog\", or a text with variables such as %ci"),
+                );
                 return None;
             }
         })

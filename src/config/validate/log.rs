@@ -66,7 +66,8 @@ fn place(to: &Located<String>, findings: &mut Findings<'_>) -> Option<LogPlace> 
         }
         Err(invalid) => {
             let error = Diagnostic::error(to.at, invalid.to_string());
-            findings.push(error.help("it is `stdout`, `stderr`, a path such as /dev/log, or a syslog server's address"));
+            findings
+                .push(error.help("it is `stdout`, `stderr`, a path such as /dev/log, or a syslog server's address"));
             None
         }
     }

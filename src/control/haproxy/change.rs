@@ -10,8 +10,7 @@ use crate::control::operate::{PortChange, ServerChange, ServerState};
 use crate::control::server;
 use crate::control::{Reply, Request};
 
-const USAGE: &str =
-    "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send | check-addr | check-port | \
+const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-addr | agent-port | agent-send | check-addr | check-port | \
      fqdn | health | ssl | state | weight\n";
 
 /// Has a request carried out; empty when it was.
@@ -59,11 +58,13 @@ pub(super) async fn server(arguments: &[&str], shared: &Arc<Shared>) -> String {
             .ok_or_else(|| "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n".to_owned()),
         Some("weight") => weight_of(arguments.get(2).copied()),
         Some("addr") => return address(&target, arguments.get(2..).unwrap_or_default(), shared).await,
-        Some(what @ ("health" | "agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr" | "check-port")) => {
-            Err(format!("'set server <srv> {what}' is not available: what a check finds cannot be overruled here.\n"))
-        }
+        Some(
+            what @ ("health" | "agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr" | "check-port"),
+        ) => Err(format!("'set server <srv> {what}' is not available: what a check finds cannot be overruled here.\n")),
         Some("fqdn") => Err("set server <b>/<s> fqdn failed because no resolution is configured.\n".to_owned()),
-        Some("ssl") => Err("'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n".to_owned()),
+        Some("ssl") => {
+            Err("'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n".to_owned())
+        }
         Some(_) | None => Err(USAGE.to_owned()),
     };
     match change {
@@ -210,4 +211,3 @@ pub(super) async fn names(name: Option<&str>, shared: &Arc<Shared>) -> Result<(S
     let found = target(name, shared).await?;
     Ok((found.pool, found.server))
 }
-

@@ -93,6 +93,3 @@ impl Shared {
         if config.stats_sockets.is_empty() { 1 } else { 2 }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -45,11 +45,7 @@ pub(super) fn weight(name: Option<&str>, config: &Config, snapshot: &Snapshot) -
 }
 
 /// The pools that are asked for, with their numbers; none: there is no such pool.
-fn pools<'a>(
-    only: Option<&str>,
-    config: &Config,
-    snapshot: &'a Snapshot,
-) -> Option<Vec<(usize, &'a PoolSnapshot)>> {
+fn pools<'a>(only: Option<&str>, config: &Config, snapshot: &'a Snapshot) -> Option<Vec<(usize, &'a PoolSnapshot)>> {
     let chosen: Vec<_> = proxies(snapshot, Shared::first_proxy(config))
         .filter_map(|proxy| Some((proxy.id, proxy.pool?)))
         .filter(|(_, pool)| only.is_none_or(|name| pool.name == name))
@@ -102,12 +98,13 @@ fn state_line(
     let own = |server: &Server| (server.address, server.port.resolve(0).unwrap_or(0));
     let elsewhere = check.zip(configured).map(|(check, server)| (check.target, own(server)));
     let check_port = elsewhere.filter(|(check, own)| check.port() != own.1).map_or(0, |(check, _)| check.port());
-    let check.target =
-        elsewhere.filter(|(check, own)| check.ip() != own.0).map_or_else(|| "-".to_owned(), |(check, _)| check.ip().to_string());
+    let check_address = elsewhere
+        .filter(|(check, own)| check.ip() != own.0)
+        .map_or_else(|| "-".to_owned(), |(check, _)| check.ip().to_string());
     let weight = configured.map_or(server.weight, |server| server.weight);
     let since = server.since_seconds.unwrap_or(snapshot.uptime_seconds);
     format!(
-        "{pool_id} {} {server_id} {} {address} {operation} {admin} {} {weight} {since:.0} {status} {result} {health} {check_state} 0 0 0 - {port} - 0 {check_port} {check.target} - {check_port}",
+        "{pool_id} {} {server_id} {} {address} {operation} {admin} {} {weight} {since:.0} {status} {result} {health} {check_state} 0 0 0 - {port} - 0 {check_port} {check_address} - {check_port}",
         pool.name,
         server.name,
         server.weight,

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use super::Shared;
 use crate::model::{Config, StatsSocket};
 use crate::os::clock;
+use crate::stats::Snapshot;
 use crate::stats::csv::{proxies, rows};
 use crate::stats::rows::{Row, RowKind, csv, json, typed};
-use crate::stats::Snapshot;
 
 /// Looks, and writes what is seen, on a thread that may wait.
 pub(super) async fn look<F>(shared: &Arc<Shared>, write: F) -> String
@@ -37,8 +37,7 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn of(arguments: &[&str]) -> Self {
-        let mut wanted =
-            Self { proxy: None, kinds: -1, server: -1, only_up: false, no_maintenance: false, form: csv };
+        let mut wanted = Self { proxy: None, kinds: -1, server: -1, only_up: false, no_maintenance: false, form: csv };
         let mut words = arguments;
         let numbers = |text: &&str| text.parse::<i64>().ok();
         if let [proxy, kinds, server, rest @ ..] = arguments

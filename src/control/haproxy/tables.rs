@@ -23,7 +23,6 @@ async fn tables(pool: Option<&str>, shared: &Shared) -> Vec<TableView> {
     }
 }
 
-
 async fn numbers(pool: &str, shared: &Arc<Shared>) -> Vec<String> {
     let pool = pool.to_owned();
     let names = move |config: &Config| {
@@ -186,7 +185,10 @@ pub(super) async fn set(arguments: &[&str], shared: &Arc<Shared>) -> String {
                 place.and_then(|place| servers.get(place)).cloned()
             }
             ["data.server_key", key] => servers.iter().find(|known| known == key).cloned(),
-            ["data.conn_cnt" | "data.conn_rate" | "data.gpc0" | "data.gpc1" | "data.gpt0" | "data.bytes_in_cnt", ..] => {
+            [
+                "data.conn_cnt" | "data.conn_rate" | "data.gpc0" | "data.gpc1" | "data.gpt0" | "data.bytes_in_cnt",
+                ..,
+            ] => {
                 return "Data type not stored in this table\n".to_owned();
             }
             [_] => return "Value expected\n".to_owned(),
@@ -245,7 +247,10 @@ mod tests {
         assert_eq!(Filter::of(&["data.server_id", "gt", "1"]), Ok(Filter::Server(Compare::Greater, 1)));
         for (words, said) in [
             (vec!["key"], "Key value expected\n"),
-            (vec!["data.server_id", "foo", "1"], "Filter entry #1: Require and operator among \"eq\", \"ne\", \"le\", \"ge\", \"lt\", \"gt\"\n"),
+            (
+                vec!["data.server_id", "foo", "1"],
+                "Filter entry #1: Require and operator among \"eq\", \"ne\", \"le\", \"ge\", \"lt\", \"gt\"\n",
+            ),
             (vec!["data.server_id", "eq"], "Filter entry #1: Require a valid integer value to compare against\n"),
             (vec!["data.foo", "eq", "1"], "Filter entry #1: Unknown data type\n"),
         ] {

@@ -72,7 +72,8 @@ impl Translator<'_> {
                     target.dress = self.log_word(value, name, words::LOG_DRESSES, "a format of log lines");
                 }
                 _ => self.findings.push(
-                    Diagnostic::warning(option.at, "`sample` has no effect: every line is sent").help("the target gets more"),
+                    Diagnostic::warning(option.at, "`sample` has no effect: every line is sent")
+                        .help("the target gets more"),
                 ),
             }
             rest = more;
@@ -99,7 +100,8 @@ impl Translator<'_> {
             "fd@1" => return Some("stdout".to_owned()),
             "fd@2" => return Some("stderr".to_owned()),
             _ if text.starts_with("ring@") || text.starts_with("tcp") || text.starts_with("fd@") => {
-                let warning = Diagnostic::warning(place.at, format!("`{text}` is no target that is there: nothing goes to it"));
+                let warning =
+                    Diagnostic::warning(place.at, format!("`{text}` is no target that is there: nothing goes to it"));
                 self.findings.push(warning.help("UDP, a datagram socket such as /dev/log, stdout and stderr are"));
                 return None;
             }
@@ -140,7 +142,10 @@ impl Translator<'_> {
         for target in own {
             let at = target.at;
             let targets = &mut self.log_table(at).targets;
-            if !targets.iter().any(|known| known.to.as_ref().map(|to| &to.value) == target.to.as_ref().map(|to| &to.value)) {
+            if !targets
+                .iter()
+                .any(|known| known.to.as_ref().map(|to| &to.value) == target.to.as_ref().map(|to| &to.value))
+            {
                 targets.push(target);
             }
         }

@@ -37,8 +37,8 @@ impl Translator<'_> {
                     );
                     continue;
                 }
-                "mode" | "user" | "group" | "uid" | "gid" | "level" | "maxconn" | "backlog" | "name" | "id" | "process"
-                | "thread" | "severity-output" | "expose-fd" | "interface" | "namespace" | "nice" => {}
+                "mode" | "user" | "group" | "uid" | "gid" | "level" | "maxconn" | "backlog" | "name" | "id"
+                | "process" | "thread" | "severity-output" | "expose-fd" | "interface" | "namespace" | "nice" => {}
                 _ => {
                     self.unknown("bind", &[word.as_str()], word.at);
                     return;
