@@ -9,6 +9,7 @@ mod load;
 mod log;
 mod node;
 mod operate;
+mod operator;
 mod peers;
 mod readiness;
 mod reload;
@@ -47,6 +48,9 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Drain(drain) => ask::command(&drain.control.run_dir, &Request::Drain { cancel: drain.cancel }, out),
         Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
         Command::Vrrp(command) => vrrp(command, out),
+        Command::Server(command) => operator::server(command, out),
+        Command::Table(command) => operator::table(command, out),
+        Command::Sessions(command) => operator::sessions(command, out),
         Command::Events(control) => ask::command(&control.run_dir, &Request::Events, out),
         Command::Cleanup(cleanup) => clean_up(&cleanup.files.or_default(), &cleanup.control.run_dir, out),
         Command::Guardian => {

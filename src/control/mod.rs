@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod haproxy;
+pub mod listing;
 pub mod operate;
 pub mod routers;
 pub mod server;

@@ -320,6 +320,8 @@ impl PoolState {
         for (server, state) in self.servers.iter().zip(self.balance.servers()) {
             server.stats.update_status(|status| {
                 status.admin = Some(state.admin);
+                let place = self.places.get(&server.name);
+                status.place = place.map(|place| (place.address, place.port));
                 status.weight = (state.weight != state.configured_weight).then_some(state.weight);
             });
         }

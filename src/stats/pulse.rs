@@ -80,7 +80,7 @@ impl Registry {
             service.pulse.beat(total, now);
         }
         self.pulse.beat(accepted, now);
-        let mut pools = lock(&self.pools);
+        let mut pools = lock(&self.pool_states);
         for status in pools.values_mut() {
             status.1 = false;
         }
@@ -112,7 +112,7 @@ impl Registry {
     /// A pool's state over time.
     #[must_use]
     pub fn pool_status(&self, pool: &str) -> PoolStatus {
-        lock(&self.pools).get(pool).map_or_else(PoolStatus::default, |(status, _)| *status)
+        lock(&self.pool_states).get(pool).map_or_else(PoolStatus::default, |(status, _)| *status)
     }
 }
 

@@ -2,13 +2,14 @@
 //! Entries outlive a reload: a service that stays keeps counting.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::AdminState;
+use crate::model::{AdminState, ServerPort};
 
 use super::late::LateWakes;
 use super::notify::NotifyStats;
@@ -22,7 +23,7 @@ pub struct Registry {
     services: Mutex<BTreeMap<String, Arc<ServiceStats>>>,
     servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
     /// Of each pool, with whether a server was seen up in the last second.
-    pub(super) pools: Mutex<BTreeMap<String, (PoolStatus, bool)>>,
+    pub(super) pool_states: Mutex<BTreeMap<String, (PoolStatus, bool)>>,
     /// Connections accepted a second.
     pub pulse: Pulse,
     /// Accept calls that failed because the process or the system had no descriptor left.
@@ -107,6 +108,8 @@ pub struct ServerStatus {
     pub admin: Option<AdminState>,
     /// Weight set while it runs; none: the configured one.
     pub weight: Option<u16>,
+    /// Where it is reached since it was set while it runs; none: where the configuration says.
+    pub place: Option<(IpAddr, ServerPort)>,
 }
 
 /// A finished health check.
@@ -360,7 +363,7 @@ impl Registry {
         lock(&self.services).retain(|name, _| service(name));
         let mut servers = lock(&self.servers);
         servers.retain(|(pool, name), _| server(pool, name));
-        lock(&self.pools).retain(|pool, _| servers.keys().any(|(known, _)| known == pool));
+        lock(&self.pool_states).retain(|pool, _| servers.keys().any(|(known, _)| known == pool));
     }
 }
 

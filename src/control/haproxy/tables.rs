@@ -41,7 +41,7 @@ fn number(servers: &[String], server: Option<&str>) -> usize {
 /// Every table's head; of a named one its entries too, all or those asked for.
 pub(super) async fn show(arguments: &[&str], shared: &Arc<Shared>) -> String {
     let Some((name, rest)) = arguments.split_first() else {
-        return tables(None, shared).await.iter().map(|table| head(table) + "\n").collect();
+        return tables(None, shared).await.iter().map(head).collect();
     };
     let tables = tables(Some(name), shared).await;
     let Some(table) = tables.first() else { return NO_TABLE.to_owned() };

@@ -326,7 +326,7 @@ impl ServerSnapshot {
         };
         Self {
             name: server.name.clone(),
-            address: server_text(server),
+            address: place_text(status.place.unwrap_or((server.address, server.port))),
             weight: status.weight.unwrap_or(server.weight),
             backup: server.backup,
             draining: admin == AdminState::Drain,
@@ -397,9 +397,9 @@ fn listen_text(listen: &ListenAddress) -> String {
     listen.interface.as_ref().map_or(text.clone(), |interface| format!("{text}%{interface}"))
 }
 
-fn server_text(server: &Server) -> String {
-    let address = host(server.address);
-    match server.port {
+fn place_text((address, port): (IpAddr, ServerPort)) -> String {
+    let address = host(address);
+    match port {
         ServerPort::Same => format!("{address}:same"),
         ServerPort::Fixed(port) => format!("{address}:{port}"),
         ServerPort::Offset(offset) => format!("{address}:{offset:+}"),
