@@ -5,6 +5,7 @@ mod ask;
 mod commands;
 mod drain;
 mod failure;
+mod keep;
 mod load;
 mod log;
 mod node;

@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
 use super::drain::{Drain, Step};
+use super::keep::{self, Keeper};
 use super::log::Log;
 use super::reload::{Read, Reads};
 use super::shared::Shared;
@@ -53,6 +54,8 @@ pub(super) enum Done {
     Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
+    /// What was learnt is written, or could not be.
+    Kept(std::io::Result<()>),
     /// A hand-over has ended, one way or the other.
     HandedOver,
     /// Every router has left.
@@ -80,6 +83,8 @@ pub(super) struct Node {
     pub(super) endpoint: Option<Endpoint>,
     /// Control sockets that speak HAProxy's language.
     pub(super) sockets: Sockets,
+    /// Keeps what was learnt.
+    pub(super) keeper: Keeper,
     pub(super) trackers: Trackers,
     pub(super) notifier: Notifier,
     pub(super) commands: Commands,
@@ -210,6 +215,7 @@ impl Node {
                     }
                 }
             }
+            Done::Kept(kept) => self.learnt_is_kept(kept),
             Done::HandedOver => self.handing_over = false,
             Done::Left => return Flow::Left,
         }
@@ -276,6 +282,9 @@ impl Node {
         if passed >= SECOND {
             self.second = now;
             self.shared.registry.take_second(now, passed);
+        }
+        if self.stopping.is_none() {
+            self.keep_learnt(now);
         }
         Flow::Continue
     }
@@ -429,6 +438,7 @@ impl Node {
             guardian,
             endpoint,
             sockets,
+            keeper,
             stopping,
             shared,
             beats,
@@ -456,7 +466,11 @@ impl Node {
         }
         let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
-        let mut stop = tokio::task::spawn_blocking(move || proxy.stop(grace));
+        let config = shared.config();
+        let mut stop = tokio::task::spawn_blocking(move || {
+            keep::keep_at_the_end(&keeper, &proxy, &shared.registry, &config);
+            proxy.stop(grace);
+        });
         while tokio::time::timeout(TICK, &mut stop).await.is_err() {
             beats.fetch_add(1, Ordering::Relaxed);
             if std::iter::from_fn(|| signals.try_recv().ok()).any(|signal| signal == Signal::Quit) {

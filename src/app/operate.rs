@@ -13,8 +13,8 @@ use crate::model::{AdminState, Affinity, ServerPort};
 use crate::proxy::{OperateError, Session, SessionPhase};
 
 impl Node {
-    pub(super) fn change_server(&self, pool: &str, server: &str, change: ServerChange) -> Reply {
-        let done = match change {
+    pub(super) fn set_server(&self, pool: &str, server: &str, change: ServerChange) -> Result<(), OperateError> {
+        match change {
             ServerChange::State { state } => self.proxy.set_server_admin(pool, server, admin(state)),
             ServerChange::Weight { value, percent } => {
                 let change = if percent { WeightChange::Percent(value) } else { WeightChange::Absolute(value) };
@@ -27,8 +27,11 @@ impl Node {
                 });
                 self.proxy.set_server_address(pool, server, address, port)
             }
-        };
-        if let Err(error) = done {
+        }
+    }
+
+    pub(super) fn change_server(&self, pool: &str, server: &str, change: ServerChange) -> Reply {
+        if let Err(error) = self.set_server(pool, server, change) {
             return refusal(&error);
         }
         let text = format!("{pool}/{server}: {}", in_words(change));

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::commands::Commands;
 use super::failure::Failure;
+use super::keep::Keeper;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
 use super::node::{Inbox, Node};
@@ -135,6 +136,7 @@ async fn start(
     let look = Arc::new(move || (looked.config(), looked.snapshot()));
     let mut node = Node {
         sockets: Sockets::new(call_sender.clone(), look),
+        keeper: Keeper::new(&run.state_dir),
         run,
         log,
         prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
@@ -169,6 +171,7 @@ async fn start(
     node.tell_as_configured(&Config::default(), &config);
     node.commit(prepared);
     node.say_where_statistics_are();
+    node.take_up_learnt();
     node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {
