@@ -42,6 +42,9 @@ pub enum Command {
     /// Look at open connections and end them
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Say where connections go and why, answered by the code that decides
+    #[command(subcommand)]
+    Explain(Explain),
     /// Print every transition from now on, as JSON, one a line
     Events(Control),
     /// Remove the addresses that a killed process left on this machine
@@ -183,6 +186,33 @@ pub struct Freeze {
     /// For so long, such as 10m; until thawed when absent
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub duration: Option<std::time::Duration>,
+}
+
+/// What to explain.
+#[derive(Debug, Subcommand)]
+pub enum Explain {
+    /// Which server a client of a service would get now; nothing is changed by asking
+    Service(ExplainService),
+}
+
+/// Arguments of `explain service`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainService {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// The service
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// The client
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    pub from: String,
+    /// The name in its TLS hello
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to do with servers.

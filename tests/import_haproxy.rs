@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use import_support::{World, haproxy_in, haproxy_text, load, model};
-use vipgate::model::{Affinity, Algorithm, OnMarkedDown, Pool, ServerPort};
+use vipgate::model::{
+    Affinity, Algorithm, Failback, HashType, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool, RefuseWith, ServerPort,
+    ServerRef,
+};
 
 fn pool(lines: &str) -> Pool {
     let config = model(None, Some(&format!("listen l\n bind 127.0.0.1:7000\n{lines}\n")));
@@ -395,4 +398,77 @@ fn variables_and_conditions_reach_the_translation() {
     assert_eq!(raw.services[0].listen[0].ports.value.to_string(), "80-90");
     assert!(raw.pools[0].servers[0].check.is_some());
     assert_eq!(raw.pools[0].balance.unwrap().value, Algorithm::Source);
+}
+
+#[test]
+fn what_a_backend_says_about_the_choice_of_a_server_is_kept() {
+    let chosen = |lines: &str| pool(&format!("{lines}\n server s 10.0.0.1")).algorithm;
+    for (lines, algorithm) in [
+        (" balance static-rr", Algorithm::StaticRoundRobin),
+        (" balance first", Algorithm::First),
+        (" balance random", Algorithm::Random(2)),
+        (" balance random(5)", Algorithm::Random(5)),
+        (" balance hash req.ssl_sni", Algorithm::Sni),
+        (" balance hash src", Algorithm::Source),
+    ] {
+        assert_eq!(chosen(lines), algorithm, "{lines}");
+    }
+    let hashed = pool(" balance source\n server s 10.0.0.1");
+    assert_eq!((hashed.hash_type, hashed.hash_balance_factor), (HashType::MapBased, None));
+    let said = pool(
+        " balance source\n hash-type consistent\n hash-balance-factor 150\n timeout queue 3s\n option persist\n\
+         option redispatch 3\n server s 10.0.0.1",
+    );
+    assert_eq!((said.hash_type, said.hash_balance_factor), (HashType::Consistent, Some(150)));
+    assert_eq!((said.queue_timeout, said.persist), (Some(Duration::from_secs(3)), true));
+    assert_eq!((said.redispatch, said.redispatch_every), (true, Some(3)));
+    assert_eq!((said.failback, said.refusal), (Failback::New, RefuseWith::Close));
+    assert!(!pool(" option redispatch 0\n server s 10.0.0.1").redispatch);
+    let last = pool(" option redispatch -1\n server s 10.0.0.1");
+    assert_eq!((last.redispatch, last.redispatch_every), (true, None));
+}
+
+#[test]
+fn what_a_server_says_about_its_health_and_its_share_is_kept() {
+    let pool = pool(
+        " server a 10.0.0.1:80 maxconn 5 maxqueue 7 slowstart 30s check observe layer4 on-error sudden-death\n\
+         server b 10.0.0.2 track a non-stick on-marked-up shutdown-backup-sessions\n\
+         server c 10.0.0.3:80 track l/b check observe layer4 error-limit 3 no-check",
+    );
+    let [a, b, c] = &pool.servers[..] else { panic!("three servers") };
+    assert_eq!((a.max_connections, a.max_queue, a.slow_start), (Some(5), Some(7), Some(Duration::from_secs(30))));
+    assert_eq!(a.observe, Some(Observe { error_limit: 10, on_error: OnError::SuddenDeath }));
+    assert_eq!(b.track, Some(ServerRef { pool: "l".into(), server: "a".into() }));
+    assert_eq!((b.non_stick, b.on_marked_up), (true, OnMarkedUp::ShutdownBackupSessions));
+    assert_eq!(c.track, Some(ServerRef { pool: "l".into(), server: "b".into() }));
+}
+
+#[test]
+fn first_goes_by_the_numbers_of_servers() {
+    let pool = pool(" balance first\n server a 10.0.0.1 id 9\n server b 10.0.0.2\n server c 10.0.0.3 id 1");
+    assert_eq!(pool.servers.iter().map(|server| server.name.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);
+}
+
+#[test]
+fn mistakes_about_the_choice_are_told() {
+    for (line, words) in [
+        ("balance random(0)", "whole number"),
+        ("balance random(2", "lacks its `)`"),
+        ("balance hash hdr(host)", "is not there"),
+        ("hash-balance-factor 100", "above 100"),
+        ("option redispatch -2", "is not there"),
+        ("server x 10.0.0.1 track nobody", "there is no server `nobody`"),
+        ("server x 10.0.0.1 track x", "tracks itself"),
+        ("server x 10.0.0.1 track s", "has no check"),
+        ("server x 10.0.0.1:1 check track s", "not both"),
+        ("server x 10.0.0.1 observe layer7", "wants HTTP mode"),
+        ("server x 10.0.0.1 on-error panic", "is none of"),
+    ] {
+        let text = format!("listen l\n bind 127.0.0.1:7000\n server s 10.0.0.9\n {line}\n");
+        let said = match load(None, Some(&text)) {
+            Ok(_) => String::new(),
+            Err(failed) => failed.to_string(),
+        };
+        assert!(said.contains(words) && said.contains("haproxy.cfg:4"), "{line}: {said}");
+    }
 }

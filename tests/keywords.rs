@@ -118,7 +118,7 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
         }
         "proxy" if places.contains('L') => (listen(&line), vec![6]),
         "proxy" => (format!("backend other\n mode tcp\nbackend b\n {line}\n"), vec![4]),
-        "balance" => (listen(&format!("balance {name}")), vec![6]),
+        "balance" => (listen(&format!("balance {line}")), vec![6]),
         "stick-table" => {
             let table = match name {
                 "type" | "size" => "type ip size 10k".to_owned(),

@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, Model, Property};
-use vipgate::model::{Announce, ChecksumMode, Family, Priority, Scope, VirtualAddress, VirtualRouter, Vrid};
+use vipgate::model::{Announce, ChecksumMode, Family, Priority, VirtualAddress, VirtualRouter, Vrid};
 use vipgate::vrrp::{Action, Event, Role, Router, Snapshot};
 use vipgate::wire::vrrp::{Advertisement, Envelope, GROUP_V4, Received};
 
@@ -311,13 +311,7 @@ fn address(at: usize) -> IpAddr {
 }
 
 fn virtual_address() -> VirtualAddress {
-    VirtualAddress {
-        prefix: "192.0.2.100/24".parse().unwrap(),
-        interface: "eth0".parse().unwrap(),
-        label: None,
-        scope: Scope::Global,
-        broadcast: None,
-    }
+    VirtualAddress::new("192.0.2.100/24".parse().unwrap(), "eth0".parse().unwrap())
 }
 
 #[expect(clippy::print_stdout, reason = "how much was looked at is the result")]

@@ -82,13 +82,13 @@ fn keeps_root(spawner: &mut Spawner, bounding: u64) {
     let command = model::Command { program: "grep".into(), arguments, user: None, timeout: Duration::from_secs(10) };
     let job = Job { command, arguments: Vec::new(), environment: Vec::new(), secure: true };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(runtime.block_on(spawner.runner().run(job.clone())), Outcome::Exited(0));
+    assert_eq!(runtime.block_on(spawner.runner().run(job.clone())).outcome, Outcome::Exited(0));
     kill(Pid::from_raw(spawner.pid().cast_signed()), Signal::SIGKILL).unwrap();
     while !spawner.has_died() {
         std::thread::yield_now();
     }
     assert!(matches!(spawner.restart(), Err(RestartError::Confined)));
-    assert_eq!(runtime.block_on(spawner.runner().run(job)), Outcome::SpawnerGone);
+    assert_eq!(runtime.block_on(spawner.runner().run(job)).outcome, Outcome::SpawnerGone);
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn outcome(runner: &Runner, job: Job) -> Outcome {
-    block_on(runner.run(job))
+    block_on(runner.run(job)).outcome
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn ends_are_told_apart() {
     assert_eq!(outcome(&runner, shell("exit 0")), Outcome::Exited(0));
     assert_eq!(outcome(&runner, shell("exit 3")), Outcome::Exited(3));
     assert_eq!(outcome(&runner, shell("kill -SEGV $$")), Outcome::Signalled(libc::SIGSEGV));
-    let report = block_on(runner.report(shell("echo one; echo two >&2; exit 1")));
+    let report = block_on(runner.run(shell("echo one; echo two >&2; exit 1")));
     assert_eq!((report.outcome, report.last_line.as_deref()), (Outcome::Exited(1), Some("two")));
     let folder = Folder::new("ends");
     let not_executable = program(&folder.script("plain", "", 0o644));
@@ -195,8 +195,8 @@ fn commands_do_not_wait_for_each_other() {
             quick
         };
         let (slow, quick) = tokio::join!(slow, quick);
-        assert!(slow.iter().all(Outcome::is_success), "{slow:?}");
-        assert_eq!(quick, Outcome::Exited(4));
+        assert!(slow.iter().all(|report| report.outcome.is_success()), "{slow:?}");
+        assert_eq!(quick.outcome, Outcome::Exited(4));
     });
     // One after the other they would take 20 s.
     assert!(begun.elapsed() < Duration::from_secs(1) + SLACK, "{:?}", begun.elapsed());
@@ -212,7 +212,7 @@ fn a_job_nobody_waits_for_is_ended() {
     let job = shell(&format!("echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000", pid.display()));
     block_on(async {
         tokio::select! {
-            outcome = runner.run(job.clone()) => panic!("{outcome:?}"),
+            report = runner.run(job.clone()) => panic!("{report:?}"),
             () = async { while !pid.exists() { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
         }
     });
@@ -328,7 +328,7 @@ fn a_killed_spawner_is_noticed_and_replaced() {
             kill(victim, Signal::SIGKILL).unwrap();
         })
     });
-    assert_eq!(ended, Outcome::SpawnerGone);
+    assert_eq!(ended.outcome, Outcome::SpawnerGone);
     eventually("it is noticed", || spawner.has_died());
     assert_eq!(outcome(&runner, shell("true")), Outcome::SpawnerGone);
     assert_eq!(runner.listeners_on("127.0.0.1:1".parse().unwrap(), SLACK), None);

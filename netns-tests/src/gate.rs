@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -66,6 +66,14 @@ impl Gate {
                 Subject::Daemons => vec![start_keepalived(node), start_haproxy(node)],
             };
         Self { node: node.clone(), subject, processes }
+    }
+
+    /// Starts vipgate from one file that is there already; `option` says of which kind it is.
+    #[track_caller]
+    pub fn from_file(node: &Node, option: &str, file: &Path) -> Self {
+        let mut command = node.command(vipgate_binary());
+        command.arg("run").arg(option).arg(file).args(directories(node));
+        Self { node: node.clone(), subject: Subject::Toml, processes: vec![node.spawn("vipgate", &mut command)] }
     }
 
     /// Starts keepalived alone from `plan`: the partner of interoperation.
@@ -145,9 +153,19 @@ impl Gate {
     /// Runs a command of vipgate's against the running daemon.
     #[track_caller]
     pub fn vipgate(&self, command: &str) -> Output {
+        self.command(command).output().expect("ip netns exec")
+    }
+
+    /// Starts a command of vipgate's that goes on until it is ended.
+    #[track_caller]
+    pub fn follow(&self, command: &str) -> Process {
+        self.node.spawn(command, &mut self.command(command))
+    }
+
+    fn command(&self, command: &str) -> Command {
         let mut run = self.node.command(vipgate_binary());
         run.args(command.split_whitespace()).arg("--run-dir").arg(run_dir(&self.node));
-        run.output().expect("ip netns exec")
+        run
     }
 
     /// What vipgate says of itself; none while it does not answer.
@@ -207,8 +225,12 @@ pub fn file_arguments(node: &Node, subject: Subject) -> Vec<std::ffi::OsString> 
             vec!["--keepalived".into(), path("keepalived.conf"), "--haproxy".into(), path("haproxy.cfg")]
         }
     };
-    arguments.extend(["--run-dir".into(), run_dir(node).into(), "--state-dir".into(), path("state")]);
+    arguments.extend(directories(node));
     arguments
+}
+
+fn directories(node: &Node) -> [std::ffi::OsString; 4] {
+    ["--run-dir".into(), run_dir(node).into(), "--state-dir".into(), node.dir().join("state").into()]
 }
 
 fn run_dir(node: &Node) -> PathBuf {

@@ -9,6 +9,7 @@
 //! forge, burst, load         faulty advertisements; many short connections; every core busy
 //! plan, gate, pair           one description, three subjects (TOML, foreign files, keepalived + HAProxy), one topology
 //! report                     figures, printed past the test harness's capture
+//! harness                    for tests that start themselves again
 //! ```
 #![expect(clippy::disallowed_methods, reason = "a laboratory measures real time on real sockets")]
 #![expect(clippy::panic, clippy::expect_used, reason = "a broken laboratory ends the test that asked for it")]
@@ -19,6 +20,7 @@ pub mod echo;
 pub mod flows;
 pub mod forge;
 pub mod gate;
+pub mod harness;
 pub mod lab;
 pub mod lan;
 pub mod load;

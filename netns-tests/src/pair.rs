@@ -319,7 +319,12 @@ impl FrontPair {
     #[track_caller]
     pub fn heal(&mut self, which: usize, event: Event) {
         match event {
-            Event::Terminate | Event::Kill => self.start_gate(which),
+            Event::Terminate => {
+                // As a service manager does: what is open has its grace first.
+                self.gate(which).wait_end();
+                self.start_gate(which);
+            }
+            Event::Kill => self.start_gate(which),
             Event::HandOver => {
                 if self.subject == Subject::Daemons {
                     self.gates[which] = None;

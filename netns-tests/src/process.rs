@@ -203,19 +203,22 @@ fn cpu_time(pid: Pid) -> Duration {
 /// Kills every process of a network namespace, each by its id.
 pub(crate) fn kill_all_in(namespace: &Path) {
     let Ok(wanted) = fs::metadata(namespace) else { return };
+    let is_inside = |pid: &Pid| {
+        *pid != Pid::this()
+            && fs::metadata(format!("/proc/{pid}/ns/net"))
+                .is_ok_and(|seen| seen.ino() == wanted.ino() && seen.dev() == wanted.dev())
+    };
     // A process that forks while the list is read escapes one round, not all of them.
     for _ in 0..3 {
-        let mut found = false;
-        for pid in all_pids() {
-            let inside = fs::metadata(format!("/proc/{pid}/ns/net"))
-                .is_ok_and(|seen| seen.ino() == wanted.ino() && seen.dev() == wanted.dev());
-            if inside && pid != Pid::this() {
-                found = true;
-                let _ = kill(pid, Signal::SIGKILL);
-            }
-        }
-        if !found {
+        let inside: Vec<Pid> = all_pids().into_iter().filter(is_inside).collect();
+        if inside.is_empty() {
             return;
+        }
+        // In one blow: none reacts to the death of another.
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            for &pid in &inside {
+                let _ = kill(pid, signal);
+            }
         }
     }
 }

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::handover::unknown_router;
 use crate::control::client::{self, ClientError};
-use crate::control::{Reply, Request, SOCKET_NAME, routers, table};
+use crate::control::{Reply, Request, SOCKET_NAME, explain, routers, table};
 use crate::stats::Snapshot;
 
 /// How long a command that ends by itself may take; a drain may take as long as it is configured to.
@@ -43,9 +44,8 @@ pub(super) fn routers(
         routers::render(&snapshot, router)
     };
     let unknown = || {
-        let known: Vec<&str> = snapshot.routers.iter().map(|router| router.name.as_str()).collect();
-        let name = router.unwrap_or_default();
-        Failure::Fatal(format!("there is no virtual router `{name}`; the routers are: {}", known.join(", ")))
+        let known = snapshot.routers.iter().map(|router| router.name.as_str());
+        Failure::Fatal(unknown_router(router.unwrap_or_default(), known).join("; "))
     };
     print(out, &text.ok_or_else(unknown)?)?;
     Ok(ExitCode::SUCCESS)
@@ -77,6 +77,7 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::Table { .. }
         | Request::ClearCounters { .. }
         | Request::MaxConnections { .. }
+        | Request::Explain { .. }
         | Request::Vrrp { .. } => Some(PATIENCE),
     };
     let reply = client::ask(&run_dir.join(SOCKET_NAME), request, patience, |text| {
@@ -85,6 +86,31 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
     });
     match reply {
         Ok(Reply::Done { text }) => print(out, &format!("{text}\n")).map(|()| ExitCode::SUCCESS),
+        Ok(Reply::Failed { text, remedy }) => {
+            Err(Failure::Fatal(remedy.map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}"))))
+        }
+        Ok(other) => Err(unexpected(&other)),
+        Err(error @ ClientError::Permission { .. }) => Err(Failure::Permission(error.to_string())),
+        Err(error) => Err(Failure::Fatal(error.to_string())),
+    }
+}
+
+/// `vipgate explain service`: in words, or with `json` as it was answered.
+pub(super) fn explain(
+    run_dir: &Path,
+    request: &Request,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<ExitCode, Failure> {
+    match client::ask(&run_dir.join(SOCKET_NAME), request, Some(PATIENCE), |_| {}) {
+        Ok(Reply::Explained { explained }) => {
+            let text = if json {
+                serde_json::to_string_pretty(&explained).map_err(|error| Failure::Internal(error.to_string()))? + "\n"
+            } else {
+                explain::render(&explained)
+            };
+            print(out, &text).map(|()| ExitCode::SUCCESS)
+        }
         Ok(Reply::Failed { text, remedy }) => {
             Err(Failure::Fatal(remedy.map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}"))))
         }

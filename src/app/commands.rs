@@ -34,7 +34,7 @@ impl Commands {
         Self { runner, secure: Arc::new(AtomicBool::new(true)) }
     }
 
-    /// `script-security` from now on.
+    /// `security` of `[scripts]` from now on.
     pub(super) fn set_secure(&self, secure: bool) {
         self.secure.store(secure, Ordering::Relaxed);
     }
@@ -46,7 +46,7 @@ impl Commands {
             let commands = commands.clone();
             Box::pin(async move {
                 match commands.run(command, Vec::new(), Vec::new()).await {
-                    Ok(report) => (report.outcome.is_success(), in_words(&report)),
+                    Ok(report) => (report.outcome.is_success(), report.to_string()),
                     Err(text) => (false, text),
                 }
             })
@@ -81,7 +81,7 @@ impl Commands {
         let endless = command.timeout >= ENDLESS;
         let secure = self.secure.load(Ordering::Relaxed);
         let job = spawner::Job { command, arguments, environment, secure };
-        Ok(if endless { runner.start(job).ended().await } else { runner.report(job).await })
+        Ok(if endless { runner.start(job).ended().await } else { runner.run(job).await })
     }
 }
 
@@ -104,10 +104,4 @@ impl notify::Run for Commands {
             }
         })
     }
-}
-
-/// How a check ended, such as `exit status 3 after 12 ms: no route to host`.
-fn in_words(report: &Report) -> String {
-    let said = report.last_line.as_ref().map_or_else(String::new, |line| format!(": {line}"));
-    format!("{} after {} ms{said}", report.outcome, report.took.as_millis())
 }

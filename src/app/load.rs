@@ -1,6 +1,10 @@
 //! The files of a command line to a configuration, or to a failure with its exit code.
 
 use std::io::IsTerminal;
+use std::net::IpAddr;
+
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockaddrStorage;
 
 use super::failure::{Failure, Findings};
 use crate::cli::Files;
@@ -8,20 +12,22 @@ use crate::config::diagnostic::{self, Diagnostic, Style};
 use crate::config::import::{self, System, keepalived};
 use crate::config::source::Sources;
 use crate::config::{self, Failed, Loading, emit};
-use crate::model::Config;
+use crate::model::{Config, InterfaceName, Prefix};
 
 /// A configuration that can run, and what is perhaps not as meant.
 pub(super) struct Loaded {
     pub(super) config: Config,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) sources: Sources,
+    /// Addresses that do not belong on the interface of this machine which is to have them, a line each.
+    pub(super) misfits: Vec<String>,
 }
 
 impl Loaded {
-    /// The warnings as single lines, `file:line:column: message`.
+    /// The warnings as single lines, `file:line:column: message`, and what does not fit this machine.
     pub(super) fn warning_lines(&self) -> Vec<String> {
         let line = |warning: &Diagnostic| format!("{}: {}", self.sources.describe(warning.at), warning.message);
-        self.warnings.iter().map(line).collect()
+        self.warnings.iter().map(line).chain(self.misfits.iter().cloned()).collect()
     }
 }
 
@@ -29,7 +35,10 @@ impl Loaded {
 pub(super) fn load(files: &Files) -> Result<Loaded, Failure> {
     let loading = gather(files);
     match loading.finish(&config::resolve) {
-        Ok(config::Loaded { config, warnings, sources }) => Ok(Loaded { config, warnings, sources }),
+        Ok(config::Loaded { config, warnings, sources }) => {
+            let misfits = config::outside_prefixes(&config, &addresses_here());
+            Ok(Loaded { config, warnings, sources, misfits })
+        }
         Err(failed) => Err(failure(&failed)),
     }
 }
@@ -39,9 +48,32 @@ pub(super) fn to_toml(files: &Files) -> Result<(String, Loaded), Failure> {
     let loading = gather(files);
     let text = emit::emit(loading.raw());
     match loading.finish(&config::resolve) {
-        Ok(config::Loaded { config, warnings, sources }) => Ok((text, Loaded { config, warnings, sources })),
+        Ok(config::Loaded { config, warnings, sources }) => {
+            // The text may be for another machine.
+            Ok((text, Loaded { config, warnings, sources, misfits: Vec::new() }))
+        }
         Err(failed) => Err(failure(&failed)),
     }
+}
+
+/// The machine's addresses; none where they cannot be read.
+fn addresses_here() -> Vec<(InterfaceName, Prefix)> {
+    let here = getifaddrs().into_iter().flatten();
+    here.filter_map(|one| {
+        // An IPv4 address is listed under its label.
+        let name = one.interface_name.split(':').next()?.parse().ok()?;
+        let length = match ip(one.netmask?)? {
+            IpAddr::V4(mask) => u32::from(mask).count_ones(),
+            IpAddr::V6(mask) => u128::from(mask).count_ones(),
+        };
+        Some((name, Prefix { address: ip(one.address?)?, length: u8::try_from(length).ok()? }))
+    })
+    .collect()
+}
+
+fn ip(address: SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 fn gather(files: &Files) -> Loading {

@@ -4,7 +4,10 @@
 mod ask;
 mod commands;
 mod drain;
+mod explain;
 mod failure;
+mod handover;
+mod hooks;
 mod keep;
 mod load;
 mod log;
@@ -28,7 +31,7 @@ use std::process::ExitCode;
 
 pub use failure::Failure;
 
-use crate::cli::{Command, Files, Handover, Vrrp};
+use crate::cli::{Command, Explain, ExplainService, Files, Handover, Vrrp};
 use crate::config::diagnostic;
 use crate::control::{Request, VrrpAction};
 use crate::fence::{FenceError, FenceName};
@@ -52,6 +55,9 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Server(command) => operator::server(command, out),
         Command::Table(command) => operator::table(command, out),
         Command::Sessions(command) => operator::sessions(command, out),
+        Command::Explain(Explain::Service(ExplainService { control, service, from, sni, json })) => {
+            ask::explain(&control.run_dir, &Request::Explain { service, from, sni }, json, out)
+        }
         Command::Events(control) => ask::command(&control.run_dir, &Request::Events, out),
         Command::Cleanup(cleanup) => clean_up(&cleanup.files.or_default(), &cleanup.control.run_dir, out),
         Command::Guardian => {
@@ -94,7 +100,7 @@ fn check(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<Ex
         config.routers.len(),
         config.services.len(),
         config.pools.len(),
-        loaded.warnings.len()
+        loaded.warnings.len() + loaded.misfits.len()
     );
     let listening = proxy::listening_plan(&config.services, start::workers(config), &Steering::open());
     ask::print(out, &(text + &listening + "\n"))?;
@@ -109,7 +115,8 @@ fn import(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<E
 }
 
 fn warn(loaded: &load::Loaded, err: &mut impl Write) {
-    let text = diagnostic::render(&loaded.warnings, &loaded.sources, load::style());
+    let mut text = diagnostic::render(&loaded.warnings, &loaded.sources, load::style());
+    text.extend(loaded.misfits.iter().map(|misfit| format!("warning: {misfit}\n")));
     // Whoever closed standard error does not want them.
     let _ = err.write_all(text.as_bytes());
 }

@@ -3,18 +3,19 @@
 //! One loop on the control thread. Nothing in it waits: what takes long (a hand-over, reading files) is a task whose
 //! result comes back to the loop as [`Done`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::commands::Commands;
-use super::drain::{Drain, Step};
+use super::drain::Drain;
+use super::explain;
+use super::hooks::Hooks;
 use super::keep::{self, Keeper};
 use super::log::Log;
 use super::reload::{Read, Reads};
@@ -23,18 +24,18 @@ use super::signals::Request as Signal;
 use super::telling;
 use crate::cli::Run;
 use crate::control::haproxy::Sockets;
-use crate::control::server::{Answer, Call};
+use crate::control::server::Call;
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
-use crate::model::{Config, Estate, Hooks, Peering};
+use crate::model::{Estate, Peering};
 use crate::notify::Notifier;
 use crate::peer::Peers;
 use crate::probe::{Prober, Transition};
 use crate::proxy::Proxy;
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
-use crate::speaker::{HandoverOutcome, HandoverReport, Notice, Speaker};
-use crate::stats::{Endpoint, Role};
+use crate::speaker::{Notice, Speaker};
+use crate::stats::Endpoint;
 use crate::track::{self, Trackers};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
@@ -91,10 +92,7 @@ pub(super) struct Node {
     pub(super) spawner: Option<Spawner>,
     /// It died and cannot be replaced.
     pub(super) spawner_gone: bool,
-    /// What every router was configured with last, those included that the last reload removed.
-    pub(super) last_hooks: BTreeMap<String, Hooks>,
-    /// Hooks that run.
-    pub(super) hooks: JoinSet<()>,
+    pub(super) hooks: Hooks,
     /// One more reference for each client that follows the events.
     pub(super) subscribers: Arc<()>,
     pub(super) peers: Option<Peers>,
@@ -171,8 +169,8 @@ impl Node {
                     let _ = done.send(());
                 });
             }
-            Notice::BeforeMaster { router, done } => self.before_master(router, done),
-            Notice::Released { router } => self.after_release(router),
+            Notice::BeforeMaster { router, done } => self.hooks.before_master(router, done),
+            Notice::Released { router } => self.hooks.after_release(router),
             Notice::Estate(estate) => {
                 self.estate = estate;
                 self.tell_guardian();
@@ -248,6 +246,10 @@ impl Node {
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
             Request::ClearCounters { all } => _ = answer.finish(self.clear_counters(all)),
             Request::MaxConnections { value } => _ = answer.finish(self.bound_connections(value)),
+            Request::Explain { service, from, sni } => {
+                let config = self.shared.config();
+                answer.finish(explain::answer(&self.proxy, &config, &service, &from, sni.as_deref()));
+            }
             Request::Events => self.subscribe(answer),
         }
         Flow::Continue
@@ -362,60 +364,6 @@ impl Node {
         Flow::Continue
     }
 
-    fn hand_over(&mut self, router: Option<String>, answer: Answer) {
-        if let Some(reply) = unknown_router(&self.shared.config(), router.as_deref()) {
-            answer.finish(reply);
-            return;
-        }
-        if std::mem::replace(&mut self.handing_over, true) {
-            answer.finish(Reply::failed(
-                "a hand-over is under way already",
-                "wait for it, then look at `vipgate status`",
-            ));
-            return;
-        }
-        let (speaker, done) = (Arc::clone(&self.speaker), self.done.clone());
-        tokio::spawn(async move {
-            finish_handover(&speaker, router.as_deref(), answer).await;
-            let _ = done.send(Done::HandedOver);
-        });
-    }
-
-    fn start_drain(&mut self, answer: Answer) {
-        if self.drain.is_some() {
-            answer.finish(Reply::failed("a drain is under way", "wait for it, or `vipgate drain --cancel`"));
-            return;
-        }
-        let timeout = self.shared.config().global.drain_timeout;
-        tracing::info!(target: "vipgate", open = self.proxy.open_flows(), ?timeout, "draining");
-        self.drain = Some(Drain::new(answer, Instant::now(), timeout));
-        self.shared.set_draining(true);
-        self.step_drain();
-    }
-
-    fn cancel_drain(&mut self, answer: Answer) {
-        let Some(drain) = self.drain.take() else {
-            answer.finish(Reply::failed("no drain is under way", "nothing needs to be cancelled"));
-            return;
-        };
-        self.shared.set_draining(false);
-        drain.answer.finish(Reply::failed("the drain was cancelled", "the addresses stay here"));
-        answer.finish(Reply::done("the drain is cancelled: the addresses stay here"));
-    }
-
-    fn step_drain(&mut self) {
-        let Some(drain) = &mut self.drain else { return };
-        match drain.step(self.proxy.open_flows(), Instant::now()) {
-            Step::Wait => return,
-            Step::Empty => tracing::info!(target: "vipgate", "drained: handing over"),
-            Step::Overdue(open) => tracing::warn!(target: "vipgate", open, "drain-timeout is over: handing over"),
-        }
-        if let Some(Drain { answer, .. }) = self.drain.take() {
-            self.shared.set_draining(false);
-            self.hand_over(None, answer);
-        }
-    }
-
     /// TERM: the routers leave while the data plane serves on.
     fn stop(&mut self) {
         if self.stopping.is_some() {
@@ -455,7 +403,7 @@ impl Node {
             // It says goodbye: the other nodes do not take this for a death.
             let _ = tokio::task::spawn_blocking(move || peers.stop()).await;
         }
-        telling::finish(hooks, notifier).await;
+        let told = beat_until(telling::finish(hooks, notifier), &beats, &mut signals).await;
         if let Some(spawner) = spawner {
             let _ = tokio::task::spawn_blocking(move || spawner.stop()).await;
         }
@@ -467,16 +415,12 @@ impl Node {
         let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
         let config = shared.config();
-        let mut stop = tokio::task::spawn_blocking(move || {
+        let stop = tokio::task::spawn_blocking(move || {
             keep::keep_at_the_end(&keeper, &proxy, &shared.registry, &config);
             proxy.stop(grace);
         });
-        while tokio::time::timeout(TICK, &mut stop).await.is_err() {
-            beats.fetch_add(1, Ordering::Relaxed);
-            if std::iter::from_fn(|| signals.try_recv().ok()).any(|signal| signal == Signal::Quit) {
-                tracing::info!(target: "vipgate", "INT: what is still open is not waited for");
-                break;
-            }
+        if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {
+            tracing::info!(target: "vipgate", "INT: what is still open is not waited for");
         }
         tracing::info!(target: "vipgate", "ended");
         drop(log);
@@ -484,59 +428,20 @@ impl Node {
     }
 }
 
-/// What to say if there is no router of that name; `name` none means all of them.
-pub(super) fn unknown_router(config: &Config, name: Option<&str>) -> Option<Reply> {
-    let name = name.filter(|name| !config.routers.iter().any(|router| router.name == *name))?;
-    let known: Vec<&str> = config.routers.iter().map(|router| router.name.as_str()).collect();
-    Some(Reply::failed(
-        format!("there is no virtual router `{name}`"),
-        format!("the routers are: {}", known.join(", ")),
-    ))
-}
-
-async fn finish_handover(speaker: &Speaker, router: Option<&str>, answer: Answer) {
-    let reports = speaker.handover(router).await;
-    if reports.is_empty() {
-        let remedy = "a hand-over moves virtual addresses: configure a [[virtual-router]]";
-        answer.finish(Reply::failed("there is no virtual router", remedy));
-        return;
-    }
-    let text = reports.iter().map(describe).collect::<Vec<_>>().join("\n");
-    let moved = |report: &HandoverReport| match report.outcome {
-        HandoverOutcome::Moved { .. }
-        | HandoverOutcome::NotMaster(Role::Initialize | Role::Backup | Role::Master | Role::Fault) => true,
-        HandoverOutcome::NotMaster(Role::Leaving)
-        | HandoverOutcome::NobodyTook
-        | HandoverOutcome::Interrupted(_)
-        | HandoverOutcome::UnknownRouter => false,
-    };
-    answer.finish(if reports.iter().all(moved) {
-        Reply::done(text)
-    } else {
-        Reply::failed(
-            text,
-            "does the other node run, and do its advertisements arrive? `vipgate status` there says what it hears",
-        )
-    });
-}
-
-/// One hand-over in one line.
-fn describe(report: &HandoverReport) -> String {
-    let HandoverReport { router, outcome, took } = report;
-    let took = took.as_millis();
-    match outcome {
-        HandoverOutcome::Moved { to: Some(to) } => format!("{router}: {to} took over after {took} ms"),
-        HandoverOutcome::Moved { to: None } => format!("{router}: another node took over after {took} ms"),
-        HandoverOutcome::NobodyTook => {
-            format!("{router}: nobody took over within {took} ms, this node is master still")
+/// Waits for `work` while the heart beats; none if INT comes first.
+async fn beat_until<T>(
+    work: impl Future<Output = T>,
+    beats: &AtomicU64,
+    signals: &mut UnboundedReceiver<Signal>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        if let Ok(done) = tokio::time::timeout(TICK, &mut work).await {
+            return Some(done);
         }
-        HandoverOutcome::NotMaster(Role::Leaving) => format!("{router}: a hand-over is under way already"),
-        HandoverOutcome::NotMaster(role) => {
-            format!("{router}: nothing to hand over, its role here is {}", role.label())
+        beats.fetch_add(1, Ordering::Relaxed);
+        if std::iter::from_fn(|| signals.try_recv().ok()).any(|signal| signal == Signal::Quit) {
+            return None;
         }
-        HandoverOutcome::Interrupted(role) => {
-            format!("{router}: the hand-over was interrupted, the role is {} now", role.label())
-        }
-        HandoverOutcome::UnknownRouter => format!("{router}: there is no such virtual router"),
     }
 }

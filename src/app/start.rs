@@ -1,7 +1,6 @@
 //! `vipgate run`: everything is claimed, bound and checked before the first advertisement leaves, so that a start
 //! that fails has changed nothing.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::num::NonZero;
 use std::process::ExitCode;
@@ -12,10 +11,10 @@ use std::time::Instant;
 use sd_notify::NotifyState;
 use tokio::runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinSet;
 
 use super::commands::Commands;
 use super::failure::Failure;
+use super::hooks::Hooks;
 use super::keep::Keeper;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
@@ -144,11 +143,10 @@ async fn start(
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),
         notifier: Notifier::start(Arc::new(commands.clone()), Arc::clone(&shared.registry)),
+        hooks: Hooks::new(Arc::new(commands.clone()), Arc::clone(&shared.registry)),
         commands,
         spawner,
         spawner_gone: false,
-        last_hooks: BTreeMap::new(),
-        hooks: JoinSet::new(),
         subscribers: Arc::default(),
         peers,
         peering: Peering::default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::handover::refuse_unknown;
 use super::node::Node;
 use crate::control::server::Answer;
 use crate::control::{Reply, VrrpAction};
@@ -13,7 +14,7 @@ impl Node {
     /// Has the routers do it and answers with what came of it.
     pub(super) fn steer(&self, action: VrrpAction, router: Option<String>, answer: Answer) {
         let config = self.shared.config();
-        if let Some(reply) = super::node::unknown_router(&config, router.as_deref()) {
+        if let Some(reply) = refuse_unknown(&config, router.as_deref()) {
             answer.finish(reply);
             return;
         }

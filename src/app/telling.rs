@@ -1,16 +1,14 @@
-//! Who is told what happens: scripts, pipes, mail and events hear of routers, groups, servers and trackers; hooks run
-//! around a change of ownership.
+//! Who is told what happens: scripts, pipes, mail and events hear of routers, groups, servers and trackers.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::oneshot;
-
+use super::hooks::Hooks;
 use super::node::Node;
 use crate::control::Reply;
 use crate::control::server::Answer;
-use crate::model::{Command, Config, Hooks, TrackState};
-use crate::notify::{self, Change, LowerPriority, Moment, State, Transition, Watched, What};
+use crate::model::{Config, TrackState};
+use crate::notify::{Change, LowerPriority, Notifier, State, Transition, Watched, What};
 use crate::probe;
 use crate::stats::Role;
 use crate::track;
@@ -89,43 +87,9 @@ impl Node {
                 self.tell(What::Group, &group.name, Role::Initialize, 0, "removed from the configuration");
             }
         }
-        let known = |name: &String| after.routers.iter().any(|router| router.name == *name);
-        self.last_hooks.retain(|name, _| known(name) || before.routers.iter().any(|router| router.name == *name));
-        let hooks = after.routers.iter().map(|router| (router.name.clone(), router.hooks.clone()));
-        self.last_hooks.extend(hooks);
+        self.hooks.configure(&before.routers, &after.routers);
         let node = after.global.node.clone().unwrap_or_else(|| self.shared.host_name().to_owned());
         self.notifier.apply(&node, &after.notify, &after.routers, &after.groups);
-    }
-
-    /// A hook must finish before the addresses of `router` are set.
-    pub(super) fn before_master(&mut self, router: String, done: oneshot::Sender<()>) {
-        let hook = self.hook_of(&router, |hooks| hooks.before_master.clone());
-        self.run_hook(Moment::BeforeMaster, router, hook, Some(done));
-    }
-
-    /// The last address of `router` is gone.
-    pub(super) fn after_release(&mut self, router: String) {
-        // A reload may have removed it meanwhile: what it was configured with last still holds.
-        let hook = self.last_hooks.get(&router).and_then(|hooks| hooks.after_release.clone());
-        self.run_hook(Moment::AfterRelease, router, hook, None);
-    }
-
-    fn hook_of(&self, router: &str, which: impl Fn(&Hooks) -> Option<Command>) -> Option<Command> {
-        let config = self.shared.config();
-        let hooks = &config.routers.iter().find(|known| known.name == router)?.hooks;
-        which(hooks)
-    }
-
-    fn run_hook(&mut self, moment: Moment, router: String, hook: Option<Command>, done: Option<oneshot::Sender<()>>) {
-        // Dropped without a hook: nobody has to wait.
-        let Some(command) = hook else { return };
-        let runner: notify::Runner = Arc::new(self.commands.clone());
-        let registry = Arc::clone(&self.shared.registry);
-        while self.hooks.try_join_next().is_some() {}
-        self.hooks.spawn(async move {
-            notify::hook(&runner, moment, &router, &command, &registry).await;
-            drop(done);
-        });
     }
 
     /// Tells every event from now on.
@@ -155,7 +119,7 @@ impl Node {
 }
 
 /// Hooks finish, each within its own time; then everybody who is told has a moment for the last words.
-pub(super) async fn finish(hooks: tokio::task::JoinSet<()>, notifier: notify::Notifier) {
-    hooks.join_all().await;
+pub(super) async fn finish(hooks: Hooks, notifier: Notifier) {
+    hooks.finish().await;
     notifier.stop(LAST_WORDS).await;
 }

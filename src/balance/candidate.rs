@@ -1,6 +1,11 @@
 //! One server as the choice sees it.
 
+use std::time::{Duration, Instant};
+
 use crate::model::{self, AdminState};
+
+/// Weights are multiplied by this, so that a growing one has steps.
+const SCALE: u64 = 16;
 
 /// A number that stays with a server's name for the life of the pool, over reloads.
 pub type ServerId = u32;
@@ -21,6 +26,12 @@ pub(super) struct Candidate {
     /// What the configuration says; what is in force may differ until the next reload that changes it.
     pub(super) configured_weight: u16,
     configured_disabled: bool,
+    /// Connections that may wait for it.
+    pub(super) max_queue: Option<u32>,
+    pub(super) non_stick: bool,
+    slow_start: Option<Duration>,
+    /// When it came back into service, as far as that matters to a slow start.
+    risen: Option<Instant>,
 }
 
 impl Candidate {
@@ -35,6 +46,10 @@ impl Candidate {
             weight: spec.weight,
             configured_weight: spec.weight,
             configured_disabled: spec.disabled,
+            max_queue: spec.max_queue,
+            non_stick: spec.non_stick,
+            slow_start: spec.slow_start,
+            risen: None,
         }
     }
 
@@ -42,7 +57,8 @@ impl Candidate {
     /// something else than it did. Without a check it is up.
     pub(super) fn reconfigured(&self, spec: &model::Server) -> Self {
         let mut new = Self::new(self.id, spec);
-        new.up = spec.check.is_none() || self.up;
+        new.up = spec.check.is_none() && spec.track.is_none() || self.up;
+        new.risen = self.risen;
         if self.configured_disabled == spec.disabled {
             new.admin = self.admin;
         }
@@ -62,7 +78,35 @@ impl Candidate {
         self.up && self.admin == AdminState::Ready && self.weight > 0
     }
 
-    pub(super) fn has_room(&self, load: u64) -> bool {
-        self.limit.is_none_or(|limit| load < u64::from(limit))
+    /// It came back into service.
+    pub(super) fn rise(&mut self, now: Instant) {
+        self.risen = Some(now).filter(|_| self.slow_start.is_some());
+    }
+
+    /// How much of its full size it has reached after it came back, in percent; none: all of it.
+    pub(super) fn throttle(&self, now: Instant) -> Option<u8> {
+        let (slow_start, risen) = self.slow_start.zip(self.risen)?;
+        let since = now.saturating_duration_since(risen);
+        if since >= slow_start {
+            return None;
+        }
+        u8::try_from(since.as_micros() * 100 / slow_start.as_micros().max(1)).ok()
+    }
+
+    /// Its weight for one who looks now, times a constant; more than 0 unless its weight is 0.
+    pub(super) fn share(&self, now: Instant, slow_starts: bool) -> u64 {
+        let full = u64::from(self.weight) * SCALE;
+        match self.throttle(now).filter(|_| slow_starts) {
+            Some(percent) => (full * u64::from(percent) / 100).max(full.min(1)),
+            None => full,
+        }
+    }
+
+    pub(super) fn has_room(&self, load: u64, now: Instant) -> bool {
+        self.limit.is_none_or(|limit| {
+            let limit = u64::from(limit);
+            let limit = self.throttle(now).map_or(limit, |percent| (limit * u64::from(percent)).div_ceil(100).max(1));
+            load < limit
+        })
     }
 }

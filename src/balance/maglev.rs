@@ -37,6 +37,17 @@ impl KeyHash {
             IpAddr::V6(v6) => Self(hash(&v6.octets(), SEED)),
         }
     }
+
+    /// Hashes a host name, whose case does not matter.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        Self(hash(name.to_ascii_lowercase().as_bytes(), SEED))
+    }
+
+    /// The remainder of a division by `divisor`, which is not 0.
+    pub(super) fn modulo(self, divisor: u64) -> u64 {
+        self.0 % divisor
+    }
 }
 
 impl Maglev {

@@ -2,15 +2,22 @@
 
 pub mod algorithm;
 mod candidate;
+mod choice;
+mod explain;
 pub mod hash;
 pub mod health;
 pub mod maglev;
 pub mod pool;
+pub mod queue;
 pub mod state;
 pub mod sticky;
 
 pub use candidate::ServerId;
+pub use choice::{Standing, Why};
+pub use explain::Explanation;
 pub use hash::{Hash, HashPlan};
+pub use maglev::KeyHash;
 pub use pool::{Choice, Pool, Refusal, Request};
+pub use queue::Ticket;
 pub use state::{ServerState, TableEntry, WeightChange};
 pub use sticky::Pin;

@@ -4,27 +4,36 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::algorithm::{LeastConnections, RoundRobin};
+use super::algorithm::{Random, Turns};
 use super::candidate::{Candidate, ServerId};
+use super::choice::{Decision, Why};
 use super::hash::Hash;
 use super::maglev::KeyHash;
-use super::sticky::{Bounds, Pin, Remembered, Table};
-use crate::model::{self, Affinity, Algorithm};
+use super::queue::{Queue, Ticket};
+use super::sticky::{Bounds, Pin, Table};
+use crate::model::{self, Affinity, Algorithm, Failback, HashType};
 
 /// A pool of servers, and what it remembers of clients.
 #[derive(Debug)]
 pub struct Pool {
-    algorithm: Algorithm,
+    pub(super) algorithm: Algorithm,
     pub(super) affinity: Affinity,
-    all_backups: bool,
+    pub(super) all_backups: bool,
+    pub(super) hash_type: HashType,
+    pub(super) hash_balance_factor: Option<u32>,
+    pub(super) persist: bool,
+    pub(super) failback: Failback,
+    max_queue: Option<u32>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) positions: HashMap<ServerId, usize>,
     next_id: ServerId,
-    round_robin: RoundRobin,
-    least: LeastConnections,
-    /// Only where a hash chooses.
+    pub(super) turns: Turns,
+    /// Only where a consistent hash chooses.
     pub(super) hash: Option<Hash>,
     pub(super) table: Option<Table>,
+    pub(super) queue: Queue,
+    /// The backups go on to serve although an active server is back.
+    pub(super) failed_over: bool,
 }
 
 /// A connection that wants a server.
@@ -32,10 +41,22 @@ pub struct Pool {
 pub struct Request<'a> {
     /// The client: what stickiness knows it by, and the source hash.
     pub client: IpAddr,
+    /// The name in its TLS hello, if that is known.
+    pub sni: Option<KeyHash>,
     /// Servers that failed this connection.
     pub exclude: &'a [ServerId],
     /// The entry of the stick table it holds already, from an earlier choice.
     pub held: Option<Pin>,
+    /// It waited for its turn: it does not stand behind those who still wait.
+    pub waited: bool,
+}
+
+impl Request<'_> {
+    /// The first request of a connection of this client.
+    #[must_use]
+    pub fn of(client: IpAddr) -> Self {
+        Self { client, sni: None, exclude: &[], held: None, waited: false }
+    }
 }
 
 /// The server for a connection.
@@ -56,8 +77,11 @@ pub struct Choice {
 pub enum Refusal {
     /// None is up.
     NoneUp,
-    /// Those that are up have as many connections as they may.
-    Full,
+    /// It must wait: for this server, or for any, which have as many connections as they may.
+    Full {
+        /// The one it belongs to.
+        server: Option<ServerId>,
+    },
     /// Those that are left were excluded.
     Excluded,
 }
@@ -70,19 +94,30 @@ impl Pool {
             algorithm: spec.algorithm,
             affinity: Affinity::None,
             all_backups: spec.all_backups,
+            hash_type: spec.hash_type,
+            hash_balance_factor: spec.hash_balance_factor,
+            persist: spec.persist,
+            failback: spec.failback,
+            max_queue: spec.max_queue,
             candidates: Vec::new(),
             positions: HashMap::new(),
             next_id: 0,
-            round_robin: RoundRobin::default(),
-            least: LeastConnections::default(),
+            turns: Turns::default(),
             hash: None,
             table: None,
+            queue: Queue::default(),
+            failed_over: false,
         };
         pool.reconfigure(spec, now);
         if let Some(plan) = pool.hash_plan() {
             pool.publish(plan.build());
         }
         pool
+    }
+
+    /// Draws at random as this seed has it.
+    pub fn seed(&mut self, seed: u64) {
+        self.turns.random = Random::seeded(seed);
     }
 
     /// Another configuration (a reload). A server that stays, by name, keeps its number, its health, its turn and its
@@ -100,21 +135,24 @@ impl Pool {
             };
             self.candidates.push(candidate);
         }
-        self.round_robin.rearrange(&turns);
+        self.turns.round_robin.rearrange(&turns);
         self.positions = self.candidates.iter().enumerate().map(|(position, c)| (c.id, position)).collect();
         self.algorithm = spec.algorithm;
         self.all_backups = spec.all_backups;
+        (self.hash_type, self.hash_balance_factor) = (spec.hash_type, spec.hash_balance_factor);
+        (self.persist, self.failback, self.max_queue) = (spec.persist, spec.failback, spec.max_queue);
         self.set_affinity(spec.affinity.clone(), now);
         let hash = self.hash.take().filter(|_| self.hashes());
         self.hash = hash.map(|mut hash| {
             hash.locate(&self.candidates);
             hash
         });
+        self.look_after_change();
     }
 
-    /// Whether a hash chooses.
+    /// Whether a consistent hash chooses.
     pub(super) fn hashes(&self) -> bool {
-        self.algorithm == Algorithm::Source || self.affinity == Affinity::Source
+        (self.algorithm.hashes() || self.affinity == Affinity::Source) && self.hash_type == HashType::Consistent
     }
 
     /// Chooses by these tables from now on.
@@ -153,20 +191,46 @@ impl Pool {
     }
 
     /// Sets a server's health; false when it had that already, or is not known.
-    pub fn set_up(&mut self, server: &str, up: bool) -> bool {
-        self.change(server, |candidate| std::mem::replace(&mut candidate.up, up) != up)
+    pub fn set_up(&mut self, server: &str, up: bool, now: Instant) -> bool {
+        self.change(server, now, |candidate| std::mem::replace(&mut candidate.up, up) != up)
     }
 
     /// Changes a server, which starts without savings and debts if that was a change.
-    pub(super) fn change(&mut self, server: &str, change: impl FnOnce(&mut Candidate) -> bool) -> bool {
+    pub(super) fn change(&mut self, server: &str, now: Instant, change: impl FnOnce(&mut Candidate) -> bool) -> bool {
         let Some(position) = self.candidates.iter().position(|candidate| candidate.name == server) else {
             return false;
         };
-        let changed = change(&mut self.candidates[position]);
+        let candidate = &mut self.candidates[position];
+        let served = candidate.in_service();
+        let changed = change(candidate);
         if changed {
-            self.round_robin.forget(position);
+            if !served && candidate.in_service() {
+                candidate.rise(now);
+            }
+            self.turns.round_robin.forget(position);
+            self.look_after_change();
         }
         changed
+    }
+
+    /// Who serves has changed.
+    fn look_after_change(&mut self) {
+        let eligible = |backup: bool| self.candidates.iter().any(|c| c.is_eligible() && c.backup == backup);
+        let (active, backups) = (eligible(false), eligible(true));
+        self.failed_over = self.failback == Failback::Never && backups && (self.failed_over || !active);
+        let Self { queue, positions, candidates, .. } = self;
+        queue.give_up_on(|id| positions.get(&id).is_none_or(|&position| !candidates[position].in_service()));
+    }
+
+    /// The active servers serve again, if they can, although the pool is not to fail back by itself.
+    pub fn fail_back(&mut self) {
+        self.failed_over = false;
+    }
+
+    /// Where the server of this number is.
+    #[must_use]
+    pub fn position(&self, id: ServerId) -> Option<usize> {
+        self.positions.get(&id).copied()
     }
 
     /// Whether any server can get a new client now, however full.
@@ -188,82 +252,53 @@ impl Pool {
         loads: impl Fn(usize) -> u64,
         now: Instant,
     ) -> Result<Choice, Refusal> {
-        let mut had_is_full = false;
-        if request.exclude.is_empty()
-            && let Some(remembered) = self.remembered(request.client, now)
-            && let Some(&position) = self.positions.get(&remembered.server)
-            && self.candidates[position].in_service()
-        {
-            if self.candidates[position].has_room(loads(position)) {
-                return Ok(self.choice(position, remembered.proven, request, now));
-            }
-            had_is_full = true;
-        }
-        let position = self.balance(request, loads)?;
-        if had_is_full {
-            // Elsewhere for this once; the client still belongs to the server that is full.
-            return Ok(Choice { position, id: self.candidates[position].id, sticky: false, pin: request.held });
-        }
-        Ok(self.choice(position, false, request, now))
+        let decision = self.decide(request, &loads, now)?;
+        Ok(self.remember(decision, request, now))
     }
 
-    fn remembered(&mut self, key: IpAddr, now: Instant) -> Option<Remembered> {
-        match self.affinity {
-            Affinity::None => None,
-            Affinity::Source | Affinity::Table(_) => self.table.as_mut()?.get(key, now),
-        }
-    }
-
-    fn choice(&mut self, position: usize, sticky: bool, request: &Request<'_>, now: Instant) -> Choice {
-        let id = self.candidates[position].id;
+    fn remember(&mut self, decision: Decision, request: &Request<'_>, now: Instant) -> Choice {
+        let Decision { position, why } = decision;
+        let Candidate { id, non_stick, .. } = self.candidates[position];
+        let sticky = why == Why::Remembered { proven: true };
+        // The client still belongs to the server that is full.
+        let forgets = non_stick || why == Why::Elsewhere;
         let pin = match (&self.affinity, &mut self.table) {
-            (Affinity::Source | Affinity::Table(_), Some(table)) => match request.held {
+            (Affinity::Source | Affinity::Table(_), Some(table)) if !forgets => match request.held {
                 Some(pin) => {
                     table.assign(pin, id);
                     Some(pin)
                 }
                 None => table.pin(request.client, id, now),
             },
-            (Affinity::None, _) | (_, None) => request.held,
+            (Affinity::None | Affinity::Source | Affinity::Table(_), _) => request.held,
         };
         Choice { position, id, sticky, pin }
     }
 
-    /// The algorithm's choice among the active servers; among the backups when no active one is up.
-    fn balance(&mut self, request: &Request<'_>, loads: impl Fn(usize) -> u64) -> Result<usize, Refusal> {
-        let Self { candidates, algorithm, affinity, all_backups, round_robin, least, hash, .. } = self;
-        let backup = !candidates.iter().any(|c| c.is_eligible() && !c.backup);
-        let only = if backup && !*all_backups {
-            Some(candidates.iter().position(Candidate::is_eligible).ok_or(Refusal::NoneUp)?)
-        } else {
-            None
-        };
-        let eligible = |position: usize| {
-            let candidate = &candidates[position];
-            candidate.is_eligible() && candidate.backup == backup && only.is_none_or(|only| only == position)
-        };
-        let usable = |position: usize| {
-            let candidate = &candidates[position];
-            eligible(position) && candidate.has_room(loads(position)) && !request.exclude.contains(&candidate.id)
-        };
-        let weight = |position: usize| if usable(position) { u64::from(candidates[position].weight) } else { 0 };
-        let chosen = match (hash, *algorithm, &*affinity) {
-            (Some(hash), Algorithm::Source, _) | (Some(hash), _, Affinity::Source) => {
-                hash.select(KeyHash::of(request.client), backup, usable)
-            }
-            (_, Algorithm::LeastConnections, _) => least.select(candidates.len(), weight, &loads),
-            (_, Algorithm::RoundRobin | Algorithm::Source, _) => round_robin.select(weight),
-        };
-        chosen.ok_or_else(|| {
-            let has_room = |position| eligible(position) && candidates[position].has_room(loads(position));
-            if (0..candidates.len()).any(has_room) {
-                Refusal::Excluded
-            } else if (0..candidates.len()).any(eligible) {
-                Refusal::Full
-            } else {
-                Refusal::NoneUp
-            }
-        })
+    /// Takes a ticket: for this server, or for any. None: too many wait already.
+    pub fn wait(&mut self, server: Option<ServerId>) -> Option<Ticket> {
+        let full = server.is_none() && self.max_queue.is_some_and(|most| self.queue.waiting_for_any() >= most as usize);
+        (!full).then(|| self.queue.enter(server))
+    }
+
+    /// Gives a ticket back; false when nobody had it.
+    pub fn leave_queue(&mut self, ticket: Ticket) -> bool {
+        self.queue.leave(ticket)
+    }
+
+    /// Who may be asked next whether there is room for it, the longest waiting first.
+    #[must_use]
+    pub fn next_in_queue(&self) -> Vec<Ticket> {
+        self.queue.heads()
+    }
+
+    /// Those who wait for this server in particular; none: for any.
+    #[must_use]
+    pub fn waiting(&self, server: Option<ServerId>) -> usize {
+        match server {
+            Some(server) => self.queue.waiting_for(server),
+            None => self.queue.waiting_for_any(),
+        }
     }
 
     /// A connection that holds `pin` was established with the server `id`.

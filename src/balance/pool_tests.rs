@@ -15,7 +15,7 @@ fn client(n: u32) -> IpAddr {
 }
 
 fn request(client: IpAddr) -> Request<'static> {
-    Request { client, exclude: &[], held: None }
+    Request::of(client)
 }
 
 fn server(name: &str) -> model::Server {
@@ -66,10 +66,10 @@ fn only_the_clients_of_a_dead_server_move_and_stay_where_they_went() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, stick()), now);
     let before: Vec<_> = (0..30).map(|n| visit(&mut pool, client(n), now)).collect();
-    assert!(pool.set_up("b", false));
-    assert!(!pool.set_up("b", false));
+    assert!(pool.set_up("b", false, now));
+    assert!(!pool.set_up("b", false, now));
     let during: Vec<_> = (0..30).map(|n| visit(&mut pool, client(n), now)).collect();
-    assert!(pool.set_up("b", true));
+    assert!(pool.set_up("b", true, now));
     let after: Vec<_> = (0..30).map(|n| visit(&mut pool, client(n), now)).collect();
     for n in 0..30 {
         assert_ne!(during[n], 1);
@@ -83,9 +83,9 @@ fn source_affinity_moves_the_clients_of_a_dead_server_and_takes_them_back() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, Affinity::Source), now);
     let before: Vec<_> = (0..300).map(|n| visit(&mut pool, client(n), now)).collect();
-    pool.set_up("b", false);
+    pool.set_up("b", false, now);
     let during: Vec<_> = (0..300).map(|n| visit(&mut pool, client(n), now)).collect();
-    pool.set_up("b", true);
+    pool.set_up("b", true, now);
     let after: Vec<_> = (0..300).map(|n| visit(&mut pool, client(n), now)).collect();
     assert!((0..300).all(|n| before[n] == 1 || during[n] == before[n]));
     assert_eq!(before, after);
@@ -97,9 +97,9 @@ fn a_client_with_live_flows_stays_although_its_server_is_back() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, Affinity::Source), now);
     let key = (0..).map(client).find(|&key| visit(&mut pool, key, now) == 1).unwrap();
-    pool.set_up("b", false);
+    pool.set_up("b", false, now);
     let flow = connect(&mut pool, key, now);
-    pool.set_up("b", true);
+    pool.set_up("b", true, now);
     assert_eq!(visit(&mut pool, key, now), flow.position);
     pool.release(flow.pin.unwrap(), now);
     assert_eq!(visit(&mut pool, key, now), 1);
@@ -115,7 +115,7 @@ fn weight_zero_gets_its_sticky_clients_only() {
     pool.reconfigure(&spec, now);
     assert_eq!(visit(&mut pool, client(1), now), 0);
     assert!((2..10).all(|n| visit(&mut pool, client(n), now) == 1));
-    pool.set_up("a", false);
+    pool.set_up("a", false, now);
     assert_eq!(visit(&mut pool, client(1), now), 1);
 }
 
@@ -128,16 +128,16 @@ fn backups_serve_when_no_active_server_is_up() {
     let mut pool = Pool::new(&spec, now);
     let positions = |pool: &mut Pool| [1, 2, 3].map(|n| visit(pool, client(n), now));
     assert_eq!(positions(&mut pool), [0, 0, 0]);
-    pool.set_up("a", false);
+    pool.set_up("a", false, now);
     assert_eq!(positions(&mut pool), [1, 1, 1]);
-    pool.set_up("b", false);
+    pool.set_up("b", false, now);
     assert_eq!(positions(&mut pool), [2, 2, 2]);
-    pool.set_up("b", true);
+    pool.set_up("b", true, now);
     spec.all_backups = true;
     pool.reconfigure(&spec, now);
     assert_eq!(positions(&mut pool).iter().filter(|&&position| position == 1).count(), 2);
-    pool.set_up("b", false);
-    pool.set_up("c", false);
+    pool.set_up("b", false, now);
+    pool.set_up("c", false, now);
     assert!(!pool.is_usable());
     assert_eq!(pool.select(&request(client(1)), |_| 0, now), Err(Refusal::NoneUp));
 }
@@ -150,27 +150,12 @@ fn hashed_backups_share_only_when_all_may_serve() {
     spec.servers[2].backup = true;
     let mut pool = Pool::new(&spec, now);
     assert!((0..50).all(|n| visit(&mut pool, client(n), now) == 0));
-    pool.set_up("a", false);
+    pool.set_up("a", false, now);
     assert!((0..50).all(|n| visit(&mut pool, client(n), now) == 1));
     spec.all_backups = true;
     pool.reconfigure(&spec, now);
     let on_c = (0..50).filter(|&n| visit(&mut pool, client(n), now) == 2).count();
     assert!((10..40).contains(&on_c), "{on_c}");
-}
-
-#[test]
-fn a_full_server_is_passed_over_and_keeps_its_clients() {
-    let now = now();
-    let mut spec = spec(&["a", "b"], Algorithm::RoundRobin, stick());
-    spec.servers[0].max_connections = Some(2);
-    let mut pool = Pool::new(&spec, now);
-    assert_eq!(visit(&mut pool, client(1), now), 0);
-    let elsewhere = pool.select(&request(client(1)), |position| [2, 0][position], now).unwrap();
-    assert_eq!((elsewhere.position, elsewhere.pin, elsewhere.sticky), (1, None, false));
-    assert_eq!(visit(&mut pool, client(1), now), 0);
-    spec.servers[1].max_connections = Some(1);
-    pool.reconfigure(&spec, now);
-    assert_eq!(pool.select(&request(client(1)), |_| 2, now), Err(Refusal::Full));
 }
 
 #[test]
@@ -199,7 +184,7 @@ fn a_reload_keeps_turns_health_and_clients() {
     let mut pool = Pool::new(&spec, now);
     assert_eq!(visit(&mut pool, client(1), now), 0);
     assert_eq!(visit(&mut pool, client(2), now), 1);
-    pool.set_up("a", false);
+    pool.set_up("a", false, now);
     spec.servers.insert(0, server("new"));
     pool.reconfigure(&spec, now);
     assert_eq!(visit(&mut pool, client(2), now), 2, "b has moved to position 2 and kept its client");
@@ -236,7 +221,10 @@ proptest! {
     fn what_is_chosen_may_be_used(
         servers in prop::collection::vec((0..4_u16, any::<bool>(), any::<bool>(), any::<bool>(), 0..3_u32), 0..8),
         excluded in prop::collection::vec(1..9_u32, 0..4),
-        algorithm in prop::sample::select(vec![Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::Source]),
+        algorithm in prop::sample::select(vec![
+            Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::Source, Algorithm::First, Algorithm::Random(2),
+            Algorithm::StaticRoundRobin, Algorithm::Sni,
+        ]),
         affinity in prop::sample::select(vec![Affinity::None, Affinity::Source, stick()]),
         all_backups in any::<bool>(),
     ) {
@@ -250,7 +238,7 @@ proptest! {
         }
         let mut pool = Pool::new(&spec, now);
         for (name, (.., down, _)) in names.iter().zip(&servers) {
-            pool.set_up(name, !down);
+            pool.set_up(name, !down, now);
         }
         let load = |position: usize| u64::from(servers[position].4);
         let eligible = |s: &(u16, bool, bool, bool, u32)| s.0 > 0 && !s.2 && !s.3;
@@ -262,7 +250,7 @@ proptest! {
                 prop_assert_eq!(server.1, !active);
             }
             Err(Refusal::NoneUp) => prop_assert!(!servers.iter().any(eligible)),
-            Err(Refusal::Full) => prop_assert!(servers.iter().any(eligible)),
+            Err(Refusal::Full { .. }) => prop_assert!(servers.iter().any(eligible)),
             Err(Refusal::Excluded) => prop_assert!(!excluded.is_empty()),
         }
     }

@@ -29,6 +29,10 @@ pub struct ServerState {
     pub configured_weight: u16,
     /// Whether it would get a new client now, if its turn came and it had room.
     pub eligible: bool,
+    /// In a slow start: how much of its full size it has reached, in percent.
+    pub throttle: Option<u8>,
+    /// Connections that wait for it in particular.
+    pub waiting: usize,
 }
 
 /// Another weight for a server.
@@ -68,7 +72,7 @@ impl WeightChange {
 impl Pool {
     /// Every server, in the order of the configuration.
     #[must_use]
-    pub fn servers(&self) -> Vec<ServerState> {
+    pub fn servers(&self, now: Instant) -> Vec<ServerState> {
         let state = |candidate: &super::candidate::Candidate| ServerState {
             name: candidate.name.clone(),
             id: candidate.id,
@@ -78,19 +82,33 @@ impl Pool {
             weight: candidate.weight,
             configured_weight: candidate.configured_weight,
             eligible: candidate.is_eligible(),
+            throttle: candidate.throttle(now),
+            waiting: self.waiting(Some(candidate.id)),
         };
         self.candidates.iter().map(state).collect()
     }
 
+    /// Whether a server serves at least the clients it has; false when it is not known.
+    #[must_use]
+    pub fn is_in_service(&self, server: &str) -> bool {
+        self.candidates.iter().any(|candidate| candidate.name == server && candidate.in_service())
+    }
+
+    /// Whether it is a backup.
+    #[must_use]
+    pub fn is_backup(&self, server: &str) -> bool {
+        self.candidates.iter().any(|candidate| candidate.name == server && candidate.backup)
+    }
+
     /// Sets a server's administrative state; false when it had that already, or is not known.
-    pub fn set_admin(&mut self, server: &str, admin: AdminState) -> bool {
-        self.change(server, |candidate| std::mem::replace(&mut candidate.admin, admin) != admin)
+    pub fn set_admin(&mut self, server: &str, admin: AdminState, now: Instant) -> bool {
+        self.change(server, now, |candidate| std::mem::replace(&mut candidate.admin, admin) != admin)
     }
 
     /// Sets a server's weight until a reload changes the configured one. False when it had that already, or is not known.
     /// The hash tables want to be built anew afterwards ([`Pool::hash_plan`]).
-    pub fn set_weight(&mut self, server: &str, change: WeightChange) -> bool {
-        self.change(server, |candidate| {
+    pub fn set_weight(&mut self, server: &str, change: WeightChange, now: Instant) -> bool {
+        self.change(server, now, |candidate| {
             let weight = change.apply(candidate.configured_weight);
             std::mem::replace(&mut candidate.weight, weight) != weight
         })

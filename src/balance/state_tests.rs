@@ -20,7 +20,7 @@ fn spec(names: &[&str]) -> model::Pool {
 }
 
 fn select(pool: &mut Pool, key: IpAddr, now: Instant) -> Result<usize, Refusal> {
-    let choice = pool.select(&Request { client: key, exclude: &[], held: None }, |_| 0, now)?;
+    let choice = pool.select(&Request::of(key), |_| 0, now)?;
     if let Some(pin) = choice.pin {
         pool.prove(pin, choice.id);
         pool.release(pin, now);
@@ -37,11 +37,11 @@ fn a_drained_server_keeps_its_clients_and_gets_no_new_ones() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b"]), now);
     assert_eq!(select(&mut pool, client(1), now), Ok(0));
-    assert!(pool.set_admin("a", AdminState::Drain));
-    assert!(!pool.set_admin("a", AdminState::Drain) && !pool.set_admin("unknown", AdminState::Drain));
+    assert!(pool.set_admin("a", AdminState::Drain, now));
+    assert!(!pool.set_admin("a", AdminState::Drain, now) && !pool.set_admin("unknown", AdminState::Drain, now));
     assert_eq!(select(&mut pool, client(1), now), Ok(0));
     assert!((2..10).all(|n| select(&mut pool, client(n), now) == Ok(1)));
-    pool.set_admin("b", AdminState::Drain);
+    pool.set_admin("b", AdminState::Drain, now);
     assert!(!pool.is_usable());
     assert_eq!(select(&mut pool, client(20), now), Err(Refusal::NoneUp));
     assert_eq!(select(&mut pool, client(5), now), Ok(1));
@@ -52,9 +52,9 @@ fn a_server_in_maintenance_serves_nobody() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b"]), now);
     assert_eq!(select(&mut pool, client(1), now), Ok(0));
-    pool.set_admin("a", AdminState::Maintenance);
+    pool.set_admin("a", AdminState::Maintenance, now);
     assert_eq!(select(&mut pool, client(1), now), Ok(1));
-    pool.set_admin("a", AdminState::Ready);
+    pool.set_admin("a", AdminState::Ready, now);
     assert_eq!(select(&mut pool, client(1), now), Ok(1), "it moved and stays where it went");
 }
 
@@ -62,7 +62,7 @@ fn a_server_in_maintenance_serves_nobody() {
 fn weights_are_set_absolutely_and_relative_to_the_configured_one() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b"]), now);
-    let weight = |pool: &Pool| pool.servers()[0].weight;
+    let weight = |pool: &Pool| pool.servers(now)[0].weight;
     for (change, expected) in [
         (WeightChange::Absolute(256), 256),
         (WeightChange::Percent(50), 5),
@@ -71,7 +71,7 @@ fn weights_are_set_absolutely_and_relative_to_the_configured_one() {
         (WeightChange::Percent(u16::MAX), 256),
         (WeightChange::Percent(0), 0),
     ] {
-        assert!(pool.set_weight("a", change));
+        assert!(pool.set_weight("a", change, now));
         assert_eq!(weight(&pool), expected);
     }
     assert!((1..10).all(|n| select(&mut pool, client(n), now) == Ok(1)));
@@ -82,22 +82,22 @@ fn what_was_set_survives_a_reload_that_says_nothing_new_about_it() {
     let now = now();
     let mut spec = spec(&["a", "b"]);
     let mut pool = Pool::new(&spec, now);
-    pool.set_admin("a", AdminState::Drain);
-    pool.set_weight("a", WeightChange::Absolute(3));
-    pool.set_weight("b", WeightChange::Absolute(4));
+    pool.set_admin("a", AdminState::Drain, now);
+    pool.set_weight("a", WeightChange::Absolute(3), now);
+    pool.set_weight("b", WeightChange::Absolute(4), now);
     spec.servers[1].weight = 20;
     spec.servers.reverse();
     pool.reconfigure(&spec, now);
-    let states = pool.servers();
+    let states = pool.servers(now);
     assert_eq!((states[0].name.as_str(), states[0].weight, states[0].admin), ("b", 20, AdminState::Ready));
     assert_eq!((states[1].name.as_str(), states[1].weight, states[1].admin), ("a", 3, AdminState::Drain));
     assert_eq!((states[1].configured_weight, states[1].eligible), (10, false));
     spec.servers[1].disabled = true;
     pool.reconfigure(&spec, now);
-    assert_eq!(pool.servers()[1].admin, AdminState::Maintenance);
-    pool.set_admin("a", AdminState::Ready);
+    assert_eq!(pool.servers(now)[1].admin, AdminState::Maintenance);
+    pool.set_admin("a", AdminState::Ready, now);
     pool.reconfigure(&spec, now);
-    assert_eq!(pool.servers()[1].admin, AdminState::Ready);
+    assert_eq!(pool.servers(now)[1].admin, AdminState::Ready);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn hash_tables_follow_weights_when_they_are_published() {
     let share = |pool: &mut Pool| (0..1000).filter(|&n| select(pool, client(n), now) == Ok(0)).count();
     let even = share(&mut pool);
     assert!((400..600).contains(&even), "{even}");
-    pool.set_weight("a", WeightChange::Percent(10));
+    pool.set_weight("a", WeightChange::Percent(10), now);
     assert_eq!(share(&mut pool), even, "the former tables serve until the new ones are there");
     let tables = pool.hash_plan().unwrap().build();
     pool.publish(tables);
@@ -158,7 +158,7 @@ fn entries_are_listed_set_and_cleared() {
 fn an_entry_that_a_flow_holds_forgets_its_server_and_goes_with_the_flow() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b"]), now);
-    let request = Request { client: client(1), exclude: &[], held: None };
+    let request = Request::of(client(1));
     let flow = pool.select(&request, |_| 0, now).unwrap();
     let pin = flow.pin.unwrap();
     pool.prove(pin, flow.id);

@@ -36,6 +36,8 @@ pub enum Bounds {
 struct Row {
     key: IpAddr,
     server: u32,
+    /// The first one it had.
+    home: u32,
     flows: u32,
     /// A connection was established with this server.
     proven: bool,
@@ -66,8 +68,12 @@ pub struct Entry {
 pub struct Remembered {
     /// Its server.
     pub server: u32,
+    /// The first one it had.
+    pub home: u32,
     /// A connection was established with it, so it is not a mere attempt.
     pub proven: bool,
+    /// A flow of it runs.
+    pub live: bool,
 }
 
 impl Table {
@@ -110,7 +116,8 @@ impl Table {
     pub fn get(&mut self, key: IpAddr, now: Instant) -> Option<Remembered> {
         self.expire(now);
         let row = &self.rows[*self.by_key.get(&key.to_canonical())? as usize];
-        (row.server != NONE).then_some(Remembered { server: row.server, proven: row.proven })
+        let (server, home, proven) = (row.server, row.home, row.proven);
+        (server != NONE).then_some(Remembered { server, home, proven, live: row.flows > 0 })
     }
 
     /// All entries: those without a live flow first, in the order of their last use.
@@ -144,7 +151,7 @@ impl Table {
         let key = key.to_canonical();
         self.expire(now);
         let Some(row) = self.by_key.get(&key).copied().or_else(|| self.insert(key, server, now)) else { return false };
-        self.rows[row as usize].server = server;
+        (self.rows[row as usize].server, self.rows[row as usize].home) = (server, server);
         self.rows[row as usize].proven = true;
         if self.rows[row as usize].flows == 0 {
             let age = self.life().zip(left).map(|(life, left)| life.saturating_sub(left)).unwrap_or_default();
@@ -201,6 +208,9 @@ impl Table {
     /// The client of a pinned entry has another server from now on.
     pub fn assign(&mut self, pin: Pin, server: u32) {
         let row = &mut self.rows[pin.0 as usize];
+        if row.server == NONE {
+            row.home = server;
+        }
         if row.server != server {
             row.server = server;
             row.proven = false;
@@ -242,7 +252,7 @@ impl Table {
             }
             self.remove(self.oldest);
         }
-        let new = Row { key, server, flows: 0, proven: false, last_use: now, older: NONE, newer: NONE };
+        let new = Row { key, server, home: server, flows: 0, proven: false, last_use: now, older: NONE, newer: NONE };
         let row = match self.free.pop() {
             Some(row) => {
                 self.rows[row as usize] = new;

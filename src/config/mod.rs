@@ -22,4 +22,6 @@ pub use load::{Failed, Failure, Loaded, Loading, load};
 pub use prefixes::outside_prefixes;
 
 #[cfg(test)]
+mod choice_tests;
+#[cfg(test)]
 mod tests;

@@ -3,18 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use crate::model::{Config, Family, InterfaceName, Prefix, VirtualAddress, VirtualRouter};
+use crate::model::{Config, Family, InterfaceName, Prefix, Priority, VirtualAddress, VirtualRouter};
 
 /// A line for each virtual address that no prefix of its interface contains: neighbours would ask their router for it,
-/// not this link. `there` are the machine's addresses; an interface that is not among them is left out.
+/// not this link. `there` are the machine's addresses; an interface with none of its own is left out.
 #[must_use]
 pub fn outside_prefixes(config: &Config, there: &[(InterfaceName, Prefix)]) -> Vec<String> {
-    let owned: HashSet<IpAddr> =
-        config.routers.iter().flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
-    // What a former run left behind says nothing about the link.
+    // What a master has, or a former run left behind, says nothing about the link; what an address owner has does.
+    let others = config.routers.iter().filter(|router| router.priority != Priority::OWNER);
+    let owned: HashSet<IpAddr> = others.flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
     let mut links: HashMap<&InterfaceName, Vec<Prefix>> = HashMap::new();
-    for (name, prefix) in there {
-        links.entry(name).or_default().extend(Some(*prefix).filter(|prefix| !owned.contains(&prefix.address)));
+    for (name, prefix) in there.iter().filter(|(_, prefix)| !owned.contains(&prefix.address)) {
+        links.entry(name).or_default().push(*prefix);
     }
     let outside = |address: &&VirtualAddress| {
         links
@@ -34,6 +34,5 @@ pub fn outside_prefixes(config: &Config, there: &[(InterfaceName, Prefix)]) -> V
 }
 
 fn contains(prefix: Prefix, address: IpAddr) -> bool {
-    let network = |address| super::validate::network(Prefix { address, ..prefix });
-    Family::of(prefix.address) == Family::of(address) && network(prefix.address) == network(address)
+    Family::of(prefix.address) == Family::of(address) && prefix.network() == Prefix { address, ..prefix }.network()
 }

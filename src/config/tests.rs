@@ -130,6 +130,7 @@ fn native_defaults() {
         (router.priority.get(), router.interval, router.initial),
         (100, Interval::DEFAULT, InitialState::Backup)
     );
+    assert_eq!(router.announce.refresh, Some(Duration::from_secs(60)));
     assert!(router.preempt && router.peers.is_empty() && router.password.is_none());
     assert_eq!(router.fronts, ["s"]);
     let service = &config.services[0];
@@ -479,6 +480,7 @@ fn addresses_outside_of_every_prefix_of_their_interface_are_named() {
         super::outside_prefixes(&config, &all)
     };
     assert!(there(&[]).is_empty(), "nothing is known of an interface that is not there");
+    assert!(there(&[("eth0", "192.0.2.1/32")]).is_empty(), "nor of one that has only what a master set");
     assert!(there(&[("eth0", "192.0.2.9/24"), ("eth0", "198.51.100.200/25"), ("eth0", "2001:db8::9/64")]).len() == 1);
     assert!(there(&[("eth0", "192.0.2.9/24"), ("eth0", "198.51.100.2/25"), ("eth0", "2001:db8::9/64")]).is_empty());
     let found = there(&[("eth0", "192.0.2.9/24"), ("eth0", "198.51.100.1/24"), ("eth1", "2001:db8::9/64")]);
@@ -487,4 +489,11 @@ fn addresses_outside_of_every_prefix_of_their_interface_are_named() {
         found[0],
         "virtual router r: 198.51.100.1 is in no prefix of eth0: its neighbours there will not ask for it"
     );
+}
+
+#[test]
+fn the_address_of_its_owner_is_a_prefix_of_the_interface() {
+    let owner = config(&with_router("priority = 255\naddresses = [\"192.0.2.1/24\"]"));
+    let there = ["192.0.2.1/24", "fe80::1/64"].map(|prefix| (interface("eth0"), prefix.parse().unwrap()));
+    assert_eq!(super::outside_prefixes(&owner, &there), [""; 0]);
 }

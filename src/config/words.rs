@@ -1,8 +1,8 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
 use crate::model::{
-    AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, InitialState, LogDress, LogFormat, LogLevel, OnMarkedDown,
-    ProbeMethod, RouteKind, Scope, Severity,
+    AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, Failback, HashType, InitialState, LogDress, LogFormat,
+    LogLevel, OnError, OnMarkedDown, OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope, Severity,
 };
 
 /// A word and its meaning.
@@ -57,11 +57,37 @@ pub(super) const ARGUMENTS: &Words<ArgumentsMatch> =
 pub(super) const METHODS: &Words<ProbeMethod> = &[("neighbour", ProbeMethod::Neighbour), ("echo", ProbeMethod::Echo)];
 pub(super) const BALANCE: &Words<Algorithm> = &[
     ("round-robin", Algorithm::RoundRobin),
+    ("static-round-robin", Algorithm::StaticRoundRobin),
     ("least-connections", Algorithm::LeastConnections),
+    ("first", Algorithm::First),
+    ("random", Algorithm::Random(RANDOM_DRAWS)),
     ("source", Algorithm::Source),
+    ("sni", Algorithm::Sni),
 ];
+/// Servers that `random` draws when nothing is said.
+pub(super) const RANDOM_DRAWS: u32 = 2;
+pub(super) const HASH_TYPES: &Words<HashType> =
+    &[("consistent", HashType::Consistent), ("map-based", HashType::MapBased)];
+pub(super) const FAILBACK: &Words<Failback> =
+    &[("never", Failback::Never), ("new", Failback::New), ("drain", Failback::Drain)];
+pub(super) const REFUSAL: &Words<RefuseWith> = &[("reset", RefuseWith::Reset), ("close", RefuseWith::Close)];
+pub(super) const ON_ERROR: &Words<OnError> = &[
+    ("fast-check", OnError::FastCheck),
+    ("fail-check", OnError::FailCheck),
+    ("sudden-death", OnError::SuddenDeath),
+    ("mark-down", OnError::MarkDown),
+];
+pub(super) const MARKED_UP: &Words<OnMarkedUp> =
+    &[("keep", OnMarkedUp::Keep), ("reset-backups", OnMarkedUp::ShutdownBackupSessions)];
 pub(super) const MARKED_DOWN: &Words<OnMarkedDown> =
     &[("keep", OnMarkedDown::Keep), ("reset", OnMarkedDown::ShutdownSessions)];
+
+pub(super) const PROXY_VERSIONS: &Words<ProxyVersion> = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+/// `random(n)`: how many it draws, none when that is no number of at least 1. None when it is something else.
+pub(super) fn random_draws(text: &str) -> Option<Option<u32>> {
+    let draws = text.strip_prefix("random(")?.strip_suffix(')')?;
+    Some(draws.trim().parse().ok().filter(|draws| *draws > 0))
+}
 
 /// The word for `meaning`.
 pub(super) fn word_for<T: PartialEq>(words: &Words<T>, meaning: &T) -> &'static str {

@@ -90,6 +90,7 @@ pub fn ask(
             Reply::Progress { text } => progress(&text),
             Reply::Event { event } => progress(&event.to_string()),
             last @ (Reply::Status { .. }
+            | Reply::Explained { .. }
             | Reply::Sessions { .. }
             | Reply::Tables { .. }
             | Reply::Done { .. }

@@ -2,6 +2,7 @@
 //! One JSON request a line, one JSON reply a line; [`Reply::Progress`] lines may come before the last one.
 
 pub mod client;
+pub mod explain;
 pub mod haproxy;
 pub mod listing;
 pub mod operate;
@@ -95,6 +96,16 @@ pub enum Request {
         #[serde(default)]
         value: Option<u32>,
     },
+    /// Which server would a connection get, and why?
+    Explain {
+        /// Of this service.
+        service: String,
+        /// The client: an address, with or without a port.
+        from: String,
+        /// The name in its TLS hello.
+        #[serde(default)]
+        sni: Option<String>,
+    },
     /// Tell every transition from now on, an [`Event`](Reply::Event) each, until the client hangs up.
     Events,
 }
@@ -139,6 +150,11 @@ pub enum Reply {
     Tables {
         /// The tables.
         tables: Vec<TableView>,
+    },
+    /// To [`Request::Explain`].
+    Explained {
+        /// The answer.
+        explained: Box<explain::Explained>,
     },
     /// It is done.
     Done {

@@ -94,7 +94,7 @@ pub struct SessionView {
     pub client: SocketAddr,
     /// Where the client connected to.
     pub destination: SocketAddr,
-    /// `queued`, `connecting`, `established` or `closing`.
+    /// `greeting`, `queued`, `connecting`, `established` or `closing`.
     pub phase: String,
     /// Since the client was accepted.
     pub age_seconds: f64,

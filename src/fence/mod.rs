@@ -9,7 +9,7 @@ mod rules;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
@@ -42,14 +42,25 @@ pub struct FenceName {
 }
 
 impl FenceName {
-    /// The names for a run directory.
+    /// The names for a run directory, however it is spelled.
     #[must_use]
     pub fn new(run_dir: &Path) -> Self {
-        let digest = Sha256::digest(run_dir.as_os_str().as_encoded_bytes());
+        let digest = Sha256::digest(real(run_dir).as_os_str().as_encoded_bytes());
         let suffix: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let stays = format!("vipgate-{suffix}");
         Self { alive: format!("{stays}-alive"), stays }
     }
+}
+
+/// The path without links and detours. Of one that is not there (any more), as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let from = |there: &Path| {
+        let rest = absolute.strip_prefix(there).ok()?;
+        // Joined with nothing it would end in a slash.
+        Some(there.canonicalize().ok()?.join(rest).components().collect())
+    };
+    absolute.ancestors().find_map(from).unwrap_or_else(|| absolute.clone())
 }
 
 /// The fence. While this value lives, its addresses are reachable; dropping it, or dying, makes them silent.
@@ -158,4 +169,21 @@ fn transact(socket: &NetfilterSocket, batch: Batch) -> io::Result<()> {
     }
     // Answers that did not fit into the socket.
     if answered < expected { Err(Errno::ENOBUFS.into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_directory_has_one_name_however_it_is_spelled() {
+        let place = std::env::temp_dir().join(format!("vipgate-fence-{}", std::process::id()));
+        std::fs::create_dir_all(place.join("run")).unwrap();
+        std::os::unix::fs::symlink("run", place.join("link")).unwrap();
+        let name = |path: &str| FenceName::new(&place.join(path));
+        assert_eq!([name("run/"), name("./run"), name("link"), name("run/../run")], [(); 4].map(|()| name("run")));
+        assert_eq!(name("link/gone"), name("run/gone"), "one that is not there any more");
+        assert_ne!(name("run"), name("run/gone"));
+        std::fs::remove_dir_all(&place).unwrap();
+    }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -12,6 +13,7 @@ use super::protocol::{self, HEADER, Message};
 use crate::model::{Estate, Family, PreparedPacket};
 use crate::os::nft::NetfilterSocket;
 use crate::os::{netlink, process, raw, sched};
+use crate::wire::vrrp;
 
 /// Requests sent before their answers are read: so many fit into the answers' socket buffer.
 const PIPELINE: usize = 32;
@@ -19,6 +21,8 @@ const PIPELINE: usize = 32;
 /// What a dead daemon left, ready to be undone.
 #[derive(Debug, Default)]
 struct Legacy {
+    /// When it was told.
+    since: Option<Instant>,
     adverts: Vec<PreparedPacket>,
     removals: Vec<Vec<u8>>,
     netfilter: Vec<u8>,
@@ -64,10 +68,22 @@ impl Legacy {
     fn prepare(estate: Estate) -> Self {
         let removals = estate.addresses.iter().map(|address| netlink::removal(address.ifindex, address.prefix));
         Self {
+            since: Some(Instant::now()),
             adverts: estate.adverts,
             removals: removals.chain(estate.removals).collect(),
             netfilter: estate.netfilter,
         }
+    }
+
+    /// The packet, with a seal that is valid now: the daemon has sealed others since it prepared this one.
+    fn sealed_now(&self, advert: &PreparedPacket) -> Vec<u8> {
+        let mut packet = advert.bytes.clone();
+        if let Some(key) = &advert.seal {
+            let elapsed = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            vrrp::renew_seal(&mut packet, key, elapsed, since_epoch);
+        }
+        packet
     }
 }
 
@@ -101,7 +117,7 @@ impl Sockets {
                 IpAddr::V6(_) => self.v6.as_ref(),
             };
             if let Some(sender) = sender {
-                let _ = sender.send(&advert.bytes, advert.destination, advert.ifindex);
+                let _ = sender.send(&legacy.sealed_now(advert), advert.destination, advert.ifindex);
             }
         }
         let mut answer = Vec::with_capacity(4096);

@@ -4,14 +4,15 @@
 //! ```text
 //! message  = 0                                    goodbye
 //!          | 1 count(2) advert* count(2) address* count(2) request* request   estate
-//! advert   = family(1) ifindex(4) destination(4|16) length(2) bytes
+//! advert   = family(1) ifindex(4) destination(4|16) seal length(2) bytes
+//! seal     = 0 | 1 key(1) length(2) secret
 //! address  = family(1) ifindex(4) address(4|16) prefix length(1)
 //! request  = length(2) bytes
 //! ```
 
 use std::net::IpAddr;
 
-use crate::model::{Estate, Family, OwnedAddress, Prefix, PreparedPacket};
+use crate::model::{Estate, Family, HmacKey, OwnedAddress, Prefix, PreparedPacket};
 
 /// Longest message. Thousands of addresses and hundreds of peers fit; a length beyond it is no message.
 pub(super) const LIMIT: usize = 1 << 20;
@@ -20,6 +21,8 @@ pub(super) const HEADER: usize = 4;
 
 const GOODBYE: u8 = 0;
 const ESTATE: u8 = 1;
+const UNSEALED: u8 = 0;
+const SEALED: u8 = 1;
 const V4: u8 = 4;
 const V6: u8 = 6;
 
@@ -42,6 +45,14 @@ pub(super) fn encode(message: &Message) -> Option<Vec<u8>> {
             bytes.extend_from_slice(&u16::try_from(estate.adverts.len()).ok()?.to_be_bytes());
             for advert in &estate.adverts {
                 put_address(&mut bytes, advert.ifindex, advert.destination);
+                match &advert.seal {
+                    None => bytes.push(UNSEALED),
+                    Some(HmacKey { id, secret }) => {
+                        bytes.extend_from_slice(&[SEALED, *id]);
+                        bytes.extend_from_slice(&u16::try_from(secret.len()).ok()?.to_be_bytes());
+                        bytes.extend_from_slice(secret);
+                    }
+                }
                 bytes.extend_from_slice(&u16::try_from(advert.bytes.len()).ok()?.to_be_bytes());
                 bytes.extend_from_slice(&advert.bytes);
             }
@@ -99,21 +110,26 @@ impl<'a> Reader<'a> {
     fn estate(&mut self) -> Option<Estate> {
         let adverts = (0..self.short()?).map(|_| self.advert()).collect::<Option<_>>()?;
         let addresses = (0..self.short()?).map(|_| self.address()).collect::<Option<_>>()?;
-        let removals = (0..self.short()?).map(|_| self.request()).collect::<Option<_>>()?;
-        let netfilter = self.request()?;
+        let removals = (0..self.short()?).map(|_| self.counted()).collect::<Option<_>>()?;
+        let netfilter = self.counted()?;
         Some(Estate { adverts, addresses, removals, netfilter })
     }
 
-    fn request(&mut self) -> Option<Vec<u8>> {
+    /// Bytes behind their number.
+    fn counted(&mut self) -> Option<Vec<u8>> {
         let length = self.short()?;
         Some(self.take(usize::from(length))?.to_vec())
     }
 
     fn advert(&mut self) -> Option<PreparedPacket> {
         let (ifindex, destination) = self.place()?;
-        let length = self.short()?;
-        let bytes = self.take(usize::from(length))?.to_vec();
-        Some(PreparedPacket { family: Family::of(destination), ifindex, destination, bytes })
+        let seal = match self.byte()? {
+            UNSEALED => None,
+            SEALED => Some(HmacKey { id: self.byte()?, secret: self.counted()? }),
+            _ => return None,
+        };
+        let bytes = self.counted()?;
+        Some(PreparedPacket { family: Family::of(destination), ifindex, destination, bytes, seal })
     }
 
     fn address(&mut self) -> Option<OwnedAddress> {
@@ -158,14 +174,14 @@ mod tests {
 
     use super::*;
 
+    fn packet(seal: Option<HmacKey>) -> PreparedPacket {
+        let destination = "224.0.0.18".parse().unwrap();
+        PreparedPacket { family: Family::V4, ifindex: 3, destination, bytes: vec![0x45, 0xc0, 1, 2, 3], seal }
+    }
+
     fn estate() -> Estate {
         Estate {
-            adverts: vec![PreparedPacket {
-                family: Family::V4,
-                ifindex: 3,
-                destination: "224.0.0.18".parse().unwrap(),
-                bytes: vec![0x45, 0xc0, 1, 2, 3],
-            }],
+            adverts: [None, Some(HmacKey { id: 7, secret: b"secret".to_vec() })].map(packet).to_vec(),
             addresses: vec![
                 OwnedAddress { ifindex: 3, prefix: "192.0.2.1/24".parse().unwrap() },
                 OwnedAddress { ifindex: 4, prefix: "2001:db8::1/64".parse().unwrap() },

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::net::{Family, Prefix};
+use super::vrrp::HmacKey;
 
 /// The newest list of what to undo; it replaces the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +30,8 @@ pub struct PreparedPacket {
     pub destination: IpAddr,
     /// The packet.
     pub bytes: Vec<u8>,
+    /// What its seal is renewed with by whoever sends it later; none: it has none, or is sent at once.
+    pub seal: Option<HmacKey>,
 }
 
 /// An address set on an interface.

@@ -16,6 +16,7 @@ mod pool;
 mod routing;
 mod server;
 mod service;
+mod socket;
 mod track;
 mod vrrp;
 
@@ -29,10 +30,11 @@ pub use log::{ConnectionLine, Log, LogDress, LogFormat, LogLevel, LogPlace, LogT
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
-pub use pool::{Affinity, Algorithm, Pool, TableSpec};
+pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
-pub use server::{AdminState, OnMarkedDown, Server, ServerPort};
+pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
+pub use socket::{ListenTuning, ProxyVersion, Source};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,

@@ -1,8 +1,10 @@
 //! Addresses, prefixes, ports and interface names.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+
+use super::socket::ListenTuning;
 
 /// A value that cannot be what it is meant to be; the text names the cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,33 @@ pub struct Prefix {
     pub address: IpAddr,
     /// Prefix length in bits, at most 32 or 128.
     pub length: u8,
+}
+
+impl Prefix {
+    /// The same without its host bits.
+    #[must_use]
+    pub fn network(self) -> Self {
+        let length = u32::from(self.length);
+        let address = match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(u32::BITS.saturating_sub(length)).unwrap_or(0);
+                Ipv4Addr::from_bits(address.to_bits() & mask).into()
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(u128::BITS.saturating_sub(length)).unwrap_or(0);
+                Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        };
+        Self { address, ..self }
+    }
+
+    /// Whether `address` is in it. IPv4 addresses written as IPv6 ones are IPv4 ones.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        Family::of(address) == Family::of(self.address)
+            && Self { address, ..self }.network().address == self.network().address
+    }
 }
 
 impl FromStr for Prefix {
@@ -213,12 +242,45 @@ pub struct ListenAddress {
     pub interface: Option<InterfaceName>,
     /// For `::`: whether IPv4 connections are accepted too.
     pub dual_stack: bool,
+    /// Clients within these begin with a PROXY header, which says whom they speak for; from nobody else one is taken.
+    pub proxy_from: Vec<Prefix>,
+    /// Options of its TCP.
+    pub tuning: ListenTuning,
 }
 
 impl ListenAddress {
     /// `address` and `ports`, whether the address is on this node or not.
     #[must_use]
     pub fn new(address: IpAddr, ports: PortRange) -> Self {
-        Self { address, ports, nonlocal: true, interface: None, dual_stack: false }
+        Self {
+            address,
+            ports,
+            nonlocal: true,
+            interface: None,
+            dual_stack: false,
+            proxy_from: Vec::new(),
+            tuning: ListenTuning::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_has_no_host_bits() {
+        let rows = [
+            ("192.0.2.129/25", "192.0.2.128/25"),
+            ("192.0.2.129/32", "192.0.2.129/32"),
+            ("192.0.2.129/0", "0.0.0.0/0"),
+            ("2001:db8:0:ffff::1/49", "2001:db8:0:8000::/49"),
+            ("2001:db8::1/128", "2001:db8::1/128"),
+            ("2001:db8::1/0", "::/0"),
+        ];
+        for (prefix, network) in rows {
+            let prefix: Prefix = prefix.parse().unwrap();
+            assert_eq!(prefix.network().to_string(), network);
+        }
     }
 }

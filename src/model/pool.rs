@@ -19,6 +19,8 @@ pub struct Pool {
     pub retries: u32,
     /// Whether a retry may go to another server although stickiness named one (HAProxy's `option redispatch`).
     pub redispatch: bool,
+    /// Every so many retries are such ones; none: only the last retry is.
+    pub redispatch_every: Option<u32>,
     /// Longest wait for a server to accept; none: the kernel's.
     pub connect_timeout: Option<Duration>,
     /// Longest silence of a server; none: for ever.
@@ -32,6 +34,21 @@ pub struct Pool {
     pub server_keepalive: bool,
     /// Backup servers serve all together, not only the first (HAProxy's `option allbackups`).
     pub all_backups: bool,
+    /// What a server that leaves or comes back does to the choice of a hash (HAProxy's `hash-type`).
+    pub hash_type: HashType,
+    /// Most connections of a server that a hash chooses, in percent of the average, above 100; more go to the next one
+    /// (HAProxy's `hash-balance-factor`).
+    pub hash_balance_factor: Option<u32>,
+    /// Longest wait for a server with room (HAProxy's `timeout queue`); none: `connect_timeout`.
+    pub queue_timeout: Option<Duration>,
+    /// Most connections that wait for any server with room; more are turned away.
+    pub max_queue: Option<u32>,
+    /// A client goes to the server that is remembered for it even if that is down (HAProxy's `option persist`).
+    pub persist: bool,
+    /// What clients do whose first server, or whose active servers, are back.
+    pub failback: Failback,
+    /// How a client is turned away that gets no server.
+    pub refusal: RefuseWith,
 }
 
 impl Pool {
@@ -45,12 +62,20 @@ impl Pool {
             servers,
             retries: 3,
             redispatch: true,
+            redispatch_every: None,
             connect_timeout: Some(Duration::from_secs(5)),
             server_timeout: None,
             server_fin_timeout: None,
             tunnel_timeout: None,
             server_keepalive: true,
             all_backups: false,
+            hash_type: HashType::Consistent,
+            hash_balance_factor: None,
+            queue_timeout: None,
+            max_queue: None,
+            persist: false,
+            failback: Failback::New,
+            refusal: RefuseWith::Reset,
         }
     }
 }
@@ -60,10 +85,55 @@ impl Pool {
 pub enum Algorithm {
     /// Smooth weighted round robin.
     RoundRobin,
+    /// The same, without slow start (HAProxy's `static-rr`).
+    StaticRoundRobin,
     /// Fewest connections relative to weight; ties in turn.
     LeastConnections,
-    /// Consistent hash of the client's address (Maglev, fixed seed): the same server on every node.
+    /// The first in the order of the file that has room: the others may sleep.
+    First,
+    /// Of so many drawn at random by weight, the one with the fewest connections relative to weight; at least 1.
+    Random(u32),
+    /// Hash of the client's address: the same server on every node.
     Source,
+    /// Hash of the name in the client's TLS hello; without one in turn.
+    Sni,
+}
+
+impl Algorithm {
+    /// Whether a hash chooses.
+    #[must_use]
+    pub fn hashes(self) -> bool {
+        matches!(self, Self::Source | Self::Sni)
+    }
+}
+
+/// What a server that leaves or comes back does to the choice of a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HashType {
+    /// Only its own clients move (Maglev, fixed seed).
+    Consistent,
+    /// The hash modulo the weights of those that serve: shares are exact, and most clients move.
+    MapBased,
+}
+
+/// What clients do whose first server, or whose active servers, are back. Flows that run go on in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failback {
+    /// Backups that serve go on to until none of them can; the active servers wait.
+    Never,
+    /// New clients go to the active servers; those that a table remembers stay where they went.
+    New,
+    /// Those too return to their first server, with their next connection once no flow of theirs runs.
+    Drain,
+}
+
+/// How a client is turned away that gets no server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefuseWith {
+    /// A reset: it learns at once that nobody serves.
+    Reset,
+    /// An end of stream, as HAProxy does it.
+    Close,
 }
 
 /// How a client stays with its server.

@@ -30,6 +30,25 @@ pub struct Route {
     pub mtu: Option<u32>,
 }
 
+impl Route {
+    /// An ordinary route with every default: on the link.
+    #[must_use]
+    pub fn new(destination: Prefix) -> Self {
+        Self {
+            kind: RouteKind::default(),
+            destination,
+            gateway: None,
+            interface: None,
+            source: None,
+            metric: None,
+            table: None,
+            scope: None,
+            on_link: false,
+            mtu: None,
+        }
+    }
+}
+
 /// What happens to a packet that matches a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum RouteKind {
@@ -61,4 +80,12 @@ pub struct Rule {
     pub outgoing: Option<InterfaceName>,
     /// Firewall mark.
     pub mark: Option<u32>,
+}
+
+impl Rule {
+    /// A rule that has every packet look `table` up.
+    #[must_use]
+    pub fn new(table: u32) -> Self {
+        Self { from: None, to: None, table, priority: None, incoming: None, outgoing: None, mark: None }
+    }
 }

@@ -1,8 +1,10 @@
 //! Servers. Terms are HAProxy's where it has one.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::check::Check;
+use super::socket::{ProxyVersion, Source};
 
 /// One server of a pool.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,12 +21,32 @@ pub struct Server {
     pub backup: bool,
     /// It starts in maintenance (HAProxy's `disabled`).
     pub disabled: bool,
-    /// Concurrent connections; a full server is passed over.
+    /// Concurrent connections; of a full server more wait for room, or go elsewhere where they may.
     pub max_connections: Option<u32>,
+    /// Connections that wait for this server (HAProxy's `maxqueue`); more go elsewhere. None: any number.
+    pub max_queue: Option<u32>,
+    /// After it came back, weight and `max_connections` grow to their full size over this time.
+    pub slow_start: Option<Duration>,
+    /// Clients that it serves are not remembered (HAProxy's `non-stick`).
+    pub non_stick: bool,
+    /// Its health is another server's (HAProxy's `track`).
+    pub track: Option<ServerRef>,
+    /// What failed connections say about its health (HAProxy's `observe layer4`).
+    pub observe: Option<Observe>,
     /// Its health check; none: always considered up.
     pub check: Option<Check>,
     /// What happens to its connections when it goes down.
     pub on_marked_down: OnMarkedDown,
+    /// It is told each client's address before the client's first byte.
+    pub send_proxy: Option<ProxyVersion>,
+    /// Where connections to it come from; none: the kernel's choice.
+    pub source: Option<Source>,
+    /// If it acknowledges nothing for so long it is gone (TCP_USER_TIMEOUT).
+    pub user_timeout: Option<Duration>,
+    /// The client's first bytes may go with the SYN (TCP_FASTOPEN_CONNECT).
+    pub fast_open: bool,
+    /// What happens to the connections of its pool's backups when it comes up.
+    pub on_marked_up: OnMarkedUp,
 }
 
 impl Server {
@@ -39,8 +61,18 @@ impl Server {
             backup: false,
             disabled: false,
             max_connections: None,
+            max_queue: None,
+            slow_start: None,
+            non_stick: false,
+            track: None,
+            observe: None,
             check: None,
             on_marked_down: OnMarkedDown::Keep,
+            send_proxy: None,
+            source: None,
+            user_timeout: None,
+            fast_open: false,
+            on_marked_up: OnMarkedUp::Keep,
         }
     }
 }
@@ -101,4 +133,44 @@ pub enum OnMarkedDown {
     Keep,
     /// They are reset (HAProxy's `on-marked-down shutdown-sessions`).
     ShutdownSessions,
+}
+
+/// What happens to the connections of the backups when a server comes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnMarkedUp {
+    /// They go on for as long as they can.
+    Keep,
+    /// They are reset (HAProxy's `on-marked-up shutdown-backup-sessions`).
+    ShutdownBackupSessions,
+}
+
+/// A server, by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServerRef {
+    /// Its pool.
+    pub pool: String,
+    /// Its name there.
+    pub server: String,
+}
+
+/// What failed connections say about a server's health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Observe {
+    /// So many in a row mean something; at least 1 (HAProxy's `error-limit`).
+    pub error_limit: u32,
+    /// What they mean.
+    pub on_error: OnError,
+}
+
+/// What connections mean that failed in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnError {
+    /// The next check comes soon.
+    FastCheck,
+    /// A failed check, and the next one comes soon.
+    FailCheck,
+    /// As many failed checks as leave one more until it is down, and the next one comes soon.
+    SuddenDeath,
+    /// It is down.
+    MarkDown,
 }

@@ -178,6 +178,14 @@ pub struct VirtualAddress {
     pub broadcast: Option<Ipv4Addr>,
 }
 
+impl VirtualAddress {
+    /// An address with every default.
+    #[must_use]
+    pub fn new(prefix: Prefix, interface: InterfaceName) -> Self {
+        Self { prefix, interface, label: None, scope: Scope::Global, broadcast: None }
+    }
+}
+
 /// How a new master tells the segment about its addresses (gratuitous ARP, unsolicited NA).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announce {
@@ -187,7 +195,7 @@ pub struct Announce {
     pub repeat_after: Duration,
     /// Announcements of each address in the second burst; 5.
     pub repeat_count: u32,
-    /// Announce again this often while master; none: only on evidence of another master.
+    /// Announce again this often while master; 60 s. None: only on evidence of another master.
     pub refresh: Option<Duration>,
     /// Announcements in each refresh; 1.
     pub refresh_count: u32,
@@ -204,7 +212,8 @@ impl Default for Announce {
             count: 5,
             repeat_after: Duration::from_secs(5),
             repeat_count: 5,
-            refresh: None,
+            // A client that was cut off while the address moved, or a switch that forgot, learns it without asking.
+            refresh: Some(Duration::from_secs(60)),
             refresh_count: 1,
             lower_priority_count: 5,
             ask: Vec::new(),

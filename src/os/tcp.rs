@@ -1,12 +1,16 @@
 //! Non-blocking TCP sockets: listeners, connections, and the options that save segments.
-#![expect(unsafe_code, reason = "ioctl(SIOCOUTQ) has no safe wrapper")]
+#![expect(unsafe_code, reason = "ioctl(SIOCOUTQ) and some socket options have no safe wrapper")]
 
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::model::{ListenTuning, Source};
 
 /// How a listener is opened.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +36,24 @@ pub struct Listener(Socket);
 /// A connection, established or being established.
 #[derive(Debug)]
 pub struct Stream(Socket);
+
+/// How a connection to a server is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectOptions<'a> {
+    /// TCP keep-alive probes.
+    pub keepalive: bool,
+    /// Where it comes from.
+    pub source: Option<&'a Source>,
+    /// See [`model::Server`](crate::model::Server).
+    pub user_timeout: Option<Duration>,
+    /// See [`model::Server`](crate::model::Server).
+    pub fast_open: bool,
+}
+
+/// The next port of a source's, for all of them.
+static NEXT_PORT: AtomicUsize = AtomicUsize::new(0);
+/// More that are taken in a row, and there is none.
+const MOST_PORTS_TRIED: usize = 256;
 
 /// A connection attempt under way.
 #[derive(Debug)]
@@ -91,6 +113,18 @@ impl Listener {
         self.0.set_keepalive(keepalive)
     }
 
+    /// Options for connections accepted from now on (inherited).
+    pub fn tune(&self, tuning: &ListenTuning) -> io::Result<()> {
+        let seconds = tuning.defer_accept.map_or(0, |time| time.as_millis().div_ceil(1000).min(3600) as libc::c_int);
+        set_tcp(&self.0, libc::TCP_DEFER_ACCEPT, seconds)?;
+        let queue = tuning.fast_open.map_or(0, |queue| libc::c_int::try_from(queue).unwrap_or(libc::c_int::MAX));
+        set_tcp(&self.0, libc::TCP_FASTOPEN, queue)?;
+        if let Some(bytes) = tuning.max_segment {
+            set_tcp(&self.0, libc::TCP_MAXSEG, bytes.into())?;
+        }
+        self.0.set_tcp_user_timeout(tuning.user_timeout)
+    }
+
     /// The next connection that waits and its client; none when the queue is empty.
     pub fn accept(&self) -> io::Result<Option<(Stream, SocketAddr)>> {
         loop {
@@ -134,14 +168,57 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 impl Stream {
+    /// What waits to be read, and stays.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_PEEK)?)
+    }
+
     /// Starts a connection to a server. TCP_QUICKACK off before connect() lets the handshake's last acknowledgement ride
     /// on the first request; a client that says nothing needs it on again, see [`Stream::acknowledge_now`].
-    pub fn connect(address: SocketAddr, keepalive: bool) -> io::Result<Connecting> {
+    pub fn connect(address: SocketAddr, options: ConnectOptions<'_>) -> io::Result<Connecting> {
+        let Some(source) = options.source else { return Self::connect_from(address, options, 0) };
+        let Some(ports) = source.ports else { return Self::connect_from(address, options, 0) };
+        let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+        for _ in 0..ports.len().min(MOST_PORTS_TRIED) {
+            let turn = NEXT_PORT.fetch_add(1, Ordering::Relaxed) % ports.len();
+            let port = ports.first() + u16::try_from(turn).unwrap_or(0);
+            result = Self::connect_from(address, options, port);
+            let taken =
+                |error: &io::Error| matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable);
+            if !result.as_ref().is_err_and(taken) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// From `port` of the source, 0 for any.
+    fn connect_from(address: SocketAddr, options: ConnectOptions<'_>, port: u16) -> io::Result<Connecting> {
         let socket = open(address.ip())?;
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_quickack(false)?;
-        if keepalive {
+        if options.keepalive {
             socket.set_keepalive(true)?;
+        }
+        if let Some(timeout) = options.user_timeout {
+            socket.set_tcp_user_timeout(Some(timeout))?;
+        }
+        if options.fast_open {
+            set_tcp(&socket, libc::TCP_FASTOPEN_CONNECT, 1)?;
+        }
+        if let Some(source) = options.source {
+            if let Some(interface) = &source.interface {
+                socket.bind_device(Some(interface.as_str().as_bytes()))?;
+            }
+            if port == 0 {
+                // The port is chosen when the destination is known: the same one serves for several.
+                set_option(&socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+            } else {
+                socket.set_reuse_address(true)?;
+            }
+            if !(source.address.is_unspecified() && port == 0) {
+                socket.bind(&SocketAddr::new(source.address, port).into())?;
+            }
         }
         match socket.connect(&SockAddr::from(address)) {
             Ok(()) => Ok(Connecting::Done(Self(socket))),
@@ -195,6 +272,17 @@ impl Stream {
     }
 }
 
+fn set_tcp(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_TCP, option, value)
+}
+
+fn set_option(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one c_int at the address of a live one.
+    let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), length) };
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 fn listen(socket: &Socket, backlog: u32) -> io::Result<()> {
     socket.listen(i32::try_from(backlog.max(1)).unwrap_or(i32::MAX))
 }
@@ -224,5 +312,34 @@ impl AsRawFd for Listener {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tuning_reaches_the_kernel_and_is_taken_back() {
+        let options = ListenOptions {
+            address: "127.0.0.1:0".parse().unwrap(),
+            interface: None,
+            nonlocal: false,
+            dual_stack: false,
+            shared: false,
+            backlog: 8,
+        };
+        let listener = Listener::open(options).unwrap();
+        let tuning = ListenTuning {
+            defer_accept: Some(Duration::from_secs(1)),
+            fast_open: Some(16),
+            max_segment: Some(1400),
+            user_timeout: Some(Duration::from_secs(7)),
+        };
+        listener.tune(&tuning).unwrap();
+        assert_eq!(listener.0.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+        assert_eq!(listener.0.tcp_mss().unwrap(), 1400);
+        listener.tune(&ListenTuning::default()).unwrap();
+        assert_eq!(listener.0.tcp_user_timeout().unwrap(), None);
     }
 }

@@ -20,7 +20,6 @@ pub(super) async fn follow(link: Link, shared: Arc<Shared>) {
     let (mut standing, mut next) = Standing::BEGIN;
     let mut stream = None;
     loop {
-        shared.note(&link, standing);
         let happening = match next {
             Next::Connect { delay, patience } => {
                 if !delay.is_zero() {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -27,7 +27,6 @@ pub use crate::model::{PeerLink as Link, PeerPlace as Listening};
 use crate::os::sched;
 use greeting::Instance;
 pub use standing::News;
-use standing::Standing;
 
 /// Sessions of others with this process.
 const PLACES: usize = 64;
@@ -41,22 +40,10 @@ pub struct PeerEvent {
     pub news: News,
 }
 
-/// What is known of a peer that is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Session {
-    /// No process of ours was found there.
-    None,
-    /// There is a session.
-    Up,
-    /// There was one, and the peer does not answer.
-    Lost,
-}
-
 /// The sessions, at work. Dropping it ends them in order; [`Peers::stop`] waits for that.
 #[derive(Debug)]
 pub struct Peers {
     commands: mpsc::UnboundedSender<Command>,
-    sessions: Arc<Mutex<BTreeMap<Link, Session>>>,
     thread: JoinHandle<()>,
 }
 
@@ -72,7 +59,6 @@ struct Shared {
     port: u16,
     instance: Instance,
     events: mpsc::UnboundedSender<PeerEvent>,
-    sessions: Arc<Mutex<BTreeMap<Link, Session>>>,
     places: Semaphore,
 }
 
@@ -80,18 +66,17 @@ impl Peers {
     /// Starts the thread. Every node of a segment uses the same `port`.
     pub fn start(port: u16, events: mpsc::UnboundedSender<PeerEvent>) -> io::Result<Self> {
         let (commands, orders) = mpsc::unbounded_channel();
-        let sessions = Arc::<Mutex<BTreeMap<Link, Session>>>::default();
         // Drawn from the kernel's randomness, once for each process.
         let instance = Instance(RandomState::new().hash_one(std::process::id()));
         let places = Semaphore::new(PLACES);
-        let shared = Shared { port, instance, events, sessions: Arc::clone(&sessions), places };
+        let shared = Shared { port, instance, events, places };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("peer".to_owned()).spawn(move || {
             // Little work, rarely, but at once: both cores may be busy when a peer dies.
             let _ = sched::round_robin();
             runtime.block_on(run(Arc::new(shared), orders));
         })?;
-        Ok(Self { commands, sessions, thread })
+        Ok(Self { commands, thread })
     }
 
     /// Replaces the list of peers to follow; sessions with those that stay are not touched. One that is new is tried
@@ -121,31 +106,11 @@ impl Peers {
         let _ = self.commands.send(Command::Listen(places.collect()));
     }
 
-    /// The peers that are followed, and what is known of each.
-    #[must_use]
-    pub fn sessions(&self) -> BTreeMap<Link, Session> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Says goodbye to all and waits until that is done (50 ms at the most): peers know that this is no death.
     pub fn stop(self) {
-        let Self { commands, thread, .. } = self;
+        let Self { commands, thread } = self;
         drop(commands);
         let _ = thread.join();
-    }
-}
-
-impl Shared {
-    fn note(&self, link: &Link, standing: Standing) {
-        let session = match standing {
-            Standing::Absent { .. } => Session::None,
-            Standing::Up(_) => Session::Up,
-            Standing::Lost { .. } => Session::Lost,
-        };
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = sessions.get_mut(link) {
-            *known = session;
-        }
     }
 }
 
@@ -156,20 +121,17 @@ async fn run(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiver<Command>) 
     while let Some(command) = orders.recv().await {
         match command {
             Command::Follow(links) => {
-                let mut sessions = shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
                 followed.retain(|link, task| {
                     let stays = links.contains(link);
                     if !stays {
                         task.abort();
-                        sessions.remove(link);
                     }
                     stays
                 });
                 for link in links {
-                    followed.entry(link).or_insert_with_key(|link| {
-                        sessions.insert(link.clone(), Session::None);
-                        tasks.spawn(follow::follow(link.clone(), Arc::clone(&shared)))
-                    });
+                    followed
+                        .entry(link)
+                        .or_insert_with_key(|link| tasks.spawn(follow::follow(link.clone(), Arc::clone(&shared))));
                 }
             }
             Command::Listen(wanted) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::greeting::Greeting;
 use super::journal::{Ended, OpenCounts, Phase};
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
 use super::session::{Session, SessionId, SessionPhase};
@@ -14,7 +15,7 @@ use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
 use crate::balance::Pin;
-use crate::model;
+use crate::model::{self, Prefix};
 use crate::os::epoll::Event;
 use crate::os::pipe::Pipe;
 use crate::os::tcp::Stream;
@@ -33,6 +34,8 @@ pub(super) struct Binding {
     pub(super) service: Arc<ServiceShared>,
     /// The listener's address.
     pub(super) address: SocketAddr,
+    /// Who begins with a PROXY header.
+    pub(super) proxy_from: Arc<[Prefix]>,
     /// Clients connect to other ports too: the kernel leads a whole range to this listener.
     pub(super) steered: bool,
 }
@@ -83,6 +86,8 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 pub(super) enum State {
+    /// The client has to say first whom it speaks for.
+    Greeting(Box<Greeting>),
     /// The client waits for a server.
     Upstream(Box<Upstream>),
     /// Bytes flow.
@@ -148,12 +153,18 @@ impl Connection {
     /// A client just accepted; the service has counted it in.
     pub(super) fn new(stream: Stream, client: SocketAddr, binding: Rc<Binding>, now: Instant) -> Self {
         let spec = binding.service.pool.spec();
+        let destination = binding.destination(&stream);
+        let state = if binding.proxy_from.iter().any(|prefix| prefix.contains(client.ip())) {
+            State::Greeting(Box::new(Greeting::new(stream, binding.service.spec.client_timeout, now)))
+        } else {
+            State::Upstream(Box::new(Upstream::new(stream, now)))
+        };
         let connection = Self {
             client,
-            destination: binding.destination(&stream),
+            destination,
             binding,
             spec,
-            state: State::Upstream(Box::new(Upstream::new(stream, now))),
+            state,
             assigned: None,
             pin: None,
             timer: None,
@@ -169,7 +180,10 @@ impl Connection {
             half_closed: false,
             watches_writes: false,
         };
-        connection.announce();
+        // Whom a client that begins with a PROXY header speaks for is not known yet.
+        if !matches!(connection.state, State::Greeting(_)) {
+            connection.announce();
+        }
         connection
     }
 
@@ -187,6 +201,10 @@ impl Connection {
                 relay.set_ready(side, ready);
                 self.step(context)
             }
+            State::Greeting(greeting) => {
+                greeting.ready.add(ready);
+                self.on_greeting(context)
+            }
             State::Upstream(upstream) => match side {
                 Side::Client if ready.error => Verdict::End(EndReason::ClientAborted, Reset::Server),
                 Side::Client => {
@@ -200,11 +218,20 @@ impl Connection {
         }
     }
 
+    /// Begins with what comes first.
+    pub(super) fn begin(&mut self, context: &mut Context<'_>) -> Verdict {
+        match &self.state {
+            State::Greeting(_) => self.on_greeting(context),
+            _ => self.dispatch(context),
+        }
+    }
+
     /// The server has accepted: bytes may flow.
     pub(super) fn establish(&mut self, relay: Relay<Stream>, client_spoke: bool, context: &mut Context<'_>) -> Verdict {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
             self.binding.service.pool.prove(pin, assigned.id);
         }
+        self.observe_success();
         self.connected = Some(context.now);
         (self.last_client, self.last_server) = (context.now, context.now);
         if !client_spoke {
@@ -262,6 +289,7 @@ impl Connection {
     /// The time at which it wants to be looked at.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.state {
+            State::Greeting(greeting) => Some(greeting.until),
             State::Upstream(upstream) => upstream.deadline(self.spec.connect_timeout),
             State::Relay(_) => {
                 let silence = [self.client_deadline(), self.server_deadline()].into_iter().flatten().min();
@@ -287,6 +315,7 @@ impl Connection {
     pub(super) fn on_timer(&mut self, context: &mut Context<'_>) -> Verdict {
         let now = context.now;
         match &self.state {
+            State::Greeting(_) => Verdict::End(EndReason::BadProxyHeader, Reset::Client),
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
                 self.settle();
@@ -327,6 +356,7 @@ impl Connection {
             State::Upstream(upstream) if upstream.is_queued() => (SessionPhase::Queued, self.settled),
             State::Upstream(_) => (SessionPhase::Connecting, self.settled),
             State::Relay(relay) => (SessionPhase::Established, [relay.bytes_to_server(), relay.bytes_to_client()]),
+            State::Greeting(_) => (SessionPhase::Greeting, self.settled),
             State::Draining { .. } | State::Over => (SessionPhase::Closing, self.settled),
         };
         Session {
@@ -372,6 +402,7 @@ impl Connection {
             self.binding.service.pool.release(pin, now);
         }
         let (client, server) = match &self.state {
+            State::Greeting(greeting) => (Some(&greeting.client), None),
             State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
             State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
             State::Draining { survivor, .. } => (Some(survivor), None),
@@ -388,7 +419,7 @@ impl Connection {
     }
 
     /// HAProxy's line without a format says that a client came, not how it went.
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
         let service = &self.binding.service;
         if service.spec.log
             && service.spec.log_line == model::ConnectionLine::Connect

@@ -26,7 +26,7 @@ pub(super) struct ListenKey {
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
     pub(super) service: &'a Service,
-    nonlocal: bool,
+    pub(super) listen: &'a ListenAddress,
     /// Part of a range that is not steered: one socket, given to one worker, rather than a socket a worker.
     of_range: bool,
     /// The ports that come to it.
@@ -115,7 +115,7 @@ pub(super) fn wanted(services: &[Service], steer: bool) -> Result<HashMap<Listen
             let single = listen.ports.iter().filter(|_| !steered).filter_map(one);
             for ports in whole.into_iter().chain(single) {
                 let key = ListenKey::new(listen, ports.first(), steered);
-                let new = Wanted { service, nonlocal: listen.nonlocal, of_range, ports };
+                let new = Wanted { service, listen, of_range, ports };
                 let address = key.address;
                 if let Some(other) = wanted.insert(key, new) {
                     let reason = BindReason::Twice(other.service.name.clone());
@@ -237,7 +237,7 @@ impl ListenKey {
         let options = ListenOptions {
             address: self.address,
             interface: self.interface.as_ref().map(InterfaceName::as_str),
-            nonlocal: wanted.nonlocal,
+            nonlocal: wanted.listen.nonlocal,
             dual_stack: self.dual_stack,
             shared: true,
             backlog: wanted.service.backlog,

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::connection::Binding;
+
+use super::queue::Grant;
 use super::session::Session;
 use super::shared::ServiceShared;
 use super::slab::Key;
+use crate::model::Prefix;
 use crate::os::eventfd::Waker;
 use crate::os::tcp::Listener;
 use crate::stats::{EndReason, ServerStats};
@@ -20,9 +23,11 @@ pub(super) enum Command {
     /// Accept from a listener.
     Listen { id: u64, listener: Arc<Listener>, binding: Binding },
     /// A listener's connections belong to this service from now on.
-    Serve { id: u64, service: Arc<ServiceShared> },
+    Serve { id: u64, service: Arc<ServiceShared>, proxy_from: Arc<[Prefix]> },
     /// Accept what waits at a listener, then close it.
     Unlisten { id: u64 },
+    /// A connection that waited gets a place at a server.
+    Granted { key: Key, grant: Grant },
     /// Reset the connections of a service that is gone.
     ResetService { name: Arc<str> },
     /// Reset the connections to a server.

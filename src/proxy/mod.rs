@@ -11,10 +11,12 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 mod connection;
+mod greeting;
 mod journal;
 mod listener;
 mod mailbox;
 mod operate;
+mod queue;
 pub mod relay;
 mod session;
 mod shared;
@@ -27,8 +29,8 @@ mod worker;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -36,11 +38,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use journal::{Ended, Journal, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
-pub use operate::{OperateError, ServerView};
+pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
-use crate::model::{Pool, Service};
+use crate::model::{ListenTuning, Pool, Prefix, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
@@ -76,6 +78,14 @@ struct Open {
     sockets: Vec<(usize, u64, Arc<Listener>)>,
 }
 
+/// Who has a listener, and what is particular to it.
+#[derive(Debug)]
+struct Claim {
+    service: String,
+    proxy_from: Arc<[Prefix]>,
+    tuning: ListenTuning,
+}
+
 /// A configuration whose new listeners are bound, and which nothing serves yet. Dropped, it leaves no trace.
 #[derive(Debug)]
 #[must_use]
@@ -83,7 +93,7 @@ pub struct Prepared {
     services: Vec<Service>,
     pools: Vec<Pool>,
     bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
-    owners: HashMap<ListenKey, String>,
+    claims: HashMap<ListenKey, Claim>,
     ranges: Vec<steering::Range>,
 }
 
@@ -94,10 +104,11 @@ impl Proxy {
         let mailboxes = (0..workers.max(1)).map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
         let global = Arc::new(Global {
             registry,
+            observer: OnceLock::new(),
+            journal: Slot::default(),
             workers: mailboxes,
             open: AtomicU64::new(0),
             limit: Gate::new(u64::MAX),
-            journal: Slot::default(),
         });
         let mut threads = Vec::new();
         for (index, mailbox) in global.workers.iter().enumerate() {
@@ -167,7 +178,7 @@ impl Proxy {
         let wanted = listener::wanted(services, steer)?;
         let mut errors = Vec::new();
         let mut bound = HashMap::new();
-        let mut owners = HashMap::new();
+        let mut claims = HashMap::new();
         let mut ranges = Vec::new();
         for (key, wanted) in wanted {
             let service = wanted.service;
@@ -191,10 +202,15 @@ impl Proxy {
                     new.or_else(|| self.listeners.get(&key)?.sockets.first().map(|(_, _, listener)| listener));
                 ranges.extend(listener.map(|listener| key.range(wanted.ports, listener)));
             }
-            owners.insert(key, service.name.clone());
+            let claim = Claim {
+                service: service.name.clone(),
+                proxy_from: wanted.listen.proxy_from.as_slice().into(),
+                tuning: wanted.listen.tuning.clone(),
+            };
+            claims.insert(key, claim);
         }
         if errors.is_empty() {
-            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, owners, ranges })
+            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, claims, ranges })
         } else {
             errors.sort_by_key(|error| error.address);
             Err(errors)
@@ -203,10 +219,10 @@ impl Proxy {
 
     /// Serves what was prepared, touching only the difference to what is served now.
     pub fn commit(&mut self, prepared: Prepared) {
-        let Prepared { services, pools, bound, owners, .. } = prepared;
+        let Prepared { services, pools, bound, claims, .. } = prepared;
         let gone = self.commit_pools_and_services(&services, &pools);
         let mut commands: Vec<Vec<Command>> = self.global.workers.iter().map(|_| Vec::new()).collect();
-        self.commit_listeners(bound, owners, &mut commands);
+        self.commit_listeners(bound, claims, &mut commands);
         for name in gone {
             let name: Arc<str> = name.into();
             for commands in &mut commands {
@@ -236,9 +252,10 @@ impl Proxy {
         for spec in pools {
             match self.pools.get(&spec.name) {
                 Some(pool) => pool.reconfigure(spec, &registry, now),
-                None => _ = self.pools.insert(spec.name.clone(), Arc::new(PoolShared::new(spec, &registry, now))),
+                None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
             }
         }
+        self.follow_tracked();
         let mut gone = Vec::new();
         self.services.retain(|name, _| {
             let stays = services.iter().any(|service| service.name == *name);
@@ -262,10 +279,10 @@ impl Proxy {
     fn commit_listeners(
         &mut self,
         mut bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
-        owners: HashMap<ListenKey, String>,
+        claims: HashMap<ListenKey, Claim>,
         commands: &mut [Vec<Command>],
     ) {
-        let stays: HashSet<&ListenKey> = owners.keys().collect();
+        let stays: HashSet<&ListenKey> = claims.keys().collect();
         self.listeners.retain(|key, open| {
             let stays = stays.contains(key);
             if !stays {
@@ -275,25 +292,31 @@ impl Proxy {
             }
             stays
         });
-        for (key, name) in owners {
-            let Some(service) = self.services.get(&name) else { continue };
+        for (key, claim) in claims {
+            let Some(service) = self.services.get(&claim.service) else { continue };
             if let Some(open) = self.listeners.get_mut(&key) {
                 if !Arc::ptr_eq(&open.service, service) {
                     open.service = Arc::clone(service);
                     for (worker, id, listener) in &open.sockets {
-                        configure(listener, service);
-                        commands[*worker].push(Command::Serve { id: *id, service: Arc::clone(service) });
+                        configure(listener, service, &claim);
+                        let (service, proxy_from) = (Arc::clone(service), Arc::clone(&claim.proxy_from));
+                        commands[*worker].push(Command::Serve { id: *id, service, proxy_from });
                     }
                 }
                 continue;
             }
             let mut open = Open { service: Arc::clone(service), sockets: Vec::new() };
             for listener in bound.remove(&key).into_iter().flatten() {
-                configure(&listener, service);
+                configure(&listener, service, &claim);
                 let (worker, id) = (self.next_worker % commands.len(), self.next_listener);
                 self.next_worker += 1;
                 self.next_listener += 1;
-                let binding = Binding { service: Arc::clone(service), address: key.address, steered: key.steered };
+                let binding = Binding {
+                    service: Arc::clone(service),
+                    address: key.address,
+                    proxy_from: Arc::clone(&claim.proxy_from),
+                    steered: key.steered,
+                };
                 let command = Command::Listen { id, listener: Arc::clone(&listener), binding };
                 commands[worker].push(command);
                 open.sockets.push((worker, id, listener));
@@ -310,8 +333,9 @@ impl Proxy {
 
     fn apply_limit(&self) {
         let descriptors = descriptor_limit();
-        let pipes = 2 * relay::MOST_PIPES * self.global.workers.len();
-        let taken = RESERVED_DESCRIPTORS + pipes as u64 + self.listeners() as u64;
+        // Who finds no descriptor for a pipe copies: few are kept for them.
+        let pipes = (2 * relay::MOST_PIPES * self.global.workers.len()) as u64;
+        let taken = RESERVED_DESCRIPTORS + pipes.min(descriptors / 32) + self.listeners() as u64;
         let spare = descriptors.saturating_sub(taken);
         // A connection has two.
         let possible = (spare / 2).max(1);
@@ -422,9 +446,12 @@ pub fn listening_plan(services: &[Service], workers: usize, steering: &io::Resul
 }
 
 /// What may change while a listener is open.
-fn configure(listener: &Listener, service: &ServiceShared) {
+fn configure(listener: &Listener, service: &ServiceShared, claim: &Claim) {
     let spec = &service.spec;
-    let configured = listener.set_keepalive(spec.client_keepalive).and_then(|()| listener.set_backlog(spec.backlog));
+    let configured = listener
+        .set_keepalive(spec.client_keepalive)
+        .and_then(|()| listener.tune(&claim.tuning))
+        .and_then(|()| listener.set_backlog(spec.backlog));
     if let Err(error) = configured {
         tracing::warn!(service = spec.name, %error, "cannot change the options of a listener");
     }

@@ -1,16 +1,17 @@
 //! What an administrator looks at and changes while the proxy runs. All of it survives a reload, by name, unless the new
 //! configuration says something else about the same thing than the former one did.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Proxy;
 use super::mailbox::{Command, Report};
 use super::session::{Session, SessionId};
-use super::shared::PoolShared;
-use crate::balance::{ServerState, TableEntry, WeightChange};
-use crate::model::{AdminState, OnMarkedDown, ServerPort};
+use super::shared::{PoolShared, Wanted};
+use crate::balance::{Explanation, KeyHash, ServerState, TableEntry, WeightChange};
+use crate::model::{AdminState, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use crate::stats::{EndReason, ServerStats};
 
 /// Why something could not be changed.
@@ -46,27 +47,81 @@ pub struct ServerView {
     pub port: ServerPort,
 }
 
+/// What connections found out about a server: so many in a row failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub server: String,
+    /// Connections that failed.
+    pub errors: u64,
+    /// What that means for its health.
+    pub on_error: OnError,
+}
+
+/// Where a connection to a service would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceExplanation {
+    /// What came before the choice of a server, in words.
+    pub steps: Vec<String>,
+    /// The pool that serves it; none: it is turned away before.
+    pub pool: Option<String>,
+    /// The choice there.
+    pub choice: Option<Explanation>,
+}
+
 impl Proxy {
+    /// Has `tell` told what connections find out about servers that are observed. Called by workers: it must not block.
+    /// Only the first one is.
+    pub fn observe_by(&self, tell: impl Fn(Observed) + Send + Sync + 'static) {
+        let _first = self.global.observer.set(Box::new(tell));
+    }
+
+    /// Which server a connection of `client` to this service would get, and why, answered without any effect by the code
+    /// that decides; none when the service is not known.
+    #[must_use]
+    pub fn explain(&self, service: &str, client: SocketAddr, sni: Option<&str>) -> Option<ServiceExplanation> {
+        let service = self.services.get(service)?;
+        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), exclude: &[] };
+        let choice = Some(service.pool.explain(&wanted, Instant::now()));
+        Some(ServiceExplanation { steps: Vec::new(), pool: Some(service.spec.pool.clone()), choice })
+    }
+
     /// The servers of a pool in the order of the configuration; none when it is not known.
     #[must_use]
     pub fn servers(&self, pool: &str) -> Option<Vec<ServerView>> {
-        self.pools.get(pool).map(|pool| pool.views())
+        self.pools.get(pool).map(|pool| pool.views(Instant::now()))
     }
 
-    /// A check changed its mind about a server. Its connections are reset where the server says so.
+    /// A check changed its mind about a server, and about those that track it. Connections are reset where the servers say
+    /// so.
     pub fn set_server_up(&self, pool: &str, server: &str, up: bool) {
         let Some(shared) = self.pools.get(pool) else { return };
-        if shared.lock().balance.set_up(server, up) && !up {
-            self.on_marked_down(pool, shared, server);
+        let now = Instant::now();
+        if shared.change(now, |balance| balance.set_up(server, up, now)) {
+            self.on_marked(pool, shared, server, up);
+            self.tell_trackers(pool, server);
         }
     }
 
-    /// Sets what a server may do. In maintenance it counts as down: its connections are reset where the server says so.
+    /// Sets what a server may do. In maintenance it counts as down, also for those that track it: connections are reset
+    /// where the servers say so. `Ready` for an active server ends a fail-over that would not end by itself.
     pub fn set_server_admin(&self, pool: &str, server: &str, admin: AdminState) -> Result<(), OperateError> {
         let (shared, _) = self.find(pool, server)?;
-        let changed = shared.set_admin(server, admin);
-        if changed && admin == AdminState::Maintenance {
-            self.on_marked_down(pool, shared, server);
+        let now = Instant::now();
+        let served = shared.lock().balance.is_in_service(server);
+        shared.change(now, |balance| {
+            let changed = balance.set_admin(server, admin, now);
+            if admin == AdminState::Ready && !balance.is_backup(server) {
+                balance.fail_back();
+            }
+            changed
+        });
+        let serves = shared.lock().balance.is_in_service(server);
+        if served != serves {
+            self.on_marked(pool, shared, server, serves);
+            self.tell_trackers(pool, server);
         }
         Ok(())
     }
@@ -74,7 +129,8 @@ impl Proxy {
     /// Sets a server's weight.
     pub fn set_server_weight(&self, pool: &str, server: &str, weight: WeightChange) -> Result<(), OperateError> {
         let (shared, _) = self.find(pool, server)?;
-        shared.set_weight(server, weight);
+        let now = Instant::now();
+        shared.change(now, |balance| balance.set_weight(server, weight, now));
         Ok(())
     }
 
@@ -87,7 +143,7 @@ impl Proxy {
         port: Option<ServerPort>,
     ) -> Result<(), OperateError> {
         let (shared, _) = self.find(pool, server)?;
-        shared.set_place(server, address, port, &self.global.registry);
+        shared.set_place(server, address, port, &self.global.registry, Instant::now());
         Ok(())
     }
 
@@ -148,12 +204,44 @@ impl Proxy {
         }
     }
 
-    fn on_marked_down(&self, pool: &str, shared: &PoolShared, server: &str) {
+    /// What a server that came or went does to connections.
+    fn on_marked(&self, pool: &str, shared: &PoolShared, server: &str, up: bool) {
         let spec = shared.spec();
-        let shuts =
-            |spec: &crate::model::Server| spec.name == server && spec.on_marked_down == OnMarkedDown::ShutdownSessions;
-        if spec.servers.iter().any(shuts) {
-            self.reset_server(&self.global.registry.server(pool, server), EndReason::ServerDown, drop);
+        let Some(said) = spec.servers.iter().find(|known| known.name == server) else { return };
+        let stats = |server: &str| self.global.registry.server(pool, server);
+        if !up && said.on_marked_down == OnMarkedDown::ShutdownSessions {
+            self.reset_server(&stats(server), EndReason::ServerDown, drop);
+        }
+        if up && said.on_marked_up == OnMarkedUp::ShutdownBackupSessions && !said.backup {
+            for backup in spec.servers.iter().filter(|server| server.backup) {
+                self.reset_server(&stats(&backup.name), EndReason::FailedBack, drop);
+            }
+        }
+    }
+
+    /// Those that track a server are as it is.
+    fn tell_trackers(&self, pool: &str, server: &str) {
+        let up = self.pools.get(pool).is_some_and(|pool| pool.lock().balance.is_in_service(server));
+        for (name, shared) in &self.pools {
+            for tracker in &shared.spec().servers {
+                let follows = tracker.track.as_ref().is_some_and(|at| at.pool == pool && at.server == server);
+                if follows {
+                    shared.show_tracked(&tracker.name, up, &format!("{pool}/{server}"), Instant::now());
+                    self.set_server_up(name, &tracker.name, up);
+                }
+            }
+        }
+    }
+
+    /// After a reload, those that track a server are as it is.
+    pub(super) fn follow_tracked(&self) {
+        let tracked: BTreeSet<ServerRef> = self
+            .pools
+            .values()
+            .flat_map(|pool| pool.spec().servers.iter().filter_map(|server| server.track.clone()).collect::<Vec<_>>())
+            .collect();
+        for ServerRef { pool, server } in tracked {
+            self.tell_trackers(&pool, &server);
         }
     }
 

@@ -47,6 +47,8 @@ pub struct Session {
 /// What an open connection does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SessionPhase {
+    /// Its PROXY header has not come in yet.
+    Greeting,
     /// Every server is full: it waits for one with room.
     Queued,
     /// It is being connected to its server, or waits for the next attempt.

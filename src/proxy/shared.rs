@@ -2,22 +2,26 @@
 //! listener by pointers; no name is looked up on its way.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use super::journal::Slot;
 use super::mailbox::Mailbox;
-use super::operate::ServerView;
-use crate::balance::{self, Pin, Refusal, ServerId, ServerState, WeightChange};
-use crate::model::{self, AdminState};
-use crate::stats::{Registry, ServerStats, ServiceStats};
+use super::operate::{Observed, ServerView};
+use super::queue::Waiter;
+use crate::balance::{self, Choice, Explanation, KeyHash, Pin, Refusal, ServerId, ServerState, Ticket};
+use crate::model;
+use crate::os::tcp::ConnectOptions;
+use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
-#[derive(Debug)]
 pub(super) struct Global {
     pub(super) registry: Arc<Registry>,
+    /// Who is told what connections found out about servers.
+    pub(super) observer: OnceLock<Box<dyn Fn(Observed) + Send + Sync>>,
     pub(super) workers: Vec<Arc<Mailbox>>,
     pub(super) open: AtomicU64,
     pub(super) limit: Gate,
@@ -45,6 +49,9 @@ pub(super) struct ServiceShared {
 /// A pool; one value for its whole life, over reloads.
 #[derive(Debug)]
 pub(super) struct PoolShared {
+    /// Connections that wait for a server with room.
+    pub(super) waiting: AtomicU64,
+    pub(super) me: Weak<Self>,
     state: Mutex<PoolState>,
 }
 
@@ -53,6 +60,8 @@ pub(super) struct PoolState {
     pub(super) spec: Arc<model::Pool>,
     pub(super) balance: balance::Pool,
     pub(super) servers: Vec<Arc<ServerShared>>,
+    pub(super) stats: Arc<PoolStats>,
+    pub(super) waiters: HashMap<Ticket, Waiter>,
     /// Addresses set while the process runs, by server.
     places: HashMap<String, Place>,
 }
@@ -69,7 +78,32 @@ pub(super) struct Place {
 pub(super) struct ServerShared {
     pub(super) name: String,
     pub(super) place: Place,
+    pub(super) link: Link,
+    pub(super) observe: Option<model::Observe>,
     pub(super) stats: Arc<ServerStats>,
+    /// Somebody may wait for a place of it.
+    limited: bool,
+}
+
+/// How connections to a server are made.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) send_proxy: Option<model::ProxyVersion>,
+    source: Option<model::Source>,
+    user_timeout: Option<Duration>,
+    fast_open: bool,
+}
+
+impl Link {
+    fn of(server: &model::Server) -> Self {
+        let model::Server { send_proxy, user_timeout, fast_open, .. } = *server;
+        Self { send_proxy, source: server.source.clone(), user_timeout, fast_open }
+    }
+
+    pub(super) fn options(&self, keepalive: bool) -> ConnectOptions<'_> {
+        let Self { user_timeout, fast_open, .. } = *self;
+        ConnectOptions { keepalive, source: self.source.as_ref(), user_timeout, fast_open }
+    }
 }
 
 /// A server given to a connection; counted as open there until dropped.
@@ -78,6 +112,23 @@ pub(super) struct Assigned {
     pub(super) server: Arc<ServerShared>,
     pub(super) id: ServerId,
     pub(super) sticky: bool,
+    /// Who is told that the place is free; only where there is a limit.
+    pool: Option<Arc<PoolShared>>,
+}
+
+/// A connection that wants a server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) client: IpAddr,
+    pub(super) sni: Option<KeyHash>,
+    /// Servers that failed it.
+    pub(super) exclude: &'a [ServerId],
+}
+
+impl std::fmt::Debug for Global {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Global").field("open", &self.open).field("limit", &self.limit).finish_non_exhaustive()
+    }
 }
 
 impl Gate {
@@ -167,15 +218,20 @@ impl ServiceShared {
 }
 
 impl PoolShared {
-    pub(super) fn new(spec: &model::Pool, registry: &Registry, now: Instant) -> Self {
+    pub(super) fn new(spec: &model::Pool, registry: &Registry, now: Instant) -> Arc<Self> {
+        let mut balance = balance::Pool::new(spec, now);
+        // Several nodes must not draw alike.
+        balance.seed(RandomState::new().hash_one(&spec.name));
         let state = PoolState {
             spec: Arc::new(spec.clone()),
-            balance: balance::Pool::new(spec, now),
+            balance,
             servers: Vec::new(),
+            stats: registry.pool(&spec.name),
+            waiters: HashMap::new(),
             places: HashMap::new(),
         };
-        let pool = Self { state: Mutex::new(state) };
-        pool.lock().renew_servers(registry);
+        let pool = Arc::new_cyclic(|me| Self { waiting: AtomicU64::new(0), me: me.clone(), state: Mutex::new(state) });
+        pool.lock().renew_servers(registry, now);
         pool
     }
 
@@ -191,9 +247,10 @@ impl PoolShared {
             let find = |servers: &[model::Server]| servers.iter().find(|s| s.name == *name).map(Place::of);
             find(&spec.servers).is_some_and(|place| find(&before.servers) == Some(place))
         });
-        state.renew_servers(registry);
+        state.renew_servers(registry, now);
         drop(state);
         self.renew_hash();
+        self.on_room();
     }
 
     /// Builds the hash tables anew if they are out of date, while the workers go on by the former ones.
@@ -205,30 +262,42 @@ impl PoolShared {
         }
     }
 
-    pub(super) fn views(&self) -> Vec<ServerView> {
+    pub(super) fn views(&self, now: Instant) -> Vec<ServerView> {
         let state = self.lock();
         let view = |(state, server): (ServerState, &Arc<ServerShared>)| ServerView {
             state,
             address: server.place.address,
             port: server.place.port,
         };
-        state.balance.servers().into_iter().zip(&state.servers).map(view).collect()
+        state.balance.servers(now).into_iter().zip(&state.servers).map(view).collect()
     }
 
-    /// Sets what a server may do; false when that is no change.
-    pub(super) fn set_admin(&self, server: &str, admin: AdminState) -> bool {
+    /// Changes what an administrator or a check may change of the servers; false when that is no change.
+    pub(super) fn change(&self, now: Instant, change: impl FnOnce(&mut balance::Pool) -> bool) -> bool {
         let mut state = self.lock();
-        let changed = state.balance.set_admin(server, admin);
-        state.show_states();
+        let changed = change(&mut state.balance);
+        state.show_states(now);
+        drop(state);
+        if changed {
+            self.renew_hash();
+            self.on_room();
+        }
         changed
     }
 
-    pub(super) fn set_weight(&self, server: &str, weight: WeightChange) {
-        let mut state = self.lock();
-        state.balance.set_weight(server, weight);
-        state.show_states();
-        drop(state);
-        self.renew_hash();
+    /// Publishes the health of a server that has it from another one.
+    pub(super) fn show_tracked(&self, server: &str, up: bool, tracked: &str, now: Instant) {
+        let server = self.lock().servers.iter().find(|known| known.name == server).cloned();
+        if let Some(server) = server {
+            server.stats.update_status(|status| {
+                let health = if up { Health::Up } else { Health::Down };
+                if std::mem::replace(&mut status.health, health) != health {
+                    status.since = Some(now);
+                    server.stats.downs.fetch_add(u64::from(!up), Ordering::Relaxed);
+                }
+                status.reason = format!("tracks {tracked}");
+            });
+        }
     }
 
     /// New connections to a server go there from now on.
@@ -238,14 +307,15 @@ impl PoolShared {
         address: Option<IpAddr>,
         port: Option<model::ServerPort>,
         registry: &Registry,
+        now: Instant,
     ) {
         let mut state = self.lock();
-        let Some(now) = state.servers.iter().find(|known| known.name == server).map(|known| known.place) else {
+        let Some(before) = state.servers.iter().find(|known| known.name == server).map(|known| known.place) else {
             return;
         };
-        let place = Place { address: address.unwrap_or(now.address), port: port.unwrap_or(now.port) };
+        let place = Place { address: address.unwrap_or(before.address), port: port.unwrap_or(before.port) };
         state.places.insert(server.to_owned(), place);
-        state.renew_servers(registry);
+        state.renew_servers(registry, now);
     }
 
     /// Connections open to its servers.
@@ -266,24 +336,21 @@ impl PoolShared {
     }
 
     /// Chooses a server for a client, and counts the connection as the server's.
-    pub(super) fn select(
-        &self,
-        client: SocketAddr,
-        exclude: &[ServerId],
-        pin: &mut Option<Pin>,
-        now: Instant,
-    ) -> Result<Assigned, Refusal> {
+    pub(super) fn select(&self, wanted: &Wanted<'_>, pin: &mut Option<Pin>, now: Instant) -> Result<Assigned, Refusal> {
         let mut state = self.lock();
         let PoolState { balance, servers, .. } = &mut *state;
-        let load = |position: usize| servers[position].stats.open.load(Ordering::Relaxed);
-        let request = balance::Request { client: client.ip(), exclude, held: *pin };
-        let choice = balance.select(&request, load, now)?;
+        let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
+        let choice = balance.select(&wanted.request(*pin), load, now)?;
         *pin = choice.pin;
-        let server = Arc::clone(&servers[choice.position]);
-        let open = server.stats.open.fetch_add(1, Ordering::Relaxed) + 1;
-        server.stats.open_max.fetch_max(open, Ordering::Relaxed);
-        server.stats.chosen.fetch_add(1, Ordering::Relaxed);
-        Ok(Assigned { server, id: choice.id, sticky: choice.sticky })
+        Ok(state.assign(&choice, self))
+    }
+
+    /// What [`PoolShared::select`] would do, without any effect.
+    pub(super) fn explain(&self, wanted: &Wanted<'_>, now: Instant) -> Explanation {
+        let mut state = self.lock();
+        let PoolState { balance, servers, .. } = &mut *state;
+        let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
+        balance.explain(&wanted.request(None), load, now)
     }
 
     /// A connection that holds `pin` was established.
@@ -302,22 +369,48 @@ impl PoolShared {
     }
 }
 
+impl Wanted<'_> {
+    fn request(&self, held: Option<Pin>) -> balance::Request<'_> {
+        let Self { client, sni, exclude } = *self;
+        balance::Request { client, sni, exclude, held, waited: false }
+    }
+}
+
 impl PoolState {
-    fn renew_servers(&mut self, registry: &Registry) {
+    /// The server that was chosen, with one more connection.
+    pub(super) fn assign(&self, choice: &Choice, pool: &PoolShared) -> Assigned {
+        let server = Arc::clone(&self.servers[choice.position]);
+        let open = server.stats.open.fetch_add(1, Ordering::SeqCst) + 1;
+        server.stats.open_max.fetch_max(open, Ordering::Relaxed);
+        server.stats.chosen.fetch_add(1, Ordering::Relaxed);
+        let pool = if server.limited { pool.me.upgrade() } else { None };
+        Assigned { server, id: choice.id, sticky: choice.sticky, pool }
+    }
+
+    /// A server by its number.
+    pub(super) fn server(&self, id: ServerId) -> Option<&Arc<ServerShared>> {
+        self.balance.position(id).and_then(|position| self.servers.get(position))
+    }
+
+    fn renew_servers(&mut self, registry: &Registry, now: Instant) {
+        let hashes = self.spec.hash_balance_factor.is_some();
         let server = |server: &model::Server| {
             Arc::new(ServerShared {
                 name: server.name.clone(),
                 place: self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server)),
+                link: Link::of(server),
+                observe: server.observe,
                 stats: registry.server(&self.spec.name, &server.name),
+                limited: server.max_connections.is_some() || hashes,
             })
         };
         self.servers = self.spec.servers.iter().map(server).collect();
-        self.show_states();
+        self.show_states(now);
     }
 
     /// Publishes what an administrator set.
-    fn show_states(&self) {
-        for (server, state) in self.servers.iter().zip(self.balance.servers()) {
+    fn show_states(&self, now: Instant) {
+        for (server, state) in self.servers.iter().zip(self.balance.servers(now)) {
             server.stats.update_status(|status| {
                 status.admin = Some(state.admin);
                 let place = self.places.get(&server.name);
@@ -336,6 +429,9 @@ impl Place {
 
 impl Drop for Assigned {
     fn drop(&mut self) {
-        self.server.stats.open.fetch_sub(1, Ordering::Relaxed);
+        self.server.stats.open.fetch_sub(1, Ordering::SeqCst);
+        if let Some(pool) = &self.pool {
+            pool.on_room();
+        }
     }
 }

@@ -3,21 +3,27 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Reset, State, Verdict};
+use super::operate::Observed;
+use super::queue::{Grant, Waiter, Waiting};
 use super::relay::{Ready, Relay, Side};
-use super::shared::{Place, ServerShared};
+use super::shared::{Assigned, Place, ServerShared, Wanted};
 use super::worker::{Context, token};
 use crate::balance::{Refusal, ServerId};
+use crate::model::{ProxyVersion, RefuseWith};
 use crate::os::tcp::{Connecting, Stream};
 use crate::stats::EndReason;
+use crate::wire::proxy_header::{self, Header};
 
 /// Attempts at one server are this far apart, or the connect timeout if that is shorter.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How often a client that waits for a server with room looks for one.
-const QUEUE_POLL: Duration = Duration::from_millis(10);
+/// A client that waits for a server with room is told when there is one. A server in its slow start gets more room without
+/// any event: it is looked for this often.
+const QUEUE_LOOK: Duration = Duration::from_secs(1);
 
 /// A client that waits for a server.
 #[derive(Debug)]
@@ -34,8 +40,12 @@ pub(super) struct Upstream {
 
 #[derive(Debug)]
 enum Phase {
-    /// Every server is full, or none was asked yet.
+    /// No server was asked yet, or the last one failed.
+    Unassigned,
+    /// Every server that may be asked is full.
     Queued {
+        waiting: Waiting,
+        until: Option<Instant>,
         next_look: Instant,
     },
     Connecting(Stream),
@@ -55,15 +65,14 @@ enum Next {
 impl Upstream {
     pub(super) fn new(client: Stream, now: Instant) -> Self {
         let client_ready = Ready { writable: true, ..Ready::default() };
-        let phase = Phase::Queued { next_look: now };
-        Self { client, client_ready, phase, since: now, failures: 0, tried: Vec::new() }
+        Self { client, client_ready, phase: Phase::Unassigned, since: now, failures: 0, tried: Vec::new() }
     }
 
     /// The server's socket, if there is one.
     pub(super) fn server(&self) -> Option<&Stream> {
         match &self.phase {
             Phase::Connecting(server) => Some(server),
-            Phase::Queued { .. } | Phase::Pausing { .. } => None,
+            Phase::Unassigned | Phase::Queued { .. } | Phase::Pausing { .. } => None,
         }
     }
 
@@ -74,7 +83,8 @@ impl Upstream {
 
     pub(super) fn deadline(&self, connect_timeout: Option<Duration>) -> Option<Instant> {
         match &self.phase {
-            Phase::Queued { next_look } => Some(*next_look),
+            Phase::Unassigned => None,
+            Phase::Queued { until, next_look, .. } => Some(until.map_or(*next_look, |until| until.min(*next_look))),
             Phase::Connecting(_) => connect_timeout.map(|timeout| self.since + timeout),
             Phase::Pausing { until, .. } => Some(*until),
         }
@@ -85,28 +95,73 @@ impl Connection {
     /// Chooses a server and connects to it.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        match self.binding.service.pool.select(self.client, &upstream.tried, &mut self.pin, context.now) {
-            Ok(assigned) => {
-                if let Some(before) = self.assigned.replace(assigned) {
-                    self.redispatched = true;
-                    before.server.stats.redispatches.fetch_add(1, Ordering::Relaxed);
-                }
-                self.connect(context)
-            }
-            Err(Refusal::NoneUp) => Verdict::End(EndReason::NoServer, Reset::Client),
-            Err(Refusal::Full) => self.queue(context.now),
+        let wanted = Wanted { client: self.client.ip(), sni: None, exclude: &upstream.tried };
+        match self.binding.service.pool.select(&wanted, &mut self.pin, context.now) {
+            Ok(assigned) => self.connect_to(assigned, context),
+            Err(Refusal::NoneUp) => self.refuse(EndReason::NoServer),
+            Err(Refusal::Full { server }) => self.queue(server, context),
             Err(Refusal::Excluded) => self.start_over(context.now),
         }
     }
 
-    /// Every server is full: the client waits for one with room, as long as it would for a connection.
-    fn queue(&mut self, now: Instant) -> Verdict {
-        let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        if self.spec.connect_timeout.is_some_and(|timeout| now >= upstream.since + timeout) {
-            return Verdict::End(EndReason::NoServer, Reset::Client);
+    fn connect_to(&mut self, assigned: Assigned, context: &mut Context<'_>) -> Verdict {
+        self.leave_server();
+        self.assigned = Some(assigned);
+        self.connect(context)
+    }
+
+    /// Gives up its place at the server that failed it.
+    fn leave_server(&mut self) {
+        if let Some(before) = self.assigned.take() {
+            self.redispatched = true;
+            before.server.stats.redispatches.fetch_add(1, Ordering::Relaxed);
         }
-        upstream.phase = Phase::Queued { next_look: now + QUEUE_POLL };
+    }
+
+    /// The client is turned away as its pool says.
+    fn refuse(&self, reason: EndReason) -> Verdict {
+        Verdict::End(
+            reason,
+            match self.spec.refusal {
+                RefuseWith::Reset => Reset::Client,
+                RefuseWith::Close => Reset::None,
+            },
+        )
+    }
+
+    /// Waits for room at this server, or at any.
+    fn queue(&mut self, server: Option<ServerId>, context: &mut Context<'_>) -> Verdict {
+        self.leave_server();
+        let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
+        let waiter = Waiter {
+            client: self.client.ip(),
+            sni: None,
+            exclude: upstream.tried.clone(),
+            held: self.pin,
+            mailbox: Arc::clone(context.mailbox),
+            key: context.key,
+            wanted: None,
+        };
+        let Some(waiting) = self.binding.service.pool.wait(waiter, server, context.now) else {
+            return self.refuse(EndReason::QueueFull);
+        };
+        let patience = self.spec.queue_timeout.or(self.spec.connect_timeout);
+        let until = patience.map(|patience| context.now + patience);
+        upstream.phase = Phase::Queued { waiting, until, next_look: context.now + QUEUE_LOOK };
         Verdict::Keep
+    }
+
+    /// There is room for it. What it no longer waits for goes to the next.
+    pub(super) fn on_grant(&mut self, grant: Grant, context: &mut Context<'_>) -> Verdict {
+        let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
+        let waits = matches!(&upstream.phase, Phase::Queued { waiting, .. } if waiting.is_for(&grant));
+        if !waits {
+            return Verdict::Keep;
+        }
+        let Some((assigned, pin)) = grant.take() else { return Verdict::Keep };
+        upstream.phase = Phase::Unassigned;
+        self.pin = pin;
+        self.connect_to(assigned, context)
     }
 
     /// Every server has failed once: again, but not at once.
@@ -135,14 +190,15 @@ impl Connection {
     }
 
     fn connect(&mut self, context: &mut Context<'_>) -> Verdict {
-        let Some(address) = self.assigned.as_ref().and_then(|assigned| self.server_address(&assigned.server)) else {
-            return Verdict::End(EndReason::ConnectFailed, Reset::Client);
+        let Some(assigned) = &self.assigned else { return self.refuse(EndReason::ConnectFailed) };
+        let Some(address) = self.server_address(&assigned.server) else {
+            return self.refuse(EndReason::ConnectFailed);
         };
         self.dispatched.get_or_insert(context.now);
         self.attempts = self.attempts.saturating_add(1);
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         upstream.since = context.now;
-        match Stream::connect(address, self.spec.server_keepalive) {
+        match Stream::connect(address, assigned.server.link.options(self.spec.server_keepalive)) {
             Ok(Connecting::Done(server) | Connecting::Started(server)) => {
                 if context.poller.add_stream(&server, token(context.key, Side::Server), true).is_err() {
                     return Verdict::End(EndReason::Resources, Reset::Client);
@@ -180,14 +236,39 @@ impl Connection {
         let Upstream { client, client_ready, phase: Phase::Connecting(server), .. } = *upstream else {
             return Verdict::Keep;
         };
-        self.establish(Relay::new(client, client_ready, server, ready), client_ready.readable, context)
+        let client_spoke = client_ready.readable;
+        if !self.introduce(&server, client_spoke) {
+            self.state = State::Upstream(Box::new(Upstream::new(client, context.now)));
+            return Verdict::End(EndReason::ConnectFailed, Reset::Client);
+        }
+        self.establish(Relay::new(client, client_ready, server, ready), client_spoke, context)
+    }
+
+    /// Tells a server that wants to know whom it speaks with; false when that failed. A socket just connected has room for it.
+    fn introduce(&self, server: &Stream, client_spoke: bool) -> bool {
+        let Some(version) = self.assigned.as_ref().and_then(|assigned| assigned.server.link.send_proxy) else {
+            return true;
+        };
+        let header = Header::Proxied { source: self.client, destination: self.destination };
+        let bytes = match version {
+            ProxyVersion::V1 => proxy_header::encode_v1(header),
+            ProxyVersion::V2 => proxy_header::encode_v2(header),
+        };
+        // The client's first bytes follow at once and ride along.
+        server.send(&bytes, client_spoke).is_ok_and(|sent| sent == bytes.len())
     }
 
     /// The deadline of an attempt, a pause or a look for room has come.
     pub(super) fn on_upstream_timer(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        match upstream.phase {
-            Phase::Queued { .. } | Phase::Pausing { then: Next::AnyServer, .. } => self.dispatch(context),
+        match &mut upstream.phase {
+            Phase::Queued { until: Some(until), .. } if *until <= context.now => self.refuse(EndReason::QueueTimeout),
+            Phase::Queued { next_look, .. } => {
+                *next_look = context.now + QUEUE_LOOK;
+                self.binding.service.pool.serve_queue(context.now);
+                Verdict::Keep
+            }
+            Phase::Unassigned | Phase::Pausing { then: Next::AnyServer, .. } => self.dispatch(context),
             Phase::Connecting(_) => self.on_failure(EndReason::ConnectTimeout, context),
             Phase::Pausing { then: Next::SameServer, .. } => {
                 if let Some(assigned) = &self.assigned {
@@ -200,22 +281,52 @@ impl Connection {
 
     /// An attempt failed. A server that stickiness named gets `retries` attempts one second apart; then, where redispatch is
     /// allowed, another one gets the last. A server that was merely chosen is left at once for another, where redispatch is
-    /// allowed and there is another. (After a connection was established nothing is ever repeated.)
+    /// allowed and there is another. Where every so many retries may redispatch, each of those does. (After a connection was established nothing is ever repeated.)
     fn on_failure(&mut self, reason: EndReason, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        let Some(assigned) = &self.assigned else { return Verdict::End(reason, Reset::Client) };
+        let Some(assigned) = &self.assigned else { return self.refuse(reason) };
         assigned.server.stats.connect_errors.fetch_add(1, Ordering::Relaxed);
-        upstream.phase = Phase::Queued { next_look: context.now };
+        upstream.phase = Phase::Unassigned;
         upstream.failures += 1;
-        if upstream.failures > self.spec.retries {
-            return Verdict::End(reason, Reset::Client);
+        let failures = upstream.failures;
+        self.observe_failure(&assigned.server);
+        if failures > self.spec.retries {
+            return self.refuse(reason);
         }
-        let last = upstream.failures == self.spec.retries;
-        if self.spec.redispatch && (!assigned.sticky || last) {
-            upstream.tried.push(assigned.id);
+        let moves = match self.spec.redispatch_every {
+            Some(every) => failures.is_multiple_of(every.max(1)),
+            None => failures == self.spec.retries,
+        };
+        if self.spec.redispatch && (!assigned.sticky || moves) {
+            let failed = assigned.id;
+            if let State::Upstream(upstream) = &mut self.state {
+                upstream.tried.push(failed);
+            }
             self.dispatch(context)
         } else {
             self.pause(Next::SameServer, context.now)
+        }
+    }
+
+    /// A connection failed: so many in a row say something about the server's health.
+    fn observe_failure(&self, server: &ServerShared) {
+        let Some(observe) = server.observe else { return };
+        let errors = server.stats.errors_in_row.fetch_add(1, Ordering::Relaxed) + 1;
+        if errors < u64::from(observe.error_limit) {
+            return;
+        }
+        server.stats.errors_in_row.store(0, Ordering::Relaxed);
+        if let Some(tell) = self.binding.service.global.observer.get() {
+            let (pool, server) = (self.spec.name.clone(), server.name.clone());
+            tell(Observed { pool, server, errors, on_error: observe.on_error });
+        }
+    }
+
+    /// One that was established ends the row of those that failed.
+    pub(super) fn observe_success(&self) {
+        let server = self.assigned.as_ref().map(|assigned| &assigned.server);
+        if let Some(server) = server.filter(|server| server.observe.is_some()) {
+            server.stats.errors_in_row.store(0, Ordering::Relaxed);
         }
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct Context<'a> {
     pub(super) workspace: &'a mut Workspace<Pipe>,
     pub(super) key: Key,
     pub(super) now: Instant,
+    pub(super) mailbox: &'a Arc<Mailbox>,
     silent: &'a mut VecDeque<(Instant, Key)>,
     shortage: Option<io::Error>,
 }
@@ -212,9 +213,9 @@ impl Worker {
 
     /// Lets a connection act, and does what it decides.
     fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
-        let Self { connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
+        let Self { mailbox, connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
-        let mut context = Context { poller, workspace, key, now: *now, silent, shortage: None };
+        let mut context = Context { poller, workspace, key, now: *now, mailbox, silent, shortage: None };
         let verdict = act(connection, &mut context);
         if let Some(error) = context.shortage {
             shortages.meet(&error, *now);
@@ -335,7 +336,7 @@ impl Worker {
         let connection = Connection::new(stream, client, binding, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
-            Ok(()) => self.with_connection(key, |connection, context| connection.dispatch(context)),
+            Ok(()) => self.with_connection(key, |connection, context| connection.begin(context)),
             Err(_) => self.end(key, EndReason::Resources, Reset::Client),
         }
     }
@@ -361,14 +362,17 @@ impl Worker {
         for command in self.mailbox.take() {
             match command {
                 Command::Listen { id, listener, binding } => self.listen(id, listener, binding),
-                Command::Serve { id, service } => {
+                Command::Serve { id, service, proxy_from } => {
                     let key = self.listeners_by_id.get(&id).copied();
                     if let Some(accepting) = key.and_then(|key| self.listeners.get_mut(key)) {
                         let Binding { address, steered, .. } = *accepting.binding;
-                        accepting.binding = Rc::new(Binding { service, address, steered });
+                        accepting.binding = Rc::new(Binding { service, address, proxy_from, steered });
                     }
                 }
                 Command::Unlisten { id } => self.unlisten(id),
+                Command::Granted { key, grant } => {
+                    self.with_connection(key, |connection, context| connection.on_grant(grant, context));
+                }
                 Command::ResetService { name } => {
                     self.reset(EndReason::Removed, |connection| *connection.binding.service.spec.name == *name);
                 }

@@ -106,7 +106,7 @@ impl fmt::Display for Outcome {
             Self::Unsafe { path, why } => {
                 write!(
                     f,
-                    "not run as root: {} {why}; change that, name another user, or allow it with script-security = false",
+                    "not run as root: {} {why}; change that, name another user, or allow it with `security = false` in [scripts]",
                     path.display()
                 )
             }

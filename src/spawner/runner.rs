@@ -26,7 +26,7 @@ pub struct Job {
     pub arguments: Vec<String>,
     /// Its environment, beside PATH.
     pub environment: Vec<(String, String)>,
-    /// Do not run it as root if somebody else could change it (`script-security`).
+    /// Do not run it as root if somebody else could change it (`security` of `[scripts]`).
     pub secure: bool,
 }
 
@@ -60,12 +60,7 @@ impl Runner {
     }
 
     /// Runs the job to its end, or to its timeout. Jobs never wait for each other. A future that is dropped ends its job.
-    pub async fn run(&self, job: Job) -> Outcome {
-        self.report(job).await.outcome
-    }
-
-    /// As [`run`](Self::run), with how long it took and what it said last.
-    pub async fn report(&self, job: Job) -> Report {
+    pub async fn run(&self, job: Job) -> Report {
         let timeout = Some(job.command.timeout);
         self.begin(job, timeout).ended().await
     }

@@ -271,6 +271,10 @@ impl<K: Kernel> Keeper<K> {
                     if !std::mem::replace(&mut owns, true) {
                         self.prepare(router, &mut queue).await;
                     }
+                    if !self.0.state.borrow().ownership.wants_any(router) {
+                        // Given up meanwhile.
+                        continue;
+                    }
                     self.switch_link(router, true).await;
                     self.acquire(router, &addresses).await;
                     spawn_local(self.clone().forget_unreached(addresses.clone()));

@@ -229,7 +229,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 }
             }
             Input::Session(address, text) => {
-                for slot in &self.slots {
+                for slot in &mut self.slots {
                     slot.show_session(address, text.as_deref());
                 }
             }

@@ -60,7 +60,7 @@ pub(super) fn prepare(router: &VirtualRouter, advert: &Advertisement, origin: Or
         .filter_map(|destination| {
             let bytes = packet(router, advert, origin, *destination)?;
             let ifindex = if is_on_link(*destination) { origin.index } else { 0 };
-            Some(PreparedPacket { family: router.family, ifindex, destination: *destination, bytes })
+            Some(PreparedPacket { family: router.family, ifindex, destination: *destination, bytes, seal: None })
         })
         .collect()
 }

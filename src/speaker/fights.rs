@@ -88,11 +88,9 @@ pub(super) fn suspects() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Scope;
 
     fn address(prefix: &str) -> VirtualAddress {
-        let (prefix, interface) = (prefix.parse().unwrap(), "eth0".parse().unwrap());
-        VirtualAddress { prefix, interface, label: None, scope: Scope::Global, broadcast: None }
+        VirtualAddress::new(prefix.parse().unwrap(), "eth0".parse().unwrap())
     }
 
     #[test]

@@ -61,18 +61,7 @@ fn sysctl(interface: &str, name: &str) -> String {
 }
 
 fn route(destination: &str) -> Route {
-    Route {
-        kind: RouteKind::Unicast,
-        destination: destination.parse().unwrap(),
-        gateway: None,
-        interface: None,
-        source: None,
-        metric: None,
-        table: None,
-        scope: None,
-        on_link: false,
-        mtu: None,
-    }
+    Route::new(destination.parse().unwrap())
 }
 
 fn via(destination: &str, gateway: &str) -> Route {
@@ -80,7 +69,7 @@ fn via(destination: &str, gateway: &str) -> Route {
 }
 
 fn rule(table: u32) -> Rule {
-    Rule { from: None, to: None, table, priority: None, incoming: None, outgoing: None, mark: None }
+    Rule::new(table)
 }
 
 #[test]

@@ -30,9 +30,11 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             let config = slot.config();
             if slot.router.role() == Role::Master {
                 let advert = slot.router.advertisement(0);
+                let stamp = slot.next_stamp(self.setup.clock.since_epoch());
                 for (source, index) in slot.ways_out(&self.views) {
-                    let origin = Origin { source, index, id: ESTATE_ID, stamp: None };
-                    adverts.extend(egress::prepare(config, &advert, origin));
+                    let origin = Origin { source, index, id: ESTATE_ID, stamp };
+                    let prepared = egress::prepare(config, &advert, origin).into_iter();
+                    adverts.extend(prepared.map(|packet| PreparedPacket { seal: config.hmac.clone(), ..packet }));
                 }
             }
             addresses.extend(slot.on_node().filter_map(|address| {

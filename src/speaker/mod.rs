@@ -14,6 +14,8 @@ mod fencing;
 mod fights;
 pub mod foreign;
 mod gateways;
+#[cfg(test)]
+mod gateways_tests;
 mod hearing;
 mod ingress;
 mod interfaces;

@@ -215,13 +215,7 @@ mod tests {
 
     #[test]
     fn no_broadcast_and_no_duplicate_detection_unless_asked() {
-        let address = VirtualAddress {
-            prefix: "2001:db8::9/64".parse().unwrap(),
-            interface: "eth0".parse().unwrap(),
-            label: None,
-            scope: Scope::Global,
-            broadcast: None,
-        };
+        let address = VirtualAddress::new("2001:db8::9/64".parse().unwrap(), "eth0".parse().unwrap());
         let message = message(7, &address);
         assert!(message.attributes.contains(&AddressAttribute::Flags(AddressFlags::Nodad)));
         assert!(!message.attributes.iter().any(|attribute| matches!(attribute, AddressAttribute::Broadcast(_))));

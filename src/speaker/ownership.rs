@@ -181,19 +181,12 @@ mod tests {
 
     use super::super::interfaces::OUR_PROTOCOL;
     use super::*;
-    use crate::model::Scope;
     use crate::os;
 
     const VIP: &str = "192.0.2.100/24";
 
     fn virtual_address(prefix: &str) -> VirtualAddress {
-        VirtualAddress {
-            prefix: prefix.parse().unwrap(),
-            interface: "eth0".parse().unwrap(),
-            label: None,
-            scope: Scope::Global,
-            broadcast: None,
-        }
+        VirtualAddress::new(prefix.parse().unwrap(), "eth0".parse().unwrap())
     }
 
     /// eth0, index 2, with these addresses; marked or not.

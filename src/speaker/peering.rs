@@ -1,5 +1,8 @@
 //! Which sessions with other nodes are wanted: every router can be followed where it advertises from, and a backup
-//! follows its master.
+//! follows its master, on every path on which it hears it.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::Notice;
 use super::clock::Clock;
@@ -14,9 +17,16 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     pub(super) fn publish_peering(&mut self) {
         let mut peering = Peering::default();
         for slot in self.slots.iter().filter(|slot| !slot.ending) {
-            let Some((place, link)) = self.sessions_of(slot) else { continue };
-            peering.listen.insert(place);
-            peering.follow.extend(link);
+            peering.listen.extend(self.places_of(slot).map(|(_, place)| place));
+            for (path, peer) in slot.followed() {
+                let place = self.places_of(slot).find(|(number, _)| *number == path);
+                peering.follow.extend(place.map(|(_, place)| PeerLink {
+                    peer,
+                    local: place.local,
+                    interface: place.interface,
+                    index: place.index,
+                }));
+            }
         }
         if peering != self.peering {
             self.peering = peering.clone();
@@ -24,20 +34,22 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         }
     }
 
-    fn sessions_of(&self, slot: &Slot) -> Option<(PeerPlace, Option<PeerLink>)> {
+    /// Where it can be followed, with the numbers of its paths.
+    fn places_of(&self, slot: &Slot) -> impl Iterator<Item = (usize, PeerPlace)> {
         let config = slot.config();
-        let (local, index) = (slot.router.local()?, self.views.get(&config.interface)?.index);
-        let interface = config.interface.clone();
-        let peers = config.peers.iter().map(|peer| peer.address).collect();
-        let link = slot.followed().map(|peer| PeerLink { peer, local, interface: interface.clone(), index });
-        Some((PeerPlace { local, interface, index, peers }, link))
+        let peers: BTreeSet<IpAddr> = config.peers.iter().map(|peer| peer.address).collect();
+        let paths = config.channels().zip(slot.sources()).enumerate();
+        paths.filter_map(move |(path, (interface, local))| {
+            let (local, index) = (local?, self.views.get(interface)?.index);
+            Some((path, PeerPlace { local, interface: interface.clone(), index, peers: peers.clone() }))
+        })
     }
 }
 
 impl Slot {
-    /// The master it follows.
-    pub(super) fn followed(&self) -> Option<std::net::IpAddr> {
+    /// The addresses of the master it follows, with the numbers of the paths on which it hears it.
+    pub(super) fn followed(&self) -> impl Iterator<Item = (usize, IpAddr)> {
         let backup = self.router.role() == Role::Backup;
-        self.router.master().filter(|_| backup).map(|(address, _)| address)
+        self.router.master_on_paths().filter(move |_| backup)
     }
 }

@@ -1,6 +1,6 @@
 //! Routes in the kernel: set, removed, found again. Ours carry our number as their protocol (rtm_protocol).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -15,7 +15,7 @@ use rtnetlink::Handle;
 use super::interfaces::OUR_PROTOCOL;
 use super::kernel::Refused;
 use super::netlink::{PIPELINE, refused, request, serialize};
-use crate::model::{Prefix, Route, RouteKind, Scope};
+use crate::model::{Route, RouteKind, Scope};
 
 /// A route and the index of the interface it names, if it names one.
 pub(super) type Placed = (Route, Option<u32>);
@@ -43,30 +43,29 @@ pub(super) async fn remove(handle: &Handle, unwanted: &[Placed]) -> Vec<Result<(
 
 /// Every route of ours, as the kernel tells it: what this run set, or what an earlier one left behind.
 pub(super) async fn ours(handle: &Handle) -> Result<Vec<RouteMessage>, rtnetlink::Error> {
-    let mut found = Vec::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut all = RouteMessage::default();
-        all.header.address_family = family;
-        let mut routes = std::pin::pin!(handle.route().get(all).execute());
-        while let Some(route) = routes.next().await {
-            found.extend(Some(route?).filter(is_ours));
-        }
-    }
-    Ok(found)
+    matching(handle, is_ours).await
 }
 
 /// The next hops of the default routes of the main table, each with the index of its interface.
 pub(super) async fn gateways(handle: &Handle) -> Result<Vec<(u32, IpAddr)>, rtnetlink::Error> {
+    let is_default = |route: &RouteMessage| {
+        route.header.table == RouteHeader::RT_TABLE_MAIN && route.header.destination_prefix_length == 0
+    };
+    Ok(matching(handle, is_default).await?.iter().flat_map(next_hops).collect())
+}
+
+/// The routes of both families that are meant.
+async fn matching(
+    handle: &Handle,
+    is_meant: impl Fn(&RouteMessage) -> bool,
+) -> Result<Vec<RouteMessage>, rtnetlink::Error> {
     let mut found = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut all = RouteMessage::default();
         all.header.address_family = family;
         let mut routes = std::pin::pin!(handle.route().get(all).execute());
         while let Some(route) = routes.next().await {
-            let route = route?;
-            if route.header.table == RouteHeader::RT_TABLE_MAIN && route.header.destination_prefix_length == 0 {
-                found.extend(next_hops(&route));
-            }
+            found.extend(Some(route?).filter(&is_meant));
         }
     }
     Ok(found)
@@ -133,7 +132,8 @@ pub(super) fn removal(route: &Route, index: Option<u32>) -> Vec<u8> {
 /// The route as it is to be; the same message removes it, and none but ours.
 fn message(route: &Route, index: Option<u32>) -> RouteMessage {
     let mut message = RouteMessage::default();
-    let destination = network(route.destination);
+    // The kernel refuses host bits.
+    let destination = route.destination.network().address;
     message.header = RouteHeader {
         address_family: match destination {
             IpAddr::V4(_) => AddressFamily::Inet,
@@ -179,21 +179,6 @@ fn scope(route: &Route) -> RouteScope {
         Some(Scope::Host) => RouteScope::Host,
         None if route.kind == RouteKind::Unicast && route.gateway.is_none() => RouteScope::Link,
         None => RouteScope::Universe,
-    }
-}
-
-/// The destination without its host bits: the kernel refuses them.
-fn network(destination: Prefix) -> IpAddr {
-    let length = u32::from(destination.length);
-    match destination.address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(u32::BITS.saturating_sub(length)).unwrap_or(0);
-            Ipv4Addr::from_bits(address.to_bits() & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(u128::BITS.saturating_sub(length)).unwrap_or(0);
-            Ipv6Addr::from_bits(address.to_bits() & mask).into()
-        }
     }
 }
 

@@ -246,30 +246,10 @@ fn hint(refused: Refused) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RouteKind;
 
     fn routing(destinations: &[&str], tables: &[u32]) -> Routing {
-        let route = |destination: &&str| Route {
-            kind: RouteKind::Blackhole,
-            destination: destination.parse().unwrap(),
-            gateway: None,
-            interface: None,
-            source: None,
-            metric: None,
-            table: None,
-            scope: None,
-            on_link: false,
-            mtu: None,
-        };
-        let rule = |table: &u32| Rule {
-            from: None,
-            to: None,
-            table: *table,
-            priority: None,
-            incoming: None,
-            outgoing: None,
-            mark: None,
-        };
+        let route = |destination: &&str| Route::new(destination.parse().unwrap());
+        let rule = |table: &u32| Rule::new(*table);
         Routing { routes: destinations.iter().map(route).collect(), rules: tables.iter().map(rule).collect() }
     }
 

@@ -50,8 +50,10 @@ pub(super) struct Slot {
     pub(super) grouped: bool,
     /// When an operator's freeze ends by itself.
     pub(super) frozen_until: Option<Instant>,
-    /// The master it followed when that was last looked at.
-    follows: Option<IpAddr>,
+    /// The master it followed when that was last looked at, by its address on each path.
+    follows: Vec<(usize, IpAddr)>,
+    /// How the sessions with it are, in words.
+    sessions: BTreeMap<IpAddr, String>,
     /// The stamp of the last sealed advert.
     stamp: Option<Stamp>,
 }
@@ -91,7 +93,8 @@ impl Slot {
             sight: Sight::default(),
             grouped,
             frozen_until: None,
-            follows: None,
+            follows: Vec::new(),
+            sessions: BTreeMap::new(),
             stamp: None,
         }
     }
@@ -140,8 +143,7 @@ impl Slot {
     /// The addresses it can send from now, each with the index of its interface. Unicast is routed: one way will do.
     pub(super) fn ways_out(&self, views: &Views) -> Vec<(IpAddr, u32)> {
         let config = self.config();
-        let sources = std::iter::once(self.router.local()).chain(self.path_addresses.iter().copied());
-        let ways = config.channels().zip(sources).filter_map(|(interface, source)| {
+        let ways = config.channels().zip(self.sources()).filter_map(|(interface, source)| {
             let view = views.get(interface).filter(|view| view.up || config.paths.is_empty())?;
             let index = if *interface == config.interface { outgoing(config, views)? } else { view.index };
             Some((source?, index))
@@ -149,11 +151,21 @@ impl Slot {
         ways.take(if config.peers.is_empty() { usize::MAX } else { 1 }).collect()
     }
 
+    /// The address it sends from on each path.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Option<IpAddr>> {
+        std::iter::once(self.router.local()).chain(self.path_addresses.iter().copied())
+    }
+
     /// The stamp of the next sealed advert; none without a key.
     pub(super) fn stamp(&mut self, since_epoch: Duration) -> Option<Stamp> {
-        self.config().hmac.as_ref()?;
-        self.stamp = Some(Stamp::after(self.stamp, since_epoch));
+        self.stamp = self.next_stamp(since_epoch);
         self.stamp
+    }
+
+    /// The stamp the next sealed advert would have; none without a key.
+    pub(super) fn next_stamp(&self, since_epoch: Duration) -> Option<Stamp> {
+        self.config().hmac.as_ref()?;
+        Some(Stamp::after(self.stamp, since_epoch))
     }
 
     /// When it wants to be called next.
@@ -220,8 +232,11 @@ impl Slot {
 
     /// Shows what changes with each advert. Whether it follows another master, or none.
     pub(super) fn show(&mut self, now: Instant) -> bool {
-        let follows = self.followed();
-        let another = std::mem::replace(&mut self.follows, follows) != follows;
+        let another = !self.followed().eq(self.follows.iter().copied());
+        if another {
+            self.follows = self.followed().collect();
+            self.sessions.retain(|address, _| self.follows.iter().any(|(_, followed)| followed == address));
+        }
         if self.replaced {
             return another;
         }
@@ -234,7 +249,7 @@ impl Slot {
             status.frozen = self.router.frozen();
             status.priority_override = self.router.priority_override().map(Priority::get);
             if another {
-                status.session = None;
+                status.session = in_words(&self.sessions);
             }
         });
         another
@@ -248,9 +263,16 @@ impl Slot {
     }
 
     /// Shows how the session with `address` is, if that is the other node of this router.
-    pub(super) fn show_session(&self, address: IpAddr, text: Option<&str>) {
-        if !self.replaced && self.followed() == Some(address) {
-            self.stats.update_status(|status| status.session = text.map(|text| format!("{address}: {text}")));
+    pub(super) fn show_session(&mut self, address: IpAddr, text: Option<&str>) {
+        if self.followed().all(|(_, followed)| followed != address) {
+            return;
+        }
+        match text {
+            Some(text) => drop(self.sessions.insert(address, text.to_owned())),
+            None => drop(self.sessions.remove(&address)),
+        }
+        if !self.replaced {
+            self.stats.update_status(|status| status.session = in_words(&self.sessions));
         }
     }
 
@@ -268,6 +290,12 @@ impl Slot {
             status.since = Some(now);
         });
     }
+}
+
+/// None: there is no session, nor was one tried.
+fn in_words(sessions: &BTreeMap<IpAddr, String>) -> Option<String> {
+    let words: Vec<String> = sessions.iter().map(|(address, text)| format!("{address}: {text}")).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// The role as statistics name it.
@@ -337,12 +365,8 @@ fn address_on(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::model::{
-        Announce, ChecksumMode, InitialState, Interval, Priority, Scope, Track, Tracked, Version, VirtualAddress, Vrid,
-    };
+    use crate::model::{Track, Tracked, VirtualAddress, Vrid};
 
     fn config(family: Family) -> VirtualRouter {
         let address = match family {
@@ -350,32 +374,9 @@ mod tests {
             Family::V6 => "fe80::100/64",
         };
         VirtualRouter {
-            name: "r".into(),
-            interface: "eth0".parse().unwrap(),
-            vrid: Vrid::new(7).unwrap(),
-            version: Version::V3,
-            family,
-            priority: Priority::DEFAULT,
-            interval: Interval::DEFAULT,
-            initial: InitialState::Backup,
-            preempt: true,
-            preempt_delay: Duration::ZERO,
-            password: None,
-            peers: Vec::new(),
-            source: None,
-            checksum: ChecksumMode::PseudoHeader,
-            addresses: vec![VirtualAddress {
-                prefix: address.parse().unwrap(),
-                interface: "eth0".parse().unwrap(),
-                label: None,
-                scope: Scope::Global,
-                broadcast: None,
-            }],
-            excluded: Vec::new(),
+            addresses: vec![VirtualAddress::new(address.parse().unwrap(), "eth0".parse().unwrap())],
             track: vec![Track { what: Tracked::Interface("eth1".parse().unwrap()), weight: 0, reverse: false }],
-            announce: Announce::default(),
-            fronts: Vec::new(),
-            ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
+            ..VirtualRouter::new("r", "eth0".parse().unwrap(), Vrid::new(7).unwrap(), family)
         }
     }
 

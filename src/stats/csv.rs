@@ -66,6 +66,8 @@ fn frontend(service: &ServiceSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
 
 fn server(pool: &PoolSnapshot, server: &ServerSnapshot, snapshot: &Snapshot, (iid, sid): (usize, usize)) -> Row {
     let mut row = Row::new(RowKind::Server, (&pool.name, &server.name), iid, sid);
+    row.set("qcur", server.queued);
+    row.set("qmax", server.queued_max);
     row.set("scur", server.open);
     row.set("smax", server.open_max);
     if let Some(limit) = server.max_connections {
@@ -122,6 +124,8 @@ fn backend(pool: &PoolSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
         .sum();
     let fronts = snapshot.services.iter().filter(|service| service.pool == pool.name);
     let mut row = Row::new(RowKind::Backend, (&pool.name, "BACKEND"), iid, 0);
+    row.set("qcur", pool.queued);
+    row.set("qmax", pool.queued_max);
     row.set("scur", total(|server| server.open));
     row.set("smax", most(|server| server.open_max));
     // HAProxy's `fullconn`: a tenth of what its frontends may bring.
@@ -171,6 +175,8 @@ fn algorithm(name: &str) -> &str {
         "round robin" => "roundrobin",
         "least connections" => "leastconn",
         "source hash" => "source",
+        "static round robin" => "static-rr",
+        "server name hash" => "hash",
         other => other,
     }
 }

@@ -21,7 +21,9 @@ pub use late::{LateWakes, LateWakesSnapshot};
 pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
 pub use pulse::{PoolStatus, Pulse};
-pub use registry::{CheckResult, EndReason, Health, LastCheck, Registry, ServerStats, ServerStatus, ServiceStats};
+pub use registry::{
+    CheckResult, EndReason, Health, LastCheck, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats,
+};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};
 pub use snapshot::{

@@ -189,12 +189,13 @@ fn services(services: &[ServiceSnapshot], out: &mut Exposition) {
 
 fn servers(snapshot: &Snapshot, out: &mut Exposition) {
     type Count = fn(&ServerSnapshot) -> u64;
-    let figures: [(&str, Kind, &str, Count); 13] = [
+    let figures: [(&str, Kind, &str, Count); 14] = [
         ("vipgate_server_up", Kind::Gauge, "Whether the server passes its checks or has none.", |server| {
             u64::from(matches!(server.health, Health::Up | Health::Unchecked))
         }),
-        ("vipgate_server_weight", Kind::Gauge, "Configured weight.", |server| u64::from(server.weight)),
+        ("vipgate_server_weight", Kind::Gauge, "Weight in force.", |server| u64::from(server.weight)),
         ("vipgate_server_connections", Kind::Gauge, "Connections open.", |server| server.open),
+        ("vipgate_server_queued", Kind::Gauge, "Connections that wait for it in particular.", |server| server.queued),
         ("vipgate_server_connections_highest", Kind::Gauge, "Most connections open at once.", |server| server.open_max),
         ("vipgate_server_connections_total", Kind::Counter, "Connections given to it.", |server| server.chosen),
         ("vipgate_server_sent_bytes_total", Kind::Counter, "Bytes sent to it.", |server| server.bytes_in),

@@ -21,6 +21,7 @@ use super::router::RouterStats;
 pub struct Registry {
     routers: Mutex<BTreeMap<String, Arc<RouterStats>>>,
     services: Mutex<BTreeMap<String, Arc<ServiceStats>>>,
+    pools: Mutex<BTreeMap<String, Arc<PoolStats>>>,
     servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
     /// Of each pool, with whether a server was seen up in the last second.
     pub(super) pool_states: Mutex<BTreeMap<String, (PoolStatus, bool)>>,
@@ -59,6 +60,15 @@ pub struct ServiceStats {
     ended: [AtomicU64; EndReason::ALL.len()],
 }
 
+/// Counters of one pool.
+#[derive(Debug, Default)]
+pub struct PoolStats {
+    /// Connections that wait for a server with room now, for any or for one in particular.
+    pub queued: AtomicU64,
+    /// Most that waited at once.
+    pub queued_max: AtomicU64,
+}
+
 /// Counters and state of one server of a pool.
 #[derive(Debug, Default)]
 pub struct ServerStats {
@@ -86,6 +96,12 @@ pub struct ServerStats {
     pub downs: AtomicU64,
     /// Connections given to it a second.
     pub pulse: Pulse,
+    /// Connections that wait for this server in particular now.
+    pub queued: AtomicU64,
+    /// Most that waited at once.
+    pub queued_max: AtomicU64,
+    /// Attempts that failed since the last one that did not.
+    pub errors_in_row: AtomicU64,
     status: Mutex<ServerStatus>,
 }
 
@@ -173,11 +189,15 @@ pub enum EndReason {
     Removed,
     Resources,
     Killed,
+    BadProxyHeader,
+    QueueTimeout,
+    QueueFull,
+    FailedBack,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -193,6 +213,10 @@ impl EndReason {
         Self::Removed,
         Self::Resources,
         Self::Killed,
+        Self::BadProxyHeader,
+        Self::QueueTimeout,
+        Self::QueueFull,
+        Self::FailedBack,
     ];
 
     /// HAProxy's letter for who ended it (configuration manual, section 8.5); `-` for an end in good order.
@@ -206,7 +230,9 @@ impl EndReason {
             Self::ServerTimeout | Self::ConnectTimeout => 's',
             Self::Resources => 'R',
             Self::ServerDown => 'D',
-            Self::Killed | Self::Moved | Self::Stopped | Self::Removed => 'K',
+            Self::BadProxyHeader => 'P',
+            Self::QueueTimeout | Self::QueueFull => 's',
+            Self::Killed | Self::FailedBack | Self::Moved | Self::Stopped | Self::Removed => 'K',
         }
     }
 
@@ -229,6 +255,10 @@ impl EndReason {
             Self::Removed => "service-removed",
             Self::Resources => "out-of-resources",
             Self::Killed => "killed",
+            Self::BadProxyHeader => "bad-proxy-header",
+            Self::QueueTimeout => "queue-timeout",
+            Self::QueueFull => "queue-full",
+            Self::FailedBack => "failed-back",
         }
     }
 }
@@ -309,6 +339,12 @@ impl Registry {
         Arc::clone(lock(&self.services).entry(name.to_owned()).or_default())
     }
 
+    /// The pool called `name`, made if new.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Arc<PoolStats> {
+        Arc::clone(lock(&self.pools).entry(name.to_owned()).or_default())
+    }
+
     /// The server called `server` of `pool`, made if new.
     #[must_use]
     pub fn server(&self, pool: &str, server: &str) -> Arc<ServerStats> {
@@ -364,6 +400,7 @@ impl Registry {
         let mut servers = lock(&self.servers);
         servers.retain(|(pool, name), _| server(pool, name));
         lock(&self.pool_states).retain(|pool, _| servers.keys().any(|(known, _)| known == pool));
+        lock(&self.pools).retain(|name, _| servers.keys().any(|(pool, _)| pool == name));
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{
-    Affinity, Algorithm, Announce, Check, ChecksumMode, Config, Family, Global, InitialState, Interval, ListenAddress,
-    Pool, Priority, Scope, Server, Service, TableSpec, Version, VirtualAddress, VirtualRouter, Vrid,
+    Affinity, Algorithm, Check, Config, Family, Global, ListenAddress, Pool, Priority, Server, Service, TableSpec,
+    VirtualAddress, VirtualRouter, Vrid,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -16,32 +16,10 @@ fn address(last: u8) -> IpAddr {
 
 fn router(name: &str, fronts: &[&str]) -> VirtualRouter {
     VirtualRouter {
-        name: name.to_owned(),
-        interface: "eth0".parse().unwrap(),
-        vrid: Vrid::new(51).unwrap(),
-        version: Version::V3,
-        family: Family::V4,
         priority: Priority::new(150).unwrap(),
-        interval: Interval::DEFAULT,
-        initial: InitialState::Backup,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        password: None,
-        peers: Vec::new(),
-        source: None,
-        checksum: ChecksumMode::PseudoHeader,
-        addresses: vec![VirtualAddress {
-            prefix: "192.0.2.100/24".parse().unwrap(),
-            interface: "eth0".parse().unwrap(),
-            label: None,
-            scope: Scope::Global,
-            broadcast: None,
-        }],
-        excluded: Vec::new(),
-        track: Vec::new(),
-        announce: Announce::default(),
+        addresses: vec![VirtualAddress::new("192.0.2.100/24".parse().unwrap(), "eth0".parse().unwrap())],
         fronts: fronts.iter().map(|name| (*name).to_owned()).collect(),
-        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
+        ..VirtualRouter::new(name, "eth0".parse().unwrap(), Vrid::new(51).unwrap(), Family::V4)
     }
 }
 

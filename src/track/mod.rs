@@ -1,7 +1,6 @@
 //! What virtual routers follow beside advertisements: each tracker is a task of the control thread that watches one
 //! thing, counts, and says when its state changed. Nothing here blocks that thread: files and /proc are read on others,
 //! and commands are run by the spawner.
-#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 mod debounce;
 mod file;
@@ -14,7 +13,6 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
@@ -34,17 +32,6 @@ pub struct Changed {
     pub reason: String,
 }
 
-/// What a tracker says, for status pages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// What it says now.
-    pub state: TrackState,
-    /// Since when.
-    pub since: Instant,
-    /// What was seen last, in words: it may not have been enough to change the state.
-    pub last: String,
-}
-
 /// How a command that is run as a check ended: whether well, and in words.
 pub type CommandEnd = (bool, String);
 /// Runs a command to its end, or to its timeout; dropped, it ends the command.
@@ -61,7 +48,7 @@ pub struct Trackers {
 }
 
 /// What every tracker says, by name.
-type Board = Arc<Mutex<BTreeMap<String, Status>>>;
+type Board = Arc<Mutex<BTreeMap<String, TrackState>>>;
 
 #[derive(Debug)]
 struct Running {
@@ -117,18 +104,12 @@ impl Trackers {
         self.services.send_if_modified(|services| services.insert(service.to_owned(), up) != Some(up));
     }
 
-    /// What every tracker says now, by name.
-    #[must_use]
-    pub fn states(&self) -> BTreeMap<String, Status> {
-        lock(&self.board).clone()
-    }
-
     fn begin(&mut self, tracker: &Tracker) {
         // Its task must not speak after this, so that the one that follows has the last word.
         let before = self.running.remove(&tracker.name).and_then(|old| {
             let comparable = std::mem::discriminant(&old.tracker.watched) == std::mem::discriminant(&tracker.watched);
             drop(old);
-            lock(&self.board).get(&tracker.name).filter(|_| comparable).map(|status| status.state)
+            lock(&self.board).get(&tracker.name).filter(|_| comparable).copied()
         });
         let judge = Judge::new(tracker, before, self.events.clone(), Arc::clone(&self.board));
         let (sight, seen) = unbounded_channel();
@@ -191,10 +172,8 @@ impl Judge {
         };
         let debounce = Debounce::new(tracker, up);
         let judge = Self { name: tracker.name.clone(), debounce, number, last: String::new(), events, board };
-        let known = lock(&judge.board).get(&judge.name).map(|status| status.state);
-        if known.unwrap_or(TrackState::Unknown) == judge.state() {
-            judge.note();
-        } else {
+        let known = lock(&judge.board).get(&judge.name).copied();
+        if known.unwrap_or(TrackState::Unknown) != judge.state() {
             judge.announce("not checked yet".into());
         }
         judge
@@ -216,7 +195,9 @@ impl Judge {
                 },
                 () = due => self.debounce.expire(tokio::time::Instant::now().into_std()),
             };
-            if changed { self.announce(self.last.clone()) } else { self.note() }
+            if changed {
+                self.announce(self.last.clone());
+            }
         }
     }
 
@@ -234,15 +215,8 @@ impl Judge {
 
     fn announce(&self, reason: String) {
         let state = self.state();
-        let status = Status { state, since: Instant::now(), last: reason.clone() };
-        lock(&self.board).insert(self.name.clone(), status);
+        lock(&self.board).insert(self.name.clone(), state);
         let _ = self.events.send(Changed { name: self.name.clone(), state, reason });
-    }
-
-    /// Shows what was seen last where the state is still the same.
-    fn note(&self) {
-        let unknown = || Status { state: self.state(), since: Instant::now(), last: String::new() };
-        lock(&self.board).entry(self.name.clone()).or_insert_with(unknown).last.clone_from(&self.last);
     }
 }
 

@@ -13,7 +13,7 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::time::{sleep, timeout};
 
 use super::{Finding, Seen, Sight};
-use crate::model::{InterfaceName, Prefix, RouteCheck};
+use crate::model::{InterfaceName, RouteCheck};
 
 /// Changes come in groups; they are looked at together.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -87,7 +87,8 @@ fn is_wanted(route: &RouteMessage, check: &RouteCheck, index: Option<u32>) -> bo
     table.unwrap_or_else(|| route.header.table.into()) == u32::from(RouteHeader::RT_TABLE_MAIN)
         && route.header.kind == RouteType::Unicast
         && route.header.destination_prefix_length == check.destination.length
-        && destination(route).map_or(check.destination.length == 0, |address| address == network(check.destination))
+        && destination(route)
+            .map_or(check.destination.length == 0, |address| address == check.destination.network().address)
         && leads_there(route, check, index)
 }
 
@@ -141,25 +142,12 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-/// The address with its host bits cleared, as the kernel keeps a destination.
-fn network(prefix: Prefix) -> IpAddr {
-    match prefix.address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.length.min(32))).unwrap_or(0);
-            std::net::Ipv4Addr::from_bits(address.to_bits() & mask).into()
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.length.min(128))).unwrap_or(0);
-            std::net::Ipv6Addr::from_bits(address.to_bits() & mask).into()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use netlink_packet_route::route::RouteNextHop;
 
     use super::*;
+    use crate::model::Prefix;
 
     fn route(destination: &str, gateway: Option<&str>, out: u32) -> RouteMessage {
         let destination: Prefix = destination.parse().unwrap();

@@ -44,6 +44,11 @@ impl Master {
 }
 
 impl Router {
+    /// The addresses of the other master heard last, each with the number of the path it was heard on.
+    pub fn master_on_paths(&self) -> impl Iterator<Item = (usize, IpAddr)> {
+        self.master.iter().flat_map(|master| master.sources.iter().copied())
+    }
+
     /// Notes who is master; its priority before, if it is the one that was. An unknown address on a path on which
     /// the master was not heard yet is the master's own there if the priority is the same.
     pub(super) fn note_master(&mut self, heard: Heard) -> Option<u8> {

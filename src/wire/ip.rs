@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pnet_packet::ip::IpNextHeaderProtocol;
 use pnet_packet::ipv4::{self, Ipv4Packet, MutableIpv4Packet};
-use pnet_packet::ipv6::MutableIpv6Packet;
+use pnet_packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
 
 use super::vrrp::{self, Envelope, Rejected};
 
@@ -73,6 +73,15 @@ pub fn parse_v4(packet: &[u8]) -> Result<(Envelope, &[u8]), Rejected> {
         ttl: ip.get_ttl(),
     };
     packet.get(header..total).map(|message| (envelope, message)).ok_or(Rejected::Truncated)
+}
+
+/// Source and destination of a packet with a header of [`emit_v4`] or [`emit_v6`], and where the message begins.
+pub(super) fn ends(packet: &[u8]) -> Option<(IpAddr, IpAddr, usize)> {
+    match packet.first()? >> 4 {
+        4 => Ipv4Packet::new(packet).map(|ip| (ip.get_source().into(), ip.get_destination().into(), IPV4_LEN)),
+        6 => Ipv6Packet::new(packet).map(|ip| (ip.get_source().into(), ip.get_destination().into(), IPV6_LEN)),
+        _ => None,
+    }
 }
 
 /// Lengths on the wire have 16 bits; what is longer is cut by the network, not by a wrong number.

@@ -7,6 +7,7 @@ pub mod icmp;
 pub mod ip;
 pub mod ndp;
 pub mod nft;
+pub mod proxy_header;
 pub mod sk_lookup;
 pub mod vrrp;
 mod vrrp_seal;

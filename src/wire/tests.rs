@@ -7,7 +7,7 @@ use pnet_packet::ethernet::EtherTypes;
 use proptest::prelude::*;
 
 use super::vrrp::{Advertisement, Authentication, Envelope, GROUP_V4, GROUP_V6, Received, Rejected, Stamp};
-use super::{Announcement, arp, checksum, ip, ndp};
+use super::{Announcement, arp, checksum, ip, ndp, vrrp};
 use crate::model::{ChecksumMode, HmacKey, Interval, Version, Vrid};
 
 const MAC: super::Mac = [0x02, 0, 0, 0, 0, 7];
@@ -94,6 +94,39 @@ fn trailers_are_written_and_read() {
         let moved =
             Advertisement::parse(&bytes, &elsewhere).map(|received| received.seal.map(|seal| seal.verify(&key)));
         assert!(!matches!(moved, Ok(Some(Ok(_)))), "the source is signed too");
+    }
+}
+
+#[test]
+fn a_seal_is_renewed_by_whoever_sends_the_packet_later() {
+    let key = HmacKey { id: 7, secret: b"secret".to_vec() };
+    let then = Duration::from_secs(1_000_000);
+    let stamp = Stamp::after(None, then);
+    let second = Duration::from_secs(1);
+    for (name, advertisement, envelope, checksum, _) in vectors().into_iter().filter(|row| row.0.starts_with("v3")) {
+        let (mut message, mut packet) = (Vec::new(), Vec::new());
+        let (source, destination) = (envelope.source, envelope.destination);
+        advertisement.emit_sealed(&mut message, source, destination, checksum, (&key, stamp));
+        match (source, destination) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => ip::emit_v4(&mut packet, from, to, (1, 255), message.len()),
+            (IpAddr::V6(from), IpAddr::V6(to)) => ip::emit_v6(&mut packet, from, to, 255, message.len()),
+            _ => unreachable!(),
+        }
+        let header = packet.len();
+        packet.extend(message);
+        // The clock goes on, was set forward, was set back.
+        for now in [then + second, then * 2, then / 2] {
+            let mut renewed = packet.clone();
+            vrrp::renew_seal(&mut renewed, &key, second, now);
+            let received = Advertisement::parse(&renewed[header..], &envelope).unwrap();
+            let renewed = received.seal.unwrap().verify(&key).unwrap();
+            assert_eq!(received.advertisement, advertisement, "{name}");
+            assert!(renewed > Stamp::after(None, then + second / 2), "newer than what was sent meanwhile: {name}");
+        }
+    }
+    for cut in 0..70 {
+        vrrp::renew_seal(&mut vec![0x45; cut], &key, second, then);
+        vrrp::renew_seal(&mut vec![0x60; cut], &key, second, then);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-pub use super::vrrp_seal::{Seal, Stamp, TRAILER_LEN};
+pub use super::vrrp_seal::{Seal, Stamp, TRAILER_LEN, renew as renew_seal};
 use super::{checksum, ip, vrrp_seal};
 use crate::model::{ChecksumMode, HmacKey, Interval, Version, Vrid};
 
@@ -165,12 +165,7 @@ impl Advertisement {
         self.emit(buffer, source, destination, checksum);
         let trailer = vrrp_seal::trailer(buffer.get(start..).unwrap_or_default(), source, key, stamp);
         buffer.extend_from_slice(&trailer);
-        if source.is_ipv6() {
-            // Over IPv6 the checksum is the kernel's, which knows of no trailer: all of it counts.
-            let message = buffer.get_mut(start..).unwrap_or_default();
-            let sum = checksum::with_pseudo_header(message, CHECKSUM_FIELD, source, destination, PROTOCOL);
-            set_checksum(message, sum);
-        }
+        sum_sealed(buffer.get_mut(start..).unwrap_or_default(), source, destination);
     }
 
     /// Appends the message with no checksum in it.
@@ -264,6 +259,15 @@ impl Advertisement {
     /// The addresses written when sent from `source`.
     fn listed(&self, source: IpAddr) -> impl Iterator<Item = &IpAddr> {
         self.addresses.iter().filter(move |address| address.is_ipv4() == source.is_ipv4()).take(usize::from(u8::MAX))
+    }
+}
+
+/// The checksum of a message that is new only in its trailer. Over IPv6 it is the kernel's, which knows of no trailer: all
+/// of it counts.
+pub(super) fn sum_sealed(message: &mut [u8], source: IpAddr, destination: IpAddr) {
+    if source.is_ipv6() {
+        let sum = checksum::with_pseudo_header(message, CHECKSUM_FIELD, source, destination, PROTOCOL);
+        set_checksum(message, sum);
     }
 }
 

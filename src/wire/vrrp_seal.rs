@@ -12,7 +12,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::vrrp::Rejected;
+use super::ip;
+use super::vrrp::{self, Rejected};
 use crate::model::HmacKey;
 
 /// Bytes of the trailer.
@@ -35,6 +36,11 @@ impl Stamp {
         let fraction = (u64::from(since_epoch.subsec_nanos()) << 16) / 1_000_000_000;
         let fresh = since_epoch.as_secs() << 32 | fraction << 16;
         Self(last.map_or(fresh, |last| fresh.max(last.0.saturating_add(1))))
+    }
+
+    /// A stamp that much later than this one.
+    fn later(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(Self::after(None, by).0))
     }
 }
 
@@ -63,6 +69,18 @@ impl Seal {
         let same = bool::from(tag.ct_eq(&self.tag)) && key.id == self.key;
         if same { Ok(self.stamp) } else { Err(Rejected::Authentication) }
     }
+}
+
+/// Seals a packet anew, IP header included, that was sealed `elapsed` ago and is sent now, `since_epoch` after the
+/// beginning of 1970. Valid even if whoever sealed it went on to send others, or the clock was set back.
+pub fn renew(packet: &mut [u8], key: &HmacKey, elapsed: Duration, since_epoch: Duration) {
+    let Some((source, destination, start)) = ip::ends(packet) else { return };
+    let Some(message) = packet.get_mut(start..) else { return };
+    let Some((body, place)) = message.split_last_chunk_mut::<TRAILER_LEN>() else { return };
+    let Some(&[_, _, _, _, stamp @ ..]) = place.first_chunk::<PREFIX_LEN>() else { return };
+    let last = Stamp(u64::from_be_bytes(stamp));
+    *place = trailer(body, source, key, Stamp::after(Some(last.later(elapsed)), since_epoch));
+    vrrp::sum_sealed(message, source, destination);
 }
 
 /// The trailer of `message`, whose checksum field is disregarded.

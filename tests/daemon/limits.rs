@@ -61,7 +61,10 @@ fn a_limit_that_falls_below_what_is_open_harms_nothing_that_is() {
 fn too_few_descriptors_to_listen_are_an_error_in_words() {
     let (ip, server) = (own_ip(), echo_server());
     let dir = Dir::new();
-    let range = service("range", (ip, 8000).into(), server).replace(":8000\"", ":8000-8100\"");
+    // Too short for the kernel to steer them.
+    let short: Vec<String> = (0..7).map(|n| format!("\"{ip}:{}-{}\"", 8000 + 15 * n, 8014 + 15 * n)).collect();
+    let one = format!("\"{}\"", SocketAddr::new(ip.into(), 8000));
+    let range = service("range", (ip, 8000).into(), server).replace(&one, &format!("[{}]", short.join(", ")));
     dir.write("vipgate.toml", &range);
     let mut command = Command::new("prlimit");
     command.args(["--nofile=64:64", BINARY]).args(super::support::run_arguments(dir.path()));

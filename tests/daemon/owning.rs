@@ -260,3 +260,58 @@ fn an_interface_that_is_not_there_yet_is_waited_for_at_the_start_and_refused_on_
     assert!(said.err.contains("eth8"), "{said:?}");
     assert!(node.address(VIP).is_some() && process.alive());
 }
+
+#[test]
+fn an_address_outside_every_prefix_of_its_interface_is_named_at_start_check_and_reload() {
+    let Some(lab) = Lab::for_test("an address outside every prefix") else { return };
+    let node = lab.node("n");
+    lab.lan("front").attach(&node, "eth1", &["192.168.57.101/24"]);
+    let misfit = format!("virtual router front: {VIP} is in no prefix of eth1");
+    let file = node.write("vipgate.toml", &config(""));
+    let check = Said::of(&node.try_run(&format!("{BINARY} check --config {}", file.display())));
+    assert_eq!(check.code, Some(0), "{check:?}");
+    assert!(check.err.contains(&misfit) && check.out.contains("1 warning(s)"), "{check:?}");
+    let process = spawn(&node);
+    until_true("the address", PATIENCE, || node.address(VIP).is_some());
+    assert!(process.log().contains(&misfit), "{}", process.log());
+    let vipgate =
+        |command: &str| Said::of(&node.try_run(&format!("{BINARY} {command} --run-dir {}", node.dir().display())));
+    until_true("it in the status", PATIENCE, || vipgate("status").out.contains(&misfit));
+    // With a fitting address the warning is gone; what the master has set itself is no excuse.
+    node.ip("addr add 192.168.56.101/24 dev eth1 label eth1:own");
+    assert_eq!(vipgate("reload").code, Some(0));
+    assert!(!vipgate("status").out.contains(&misfit), "{:?}", vipgate("status"));
+    node.ip("addr del 192.168.56.101/24 dev eth1");
+    assert_eq!(vipgate("reload").code, Some(0));
+    assert!(node.address(VIP).is_some() && vipgate("status").out.contains(&misfit), "{:?}", vipgate("status"));
+}
+
+#[test]
+fn who_gives_up_before_its_hook_has_ended_sets_no_address_and_releases_after_it() {
+    let Some(lab) = Lab::for_test("giving up while a hook runs") else { return };
+    let node = lab.node("n");
+    lab.lan("front").attach(&node, "eth1", &["192.168.56.101/24"]);
+    let said = node.dir().join("hooks");
+    let hook = |text: &str| format!("[\"/bin/sh\", \"-c\", \"{}\"]", text.replace("FILE", &said.display().to_string()));
+    let hooks = format!(
+        "before-master = {}\nafter-release = {}",
+        hook("echo begin >> FILE; sleep 1; echo begun >> FILE"),
+        hook("echo end >> FILE")
+    );
+    node.write("vipgate.toml", &config(&hooks));
+    let addresses = node.spawn("monitor", node.command("ip").args(["-o", "monitor", "address"]));
+    let process = spawn(&node);
+    let lines = || std::fs::read_to_string(&said).unwrap_or_default();
+    until_true("the hook", PATIENCE, || lines() == "begin\n");
+    node.ip("link set eth1 down");
+    until_true("the fault", PATIENCE, || process.log().contains("to=\"fault\""));
+    assert_eq!(lines(), "begin\n", "the hook still runs");
+    until_true("the hook after it", PATIENCE, || lines().contains("end"));
+    assert_eq!(lines(), "begin\nbegun\nend\n");
+    assert!(!addresses.log().contains(&VIP.to_string()), "{}", addresses.log());
+    // It comes back: once more, and then for good.
+    node.ip("link set eth1 up");
+    until_true("the address", PATIENCE, || node.address(VIP).is_some());
+    assert_eq!(lines(), "begin\nbegun\nend\nbegin\nbegun\n");
+    until_true("it is told", PATIENCE, || addresses.log().contains(&VIP.to_string()));
+}

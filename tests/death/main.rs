@@ -5,7 +5,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a test with a main of its own: it reads the clock, waits, prints figures, and fails by panicking"
 )]
 
@@ -13,12 +12,10 @@ mod fence;
 mod peer;
 
 use std::io::{Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::Instant;
 
-type Test = (&'static str, fn());
+use netns_tests::harness::{self, Test};
 
 const ON_LOOPBACK: &[Test] = &[
     ("death_is_noticed_at_once", peer::death_is_noticed_at_once),
@@ -45,28 +42,10 @@ const IN_NAMESPACES: &[Test] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some("be-peer") => return peer::be(&arguments[1..]),
-        Some("hold-fence") => return fence::hold(&arguments[1..]),
-        Some("--list") => return ExitCode::SUCCESS,
-        _ => {}
+        Some("be-peer") => peer::be(&arguments[1..]),
+        Some("hold-fence") => fence::hold(&arguments[1..]),
+        _ => harness::run("death", &arguments, ON_LOOPBACK, IN_NAMESPACES),
     }
-    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let is_chosen = |(name, _): &&Test| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
-    let mut chosen: Vec<&Test> = ON_LOOPBACK.iter().filter(is_chosen).collect();
-    if nix::unistd::geteuid().is_root() {
-        chosen.extend(IN_NAMESPACES.iter().filter(is_chosen));
-    } else {
-        eprintln!("\n*** death: SKIPPED: needs root (network namespaces) ***\n");
-    }
-    let mut failed = 0;
-    for (name, test) in chosen {
-        let begun = Instant::now();
-        let result = thread::spawn(move || catch_unwind(AssertUnwindSafe(test)).is_ok()).join();
-        let good = matches!(result, Ok(true));
-        failed += u32::from(!good);
-        println!("test {name} ... {} ({:.1} s)", if good { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
-    }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// This executable again, as something that is killed; gone with the value at the latest.

@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use vipgate::model::{
-    Announce, ChecksumMode, Family, InitialState, Interval, Password, Priority, Scope, Version, VirtualAddress,
-    VirtualRouter, Vrid,
+    ChecksumMode, Family, InitialState, Interval, Password, Priority, Version, VirtualAddress, VirtualRouter, Vrid,
 };
 use vipgate::vrrp::{Event, Role, Router};
 use vipgate::wire::vrrp::{Advertisement, Envelope, GROUP_V4, GROUP_V6};
@@ -282,34 +281,15 @@ fn router(version: Version, family: Family, priority: u8, now: Instant) -> Route
         Family::V6 => ["fe80::100/64", "2001:db8::100/64"],
     };
     let interface: vipgate::model::InterfaceName = "eth0".parse().unwrap();
-    let address = |prefix: &str| VirtualAddress {
-        prefix: prefix.parse().unwrap(),
-        interface: interface.clone(),
-        label: None,
-        scope: Scope::Global,
-        broadcast: None,
-    };
+    let address = |prefix: &str| VirtualAddress::new(prefix.parse().unwrap(), interface.clone());
     let config = VirtualRouter {
-        name: "fuzzed".into(),
-        interface: interface.clone(),
-        vrid: Vrid::new(51).unwrap(),
         version,
-        family,
         priority: Priority::new(priority).unwrap(),
-        interval: Interval::DEFAULT,
         initial: InitialState::Master,
         preempt: priority == 255,
-        preempt_delay: Duration::ZERO,
         password: (version == Version::V2 && priority == 255).then(|| Password::new("secret").unwrap()),
-        peers: Vec::new(),
-        source: None,
-        checksum: ChecksumMode::default(),
         addresses: prefixes.map(address).to_vec(),
-        excluded: Vec::new(),
-        track: Vec::new(),
-        announce: Announce::default(),
-        fronts: Vec::new(),
-        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
+        ..VirtualRouter::new("fuzzed", interface.clone(), Vrid::new(51).unwrap(), family)
     };
     let mut router = Router::new(&config, Some(local(family)), true, now);
     drain(&mut router);

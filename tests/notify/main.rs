@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+mod daemon;
 mod fifos;
 mod mails;
 mod scripts;

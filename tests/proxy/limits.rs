@@ -52,26 +52,6 @@ fn the_limit_of_the_process_can_be_changed() {
 }
 
 #[test]
-fn a_full_server_is_passed_over_and_when_all_are_full_clients_wait() {
-    let net = Net::new();
-    serve_named(net.at(2, 9000), "s1");
-    serve_named(net.at(3, 9000), "s2");
-    let mut pool = pool(&[net.at(2, 9000), net.at(3, 9000)]);
-    pool.servers[0].max_connections = Some(1);
-    pool.servers[1].max_connections = Some(2);
-    pool.connect_timeout = Some(Duration::from_millis(700));
-    let running = Running::start(service(net.at(1, 8000)), pool);
-    let (mut open, served) = connect_each(3, net.at(1, 8000));
-    assert_eq!(served, ["s1", "s2", "s2"]);
-    let mut waiting = connect(net.at(1, 8000));
-    assert!(!answers(&mut waiting, Duration::from_millis(150)));
-    open.remove(1);
-    assert!(answers(&mut waiting, Duration::from_millis(300)));
-    assert!(is_reset(&mut connect(net.at(1, 8000))));
-    running.wait_ended(EndReason::NoServer, 1);
-}
-
-#[test]
 fn five_thousand_connections_leave_nothing_behind() {
     let net = Net::new();
     serve(net.at(2, 9000), |mut stream| {

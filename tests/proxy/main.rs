@@ -4,6 +4,9 @@
 
 mod limits;
 mod operate;
+mod oracle;
+mod proxy_header;
+mod queue;
 mod relaying;
 mod reload;
 mod steering;

@@ -5,9 +5,9 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use vipgate::balance::WeightChange;
-use vipgate::model::{AdminState, OnMarkedDown, ServerPort};
+use vipgate::model::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use vipgate::proxy::{OperateError, Session, SessionPhase};
-use vipgate::stats::EndReason;
+use vipgate::stats::{EndReason, Health};
 
 use crate::support::*;
 
@@ -137,4 +137,105 @@ fn connections_are_listed_and_shut_down() {
     assert!(is_reset(&mut clients[1]) && is_reset(&mut clients[3]));
     running.wait_ended(EndReason::Killed, 3);
     assert_eq!(sessions(&running).len(), 1);
+}
+
+#[test]
+fn a_server_follows_the_one_it_tracks() {
+    let net = Net::new();
+    serve_named(net.at(2, 9000), "s1");
+    serve_named(net.at(3, 9000), "s2");
+    let followed = pool(&[net.at(2, 9000)]);
+    let mut follower = pool(&[net.at(2, 9000), net.at(3, 9000)]);
+    follower.name = "follower".into();
+    follower.servers[0].track = Some(ServerRef { pool: "pool".into(), server: "s1".into() });
+    let mut web = service(net.at(1, 8000));
+    web.pool = "follower".into();
+    let mut running = Running::start_all(&[web.clone()], &[follower.clone(), followed.clone()]);
+    let two = |running: &Running| -> Vec<String> {
+        let mut names: Vec<_> = (0..2).map(|_| greeting(&mut connect(net.at(1, 8000)))).collect();
+        names.sort();
+        running.wait_idle();
+        names
+    };
+    assert_eq!(two(&running), ["s1", "s2"]);
+    running.proxy.set_server_up("pool", "s1", false);
+    assert_eq!(two(&running), ["s2", "s2"]);
+    let status = running.registry.server("follower", "s1").status();
+    assert_eq!((status.health, status.reason.as_str()), (Health::Down, "tracks pool/s1"));
+    // A server that begins to track is as the other one is.
+    follower.servers[1].track = follower.servers[0].track.clone();
+    running.reload(&[web], &[follower, followed]);
+    assert!(!running.proxy.ready("web"));
+    running.proxy.set_server_up("pool", "s1", true);
+    assert_eq!(two(&running), ["s1", "s2"]);
+    running.proxy.set_server_admin("pool", "s1", AdminState::Maintenance).unwrap();
+    assert!(!running.proxy.ready("web"));
+}
+
+#[test]
+fn a_server_that_comes_up_takes_back_the_connections_of_backups_if_it_says_so() {
+    let net = Net::new();
+    serve_named(net.at(2, 9000), "s1");
+    serve_named(net.at(3, 9000), "s2");
+    let mut pool = pool(&[net.at(2, 9000), net.at(3, 9000)]);
+    pool.servers[0].on_marked_up = OnMarkedUp::ShutdownBackupSessions;
+    pool.servers[1].backup = true;
+    let running = Running::start(service(net.at(1, 8000)), pool);
+    running.proxy.set_server_up("pool", "s1", false);
+    let mut client = connect(net.at(1, 8000));
+    assert_eq!(greeting(&mut client), "s2");
+    running.proxy.set_server_up("pool", "s1", true);
+    assert!(is_reset(&mut client));
+    running.wait_ended(EndReason::FailedBack, 1);
+    assert_eq!(greeting(&mut connect(net.at(1, 8000))), "s1");
+}
+
+#[test]
+fn connections_that_fail_in_a_row_are_told() {
+    let net = Net::new();
+    serve_named(net.at(3, 9000), "s2");
+    let mut pool = pool(&[net.at(2, 9000), net.at(3, 9000)]);
+    pool.servers[0].observe = Some(Observe { error_limit: 3, on_error: OnError::MarkDown });
+    let running = Running::start(service(net.at(1, 8000)), pool);
+    let (sender, receiver) = channel();
+    running.proxy.observe_by(move |observed| sender.send(observed).unwrap());
+    for _ in 0..4 {
+        assert_eq!(greeting(&mut connect(net.at(1, 8000))), "s2");
+    }
+    assert!(receiver.try_recv().is_err(), "two of the four were for s1");
+    // One that works begins a new row.
+    let listener = std::net::TcpListener::bind(net.at(2, 9000)).unwrap();
+    let (_clients, _served) = {
+        let mut server = connect(net.at(1, 8000));
+        listener.accept().unwrap().0.write_all(b"s1").unwrap();
+        let name = greeting(&mut server);
+        (server, name)
+    };
+    drop(listener);
+    for _ in 0..6 {
+        assert_eq!(greeting(&mut connect(net.at(1, 8000))), "s2");
+    }
+    let observed = receiver.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((observed.server.as_str(), observed.errors, observed.on_error), ("s1", 3, OnError::MarkDown));
+    assert!(receiver.try_recv().is_err());
+}
+
+#[test]
+fn an_explanation_is_what_the_next_connection_gets() {
+    let net = Net::new();
+    serve_named(net.at(2, 9000), "s1");
+    serve_named(net.at(3, 9000), "s2");
+    let mut pool = pool(&[net.at(2, 9000), net.at(3, 9000)]);
+    pool.affinity = stick();
+    let running = Running::start(service(net.at(1, 8000)), pool);
+    let client = std::net::SocketAddr::new(net.ip(100), 0);
+    let explain = || running.proxy.explain("web", client, None).unwrap();
+    assert_eq!(explain().choice.unwrap().decision.unwrap().0, "s1");
+    assert_eq!(explain(), explain());
+    assert_eq!(greeting(&mut connect_from(net.ip(101), net.at(1, 8000))), "s1");
+    assert_eq!(explain().choice.unwrap().decision.unwrap().0, "s2");
+    assert_eq!(greeting(&mut connect_from(net.ip(100), net.at(1, 8000))), "s2");
+    let (server, why) = explain().choice.unwrap().decision.unwrap();
+    assert_eq!((server.as_str(), why), ("s2", vipgate::balance::Why::Remembered { proven: true }));
+    assert_eq!(running.proxy.explain("nobody", client, None), None);
 }

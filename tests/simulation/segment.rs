@@ -7,8 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use vipgate::model::{
-    Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
-    Vrid,
+    Announce, ChecksumMode, Family, InitialState, Interval, Priority, Version, VirtualAddress, VirtualRouter, Vrid,
 };
 use vipgate::vrrp::{Action, Event, Role, Router};
 use vipgate::wire::vrrp::{Advertisement, Envelope, GROUP_V4};
@@ -428,34 +427,18 @@ impl Segment {
 }
 
 fn config(version: Version, interval: u16, random: &mut Random) -> VirtualRouter {
-    let address = |last: u8| VirtualAddress {
-        prefix: format!("10.0.0.{last}/24").parse().unwrap(),
-        interface: "eth0".parse().unwrap(),
-        label: None,
-        scope: Scope::Global,
-        broadcast: None,
-    };
+    let address = |last: u8| VirtualAddress::new(format!("10.0.0.{last}/24").parse().unwrap(), "eth0".parse().unwrap());
     VirtualRouter {
-        name: "lan".into(),
-        interface: "eth0".parse().unwrap(),
-        vrid: Vrid::new(51).unwrap(),
         version,
-        family: Family::V4,
         priority: Priority::new(random.pick(&[1, 2, 50, 99, 100, 100, 101, 150, 200, 254, 255])).unwrap(),
         interval: Interval::from_centiseconds(interval).unwrap(),
         initial: random.pick(&[InitialState::Master, InitialState::Backup]),
         preempt: random.chance(70),
         preempt_delay: Duration::from_millis(random.pick(&[0, 0, 0, 500, 3000])),
-        password: None,
-        peers: Vec::new(),
-        source: None,
-        checksum: ChecksumMode::PseudoHeader,
         addresses: vec![address(101), address(102)],
         excluded: vec![address(103)],
-        track: Vec::new(),
         announce: Announce { refresh: random.pick(&[None, Some(Duration::from_secs(1))]), ..Announce::default() },
-        fronts: Vec::new(),
-        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
+        ..VirtualRouter::new("lan", "eth0".parse().unwrap(), Vrid::new(51).unwrap(), Family::V4)
     }
 }
 

@@ -57,9 +57,7 @@ pub(crate) fn interface_that_comes_later_is_waited_for() {
     let running = lab.a.start(vec![config]);
     running.wait_for("r1", Role::Fault);
     for round in 0..2 {
-        lab.a.ip("link add late0 type veth peer name late1");
-        lab.a.ip("link set late1 up");
-        lab.a.ip("link set late0 up");
+        lab.a.plug_in("late0");
         lab.a.ip("addr add 198.51.100.1/24 dev late0");
         running.wait_for("r1", Role::Master);
         wait_until("address set", || lab.a.address("198.51.100.100").is_some());

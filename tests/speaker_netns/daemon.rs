@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use tokio::sync::mpsc::unbounded_channel;
 use vipgate::fence::FenceName;
 use vipgate::guardian::Guardian;
-use vipgate::model::{InitialState, Interval, Priority, Vmac};
+use vipgate::model::{HmacKey, InitialState, Interval, Priority, Vmac};
 use vipgate::speaker::{Notice, Plan, Speaker, foreign};
 use vipgate::stats::Role;
 
@@ -23,12 +23,19 @@ use crate::routing::{routing, rule, via};
 use crate::support::{Lab, router, wait_until};
 
 pub(crate) fn guardian_undoes_what_a_killed_daemon_left() {
+    undone(Kind::Plain);
+    // What it prepared is sealed by the guardian, who sends it much later.
+    undone(Kind::Sealed);
+}
+
+fn undone(kind: Kind) {
     let lab = Lab::new();
-    let mut daemon = Daemon::start(&lab, "daemon");
+    let mut daemon = Daemon::start(&lab, kind);
     wait_until("daemon is master", || lab.a.address("192.0.2.100").is_some());
     let mut config = router("r1", "192.0.2.100/24", 254);
     config.interval = Interval::from_centiseconds(300).unwrap();
     config.preempt = false;
+    config.hmac = key(kind);
     let two = lab.b.start(vec![config]);
     two.wait_for("r1", Role::Backup);
     wait_until("master heard", || two.registry.router("r1").status().master.is_some());
@@ -58,7 +65,7 @@ pub(crate) fn guardian_undoes_what_a_killed_daemon_left() {
 
 pub(crate) fn guardian_undoes_routes_rules_and_vmac() {
     let lab = Lab::new();
-    let mut daemon = Daemon::start(&lab, "daemon-with-everything");
+    let mut daemon = Daemon::start(&lab, Kind::WithEverything);
     let links = || lab.a.lines("-br link").len();
     wait_until("all is there", || {
         routing(&lab.a) == [2, 1] && links() == 3 && lab.a.setting("eth0", "arp_ignore") == "1"
@@ -78,7 +85,7 @@ pub(crate) fn all_of_us_killed_at_once_are_silent() {
     let lab = Lab::new();
     let vip = "192.0.2.100";
     for life in ["first", "second"] {
-        let mut daemon = Daemon::start(&lab, "daemon-with-fence");
+        let mut daemon = Daemon::start(&lab, Kind::Fenced);
         wait_until("the address answers", || lab.a.address(vip).is_some() && lab.b.run(move || answers(vip)));
         let guardian = daemon.children();
         assert_eq!(guardian.len(), 1, "the guardian");
@@ -121,6 +128,31 @@ pub(crate) enum Kind {
     WithEverything,
     /// An address with a fence.
     Fenced,
+    /// An address, and a key that adverts are sealed with.
+    Sealed,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Plain, Self::WithEverything, Self::Fenced, Self::Sealed];
+
+    /// The argument that makes this executable such a daemon.
+    fn argument(self) -> &'static str {
+        match self {
+            Self::Plain => "daemon",
+            Self::WithEverything => "daemon-with-everything",
+            Self::Fenced => "daemon-with-fence",
+            Self::Sealed => "daemon-with-seal",
+        }
+    }
+
+    /// The daemon that an argument asks for.
+    pub(crate) fn named(argument: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.argument() == argument)
+    }
+}
+
+fn key(kind: Kind) -> Option<HmacKey> {
+    (kind == Kind::Sealed).then(|| HmacKey { id: 1, secret: b"0123456789abcdef".to_vec() })
 }
 
 /// The daemon of the tests above: a speaker and its guardian, until killed.
@@ -137,6 +169,7 @@ pub(crate) fn daemon(kind: Kind) -> ExitCode {
         config.routes = vec![via("10.1.0.0/16", "192.0.2.2")];
         config.rules = vec![rule(100)];
     }
+    config.hmac = key(kind);
     let mut fence = None;
     if kind == Kind::Fenced {
         config.priority = Priority::new(254).expect("a priority");
@@ -161,7 +194,7 @@ pub(crate) fn daemon(kind: Kind) -> ExitCode {
 pub(crate) fn other_speakers_are_named() {
     let lab = Lab::new();
     assert!(lab.a.run(foreign::protocol_112_users).is_empty());
-    let daemon = Daemon::start(&lab, "daemon");
+    let daemon = Daemon::start(&lab, Kind::Plain);
     let pid = daemon.0.id();
     wait_until("daemon is seen", || {
         lab.a.run(move || foreign::protocol_112_users().iter().any(|user| user.pid == pid))
@@ -173,10 +206,10 @@ struct Daemon(Child);
 
 impl Daemon {
     /// Starts this program again on the laboratory's first node.
-    fn start(lab: &Lab, kind: &'static str) -> Self {
+    fn start(lab: &Lab, kind: Kind) -> Self {
         let start = move || {
             let mut command = Command::new("/proc/self/exe");
-            command.arg(kind).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command.arg(kind.argument()).stdin(Stdio::piped()).stdout(Stdio::piped());
             Self(command.spawn().expect("starts itself"))
         };
         let mut daemon = lab.a.run(start);

@@ -5,7 +5,6 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    clippy::print_stderr,
     reason = "a test with a main of its own: it reads the clock, waits, prints figures, and fails by panicking"
 )]
 
@@ -20,19 +19,19 @@ mod support;
 mod vmac;
 
 use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::thread;
-use std::time::Instant;
 
+use netns_tests::harness::{self, Test};
 use vipgate::guardian;
-
-type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
     ("address_is_set_as_configured", addresses::address_is_set_as_configured),
     ("pair_has_one_master_and_hands_over", pair::pair_has_one_master_and_hands_over),
     ("pair_over_ipv6", pair::pair_over_ipv6),
+    (
+        "master_heard_on_a_further_path_only_is_followed_there",
+        pair::master_heard_on_a_further_path_only_is_followed_there,
+    ),
     ("address_removed_by_hand_is_back_at_once", addresses::address_removed_by_hand_is_back_at_once),
     (
         "master_whose_address_is_taken_again_and_again_yields",
@@ -65,34 +64,16 @@ const TESTS: &[Test] = &[
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.first().map(String::as_str) {
-        Some(guardian::ARGUMENT) if arguments.len() == 1 => {
-            let input = std::io::stdin().as_fd().try_clone_to_owned().expect("standard input");
-            return guardian::run(input).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
-        }
-        Some("daemon") => return daemon::daemon(daemon::Kind::Plain),
-        Some("daemon-with-everything") => return daemon::daemon(daemon::Kind::WithEverything),
-        Some("daemon-with-fence") => return daemon::daemon(daemon::Kind::Fenced),
-        Some("--list") => return ExitCode::SUCCESS,
-        _ => {}
+    let first = arguments.first().map(String::as_str).unwrap_or_default();
+    if first == guardian::ARGUMENT && arguments.len() == 1 {
+        let input = std::io::stdin().as_fd().try_clone_to_owned().expect("standard input");
+        return guardian::run(input).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("\n*** speaker_netns: SKIPPED: needs root (network namespaces, raw sockets) ***\n");
-        return ExitCode::SUCCESS;
+    if let Some(kind) = daemon::Kind::named(first) {
+        return daemon::daemon(kind);
     }
     if std::env::var_os("SPEAKER_LOG").is_some() {
         tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).init();
     }
-    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let chosen =
-        TESTS.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter)));
-    let mut failed = 0;
-    for (name, test) in chosen {
-        let begun = Instant::now();
-        let result = thread::spawn(move || catch_unwind(AssertUnwindSafe(test)).is_ok()).join();
-        let good = matches!(result, Ok(true));
-        failed += u32::from(!good);
-        println!("test {name} ... {} ({:.1} s)", if good { "ok" } else { "FAILED" }, begun.elapsed().as_secs_f64());
-    }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    harness::run("speaker_netns", &arguments, &[], TESTS)
 }

@@ -1,10 +1,11 @@
 //! Two speakers: one is master, and hands over.
 
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use vipgate::model::Family;
-use vipgate::speaker::HandoverOutcome;
+use vipgate::model::{Family, PeerLink, Peering, VirtualRouter};
+use vipgate::speaker::{HandoverOutcome, Notice};
 use vipgate::stats::{RejectReason, Role};
 
 use crate::support::{Lab, router, virtual_address, wait_until};
@@ -62,5 +63,39 @@ pub(crate) fn pair_over_ipv6() {
         lab.b.address("2001:db8::100").is_some() && lab.a.address("2001:db8::100").is_none()
     });
     one.stop();
+    two.stop();
+}
+
+pub(crate) fn master_heard_on_a_further_path_only_is_followed_there() {
+    let lab = Lab::new();
+    // The routers' own interfaces lead nowhere.
+    let config = |priority| {
+        let mut config = router("r1", "192.0.2.100/24", priority);
+        config.interface = "own0".parse().unwrap();
+        VirtualRouter { paths: vec!["eth0".parse().unwrap()], ..config }
+    };
+    for (node, address) in [(&lab.a, "198.51.100.1/24"), (&lab.b, "198.51.100.2/24")] {
+        node.plug_in("own0");
+        node.ip(&format!("addr add {address} dev own0"));
+    }
+    let one = lab.a.start(vec![config(150)]);
+    one.wait_for("r1", Role::Master);
+    let wanted = Arc::<Mutex<Peering>>::default();
+    let told = Arc::clone(&wanted);
+    let two = lab.b.start_telling(vec![config(100)], move |notice| {
+        if let Notice::Peering(peering) = notice {
+            *told.lock().unwrap() = peering;
+        }
+    });
+    let link = |peer: &str, interface: &str, local: &str| {
+        let (interface, peer, local) = (interface.parse().unwrap(), peer.parse().unwrap(), local.parse().unwrap());
+        PeerLink { peer, local, interface, index: 12 }
+    };
+    wait_until("followed", || wanted.lock().unwrap().follow.iter().eq([&link("192.0.2.1", "eth0", "192.0.2.2")]));
+    let places: Vec<_> = wanted.lock().unwrap().listen.iter().map(|place| place.local.to_string()).collect();
+    assert_eq!(places, ["192.0.2.2", "198.51.100.2"], "it can be followed on both");
+    two.speaker.show_session("192.0.2.1".parse().unwrap(), Some("up".into()));
+    two.speaker.show_session("198.51.100.1".parse().unwrap(), Some("none".into()));
+    wait_until("shown", || two.registry.router("r1").status().session.as_deref() == Some("192.0.2.1: up"));
     two.stop();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use vipgate::model::{Route, RouteKind, Rule, VirtualRouter};
+use vipgate::model::{Route, Rule, VirtualRouter};
 use vipgate::speaker::{Plan, cleanup};
 use vipgate::stats::Role;
 
@@ -60,9 +60,7 @@ pub(crate) fn static_routes_live_as_long_as_the_process() {
     let running = lab.a.start(plan(vec![via("10.1.0.0/16", "192.0.2.2"), late.clone()], vec![rule(100)]));
     wait_until("set", || routing(&lab.a) == [1, 1]);
     // As soon as its interface is there, and when its link was down for a while.
-    lab.a.ip("link add late0 type veth peer name late1");
-    lab.a.ip("link set late1 up");
-    lab.a.ip("link set late0 up");
+    lab.a.plug_in("late0");
     wait_until("set when its interface came", || routing(&lab.a) == [2, 1]);
     lab.a.ip("link set late0 down");
     wait_until("gone with its link", || routing(&lab.a) == [1, 1]);
@@ -99,18 +97,7 @@ pub(crate) fn routing(node: &Node) -> [usize; 2] {
 }
 
 pub(crate) fn route(destination: &str) -> Route {
-    Route {
-        kind: RouteKind::Unicast,
-        destination: destination.parse().unwrap(),
-        gateway: None,
-        interface: None,
-        source: None,
-        metric: None,
-        table: None,
-        scope: None,
-        on_link: false,
-        mtu: None,
-    }
+    Route::new(destination.parse().unwrap())
 }
 
 pub(crate) fn via(destination: &str, gateway: &str) -> Route {
@@ -118,5 +105,5 @@ pub(crate) fn via(destination: &str, gateway: &str) -> Route {
 }
 
 pub(crate) fn rule(table: u32) -> Rule {
-    Rule { from: None, to: None, table, priority: None, incoming: None, outgoing: None, mark: None }
+    Rule::new(table)
 }

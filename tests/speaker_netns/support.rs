@@ -12,10 +12,7 @@ use futures_util::StreamExt;
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
 use nix::sched::{CloneFlags, setns, unshare};
 use tokio::sync::mpsc::unbounded_channel;
-use vipgate::model::{
-    Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
-    Vrid,
-};
+use vipgate::model::{Family, Interval, Priority, VirtualAddress, VirtualRouter, Vrid};
 use vipgate::speaker::{Notice, Plan, Speaker};
 use vipgate::stats::{Registry, Role};
 
@@ -78,6 +75,13 @@ impl Node {
         let arguments = arguments.to_owned();
         let status = self.run(move || Command::new("ip").args(arguments.split(' ')).status().expect("ip"));
         assert!(status.success());
+    }
+
+    /// A cable: one end has this name, the other leads nowhere.
+    pub(crate) fn plug_in(&self, name: &str) {
+        self.ip(&format!("link add {name} type veth peer name far-{name}"));
+        self.ip(&format!("link set far-{name} up"));
+        self.ip(&format!("link set {name} up"));
     }
 
     /// What `ip` prints, a line each, one blank between two words.
@@ -216,36 +220,14 @@ pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 pub(crate) fn virtual_address(prefix: &str) -> VirtualAddress {
-    VirtualAddress {
-        prefix: prefix.parse().unwrap(),
-        interface: "eth0".parse().unwrap(),
-        label: None,
-        scope: Scope::Global,
-        broadcast: None,
-    }
+    VirtualAddress::new(prefix.parse().unwrap(), "eth0".parse().unwrap())
 }
 
 pub(crate) fn router(name: &str, address: &str, priority: u8) -> VirtualRouter {
     VirtualRouter {
-        name: name.into(),
-        interface: "eth0".parse().unwrap(),
-        vrid: Vrid::new(51).unwrap(),
-        version: Version::V3,
-        family: Family::V4,
         priority: Priority::new(priority).unwrap(),
         interval: Interval::from_centiseconds(10).unwrap(),
-        initial: InitialState::Backup,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        password: None,
-        peers: Vec::new(),
-        source: None,
-        checksum: ChecksumMode::PseudoHeader,
         addresses: vec![virtual_address(address)],
-        excluded: Vec::new(),
-        track: Vec::new(),
-        announce: Announce::default(),
-        fronts: Vec::new(),
-        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
+        ..VirtualRouter::new(name, "eth0".parse().unwrap(), Vrid::new(51).unwrap(), Family::V4)
     }
 }

@@ -244,15 +244,13 @@ pub(crate) fn vmac_follows_its_base() {
     let running = lab.a.start(vec![config.clone()]);
     running.wait_for("r1", Role::Fault);
     for _ in 0..2 {
-        lab.a.ip("link add late0 type veth peer name late1");
-        lab.a.ip("link set late1 up");
-        lab.a.ip("link set late0 up");
+        lab.a.plug_in("late0");
         lab.a.ip("addr add 198.51.100.1/24 dev late0");
         running.wait_for("r1", Role::Master);
         wait_until("address on the VMAC", || address_is_on_vmac(&lab.a, "198.51.100.100"));
-        lab.a.ip("link set late1 down");
+        lab.a.ip("link set far-late0 down");
         running.wait_for("r1", Role::Fault);
-        lab.a.ip("link set late1 up");
+        lab.a.ip("link set far-late0 up");
         running.wait_for("r1", Role::Master);
         // Somebody removes it.
         lab.a.ip("link del vrrp.51");

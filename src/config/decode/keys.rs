@@ -14,7 +14,7 @@ pub struct Keys {
 pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
-    &TABLE, &CHECK, &SERVER,
+    &TABLE, &CHECK, &SERVER, &SOURCE,
 ];
 
 #[rustfmt::skip]
@@ -136,8 +136,15 @@ pub(super) const SERVICE: Keys = Keys {
         "log-empty",
     ],
 };
-pub(super) const LISTEN: Keys =
-    Keys { table: "a listen address", keys: &["address", "interface", "nonlocal", "dual-stack"] };
+#[rustfmt::skip]
+pub(super) const LISTEN: Keys = Keys {
+    table: "a listen address",
+    keys: &[
+        "address", "interface", "nonlocal", "dual-stack", "proxy-from", "defer-accept", "fast-open", "max-segment",
+        "user-timeout",
+    ],
+};
+pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface"] };
 pub(super) const POOL: Keys = Keys {
     table: "[[pool]]",
     keys: &[
@@ -154,6 +161,15 @@ pub(super) const POOL: Keys = Keys {
         "all-backups",
         "check",
         "on-marked-down",
+        "hash-type",
+        "hash-balance-factor",
+        "redispatch-every",
+        "queue-timeout",
+        "max-queue",
+        "persist",
+        "failback",
+        "refuse-with",
+        "slow-start",
         "servers",
     ],
 };
@@ -162,7 +178,12 @@ pub(super) const CHECK: Keys = Keys {
     table: "check",
     keys: &["port", "address", "interval", "fast-interval", "down-interval", "timeout", "rise", "fall"],
 };
+#[rustfmt::skip]
 pub(super) const SERVER: Keys = Keys {
     table: "a server",
-    keys: &["name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down"],
+    keys: &[
+        "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down",
+        "send-proxy", "source", "user-timeout", "fast-open",
+        "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
+    ],
 };

@@ -1,6 +1,7 @@
 //! TOML to [`raw`](super::raw), with every fault at once: the parser recovers from bad syntax, and a value that
 //! cannot be read is one finding and left out.
 
+mod choice;
 mod command;
 mod control;
 pub mod keys;
@@ -9,6 +10,7 @@ mod reader;
 mod router;
 mod routing;
 mod service;
+mod socket;
 mod syntax_errors;
 mod track;
 

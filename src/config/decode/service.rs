@@ -67,7 +67,7 @@ impl Decoder<'_> {
         Pool {
             at: fields.at,
             name,
-            balance: self.field(fields, "balance", |this, value, key| this.word(value, key, words::BALANCE)),
+            balance: self.field(fields, "balance", Self::balance),
             affinity: self.field(fields, "affinity", Self::affinity),
             retries: self.field(fields, "retries", Self::number),
             redispatch: self.field(fields, "redispatch", Self::boolean),
@@ -80,6 +80,7 @@ impl Decoder<'_> {
             check: self.field(fields, "check", Self::check),
             on_marked_down: self
                 .field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN)),
+            choice: self.pool_choice(fields),
             servers: self.list(fields, "servers", Self::server),
         }
     }
@@ -96,9 +97,12 @@ impl Decoder<'_> {
         let interface = self.field(fields, "interface", Self::interface);
         let nonlocal = self.field(fields, "nonlocal", Self::boolean);
         let dual_stack = self.field(fields, "dual-stack", Self::boolean);
+        let proxy_from =
+            self.list(fields, "proxy-from", |this, value, key| Some(Located::new(this.prefix(value, key)?, value.at)));
+        let tuning = self.listen_tuning(fields);
         let Located { value: (host, ports), at } = address?;
         let (host, ports) = (Located::new(host, at), Located::new(ports, at));
-        Some(Listen { host, ports, interface, nonlocal, dual_stack })
+        Some(Listen { host, ports, interface, nonlocal, dual_stack, proxy_from, tuning })
     }
 
     fn affinity(&mut self, value: Value<'_>, key: &str) -> Option<Affinity> {
@@ -158,6 +162,12 @@ impl Decoder<'_> {
         let check = self.field(fields, "check", Self::check);
         let on_marked_down =
             self.field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN));
+        let send_proxy =
+            self.field(fields, "send-proxy", |this, value, key| this.word(value, key, words::PROXY_VERSIONS));
+        let source = self.field(fields, "source", Self::source);
+        let user_timeout = self.field(fields, "user-timeout", Self::duration);
+        let fast_open = self.field(fields, "fast-open", Self::boolean);
+        let choice = self.server_choice(fields);
         let Located { value: (host, in_address), at } = address?;
         Some(Server {
             at: value.at,
@@ -170,6 +180,11 @@ impl Decoder<'_> {
             max_connections,
             check,
             on_marked_down,
+            send_proxy,
+            source,
+            user_timeout,
+            fast_open,
+            choice,
         })
     }
 

@@ -1,5 +1,6 @@
 //! [`raw`](super::raw) to TOML: what `vipgate import` prints. Reading it again gives the same model.
 
+mod choice;
 mod control;
 mod notify;
 mod router;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use super::raw::{
     Affinity, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server,
-    Service, Stats, Timeout,
+    Service, Source, Stats, Timeout,
 };
 use super::words::{self, Words, word_for};
 use crate::model::{Family, PortRange, ServerPort};
@@ -93,13 +94,21 @@ fn listen(raw: &Listen) -> String {
     keys.maybe("interface", &raw.interface, display);
     keys.maybe("nonlocal", &raw.nonlocal, bool::to_string);
     keys.maybe("dual-stack", &raw.dual_stack, bool::to_string);
+    if !raw.proxy_from.is_empty() {
+        let prefixes: Vec<String> = raw.proxy_from.iter().map(|prefix| quoted(&prefix.value.to_string())).collect();
+        keys.add("proxy-from", format!("[{}]", prefixes.join(", ")));
+    }
+    keys.maybe("defer-accept", &raw.tuning.defer_accept, duration);
+    keys.maybe("fast-open", &raw.tuning.fast_open, u64::to_string);
+    keys.maybe("max-segment", &raw.tuning.max_segment, u64::to_string);
+    keys.maybe("user-timeout", &raw.tuning.user_timeout, duration);
     keys.or_inline("address", with_ports(&raw.host.value, &raw.ports.value))
 }
 
 fn pool(raw: &Pool) -> String {
     let mut lines = Keys::new("[[pool]]");
     lines.maybe("name", &raw.name, |name| quoted(name));
-    lines.maybe("balance", &raw.balance, |balance| word(words::BALANCE, balance));
+    lines.maybe("balance", &raw.balance, choice::balance);
     lines.maybe("affinity", &raw.affinity, affinity);
     lines.maybe("retries", &raw.retries, u64::to_string);
     lines.maybe("redispatch", &raw.redispatch, bool::to_string);
@@ -111,6 +120,7 @@ fn pool(raw: &Pool) -> String {
     lines.maybe("all-backups", &raw.all_backups, bool::to_string);
     lines.maybe("check", &raw.check, check);
     lines.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
+    choice::pool(&mut lines, &raw.choice);
     let servers: String = raw.servers.iter().map(|raw| format!("    {},\n", server(raw))).collect();
     lines.add("servers", if servers.is_empty() { "[]".to_owned() } else { format!("[\n{servers}]") });
     lines.lines()
@@ -165,7 +175,19 @@ fn server(raw: &Server) -> String {
     keys.maybe("max-connections", &raw.max_connections, u64::to_string);
     keys.maybe("check", &raw.check, check);
     keys.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
+    keys.maybe("send-proxy", &raw.send_proxy, |version| word(words::PROXY_VERSIONS, version));
+    keys.maybe("source", &raw.source, source);
+    keys.maybe("user-timeout", &raw.user_timeout, duration);
+    keys.maybe("fast-open", &raw.fast_open, bool::to_string);
+    choice::server(&mut keys, &raw.choice);
     keys.or_inline("address", quoted(&address))
+}
+
+fn source(raw: &Source) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("ports", &raw.ports, |ports| quoted(&ports.to_string()));
+    keys.maybe("interface", &raw.interface, display);
+    keys.or_inline("address", quoted(&raw.address.value.to_string()))
 }
 
 /// The keys of one table.

@@ -5,24 +5,30 @@
 //! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
 //! native default; an importer whose format has another default sets the key.
 
+mod choice;
 mod control;
 mod log;
 mod notify;
 mod router;
 mod routing;
+mod socket;
 mod track;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::source::Location;
-use crate::model::{Algorithm, ConnectionLine, Family, InterfaceName, OnMarkedDown, PortRange, ServerPort};
+use crate::model::{
+    Algorithm, ConnectionLine, Family, InterfaceName, OnMarkedDown, PortRange, Prefix, ProxyVersion, ServerPort,
+};
 
+pub use choice::{PoolChoice, ServerChoice};
 pub use control::StatsSocket;
 pub use log::{Log, LogTarget};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
+pub use socket::{ListenTuning, Source};
 pub use track::{GatewayCheck, ProcessCheck, RouteCheck, Track, Tracked, Tracker, Watched};
 
 /// A value and where it was written.
@@ -213,13 +219,23 @@ pub struct Listen {
     pub nonlocal: Maybe<bool>,
     /// For `::`; false when absent.
     pub dual_stack: Maybe<bool>,
+    pub proxy_from: Vec<Located<Prefix>>,
+    pub tuning: ListenTuning,
 }
 
 impl Listen {
     /// Without any further key.
     #[must_use]
     pub fn new(host: Located<Host>, ports: Located<PortRange>) -> Self {
-        Self { host, ports, interface: None, nonlocal: None, dual_stack: None }
+        Self {
+            host,
+            ports,
+            interface: None,
+            nonlocal: None,
+            dual_stack: None,
+            proxy_from: Vec::new(),
+            tuning: ListenTuning::default(),
+        }
     }
 }
 
@@ -275,6 +291,7 @@ pub struct Pool {
     pub check: Maybe<Check>,
     /// For servers that say nothing else.
     pub on_marked_down: Maybe<OnMarkedDown>,
+    pub choice: PoolChoice,
     pub servers: Vec<Server>,
 }
 
@@ -297,6 +314,7 @@ impl Pool {
             all_backups: None,
             check: None,
             on_marked_down: None,
+            choice: PoolChoice::default(),
             servers: Vec::new(),
         }
     }
@@ -375,6 +393,11 @@ pub struct Server {
     pub check: Maybe<Check>,
     /// The pool's when absent.
     pub on_marked_down: Maybe<OnMarkedDown>,
+    pub send_proxy: Maybe<ProxyVersion>,
+    pub source: Maybe<Source>,
+    pub user_timeout: Maybe<Duration>,
+    pub fast_open: Maybe<bool>,
+    pub choice: ServerChoice,
 }
 
 impl Server {
@@ -392,6 +415,11 @@ impl Server {
             max_connections: None,
             check: None,
             on_marked_down: None,
+            send_proxy: None,
+            source: None,
+            user_timeout: None,
+            fast_open: None,
+            choice: ServerChoice::default(),
         }
     }
 }

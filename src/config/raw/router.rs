@@ -115,7 +115,7 @@ pub struct Announce {
     pub count: Maybe<u64>,
     pub repeat_after: Maybe<Duration>,
     pub repeat_count: Maybe<u64>,
-    /// Absent: none.
+    /// Zero: none.
     pub refresh: Maybe<Duration>,
     pub refresh_count: Maybe<u64>,
     pub lower_priority_count: Maybe<u64>,

@@ -13,7 +13,9 @@ mod pool;
 mod router;
 mod routing;
 mod service;
+mod socket;
 mod track;
+mod track_server;
 mod transport;
 
 use std::collections::{HashMap, HashSet};
@@ -29,8 +31,6 @@ use super::diagnostic::Diagnostic;
 use super::raw::{self, Located, PeerPort};
 use super::source::Location;
 use crate::model::{Config, Global, Stats};
-
-pub(super) use self::routing::network;
 
 /// Turns host names into addresses. The shell brings the system's resolver, tests bring a table.
 pub trait Resolve {

@@ -8,10 +8,15 @@ use super::duplicate;
 use super::findings::{Findings, Unique};
 use super::router::not_a_host;
 use super::service::fin_timeout;
+use super::socket;
+use super::track_server;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, CheckOptions, Located, Maybe};
 use crate::config::source::Location;
-use crate::model::{Affinity, Algorithm, Check, OnMarkedDown, Pool, Server, ServerPort, Service, TableSpec};
+use crate::model::{
+    Affinity, Algorithm, Check, Failback, HashType, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool, RefuseWith,
+    Server, ServerPort, Service, TableSpec,
+};
 
 /// The lowest and highest port that the clients of a pool connect to.
 #[derive(Clone, Copy)]
@@ -21,11 +26,11 @@ struct ClientPorts {
 }
 
 /// All pools that can be made out.
-pub(super) fn pools(raw: &raw::Config, services: &[Service], findings: &mut Findings<'_>) -> Vec<Pool> {
+pub(super) fn pools(config: &raw::Config, services: &[Service], findings: &mut Findings<'_>) -> Vec<Pool> {
     let ports = client_ports(services);
     let mut names = Unique::new();
     let mut pools = Vec::new();
-    for raw in &raw.pools {
+    for raw in &config.pools {
         let name = findings.required(&raw.name, "name", raw.at);
         let mut clients = None;
         if let Some(name) = name {
@@ -41,6 +46,7 @@ pub(super) fn pools(raw: &raw::Config, services: &[Service], findings: &mut Find
         }
         pools.extend(pool(raw, clients, findings));
     }
+    track_server::validate(config, &pools, findings);
     pools
 }
 
@@ -82,6 +88,18 @@ fn pool(raw: &raw::Pool, clients: Option<ClientPorts>, findings: &mut Findings<'
         tunnel_timeout: findings.timeout(&raw.tunnel_timeout, "tunnel-timeout", None),
         server_keepalive: raw.server_keepalive.is_none_or(|keepalive| keepalive.value),
         all_backups: raw.all_backups.is_some_and(|all| all.value),
+        redispatch_every: findings.optional_number(&raw.choice.redispatch_every, "redispatch-every", 1..=1000),
+        hash_type: raw.choice.hash_type.map_or(HashType::Consistent, |kind| kind.value),
+        hash_balance_factor: findings.optional_number(
+            &raw.choice.hash_balance_factor,
+            "hash-balance-factor",
+            101..=65_535,
+        ),
+        queue_timeout: findings.timeout(&raw.choice.queue_timeout, "queue-timeout", None),
+        max_queue: findings.optional_number(&raw.choice.max_queue, "max-queue", 0..=u64::from(u32::MAX)),
+        persist: raw.choice.persist.is_some_and(|persist| persist.value),
+        failback: raw.choice.failback.map_or(Failback::New, |failback| failback.value),
+        refusal: raw.choice.refuse_with.map_or(RefuseWith::Reset, |how| how.value),
     };
     raw.name.is_some().then_some(pool)
 }
@@ -142,7 +160,30 @@ fn server(
         raw.on_marked_down.or(pool.on_marked_down).map_or(OnMarkedDown::Keep, |on_marked_down| on_marked_down.value);
     let weight = findings.number(&raw.weight, "weight", 0..=256, 1);
     let max_connections = findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX));
+    let source = raw.source.as_ref().and_then(|source| socket::source(&source.value, address, findings));
+    let user_timeout = findings.positive(&raw.user_timeout, "user-timeout");
+    let choice = &raw.choice;
+    if let (Some(track), Some(_)) = (&choice.track, &check) {
+        findings.error(track.at, "a server has its own check or tracks another one, not both", "remove one of the two");
+    }
+    let limit = findings.optional_number(&choice.error_limit, "error-limit", 1..=u64::from(u32::MAX));
+    if let (Some(limit), None) = (&choice.error_limit, &check) {
+        let message = "connections that fail mean nothing for the health of a server without a check";
+        findings.warning(limit.at, message, "give it a check, which finds it up again");
+    }
+    let on_error = choice.on_error.map_or(OnError::FailCheck, |what| what.value);
+    let max_queue = findings.optional_number(&choice.max_queue, "max-queue", 0..=u64::from(u32::MAX));
+    let slow_start = choice.slow_start.or(pool.choice.slow_start);
     Some(Server {
+        max_queue,
+        slow_start: findings.positive(&slow_start, "slow-start"),
+        non_stick: choice.non_stick.is_some_and(|non_stick| non_stick.value),
+        track: choice
+            .track
+            .as_ref()
+            .map(|track| track_server::reference(track, pool.name.as_ref().map_or("", |name| name.value.as_str()))),
+        observe: limit.map(|error_limit| Observe { error_limit, on_error }).filter(|_| check.is_some()),
+        on_marked_up: choice.on_marked_up.map_or(OnMarkedUp::Keep, |what| what.value),
         name,
         address: address?,
         port,
@@ -152,6 +193,10 @@ fn server(
         max_connections,
         check,
         on_marked_down,
+        send_proxy: raw.send_proxy.map(|version| version.value),
+        source,
+        user_timeout,
+        fast_open: raw.fast_open.is_some_and(|fast| fast.value),
     })
 }
 

@@ -114,7 +114,7 @@ fn router(
     transport::unicast(raw, family, findings);
     preemption(raw, priority, findings);
     let vrid = vrid.or(Vrid::new(1).ok())?;
-    let follows = track::Follows { router: &name, own: &interface, priority, preempt: raw.preempt };
+    let follows = track::Follows { router: &name, own: &interface, priority };
     let track = track::of_router(&raw.track, &follows, context.members.group_of(&name), context.trackers, findings);
     let limited = raw.peers.iter().any(|peer| peer.min_ttl.is_some() || peer.max_ttl.is_some());
     let before_master = raw.before_master.as_ref();
@@ -306,7 +306,8 @@ fn announce(raw: Option<&raw::Announce>, findings: &mut Findings<'_>) -> Announc
         count: findings.number(&raw.count, "count", 0..=MOST, default.count),
         repeat_after: findings.duration(&raw.repeat_after, "repeat-after", default.repeat_after),
         repeat_count: findings.number(&raw.repeat_count, "repeat-count", 0..=MOST, default.repeat_count),
-        refresh: findings.positive(&raw.refresh, "refresh"),
+        refresh: Some(findings.duration(&raw.refresh, "refresh", default.refresh.unwrap_or_default()))
+            .filter(|every| !every.is_zero()),
         refresh_count: findings.number(&raw.refresh_count, "refresh-count", 1..=MOST, default.refresh_count),
         lower_priority_count: findings.number(
             &raw.lower_priority_count,

@@ -93,19 +93,9 @@ fn of_family(address: IpAddr, at: Location, family: Family, findings: &mut Findi
 
 /// The kernel refuses them, and would say so only when the route is set.
 fn without_host_bits(prefix: &Located<Prefix>, findings: &mut Findings<'_>) {
-    let network = network(prefix.value);
+    let network = prefix.value.network();
     if network != prefix.value {
         let cause = format!("{} has bits behind its first {}", prefix.value.address, prefix.value.length);
         findings.push(Diagnostic::error(prefix.at, cause).help(format!("write \"{network}\"")));
     }
-}
-
-/// A prefix without its host bits.
-pub(in crate::config) fn network(prefix: Prefix) -> Prefix {
-    let length = u32::from(prefix.length);
-    let address = match prefix.address {
-        IpAddr::V4(v4) => IpAddr::V4((u32::from(v4) & u32::MAX.checked_shl(32 - length).unwrap_or(0)).into()),
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & u128::MAX.checked_shl(128 - length).unwrap_or(0)).into()),
-    };
-    Prefix { address, ..prefix }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::findings::{Findings, Unique};
 use super::overlap::Overlaps;
+use super::socket;
 use super::{by_name, duplicate};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw;
@@ -108,6 +109,8 @@ fn listen(
         nonlocal: raw.nonlocal.is_none_or(|nonlocal| nonlocal.value) || owned.contains(&address),
         interface: raw.interface.as_ref().map(|interface| interface.value.clone()),
         dual_stack: raw.dual_stack.is_some_and(|dual| dual.value),
+        proxy_from: raw.proxy_from.iter().map(|prefix| prefix.value).collect(),
+        tuning: socket::listen_tuning(&raw.tuning, findings),
     };
     overlaps.add_listen(&listen, raw.host.at, findings);
     Some(listen)

@@ -209,7 +209,7 @@ fn route_check(raw: &raw::RouteCheck, findings: &mut Findings<'_>) -> RouteCheck
         findings.error(gateway.at, message, format!("write an {family} address"));
     }
     RouteCheck {
-        destination: super::routing::network(destination),
+        destination: destination.network(),
         gateway: raw.gateway.map(|gateway| gateway.value),
         interface: raw.interface.as_ref().map(|interface| interface.value.clone()),
     }
@@ -220,7 +220,6 @@ pub(super) struct Follows<'r> {
     pub(super) router: &'r str,
     pub(super) own: &'r InterfaceName,
     pub(super) priority: Priority,
-    pub(super) preempt: Maybe<bool>,
 }
 
 /// What a router follows beside its own interface, which is followed anyway.
@@ -267,9 +266,8 @@ pub(super) fn of_group(
     let all = resolved(raw, trackers, findings);
     let mut seen = HashSet::new();
     // Once for each kind of member.
-    for member in members.iter().filter(|member| seen.insert((member.priority, member.preempt))) {
-        let preempt = raw.first().filter(|_| !member.preempt).map(|track| Located::new(false, track.what.at));
-        let follows = Follows { router: &member.name, own: &member.interface, priority: member.priority, preempt };
+    for member in members.iter().filter(|member| seen.insert(member.priority)) {
+        let follows = Follows { router: &member.name, own: &member.interface, priority: member.priority };
         without_effect(&all, &follows, trackers, findings);
     }
     all.into_iter().map(|(track, _)| track).collect()
@@ -376,11 +374,6 @@ fn without_effect(
         let message = format!("`{router}` has priority 255, which no weight changes");
         findings.warning(*first, message, "write a priority of 254 or less, or weight = 0 for a fault");
         return;
-    }
-    if let Some(never) = follows.preempt.filter(|preempt| !preempt.value) {
-        let warning = Diagnostic::warning(*first, "a weight moves nothing between nodes that do not preempt");
-        let warning = warning.related(never.at, format!("`{router}` does not"));
-        findings.push(warning.help("write weight = 0: a fault always yields; or let it preempt"));
     }
     let range = |track: &Track| {
         let weight = i32::from(track.weight);

@@ -21,6 +21,7 @@ pub(super) async fn request(shared: &Shared, request: Request) -> String {
         | Reply::Status { .. }
         | Reply::Sessions { .. }
         | Reply::Tables { .. }
+        | Reply::Explained { .. }
         | Reply::Progress { .. }
         | Reply::Event { .. } => String::new(),
     }

@@ -17,6 +17,7 @@ async fn tables(pool: Option<&str>, shared: &Shared) -> Vec<TableView> {
         Reply::Status { .. }
         | Reply::Sessions { .. }
         | Reply::Done { .. }
+        | Reply::Explained { .. }
         | Reply::Progress { .. }
         | Reply::Event { .. }
         | Reply::Failed { .. } => Vec::new(),

@@ -121,6 +121,12 @@ pub struct PoolSnapshot {
     /// Time without a server.
     #[serde(default)]
     pub downtime_seconds: f64,
+    /// Connections that wait for a server with room.
+    #[serde(default)]
+    pub queued: u64,
+    /// Most that waited at once.
+    #[serde(default)]
+    pub queued_max: u64,
     /// Servers, in the order of the configuration.
     pub servers: Vec<ServerSnapshot>,
 }
@@ -185,6 +191,12 @@ pub struct ServerSnapshot {
     /// How long ago it was given the last one.
     #[serde(default)]
     pub last_session_seconds: Option<f64>,
+    /// Connections that wait for this server in particular.
+    #[serde(default)]
+    pub queued: u64,
+    /// Most that waited at once.
+    #[serde(default)]
+    pub queued_max: u64,
 }
 
 /// A rise/fall counter: 0 to rise + fall - 1, up from `rise` on.
@@ -285,8 +297,12 @@ impl PoolSnapshot {
             name: pool.name.clone(),
             algorithm: match pool.algorithm {
                 Algorithm::RoundRobin => "round robin",
+                Algorithm::StaticRoundRobin => "static round robin",
                 Algorithm::LeastConnections => "least connections",
+                Algorithm::First => "first",
+                Algorithm::Random(_) => "random",
                 Algorithm::Source => "source hash",
+                Algorithm::Sni => "server name hash",
             }
             .to_owned(),
             affinity: match pool.affinity {
@@ -298,6 +314,8 @@ impl PoolSnapshot {
             since_seconds: status.since.map(|since| ago(since, now)),
             downs: status.downs,
             downtime_seconds: seconds(status.downtime),
+            queued: load(&registry.pool(&pool.name).queued),
+            queued_max: load(&registry.pool(&pool.name).queued_max),
             servers: pool.servers.iter().map(|server| ServerSnapshot::take(registry, pool, server, now)).collect(),
         }
     }
@@ -318,11 +336,12 @@ impl ServerSnapshot {
         // The configuration says whether it is checked at all; before its first check a server is taken for up.
         let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
         let admin = status.admin.unwrap_or(configured);
-        let health = match (admin == AdminState::Maintenance, &server.check, status.health) {
+        let judged = server.check.is_some() || server.track.is_some();
+        let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
-            (false, None, _) => Health::Unchecked,
-            (false, Some(_), Health::Down) => Health::Down,
-            (false, Some(_), Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
+            (false, false, _) => Health::Unchecked,
+            (false, true, Health::Down) => Health::Down,
+            (false, true, Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
         };
         Self {
             name: server.name.clone(),
@@ -355,6 +374,8 @@ impl ServerSnapshot {
             rate: stats.pulse.rate(),
             rate_max: stats.pulse.rate_max(),
             last_session_seconds: stats.pulse.last().map(|last| ago(last, now)),
+            queued: load(&stats.queued),
+            queued_max: load(&stats.queued_max),
         }
     }
 

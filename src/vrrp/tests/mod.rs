@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::{Action, Event, Role, Router, Start};
 use crate::model::{
-    Announce, ChecksumMode, Family, InitialState, Interval, Priority, Scope, Version, VirtualAddress, VirtualRouter,
-    Vrid,
+    ChecksumMode, Family, InitialState, Interval, Priority, Version, VirtualAddress, VirtualRouter, Vrid,
 };
 use crate::wire::vrrp::{Advertisement, Envelope, GROUP_V4, Received};
 
@@ -49,38 +48,17 @@ fn multicast(source: &str) -> Envelope {
 }
 
 fn virtual_address(text: &str) -> VirtualAddress {
-    VirtualAddress {
-        prefix: text.parse().unwrap(),
-        interface: "eth0".parse().unwrap(),
-        label: None,
-        scope: Scope::Global,
-        broadcast: None,
-    }
+    VirtualAddress::new(text.parse().unwrap(), "eth0".parse().unwrap())
 }
 
 /// Version 3, priority 128 (a skew of half an interval), one second, one address advertised and one not.
 fn config() -> VirtualRouter {
     VirtualRouter {
-        name: "lan".into(),
-        interface: "eth0".parse().unwrap(),
-        vrid: Vrid::new(51).unwrap(),
-        version: Version::V3,
-        family: Family::V4,
         priority: Priority::new(128).unwrap(),
-        interval: Interval::DEFAULT,
         initial: InitialState::Master,
-        preempt: true,
-        preempt_delay: Duration::ZERO,
-        password: None,
-        peers: Vec::new(),
-        source: None,
-        checksum: ChecksumMode::default(),
         addresses: vec![virtual_address("192.0.2.100/24")],
         excluded: vec![virtual_address("192.0.2.101/24")],
-        track: Vec::new(),
-        announce: Announce::default(),
-        fronts: Vec::new(),
-        ..VirtualRouter::new("base", "eth0".parse().unwrap(), Vrid::new(1).unwrap(), Family::V4)
+        ..VirtualRouter::new("lan", "eth0".parse().unwrap(), Vrid::new(51).unwrap(), Family::V4)
     }
 }
 
@@ -128,6 +106,18 @@ impl Bench {
         self.router.handle_timeout(self.now);
         self.said();
         assert_eq!(self.router.role(), Role::Master);
+    }
+
+    /// What a backup says in the half second after its master, heard at one priority, is heard at a lower one: 300 ms and
+    /// 200 ms, with another advertisement between.
+    fn master_falls(config: &VirtualRouter, from: u8, to: u8) -> String {
+        let mut bench = Self::new(config);
+        bench.said();
+        bench.hears("192.0.2.9", from);
+        bench.hears("192.0.2.9", to);
+        bench.pass(ms(300));
+        bench.hears("192.0.2.9", to);
+        bench.pass(ms(200))
     }
 
     /// Handles an event; what was asked for.

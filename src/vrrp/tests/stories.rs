@@ -146,14 +146,8 @@ fn preempt_delay_counts_from_the_start_and_from_the_first_lower_advert() {
 #[test]
 fn a_master_that_is_not_ready_is_relieved_at_once() {
     let stubborn = VirtualRouter { preempt: false, preempt_delay: ms(60_000), ..config() };
-    let mut bench = Bench::new(&stubborn);
-    bench.said();
-    bench.hears("192.0.2.9", 200);
-    bench.hears("192.0.2.9", 1);
-    bench.pass(ms(300));
-    bench.hears("192.0.2.9", 1);
     let taken = "@200 send 128, own 2, announce 2x5, Backup>Master (master 192.0.2.9 is not ready to serve)";
-    assert_eq!(bench.pass(ms(200)), taken, "after the skew time, whatever preempt says");
+    assert_eq!(Bench::master_falls(&stubborn, 200, 1), taken, "after the skew time, whatever preempt says");
 
     let mut bench = Bench::new(&stubborn);
     bench.said();

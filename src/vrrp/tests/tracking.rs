@@ -148,15 +148,8 @@ fn a_fault_says_that_it_leaves_and_recovery_elects_again() {
 #[test]
 fn a_backup_relieves_a_master_that_falls_below_it() {
     let stubborn = VirtualRouter { preempt: false, ..config() };
-    let mut bench = Bench::new(&stubborn);
-    bench.said();
-    bench.hears("192.0.2.9", 150);
-    bench.pass(ms(1000));
-    bench.hears("192.0.2.9", 90);
-    bench.pass(ms(300));
-    bench.hears("192.0.2.9", 90);
     let taken = "@200 send 128, own 2, announce 2x5, Backup>Master (master 192.0.2.9 dropped to priority 90)";
-    assert_eq!(bench.pass(ms(200)), taken, "after the skew time of the first such advert");
+    assert_eq!(Bench::master_falls(&stubborn, 150, 90), taken, "after the skew time of the first such advert");
 
     let mut bench = Bench::new(&stubborn);
     bench.said();

@@ -1,6 +1,7 @@
 //! `bind` lines.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::proxy::Proxy;
 use super::{Translator, endpoint, value};
@@ -8,8 +9,12 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
-use crate::config::raw::{Host, Listen, Located, Maybe};
-use crate::model::{Family, InterfaceName, PortRange};
+use crate::config::raw::{Host, Listen, ListenTuning, Located, Maybe};
+use crate::config::source::Location;
+use crate::model::{Family, InterfaceName, PortRange, Prefix};
+
+/// Connections whose SYN carries data and whose handshake is not over.
+const FAST_OPEN_QUEUE: u64 = 4096;
 
 /// What the words after the addresses say.
 #[derive(Default)]
@@ -19,6 +24,8 @@ struct BindOptions {
     ipv6_only: bool,
     max_connections: Maybe<u64>,
     backlog: Maybe<u64>,
+    accepts_proxy: Option<Location>,
+    tuning: ListenTuning,
 }
 
 impl Translator<'_> {
@@ -39,6 +46,8 @@ impl Translator<'_> {
                 interface: options.interface.clone(),
                 nonlocal: Some(Located::new(options.nonlocal, at)),
                 dual_stack: any_v6.then(|| Located::new(!options.ipv6_only, at)),
+                proxy_from: options.accepts_proxy.map(anybody).unwrap_or_default(),
+                tuning: options.tuning.clone(),
             });
         }
         proxy.bind_lines += 1;
@@ -71,6 +80,20 @@ impl Translator<'_> {
                 ("transparent", _) => options.nonlocal = true,
                 ("v6only", _) => options.ipv6_only = true,
                 ("v4v6", _) => options.ipv6_only = false,
+                ("accept-proxy", _) => options.accepts_proxy = Some(word.at),
+                // HAProxy's own: one second.
+                ("defer-accept", _) => {
+                    options.tuning.defer_accept = Some(Located::new(Duration::from_secs(1), word.at));
+                }
+                // As HAProxy: as many as the queue is long.
+                ("tfo", _) => options.tuning.fast_open = Some(Located::new(FAST_OPEN_QUEUE, word.at)),
+                ("mss", Some(value)) => {
+                    options.tuning.max_segment = self.checked(value, value::number(value.as_str(), 88..=32_767));
+                }
+                ("tcp-ut", Some(value)) => {
+                    let time = self.checked(value, value::time(value.as_str()));
+                    options.tuning.user_timeout = time.filter(|time| !time.value.is_zero());
+                }
                 ("interface", Some(value)) => {
                     options.interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));
                 }
@@ -95,6 +118,12 @@ impl Translator<'_> {
                 .help("add one, or remove the section"),
         );
     }
+}
+
+/// Every client has to begin with a PROXY header.
+fn anybody(at: Location) -> Vec<Located<Prefix>> {
+    let all = |address: IpAddr| Located::new(Prefix { address, length: 0 }, at);
+    vec![all(Ipv4Addr::UNSPECIFIED.into()), all(Ipv6Addr::UNSPECIFIED.into())]
 }
 
 /// One address with its ports.

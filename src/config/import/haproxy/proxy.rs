@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::balance::ChoiceSaid;
 use super::grammar::{Prefix, Section, Statement};
 use super::logging::LogSaid;
 use super::server::{ServerOptions, ServerSaid};
@@ -12,7 +13,7 @@ use super::{Translator, refusal, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
-use crate::config::raw::{Listen, Located, Maybe};
+use crate::config::raw::{Listen, Located, Maybe, Source};
 use crate::config::source::Location;
 use crate::model::{Algorithm, ConnectionLine};
 
@@ -80,6 +81,7 @@ pub(super) struct Proxy {
     pub(super) max_connections: Maybe<u64>,
     pub(super) backlog: Maybe<u64>,
     pub(super) balance: Maybe<Algorithm>,
+    pub(super) choice: ChoiceSaid,
     pub(super) retries: Maybe<u64>,
     pub(super) redispatch: Maybe<bool>,
     pub(super) all_backups: Maybe<bool>,
@@ -89,6 +91,7 @@ pub(super) struct Proxy {
     pub(super) timeouts: Timeouts,
     pub(super) default_server: ServerOptions,
     pub(super) default_backend: Maybe<String>,
+    pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
     pub(super) log: LogSaid,
     /// What cannot be ignored once a server is checked.
@@ -116,6 +119,7 @@ impl Proxy {
             max_connections: None,
             backlog: None,
             balance: None,
+            choice: ChoiceSaid::default(),
             retries: None,
             redispatch: None,
             all_backups: None,
@@ -125,6 +129,7 @@ impl Proxy {
             timeouts: Timeouts::default(),
             default_server: ServerOptions::default(),
             default_backend: None,
+            source: None,
             stats: StatsSaid::default(),
             log: LogSaid::default(),
             check_refusals: Rc::default(),
@@ -274,7 +279,7 @@ impl Translator<'_> {
 
     fn implemented(&mut self, name: &'static str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         if let Some(option) = name.strip_prefix("option ") {
-            self.option(option, statement, proxy);
+            self.option(option, statement, arguments, proxy);
         } else if let Some(which) = name.strip_prefix("timeout ") {
             self.timeout(which, statement, arguments, proxy);
         } else if let Some(what) = name.strip_prefix("stats ") {
@@ -292,10 +297,21 @@ impl Translator<'_> {
                 "backlog" => proxy.backlog = self.number(statement, arguments, 1..=u64::from(u32::MAX)),
                 "retries" => proxy.retries = self.number(statement, arguments, 0..=u64::from(u32::MAX)),
                 "balance" => self.balance(statement, arguments, proxy),
-                "hash-type" => self.hash_type(statement, arguments),
+                "hash-type" => self.hash_type(statement, arguments, &mut proxy.choice),
+                "hash-balance-factor" => self.hash_balance_factor(statement, arguments, &mut proxy.choice),
                 "bind" => self.bind(statement, arguments, proxy),
                 "server" => self.server(statement, arguments, proxy),
                 "default-server" => self.server_options(arguments, &mut proxy.default_server),
+                "source" => match arguments.split_first() {
+                    Some((address, words)) => {
+                        let mut words = words.iter().peekable();
+                        proxy.source = self.source(address, &mut words);
+                        if let Some(more) = words.next() {
+                            self.findings.error(more.at, format!("`{}` cannot stand after `source`", more.text));
+                        }
+                    }
+                    None => self.findings.error(statement.at(), "`source` wants an address after it"),
+                },
                 "default_backend" => {
                     proxy.default_backend =
                         self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
@@ -309,7 +325,7 @@ impl Translator<'_> {
         }
     }
 
-    fn option(&mut self, option: &str, statement: &Statement, proxy: &mut Proxy) {
+    fn option(&mut self, option: &str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         let at = statement.at();
         let value = match statement.prefix {
             Prefix::None => Some(Located::new(true, at)),
@@ -318,7 +334,8 @@ impl Translator<'_> {
         };
         match option {
             "allbackups" => proxy.all_backups = value,
-            "redispatch" => proxy.redispatch = value,
+            "redispatch" => self.redispatch(statement, arguments, proxy),
+            "persist" => proxy.choice.set_persist(value),
             "clitcpka" => proxy.client_keepalive = value,
             "srvtcpka" => proxy.server_keepalive = value,
             "tcpka" => {
@@ -354,6 +371,7 @@ impl Translator<'_> {
             "client" => timeouts.client = time,
             "client-fin" => timeouts.client_fin = time,
             "connect" => timeouts.connect = time,
+            "queue" => proxy.choice.queue_timeout = time,
             "server" => timeouts.server = time,
             "server-fin" => timeouts.server_fin = time,
             "tunnel" => timeouts.tunnel = time,
@@ -377,43 +395,6 @@ impl Translator<'_> {
         };
         // The whole statement: it is what a refusal of HTTP mode points at.
         proxy.mode = Some(Located::new(mode, statement.at()));
-    }
-
-    fn balance(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        let Some(word) = arguments.first() else {
-            self.findings.error(statement.at(), "`balance` wants an algorithm: roundrobin, leastconn or source");
-            return;
-        };
-        let algorithm = word.text.split('(').next().unwrap_or_default();
-        let Some(keyword) = keywords::haproxy().get("balance", algorithm) else {
-            self.unknown("balance", &[algorithm], word.at);
-            return;
-        };
-        self.tell(keyword, word.at);
-        let algorithm = match keyword.name {
-            "roundrobin" | "static-rr" | "sticky" => Algorithm::RoundRobin,
-            "leastconn" | "random" => Algorithm::LeastConnections,
-            "source" => Algorithm::Source,
-            // Refused, which has been told.
-            _ => return,
-        };
-        if let Some(more) = arguments.get(1) {
-            self.findings.error(more.at, format!("`{}` cannot stand after `balance {}`", more.text, keyword.name));
-        }
-        proxy.balance = Some(Located::new(algorithm, word.at));
-    }
-
-    fn hash_type(&mut self, statement: &Statement, arguments: &[Word]) {
-        let known: [&[&str]; 3] =
-            [&["map-based", "consistent"], &["sdbm", "djb2", "wt6", "crc32", "none"], &["avalanche"]];
-        if arguments.is_empty() {
-            self.findings.error(statement.at(), "`hash-type` wants `consistent` or `map-based`");
-        }
-        for (word, known) in arguments.iter().zip(known.iter().chain(std::iter::repeat(&known[2]))) {
-            if !known.contains(&word.as_str()) {
-                self.findings.error(word.at, format!("`{}` cannot stand here: {}", word.text, known.join(", ")));
-            }
-        }
     }
 
     fn use_backend(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {

@@ -7,12 +7,15 @@ use super::{Translator, endpoint, value};
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
-use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server};
+use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server, ServerChoice, Source};
 use crate::config::source::Location;
-use crate::model::{OnMarkedDown, ServerPort};
+use crate::model::{OnError, OnMarkedDown, OnMarkedUp, ProxyVersion, ServerPort};
 
 /// HAProxy's `inter` when nothing is said.
 const DEFAULT_INTER: Duration = Duration::from_secs(2);
+
+/// HAProxy's `error-limit` when nothing is said.
+const DEFAULT_ERROR_LIMIT: u64 = 10;
 
 /// The options of a server, each as the last word about it.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +25,15 @@ pub(super) struct ServerOptions {
     disabled: Maybe<bool>,
     max_connections: Maybe<u64>,
     on_marked_down: Maybe<OnMarkedDown>,
+    on_marked_up: Maybe<OnMarkedUp>,
+    pub(super) id: Maybe<u64>,
+    max_queue: Maybe<u64>,
+    slow_start: Maybe<Duration>,
+    non_stick: Maybe<bool>,
+    track: Maybe<String>,
+    observe: Maybe<bool>,
+    error_limit: Maybe<u64>,
+    on_error: Maybe<OnError>,
     pub(super) check: Maybe<bool>,
     check_port: Maybe<u64>,
     check_address: Maybe<Host>,
@@ -30,6 +42,10 @@ pub(super) struct ServerOptions {
     downinter: Maybe<Duration>,
     rise: Maybe<u64>,
     fall: Maybe<u64>,
+    send_proxy: Maybe<ProxyVersion>,
+    source: Maybe<Source>,
+    user_timeout: Maybe<Duration>,
+    fast_open: Maybe<bool>,
 }
 
 /// A server line; its options include what `default-server` had said above it.
@@ -44,7 +60,7 @@ pub(super) struct ServerSaid {
 
 impl ServerSaid {
     /// As the raw server; the timeouts decide how long a check may take.
-    pub(super) fn raw(&self, timeouts: &Timeouts) -> Server {
+    pub(super) fn raw(&self, timeouts: &Timeouts, source: &Maybe<Source>) -> Server {
         let options = &self.options;
         Server {
             name: Some(self.name.clone()),
@@ -55,6 +71,22 @@ impl ServerSaid {
             max_connections: options.max_connections,
             check: options.check.map(|check| Located::new(self.check(check.value, timeouts), check.at)),
             on_marked_down: options.on_marked_down,
+            send_proxy: options.send_proxy,
+            source: options.source.clone().or_else(|| source.clone()),
+            user_timeout: options.user_timeout,
+            fast_open: options.fast_open,
+            choice: ServerChoice {
+                max_queue: options.max_queue,
+                slow_start: options.slow_start,
+                non_stick: options.non_stick,
+                track: options.track.clone(),
+                error_limit: options
+                    .observe
+                    .filter(|observe| observe.value)
+                    .map(|observe| options.error_limit.unwrap_or(Located::new(DEFAULT_ERROR_LIMIT, observe.at))),
+                on_error: options.on_error,
+                on_marked_up: options.on_marked_up,
+            },
             ..Server::new(self.at, self.host.clone())
         }
     }
@@ -105,7 +137,7 @@ impl Translator<'_> {
     }
 
     pub(super) fn server_options(&mut self, words: &[Word], options: &mut ServerOptions) {
-        let mut words = words.iter();
+        let mut words = words.iter().peekable();
         while let Some(word) = words.next() {
             let Some(keyword) = keywords::haproxy().get("server", word.as_str()) else {
                 self.unknown("server", &[word.as_str()], word.at);
@@ -117,13 +149,10 @@ impl Translator<'_> {
                 return;
             }
             if !self.tell(keyword, word.at) {
-                // `source` takes words of its own, which would be told as unknown.
-                if keyword.name == "source" {
-                    return;
-                }
                 continue;
             }
             match value {
+                Some(value) if keyword.name == "source" => options.source = self.source(value, &mut words),
                 Some(value) => self.server_value(keyword.name, value, options),
                 None => switch(keyword.name, word.at, options),
             }
@@ -146,6 +175,51 @@ impl Translator<'_> {
             "inter" => options.inter = self.interval(word),
             "fastinter" => options.fastinter = self.interval(word),
             "downinter" => options.downinter = self.interval(word),
+            "tcp-ut" => {
+                let time = self.checked(word, value::time(text));
+                options.user_timeout = time.filter(|time| !time.value.is_zero());
+            }
+            "maxqueue" => {
+                let most = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));
+                options.max_queue = most.filter(|most| most.value > 0);
+            }
+            "id" => options.id = self.checked(word, value::number(text, ANY)),
+            "slowstart" => {
+                options.slow_start = self.checked(word, value::time(text)).filter(|time| !time.value.is_zero());
+            }
+            "track" => options.track = Some(Located::new(text.to_owned(), word.at)),
+            "observe" => {
+                options.observe = self.checked(
+                    word,
+                    match text {
+                        "layer4" => Ok(true),
+                        "layer7" => Err("`observe layer7` wants HTTP mode: `layer4` observes connections".to_owned()),
+                        other => Err(format!("`{other}` cannot be observed: `layer4` can")),
+                    },
+                );
+            }
+            "error-limit" => options.error_limit = self.checked(word, value::number(text, ANY)),
+            "on-error" => {
+                options.on_error = self.checked(
+                    word,
+                    match text {
+                        "fastinter" => Ok(OnError::FastCheck),
+                        "fail-check" => Ok(OnError::FailCheck),
+                        "sudden-death" => Ok(OnError::SuddenDeath),
+                        "mark-down" => Ok(OnError::MarkDown),
+                        other => Err(format!("`{other}` is none of fastinter, fail-check, sudden-death and mark-down")),
+                    },
+                );
+            }
+            "on-marked-up" => {
+                options.on_marked_up = self.checked(
+                    word,
+                    match text {
+                        "shutdown-backup-sessions" => Ok(OnMarkedUp::ShutdownBackupSessions),
+                        other => Err(format!("`{other}` is not an action: `shutdown-backup-sessions` is")),
+                    },
+                );
+            }
             "addr" => {
                 let host = endpoint::family(text).and_then(|(family, host)| endpoint::host(host, family));
                 options.check_address = self.checked(word, host);
@@ -159,7 +233,7 @@ impl Translator<'_> {
                     },
                 );
             }
-            // `id`, `cookie`: of no consequence.
+            // `cookie`: of no consequence.
             _ => {}
         }
     }
@@ -173,6 +247,12 @@ impl Translator<'_> {
 }
 
 fn switch(name: &str, at: Location, options: &mut ServerOptions) {
+    match name {
+        "send-proxy" => options.send_proxy = Some(Located::new(ProxyVersion::V1, at)),
+        "send-proxy-v2" => options.send_proxy = Some(Located::new(ProxyVersion::V2, at)),
+        "no-send-proxy" | "no-send-proxy-v2" => options.send_proxy = None,
+        _ => {}
+    }
     let (field, on) = match name {
         "backup" => (&mut options.backup, true),
         "no-backup" => (&mut options.backup, false),
@@ -180,7 +260,10 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
         "no-check" => (&mut options.check, false),
         "disabled" => (&mut options.disabled, true),
         "enabled" => (&mut options.disabled, false),
-        // `stick`: the default.
+        "tfo" => (&mut options.fast_open, true),
+        "no-tfo" => (&mut options.fast_open, false),
+        "non-stick" => (&mut options.non_stick, true),
+        "stick" => (&mut options.non_stick, false),
         _ => return,
     };
     *field = Some(Located::new(on, at));

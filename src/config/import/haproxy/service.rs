@@ -8,7 +8,7 @@ use super::proxy::{Kind, Mode, Proxy};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
-use crate::model::ConnectionLine;
+use crate::model::{Algorithm, ConnectionLine};
 
 impl Translator<'_> {
     pub(super) fn assemble(&mut self, proxies: &[Proxy]) {
@@ -106,6 +106,12 @@ impl Translator<'_> {
             }
         }
         let affinity = self.affinity(&proxy.stick);
+        let mut servers: Vec<_> = proxy.servers.iter().enumerate().collect();
+        if proxy.balance.is_some_and(|balance| balance.value == Algorithm::First) {
+            // In the order of their numbers, which are their places unless said otherwise.
+            servers.sort_by_key(|(index, server)| server.options.id.map_or(*index as u64 + 1, |id| id.value));
+        }
+        let servers = servers.into_iter().map(|(_, server)| server.raw(&proxy.timeouts, &proxy.source)).collect();
         self.config.pools.push(Pool {
             name: Some(Located::new(proxy.name.clone(), at)),
             balance: proxy.balance,
@@ -119,7 +125,8 @@ impl Translator<'_> {
             tunnel_timeout: proxy.timeouts.tunnel.map(after),
             server_keepalive: Some(proxy.server_keepalive.unwrap_or(Located::new(false, at))),
             all_backups: proxy.all_backups,
-            servers: proxy.servers.iter().map(|server| server.raw(&proxy.timeouts)).collect(),
+            choice: proxy.choice.raw(proxy.balance, at),
+            servers,
             ..Pool::empty(at)
         });
     }

@@ -75,7 +75,7 @@ impl Garp {
             count: self.master_repeat,
             repeat_after: self.master_delay,
             repeat_count: self.master_repeat,
-            refresh: self.master_refresh.filter(|refresh| !refresh.value.is_zero()),
+            refresh: self.master_refresh,
             refresh_count: self.master_refresh_repeat,
             // keepalived: what follows a lower-priority advertisement is as many as on becoming master.
             lower_priority_count: self.lower_prio_repeat.or(self.master_repeat),
@@ -117,6 +117,7 @@ impl Translator<'_> {
                         let at = child.at();
                         globals.garp.master_repeat = Some(Located::new(1, at));
                         globals.garp.master_delay = Some(Located::new(Duration::ZERO, at));
+                        globals.garp.master_refresh = Some(Located::new(Duration::ZERO, at));
                     }
                 }
                 keyword if self.mail_line(keyword, child, &mut globals.mail) => {}

@@ -1,0 +1,158 @@
+//! `balance`, `hash-type` and what else a backend says about the choice of a server.
+
+use std::time::Duration;
+
+use super::grammar::{Prefix, Statement};
+use super::proxy::Proxy;
+use super::{Translator, value};
+use crate::config::import::Word;
+use crate::config::import::keywords;
+use crate::config::raw::{Located, Maybe, PoolChoice, Timeout};
+use crate::config::source::Location;
+use crate::model::{Algorithm, HashType, RefuseWith};
+
+/// The retry that goes to another server when nothing is said: the last.
+const LAST_RETRY: &str = "-1";
+
+/// What a backend says about the choice of a server, beside `balance` itself.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ChoiceSaid {
+    hash_type: Maybe<HashType>,
+    hash_balance_factor: Maybe<u64>,
+    persist: Maybe<bool>,
+    redispatch_every: Maybe<u64>,
+    pub(super) queue_timeout: Maybe<Duration>,
+}
+
+impl ChoiceSaid {
+    /// As the raw keys; where HAProxy's default differs from the native one, it is set.
+    pub(super) fn raw(&self, balance: Maybe<Algorithm>, at: Location) -> PoolChoice {
+        let hashes = balance.is_some_and(|balance| balance.value.hashes());
+        let hash_type = self.hash_type.unwrap_or(Located::new(HashType::MapBased, at));
+        PoolChoice {
+            hash_type: hashes.then_some(hash_type),
+            hash_balance_factor: self.hash_balance_factor,
+            redispatch_every: self.redispatch_every,
+            queue_timeout: self.queue_timeout.map(|time| time.map(Timeout::After)),
+            persist: self.persist,
+            refuse_with: Some(Located::new(RefuseWith::Close, at)),
+            ..PoolChoice::default()
+        }
+    }
+
+    pub(super) fn set_persist(&mut self, persist: Maybe<bool>) {
+        self.persist = persist;
+    }
+}
+
+impl Translator<'_> {
+    /// `balance <algorithm> [<arguments>]`
+    pub(super) fn balance(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some((word, rest)) = arguments.split_first() else {
+            self.findings.error(statement.at(), "`balance` wants an algorithm: roundrobin, leastconn or source");
+            return;
+        };
+        let name = word.text.split('(').next().unwrap_or_default();
+        let Some(keyword) = keywords::haproxy().get("balance", name) else {
+            self.unknown("balance", &[name], word.at);
+            return;
+        };
+        self.tell(keyword, word.at);
+        let (algorithm, rest) = match keyword.name {
+            "roundrobin" | "sticky" => (Some(Algorithm::RoundRobin), rest),
+            "static-rr" => (Some(Algorithm::StaticRoundRobin), rest),
+            "leastconn" => (Some(Algorithm::LeastConnections), rest),
+            "first" => (Some(Algorithm::First), rest),
+            "source" => (Some(Algorithm::Source), rest),
+            "random" => (self.random(word), rest),
+            "hash" => match rest.split_first() {
+                Some((expression, rest)) => (self.hash(expression), rest),
+                None => {
+                    self.findings.error(word.at, "`balance hash` wants what is hashed: `req.ssl_sni` or `src`");
+                    (None, rest)
+                }
+            },
+            // Refused, which has been told.
+            _ => return,
+        };
+        if let Some(more) = rest.first() {
+            self.findings.error(more.at, format!("`{}` cannot stand after `balance {}`", more.text, keyword.name));
+        }
+        proxy.balance = algorithm.map(|algorithm| Located::new(algorithm, word.at)).or(proxy.balance);
+    }
+
+    /// `random` draws two servers, `random(n)` so many.
+    fn random(&mut self, word: &Word) -> Option<Algorithm> {
+        let Some((_, argument)) = word.text.split_once('(') else { return Some(Algorithm::Random(2)) };
+        let draws = argument.strip_suffix(')').ok_or_else(|| format!("`{}` lacks its `)`", word.text));
+        let draws = draws.and_then(|draws| match draws {
+            "" => Ok(2),
+            draws => value::number(draws, 1..=u64::from(u32::MAX)),
+        });
+        self.checked(word, draws).and_then(|draws| u32::try_from(draws.value).ok()).map(Algorithm::Random)
+    }
+
+    fn hash(&mut self, expression: &Word) -> Option<Algorithm> {
+        match expression.text.as_str() {
+            "req.ssl_sni" | "req_ssl_sni" | "ssl_fc_sni" => Some(Algorithm::Sni),
+            "src" => Some(Algorithm::Source),
+            other => {
+                let message = format!("`balance hash {other}` is not there: `req.ssl_sni` and `src` are");
+                self.findings.error(expression.at, message);
+                None
+            }
+        }
+    }
+
+    /// `hash-type <method> <function> <modifier>`: shares are as even by any function, so theirs are not needed.
+    pub(super) fn hash_type(&mut self, statement: &Statement, arguments: &[Word], choice: &mut ChoiceSaid) {
+        let known: [&[&str]; 3] =
+            [&["map-based", "consistent"], &["sdbm", "djb2", "wt6", "crc32", "none"], &["avalanche"]];
+        if arguments.is_empty() {
+            self.findings.error(statement.at(), "`hash-type` wants `consistent` or `map-based`");
+        }
+        for (word, known) in arguments.iter().zip(known.iter().chain(std::iter::repeat(&known[2]))) {
+            if !known.contains(&word.as_str()) {
+                self.findings.error(word.at, format!("`{}` cannot stand here: {}", word.text, known.join(", ")));
+            }
+        }
+        let kind = match arguments.first().map(Word::as_str) {
+            Some("consistent") => HashType::Consistent,
+            Some(_) | None => HashType::MapBased,
+        };
+        choice.hash_type = Some(Located::new(kind, statement.at()));
+    }
+
+    /// `hash-balance-factor <factor>`: 0 is no bound, and up to 100 makes no sense.
+    pub(super) fn hash_balance_factor(&mut self, statement: &Statement, arguments: &[Word], choice: &mut ChoiceSaid) {
+        let factor = self.number(statement, arguments, 0..=65_535);
+        if let Some(factor) = factor.filter(|factor| (1..=100).contains(&factor.value)) {
+            self.findings.error(factor.at, "`hash-balance-factor` is 0 or above 100: percent of the average");
+        }
+        choice.hash_balance_factor = factor.filter(|factor| factor.value > 100);
+    }
+
+    /// `option redispatch [<interval>]`
+    pub(super) fn redispatch(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let at = statement.at();
+        proxy.redispatch = match statement.prefix {
+            Prefix::None => Some(Located::new(true, at)),
+            Prefix::No => Some(Located::new(false, at)),
+            Prefix::Default => None,
+        };
+        proxy.choice.redispatch_every = None;
+        match arguments {
+            [] => {}
+            [word] if word.text == LAST_RETRY => {}
+            [word] if word.text == "0" => proxy.redispatch = Some(Located::new(false, at)),
+            [word] if word.text.starts_with('-') => {
+                self.findings.error(
+                    word.at,
+                    format!("`{}` retries before the last is not there: -1 is, and every so many retries", word.text),
+                );
+            }
+            [word] => proxy.choice.redispatch_every = self.checked(word, value::number(word.as_str(), 1..=1000)),
+            [_, more, ..] => self.findings.error(more.at, format!("`{}` cannot stand here", more.text)),
+        }
+    }
+}

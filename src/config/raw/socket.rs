@@ -1,0 +1,26 @@
+//! Options of sockets as written.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Located, Maybe};
+use crate::model::{InterfaceName, PortRange};
+
+/// See [`model::ListenTuning`](crate::model::ListenTuning).
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct ListenTuning {
+    pub defer_accept: Maybe<Duration>,
+    pub fast_open: Maybe<u64>,
+    pub max_segment: Maybe<u64>,
+    pub user_timeout: Maybe<Duration>,
+}
+
+/// See [`model::Source`](crate::model::Source).
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct Source {
+    pub address: Located<IpAddr>,
+    pub ports: Maybe<PortRange>,
+    pub interface: Maybe<InterfaceName>,
+}

@@ -1,0 +1,40 @@
+//! What a listener's and a server's sockets do differently from the kernel's defaults.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::net::{InterfaceName, PortRange};
+
+/// Options of a listener's TCP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ListenTuning {
+    /// A connection is accepted when its first bytes are there, or after this long (TCP_DEFER_ACCEPT, whole seconds). Not for
+    /// servers that speak first.
+    pub defer_accept: Option<Duration>,
+    /// Data in the SYN is taken from as many clients at a time (TCP_FASTOPEN).
+    pub fast_open: Option<u32>,
+    /// Largest segment towards clients, in bytes (TCP_MAXSEG).
+    pub max_segment: Option<u16>,
+    /// A client that acknowledges nothing for so long is gone (TCP_USER_TIMEOUT).
+    pub user_timeout: Option<Duration>,
+}
+
+/// The version of the PROXY protocol that a server is told its clients' addresses in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// Where connections to a server come from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Source {
+    /// The local address.
+    pub address: IpAddr,
+    /// The local ports; the kernel's choice otherwise, made for each destination apart (IP_BIND_ADDRESS_NO_PORT).
+    pub ports: Option<PortRange>,
+    /// They leave through this interface (SO_BINDTODEVICE).
+    pub interface: Option<InterfaceName>,
+}
