@@ -90,7 +90,7 @@ fn server(pool: &PoolSnapshot, server: &ServerSnapshot, snapshot: &Snapshot, (ii
     row.set("lastsess", last_session(server.last_session_seconds));
     row.set("rate", server.rate);
     row.set("rate_max", server.rate_max);
-    row.set("need_conn_est", u8::from(server.open_max > 0));
+    row.set("need_conn_est", u8::from(server.open_max > 0 || server.checks > 0));
     row.set("addr", &server.address);
     set_times(&mut row);
     row.set("cli_abrt", 0);

@@ -84,7 +84,7 @@ fn state_line(
     // Forced maintenance, maintenance by configuration, forced drain.
     let admin = u8::from(maintenance) | u8::from(initially_disabled) << 2 | u8::from(server.draining) << 3;
     let check = configured.and_then(|server| server.check.as_ref());
-    let (status, result) = match server.last_check.as_ref().filter(|_| check.is_some() && !maintenance) {
+    let (status, result) = match server.last_check.as_ref().filter(|_| check.is_some()) {
         Some(last) => (check_number(last.result), if last.result == CheckResult::Passed { 3 } else { 2 }),
         None => (1, 0),
     };
@@ -140,16 +140,18 @@ pub(super) fn connections(only: Option<&str>, config: &Config, snapshot: &Snapsh
     for (id, pool) in pools {
         for (index, server) in pool.servers.iter().enumerate() {
             let (address, port) = place(server);
-            let used = u8::from(server.open_max > 0);
+            // A check is a connection too.
+            let used = u64::from(server.checks > 0);
             // Writing to a String cannot fail.
             let _ = writeln!(
                 out,
-                "{}/{} {id}/{} {address} {port} - 5000 {} {} {used} 0 0 -1 0{}",
+                "{}/{} {id}/{} {address} {port} - 5000 {} {} {} 0 0 -1 0{}",
                 pool.name,
                 server.name,
                 index + 1,
                 server.open,
-                server.open_max,
+                server.open_max.max(used),
+                server.open_max.max(used).min(1),
                 " 0".repeat(threads)
             );
         }

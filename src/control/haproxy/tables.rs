@@ -60,9 +60,9 @@ pub(super) async fn show(arguments: &[&str], shared: &Arc<Shared>) -> String {
             let chosen = table.entries.iter().filter(|entry| filter.lets(number(&servers, entry.server.as_deref())));
             head(table) + &chosen.map(line).collect::<String>()
         }
-        Err(text) if rest.first().is_some_and(|word| *word != "key" && !word.starts_with("data.")) => {
-            text.replace("Required arguments: <table>", "Optional argument only supports")
-        }
+        Err(text) if rest.first().is_some_and(|word| *word != "key" && !word.starts_with("data.")) => text
+            .replace("Required arguments: <table>", "Optional argument only supports")
+            .replace("or <table> key", "and key"),
         Err(text) => text,
     }
 }
