@@ -116,6 +116,9 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
             let other = if name == "stick on" { "stick-table type ip size 1k" } else { "stick on src" };
             (format!("{} {other}\n", listen(&line)), vec![6])
         }
+        "proxy" if name == "option external-check" => {
+            (format!("{} external-check command /bin/true\n", listen(&line)), vec![6])
+        }
         "proxy" if places.contains('L') => (listen(&line), vec![6]),
         "proxy" => (format!("backend other\n mode tcp\nbackend b\n {line}\n"), vec![4]),
         "balance" => (listen(&format!("balance {line}")), vec![6]),

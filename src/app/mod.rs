@@ -23,6 +23,7 @@ mod start;
 mod steer;
 mod telling;
 mod watchdog;
+mod wishes;
 
 use std::io::Write;
 use std::os::fd::AsFd;

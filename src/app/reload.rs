@@ -179,7 +179,8 @@ impl Node {
     pub(super) fn commit(&mut self, prepared: proxy::Prepared) {
         let config = self.shared.config();
         self.proxy.commit(prepared);
-        self.prober.apply(&config.pools, policy(&config));
+        let node = config.global.node.as_deref().unwrap_or(self.shared.host_name());
+        self.prober.apply(&config.pools, policy(&config), node);
         self.trackers.apply(&config.trackers);
         self.refresh_serving();
     }

@@ -111,7 +111,7 @@ async fn start(
         None => None,
     };
     let (notice_sender, notices) = unbounded_channel();
-    let (transition_sender, transitions) = unbounded_channel();
+    let (check_sender, checks) = unbounded_channel();
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
@@ -138,7 +138,7 @@ async fn start(
         keeper: Keeper::new(&run.state_dir),
         run,
         log,
-        prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
+        prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
         proxy,
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),
@@ -183,7 +183,7 @@ async fn start(
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, transitions, tracked, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, checks, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

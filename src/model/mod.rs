@@ -5,6 +5,8 @@
 //! touched.
 
 mod check;
+mod check_presets;
+mod check_result;
 mod command;
 mod control;
 mod estate;
@@ -22,7 +24,12 @@ mod vrrp;
 
 use std::time::Duration;
 
-pub use check::Check;
+pub use check::{
+    Action, Agent, Answer, Check, CheckKind, CommandCheck, Connect, Conversation, DatabaseRole, Expect, HeaderPattern,
+    HttpExpect, HttpPattern, HttpRequest, Pattern, PostgresLogin, Step, TextPattern, Tls, Trust,
+};
+pub(crate) use check_presets::postgres_startup;
+pub use check_result::CheckResult;
 pub use command::{Command, User};
 pub use control::{AccessLevel, Descriptor, SocketPlace, StatsSocket};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};

@@ -226,8 +226,11 @@ impl Proxy {
             for tracker in &shared.spec().servers {
                 let follows = tracker.track.as_ref().is_some_and(|at| at.pool == pool && at.server == server);
                 if follows {
-                    shared.show_tracked(&tracker.name, up, &format!("{pool}/{server}"), Instant::now());
+                    let changed = shared.show_tracked(&tracker.name, up, &format!("{pool}/{server}"), Instant::now());
                     self.set_server_up(name, &tracker.name, up);
+                    if changed {
+                        log_tracked(name, &tracker.name, (pool, server), up, &shared.views(Instant::now()));
+                    }
                 }
             }
         }
@@ -263,5 +266,26 @@ impl Proxy {
             shared.lock().servers.iter().find(|known| known.name == server).map(|known| Arc::clone(&known.stats));
         let missing = || OperateError::NoServer { pool: pool.to_owned(), server: server.to_owned() };
         Ok((shared, found.ok_or_else(missing)?))
+    }
+}
+
+/// In HAProxy's words, which its users' tools know.
+fn log_tracked(pool: &str, name: &str, (of, tracked): (&str, &str), up: bool, servers: &[ServerView]) {
+    let usable =
+        |backup: bool| servers.iter().filter(|view| view.state.eligible && view.state.backup == backup).count();
+    let (active, backup) = (usable(false), usable(true));
+    let kind = if servers.iter().any(|view| view.state.name == name && view.state.backup) { "Backup " } else { "" };
+    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
+    let (state, left) = if up { ("UP", "online") } else { ("DOWN", "left") };
+    let line = format!(
+        "{kind}Server {pool}/{name} is {state} via {of}/{tracked}. {active} active and {backup} backup servers {left}.{on_backup}"
+    );
+    if up {
+        tracing::info!("{line}");
+    } else {
+        tracing::warn!("{line}");
+        if active + backup == 0 {
+            tracing::error!("backend {pool} has no server available!");
+        }
     }
 }

@@ -285,19 +285,23 @@ impl PoolShared {
         changed
     }
 
-    /// Publishes the health of a server that has it from another one.
-    pub(super) fn show_tracked(&self, server: &str, up: bool, tracked: &str, now: Instant) {
+    /// Publishes the health of a server that has it from another one; true when it went up or down by that. A new one is
+    /// taken for up.
+    pub(super) fn show_tracked(&self, server: &str, up: bool, tracked: &str, now: Instant) -> bool {
         let server = self.lock().servers.iter().find(|known| known.name == server).cloned();
-        if let Some(server) = server {
-            server.stats.update_status(|status| {
-                let health = if up { Health::Up } else { Health::Down };
-                if std::mem::replace(&mut status.health, health) != health {
-                    status.since = Some(now);
-                    server.stats.downs.fetch_add(u64::from(!up), Ordering::Relaxed);
-                }
-                status.reason = format!("tracks {tracked}");
-            });
-        }
+        let Some(server) = server else { return false };
+        let health = if up { Health::Up } else { Health::Down };
+        let mut changed = false;
+        server.stats.update_status(|status| {
+            let before = std::mem::replace(&mut status.health, health);
+            changed = (before == Health::Down) == up;
+            if before != health {
+                status.since = Some(now);
+            }
+            status.reason = format!("tracks {tracked}");
+        });
+        server.stats.downs.fetch_add(u64::from(changed && !up), Ordering::Relaxed);
+        changed
     }
 
     /// New connections to a server go there from now on.

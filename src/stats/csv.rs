@@ -1,5 +1,6 @@
 //! HAProxy's statistics, for the tools that read them: its columns, filled with what is known here.
 
+use super::check::LastCheckSnapshot;
 use super::registry::Health;
 use super::rows::{Row, RowKind, csv};
 use super::snapshot::{Counter, PoolSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot};
@@ -91,7 +92,8 @@ fn server(pool: &PoolSnapshot, server: &ServerSnapshot, snapshot: &Snapshot, (ii
     row.set("rate", server.rate);
     row.set("rate_max", server.rate_max);
     row.set("need_conn_est", u8::from(server.open_max > 0 || server.checks > 0));
-    row.set("addr", &server.address);
+    // HAProxy shows no sign: the port 0 is the client's.
+    row.set("addr", server.address.replace(":same", ":0").replace(":+", ":"));
     set_times(&mut row);
     row.set("cli_abrt", 0);
     row.set("srv_abrt", 0);
@@ -104,10 +106,13 @@ fn server(pool: &PoolSnapshot, server: &ServerSnapshot, snapshot: &Snapshot, (ii
         row.set("check_health", counter.now);
     }
     if let Some(check) = &server.last_check {
-        row.set("check_status", check.result.code());
-        row.set("check_duration", format!("{:.0}", check.duration_seconds * 1000.0));
-        row.set("check_desc", check.result.text());
-        row.set("last_chk", &check.detail);
+        set_check(&mut row, check, ["check_status", "check_code", "check_duration", "check_desc", "last_chk"]);
+    }
+    if let Some(said) = &server.agent {
+        set_check(&mut row, said, ["agent_status", "agent_code", "agent_duration", "agent_desc", "last_agt"]);
+        row.set("agent_rise", 1);
+        row.set("agent_fall", 1);
+        row.set("agent_health", u8::from(!server.agent_down));
     }
     row
 }
@@ -189,6 +194,8 @@ fn last_session(seconds: Option<f64>) -> String {
 fn status(server: &ServerSnapshot) -> String {
     match (server.health, server.counter) {
         (Health::Disabled, _) => "MAINT".to_owned(),
+        (Health::Down, _) if server.agent_down => "DOWN (agent)".to_owned(),
+        (Health::Up, _) if server.stopping => "NOLB".to_owned(),
         (Health::Up | Health::Unchecked, _) if server.draining => "DRAIN".to_owned(),
         (Health::Unchecked, _) => "no check".to_owned(),
         (Health::Up, Some(Counter { now, rise, fall })) if now + 1 < rise + fall => {
@@ -202,4 +209,16 @@ fn status(server: &ServerSnapshot) -> String {
 
 fn whole_seconds(seconds: f64) -> String {
     format!("{:.0}", seconds.floor())
+}
+
+/// A check or an agent's answer: status, code, duration in milliseconds, the status in words, and the rest.
+fn set_check(row: &mut Row, check: &LastCheckSnapshot, columns: [&str; 5]) {
+    let [status, code, duration, text, detail] = columns;
+    row.set(status, check.result.code());
+    if let Some(answer) = check.code {
+        row.set(code, answer);
+    }
+    row.set(duration, format!("{:.0}", check.duration_seconds * 1000.0));
+    row.set(text, check.result.text());
+    row.set(detail, &check.detail);
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::check::LastCheck;
 use crate::model::{AdminState, ServerPort};
 
 use super::late::LateWakes;
@@ -120,39 +121,20 @@ pub struct ServerStatus {
     pub downtime: Duration,
     /// The last check made.
     pub last_check: Option<LastCheck>,
+    /// Its checks pass and ask for no new clients (HAProxy's NOLB).
+    pub stopping: bool,
+    /// What its agent said last.
+    pub agent: Option<LastCheck>,
+    /// It is down because its agent says so.
+    pub agent_down: bool,
+    /// When the certificate it showed to the last check expires.
+    pub certificate_expires: Option<SystemTime>,
     /// What an administrator lets it do; none: what the configuration says.
     pub admin: Option<AdminState>,
     /// Weight set while it runs; none: the configured one.
     pub weight: Option<u16>,
     /// Where it is reached since it was set while it runs; none: where the configuration says.
     pub place: Option<(IpAddr, ServerPort)>,
-}
-
-/// A finished health check.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LastCheck {
-    /// How it ended.
-    pub result: CheckResult,
-    /// The system's words for a failure, such as `Connection refused`; empty otherwise.
-    pub detail: String,
-    /// How long it took.
-    pub duration: Duration,
-    /// When it ended.
-    pub at: Instant,
-}
-
-/// How a health check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckResult {
-    /// The connection was established.
-    Passed,
-    /// It was refused, or the server could not be reached.
-    Failed,
-    /// Nobody answered in time.
-    TimedOut,
-    /// This node could not try: no descriptor, port or memory left.
-    SocketError,
 }
 
 /// A server's health.
@@ -259,30 +241,6 @@ impl EndReason {
             Self::QueueTimeout => "queue-timeout",
             Self::QueueFull => "queue-full",
             Self::FailedBack => "failed-back",
-        }
-    }
-}
-
-impl CheckResult {
-    /// HAProxy's code for it.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Passed => "L4OK",
-            Self::Failed => "L4CON",
-            Self::TimedOut => "L4TOUT",
-            Self::SocketError => "SOCKERR",
-        }
-    }
-
-    /// HAProxy's words for it, as in its log lines and its statistics.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Passed => "Layer4 check passed",
-            Self::Failed => "Layer4 connection problem",
-            Self::TimedOut => "Layer4 timeout",
-            Self::SocketError => "Socket error",
         }
     }
 }

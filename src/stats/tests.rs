@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{
-    Affinity, Algorithm, Check, Config, Family, Global, ListenAddress, Pool, Priority, Server, Service, TableSpec,
-    VirtualAddress, VirtualRouter, Vrid,
+    Affinity, Algorithm, Check, CheckResult, Config, Family, Global, ListenAddress, Pool, Priority, Server, Service,
+    TableSpec, VirtualAddress, VirtualRouter, Vrid,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -99,7 +99,8 @@ impl Node {
             status.reason = "Layer4 connection problem: connection refused in 0.2 ms".to_owned();
             status.since = Some(self.now - Duration::from_secs(3));
             status.last_check = Some(LastCheck {
-                result: CheckResult::Failed,
+                result: CheckResult::L4Connection,
+                code: None,
                 detail: "Connection refused, \"really\"".to_owned(),
                 duration: Duration::from_micros(1600),
                 at: self.now - Duration::from_millis(1500),

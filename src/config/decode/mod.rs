@@ -1,6 +1,7 @@
 //! TOML to [`raw`](super::raw), with every fault at once: the parser recovers from bad syntax, and a value that
 //! cannot be read is one finding and left out.
 
+mod check;
 mod choice;
 mod command;
 mod control;

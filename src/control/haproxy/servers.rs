@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::Shared;
-use crate::model::{Config, Server};
+use crate::model::{CheckResult, Config, Server};
 use crate::stats::csv::proxies;
-use crate::stats::{CheckResult, Health, PoolSnapshot, ServerSnapshot, Snapshot};
+use crate::stats::{Health, PoolSnapshot, ServerSnapshot, Snapshot};
 
 /// HAProxy's sentence where a command names no server.
 pub(super) const WANTED: &str = "Require 'backend/server'.\n";
@@ -85,7 +85,7 @@ fn state_line(
     let admin = u8::from(maintenance) | u8::from(initially_disabled) << 2 | u8::from(server.draining) << 3;
     let check = configured.and_then(|server| server.check.as_ref());
     let (status, result) = match server.last_check.as_ref().filter(|_| check.is_some()) {
-        Some(last) => (check_number(last.result), if last.result == CheckResult::Passed { 3 } else { 2 }),
+        Some(last) => check_numbers(last.result),
         None => (1, 0),
     };
     let health = match (maintenance, server.counter) {
@@ -112,22 +112,25 @@ fn state_line(
     )
 }
 
-/// HAProxy's number for how a check ended.
-fn check_number(result: CheckResult) -> u8 {
-    match result.code() {
-        "SOCKERR" => 5,
-        "L4OK" => 6,
-        "L4TOUT" => 7,
-        "L4CON" => 8,
-        "L6OK" => 9,
-        "L6TOUT" => 10,
-        "L6RSP" => 11,
-        "L7TOUT" => 12,
-        "L7RSP" => 13,
-        "L7OK" => 15,
-        "L7OKC" => 16,
-        "L7STS" => 17,
-        _ => 1,
+/// HAProxy's numbers for how a check ended: its status, and whether it failed (2), passed (3) or passed conditionally (4).
+fn check_numbers(result: CheckResult) -> (u8, u8) {
+    match result {
+        CheckResult::Starved => (1, 0),
+        CheckResult::SocketError => (5, 2),
+        CheckResult::L4Ok => (6, 3),
+        CheckResult::L4Timeout => (7, 2),
+        CheckResult::L4Connection => (8, 2),
+        CheckResult::L6Ok => (9, 3),
+        CheckResult::L6Timeout => (10, 2),
+        CheckResult::L6Response => (11, 2),
+        CheckResult::L7Timeout => (12, 2),
+        CheckResult::L7Response => (13, 2),
+        CheckResult::L7Ok => (15, 3),
+        CheckResult::L7OkConditionally => (16, 4),
+        CheckResult::L7Status => (17, 2),
+        CheckResult::ProcessError => (18, 2),
+        CheckResult::ProcessTimeout => (19, 2),
+        CheckResult::ProcessOk => (20, 3),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod balance;
 mod bind;
+mod check;
 mod condition;
 mod endpoint;
 pub mod grammar;
@@ -52,6 +53,8 @@ struct Translator<'a> {
     proxies: Vec<Proxy>,
     /// What holds for all control sockets.
     sockets: SocketsSaid,
+    /// Whether servers are verified where nothing is said (`ssl-server-verify`).
+    verify_servers: bool,
     /// Findings that inherited settings would repeat.
     told: HashSet<(Location, String)>,
 }
@@ -65,6 +68,7 @@ impl<'a> Translator<'a> {
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
             sockets: SocketsSaid::default(),
+            verify_servers: true,
             told: HashSet::new(),
         }
     }
@@ -158,6 +162,9 @@ impl<'a> Translator<'a> {
                 "spread-checks" => {
                     let value = self.number(statement, arguments, 0..=50);
                     self.global_table(at).spread_checks = value;
+                }
+                "ssl-server-verify" => {
+                    self.verify_servers = self.one(statement, arguments).is_none_or(|word| word.text != "none");
                 }
                 "node" => {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::balance::ChoiceSaid;
+use super::check::{self, CheckSaid};
 use super::grammar::{Prefix, Section, Statement};
 use super::logging::LogSaid;
 use super::server::{ServerOptions, ServerSaid};
@@ -94,6 +95,8 @@ pub(super) struct Proxy {
     pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
     pub(super) log: LogSaid,
+    /// How servers are checked.
+    pub(super) checks: CheckSaid,
     /// What cannot be ignored once a server is checked.
     pub(super) check_refusals: Rc<Vec<Diagnostic>>,
     // From here on nothing is inherited: `defaults` cannot say it.
@@ -132,6 +135,7 @@ impl Proxy {
             source: None,
             stats: StatsSaid::default(),
             log: LogSaid::default(),
+            checks: CheckSaid::default(),
             check_refusals: Rc::default(),
             listen: Vec::new(),
             listen_limit: None,
@@ -175,6 +179,7 @@ impl Translator<'_> {
         proxy.kind = kind;
         proxy.name.clone_from(&name.text);
         proxy.at = name.at;
+        proxy.checks = proxy.checks.inherited();
         self.statements(section, &mut proxy);
         self.proxies.push(proxy);
     }
@@ -278,7 +283,9 @@ impl Translator<'_> {
     }
 
     fn implemented(&mut self, name: &'static str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        if let Some(option) = name.strip_prefix("option ") {
+        if check::is_about_checks(name) {
+            self.check_statement(name, statement, arguments, proxy);
+        } else if let Some(option) = name.strip_prefix("option ") {
             self.option(option, statement, arguments, proxy);
         } else if let Some(which) = name.strip_prefix("timeout ") {
             self.timeout(which, statement, arguments, proxy);
@@ -346,10 +353,6 @@ impl Translator<'_> {
             // In TCP mode the one for HTTP falls back to the one for TCP.
             "tcplog" | "httplog" => proxy.log.line = value.map(|on| on.map(|_| ConnectionLine::Tcp)),
             "dontlognull" => proxy.log.empty = value.map(|on| on.map(|on| !on)),
-            // The last of the check options counts; this one only connects.
-            "tcp-check" => {
-                Rc::make_mut(&mut proxy.check_refusals).retain(|refusal| !refusal.message.contains("`option "))
-            }
             // The others ask for what is done anyway.
             _ => {}
         }
@@ -435,9 +438,7 @@ impl Translator<'_> {
 
 /// Refused only where a server is checked.
 fn concerns_checks(name: &str) -> bool {
-    matches!(name, "option httpchk" | "option external-check")
-        || name.starts_with("external-check")
-        || name.starts_with("tcp-check")
+    name.starts_with("tcp-check ") || name.starts_with("http-check ")
 }
 
 /// `http-request use-service prometheus-exporter ...`: /metrics is always there.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Translator;
 use super::proxy::{Kind, Mode, Proxy};
+use super::server::Around;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
@@ -106,12 +107,20 @@ impl Translator<'_> {
             }
         }
         let affinity = self.affinity(&proxy.stick);
+        let (protocol, disable_on_404) = if checked { self.protocol(proxy) } else { (None, None) };
+        let around = Around {
+            timeouts: &proxy.timeouts,
+            source: &proxy.source,
+            protocol,
+            disable_on_404,
+            verify: self.verify_servers,
+        };
         let mut servers: Vec<_> = proxy.servers.iter().enumerate().collect();
         if proxy.balance.is_some_and(|balance| balance.value == Algorithm::First) {
             // In the order of their numbers, which are their places unless said otherwise.
             servers.sort_by_key(|(index, server)| server.options.id.map_or(*index as u64 + 1, |id| id.value));
         }
-        let servers = servers.into_iter().map(|(_, server)| server.raw(&proxy.timeouts, &proxy.source)).collect();
+        let servers = servers.into_iter().map(|(_, server)| server.raw(&around)).collect();
         self.config.pools.push(Pool {
             name: Some(Located::new(proxy.name.clone(), at)),
             balance: proxy.balance,
