@@ -432,7 +432,7 @@ fn an_inherited_socket_is_served() {
     let dir = Dir::new();
     let path = dir.path().join("inherited.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    let socket = " stats socket \"fd@${CONTROL}\" level admin\n stats timeout";
+    let socket = " stats socket fd@${CONTROL} level admin\n stats timeout";
     let text = config(ip, servers).replace(" stats timeout", socket).replace("DIR", &dir.path().display().to_string());
     let file = dir.write("haproxy.cfg", &text);
     let log = File::create(dir.path().join("log")).unwrap();
@@ -455,6 +455,40 @@ fn an_inherited_socket_is_served() {
     daemon.signal(Signal::SIGHUP);
     daemon.wait_log("reloaded: nothing changed");
     assert_eq!(ask(&path, "show cli level"), "admin\n\n");
+}
+
+#[test]
+fn an_inherited_listener_is_served() {
+    let (ip, servers) = (own_ip(), servers());
+    let dir = Dir::new();
+    let listener = std::net::TcpListener::bind((ip, 7009)).unwrap();
+    let text = config(ip, servers).replace(&format!("bind {ip}:7001"), "bind fd@${FRONT}");
+    let file = dir.write("haproxy.cfg", &text.replace("DIR", &dir.path().display().to_string()));
+    let log = File::create(dir.path().join("log")).unwrap();
+    let mut shell = Command::new("sh");
+    shell
+        .arg("-c")
+        .arg("exec 8<&0 </dev/null; exec \"$@\"")
+        .arg("sh")
+        .arg(BINARY)
+        .arg("run")
+        .arg("--haproxy")
+        .arg(file);
+    shell.arg("--run-dir").arg(dir.path()).env("FRONT", "8");
+    let child = shell.stdin(std::os::fd::OwnedFd::from(listener)).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let daemon = Daemon { dir, child };
+    daemon.wait_running();
+    for _ in 0..8 {
+        drop(exchange(ip, 7009));
+    }
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_log("reloaded: nothing changed");
+    drop(exchange(ip, 7009));
+    drop(daemon);
+    let dir = Dir::new();
+    let file = dir.write("haproxy.cfg", "listen l\n bind fd@777\n server s 127.0.0.1:1\n");
+    let said = super::support::vipgate(&["check", "--haproxy", &file.display().to_string()]);
+    assert!(said.err.contains("`fd@777` cannot be listened with"), "{said:?}");
 }
 
 #[test]

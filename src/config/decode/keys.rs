@@ -142,7 +142,7 @@ pub(super) const LISTEN: Keys = Keys {
     table: "a listen address",
     keys: &[
         "address", "interface", "nonlocal", "dual-stack", "proxy-from", "defer-accept", "fast-open", "max-segment",
-        "user-timeout",
+        "user-timeout", "inherited",
     ],
 };
 pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface"] };

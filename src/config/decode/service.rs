@@ -101,9 +101,12 @@ impl Decoder<'_> {
         let proxy_from =
             self.list(fields, "proxy-from", |this, value, key| Some(Located::new(this.prefix(value, key)?, value.at)));
         let tuning = self.listen_tuning(fields);
+        let inherited = self.field(fields, "inherited", |this, value, key| {
+            this.parsed(value, key, |text| text.strip_prefix("fd@").unwrap_or(text).parse())
+        });
         let Located { value: (host, ports), at } = address?;
         let (host, ports) = (Located::new(host, at), Located::new(ports, at));
-        Some(Listen { host, ports, interface, nonlocal, dual_stack, proxy_from, tuning })
+        Some(Listen { host, ports, interface, nonlocal, dual_stack, proxy_from, tuning, inherited })
     }
 
     fn affinity(&mut self, value: Value<'_>, key: &str) -> Option<Affinity> {

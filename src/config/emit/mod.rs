@@ -95,6 +95,7 @@ fn listen(raw: &Listen) -> String {
     keys.maybe("interface", &raw.interface, display);
     keys.maybe("nonlocal", &raw.nonlocal, bool::to_string);
     keys.maybe("dual-stack", &raw.dual_stack, bool::to_string);
+    keys.maybe("inherited", &raw.inherited, display);
     if !raw.proxy_from.is_empty() {
         let prefixes: Vec<String> = raw.proxy_from.iter().map(|prefix| quoted(&prefix.value.to_string())).collect();
         keys.add("proxy-from", format!("[{}]", prefixes.join(", ")));

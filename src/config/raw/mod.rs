@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use super::source::Location;
 use crate::model::{
-    Algorithm, ConnectionLine, Family, InterfaceName, OnMarkedDown, PortRange, Prefix, ProxyVersion, ServerPort,
+    Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, OnMarkedDown, PortRange, Prefix, ProxyVersion,
+    ServerPort,
 };
 
 pub use check::{
@@ -226,6 +227,7 @@ pub struct Listen {
     pub dual_stack: Maybe<bool>,
     pub proxy_from: Vec<Located<Prefix>>,
     pub tuning: ListenTuning,
+    pub inherited: Maybe<Descriptor>,
 }
 
 impl Listen {
@@ -240,6 +242,7 @@ impl Listen {
             dual_stack: None,
             proxy_from: Vec::new(),
             tuning: ListenTuning::default(),
+            inherited: None,
         }
     }
 }

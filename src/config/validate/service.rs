@@ -111,7 +111,11 @@ fn listen(
         dual_stack: raw.dual_stack.is_some_and(|dual| dual.value),
         proxy_from: raw.proxy_from.iter().map(|prefix| prefix.value).collect(),
         tuning: socket::listen_tuning(&raw.tuning, findings),
+        inherited: raw.inherited.as_ref().map(|inherited| inherited.value.clone()),
     };
+    if let Some(inherited) = raw.inherited.as_ref().filter(|_| listen.ports.len() > 1) {
+        findings.error(inherited.at, "an inherited socket has one port", "write the port it listens on");
+    }
     overlaps.add_listen(&listen, raw.host.at, findings);
     Some(listen)
 }

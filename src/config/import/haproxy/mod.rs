@@ -34,7 +34,7 @@ pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (ra
     let mut findings = Findings::default();
     let is_section = |word: &str| keywords::haproxy().get("section", word).is_some();
     let sections = grammar::parse(sources, id, &is_section, around, &mut findings);
-    let mut translator = Translator::new(Location::new(id, 0..0), &mut findings);
+    let mut translator = Translator::new(Location::new(id, 0..0), around, &mut findings);
     for section in &sections {
         translator.section(section);
     }
@@ -45,6 +45,7 @@ pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (ra
 /// Everything one pass over the sections needs.
 struct Translator<'a> {
     findings: &'a mut Findings,
+    around: &'a dyn Surroundings,
     config: raw::Config,
     /// What proxies without `from` begin with.
     defaults: Proxy,
@@ -60,9 +61,10 @@ struct Translator<'a> {
 }
 
 impl<'a> Translator<'a> {
-    fn new(start: Location, findings: &'a mut Findings) -> Self {
+    fn new(start: Location, around: &'a dyn Surroundings, findings: &'a mut Findings) -> Self {
         Self {
             findings,
+            around,
             config: raw::Config::default(),
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
