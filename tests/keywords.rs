@@ -132,7 +132,8 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
         "bind" => (listen(&format!("bind 127.0.0.1:7002 {line}")), vec![6]),
         "server" => (listen(&format!("server s2 127.0.0.1:7002 {line}")), vec![6]),
         "tcp-request connection" | "tcp-request session" | "tcp-request content" | "tcp-response content" => {
-            (listen(&format!("{context} {name}")), vec![6])
+            let space = if example.is_empty() || example.starts_with('(') { "" } else { " " };
+            (listen(&format!("{context} {name}{space}{example}")), vec![6])
         }
         section => (format!("{section} x\n {line} x\n"), vec![1]),
     }

@@ -156,6 +156,7 @@ fn in_words(change: ServerChange) -> String {
 fn session(session: &Session) -> SessionView {
     let phase = match session.phase {
         SessionPhase::Greeting => "greeting",
+        SessionPhase::Inspecting => "inspecting",
         SessionPhase::Queued => "queued",
         SessionPhase::Connecting => "connecting",
         SessionPhase::Established => "established",

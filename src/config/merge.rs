@@ -30,6 +30,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
         rules,
         services,
         pools,
+        source_tables,
     } = other;
     let mut join = |table: &str, first: Option<Location>, second: Option<Location>| {
         if let (Some(first), Some(second), Tables::OnceOnly) = (first, second, tables) {
@@ -57,6 +58,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     config.rules.extend(rules);
     config.services.extend(services);
     config.pools.extend(pools);
+    config.source_tables.extend(source_tables);
 }
 
 fn both<T>(first: Option<T>, second: Option<T>, join: impl Fn(T, T) -> T) -> Option<T> {

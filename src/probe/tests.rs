@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::*;
-use crate::model::{Agent, Check, CheckResult, Server};
+use crate::model::{Check, CheckResult, Server};
 use crate::stats::Health;
 use outcome::Verdict;
 use roster::{Change, Finding};

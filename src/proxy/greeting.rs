@@ -75,6 +75,6 @@ impl Connection {
         upstream.client_ready = greeting.ready;
         self.state = State::Upstream(Box::new(upstream));
         self.announce();
-        self.dispatch(context)
+        self.inspect(context)
     }
 }

@@ -37,6 +37,8 @@ pub struct Ended<'a> {
     pub client: SocketAddr,
     /// Where the client connected to.
     pub destination: SocketAddr,
+    /// The name in the client's TLS hello, where rules asked for it.
+    pub sni: Option<&'a str>,
     pub server_address: Option<SocketAddr>,
     pub reason: EndReason,
     /// How far it came.
@@ -90,6 +92,7 @@ impl Ended<'_> {
             service = self.service.name,
             client = %self.client,
             destination = %self.destination,
+            sni = self.sni,
             pool = self.pool,
             server = self.server,
             server_address = self.server_address.map(tracing::field::display),
@@ -108,6 +111,8 @@ impl Ended<'_> {
         let by = self.reason.letter();
         let doing = match self.phase {
             _ if matches!(by, '-' | 'D' | 'K' | 'U') => '-',
+            // Rules turned it away.
+            Phase::Queue if by == 'P' => 'R',
             // Nobody was there to wait for.
             Phase::Queue if by == 'S' => 'C',
             Phase::Queue => 'Q',

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Proxy;
 use super::mailbox::{Command, Report};
 use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
+use super::{Proxy, Rehearsal};
 use crate::balance::{Explanation, KeyHash, ServerState, TableEntry, WeightChange};
 use crate::model::{AdminState, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use crate::stats::{EndReason, ServerStats};
@@ -82,10 +82,13 @@ impl Proxy {
     /// that decides; none when the service is not known.
     #[must_use]
     pub fn explain(&self, service: &str, client: SocketAddr, sni: Option<&str>) -> Option<ServiceExplanation> {
-        let service = self.services.get(service)?;
+        let listen = self.services.get(service)?.spec.listen.first()?;
+        let destination = SocketAddr::new(listen.address, listen.ports.first());
+        let Rehearsal { steps, pool } = self.rehearse(service, client, destination, sni)?;
         let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), exclude: &[] };
-        let choice = Some(service.pool.explain(&wanted, Instant::now()));
-        Some(ServiceExplanation { steps: Vec::new(), pool: Some(service.spec.pool.clone()), choice })
+        let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
+        let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
+        Some(ServiceExplanation { steps, pool, choice })
     }
 
     /// The servers of a pool in the order of the configuration; none when it is not known.

@@ -1,7 +1,7 @@
 //! HAProxy's statistics, for the tools that read them: its columns, filled with what is known here.
 
 use super::check::LastCheckSnapshot;
-use super::registry::Health;
+use super::registry::{EndReason, Health};
 use super::rows::{Row, RowKind, csv};
 use super::snapshot::{Counter, PoolSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot};
 
@@ -52,11 +52,18 @@ fn frontend(service: &ServiceSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
     let mut row = Row::new(RowKind::Frontend, (&service.name, "FRONTEND"), iid, 0);
     row.set("scur", service.open);
     row.set("smax", service.open_max);
+    let ended = |reason: EndReason| service.ended.get(reason.label()).copied().unwrap_or(0);
+    // Sessions are the connections that rules let in.
+    let refused =
+        [EndReason::DeniedConnection, EndReason::SourceLimit, EndReason::DeniedSession].map(ended).iter().sum();
     row.set("slim", front_limit(service, snapshot));
-    row.set("stot", service.accepted);
+    row.set("stot", service.accepted.saturating_sub(refused));
     row.set("conn_tot", service.accepted);
     row.set("bin", service.bytes_in);
     row.set("bout", service.bytes_out);
+    row.set("dreq", ended(EndReason::DeniedContent));
+    row.set("dcon", ended(EndReason::DeniedConnection) + ended(EndReason::SourceLimit));
+    row.set("dses", ended(EndReason::DeniedSession));
     row.set("status", "OPEN");
     row.set("rate", service.rate);
     row.set("rate_max", service.rate_max);

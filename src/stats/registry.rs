@@ -175,11 +175,15 @@ pub enum EndReason {
     QueueTimeout,
     QueueFull,
     FailedBack,
+    DeniedConnection,
+    DeniedSession,
+    DeniedContent,
+    SourceLimit,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -199,6 +203,10 @@ impl EndReason {
         Self::QueueTimeout,
         Self::QueueFull,
         Self::FailedBack,
+        Self::DeniedConnection,
+        Self::DeniedSession,
+        Self::DeniedContent,
+        Self::SourceLimit,
     ];
 
     /// HAProxy's letter for who ended it (configuration manual, section 8.5); `-` for an end in good order.
@@ -212,7 +220,11 @@ impl EndReason {
             Self::ServerTimeout | Self::ConnectTimeout => 's',
             Self::Resources => 'R',
             Self::ServerDown => 'D',
-            Self::BadProxyHeader => 'P',
+            Self::BadProxyHeader
+            | Self::DeniedConnection
+            | Self::DeniedSession
+            | Self::DeniedContent
+            | Self::SourceLimit => 'P',
             Self::QueueTimeout | Self::QueueFull => 's',
             Self::Killed | Self::FailedBack | Self::Moved | Self::Stopped | Self::Removed => 'K',
         }
@@ -241,6 +253,10 @@ impl EndReason {
             Self::QueueTimeout => "queue-timeout",
             Self::QueueFull => "queue-full",
             Self::FailedBack => "failed-back",
+            Self::DeniedConnection => "denied-connection",
+            Self::DeniedSession => "denied-session",
+            Self::DeniedContent => "denied-content",
+            Self::SourceLimit => "source-limit",
         }
     }
 }

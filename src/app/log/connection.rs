@@ -129,6 +129,7 @@ mod tests {
             server: Some("s1"),
             client: ([192, 0, 2, 9], 48986).into(),
             destination: ([192, 0, 2, 100], 22).into(),
+            sni: None,
             server_address: Some(([10, 0, 0, 1], 2222).into()),
             reason: EndReason::Complete,
             phase: Phase::Data,

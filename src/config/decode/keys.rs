@@ -15,15 +15,15 @@ pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
-    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE,
 ];
 
 #[rustfmt::skip]
 pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
-        "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
-        "service", "pool",
+        "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route",
+        "rule", "service", "pool", "source-table",
     ],
 };
 pub(super) const GLOBAL: Keys = Keys {
@@ -135,7 +135,20 @@ pub(super) const SERVICE: Keys = Keys {
         "log",
         "log-line",
         "log-empty",
+        "allow",
+        "deny",
+        "limits",
+        "rules",
+        "route",
+        "inspect-delay",
+        "connections-per-second",
     ],
+};
+pub(super) const LIMITS: Keys = Keys { table: "limits", keys: &["concurrent", "connections-per-second", "sources"] };
+pub(super) const POOL_ROUTE: Keys = Keys { table: "a service's route", keys: &["sni", "ports", "from", "pool"] };
+pub(super) const SOURCE_TABLE: Keys = Keys {
+    table: "[[source-table]]",
+    keys: &["name", "size", "expire", "nopurge", "ipv6-bits", "connection-period", "gpc0-period", "gpc1-period"],
 };
 #[rustfmt::skip]
 pub(super) const LISTEN: Keys = Keys {

@@ -7,6 +7,7 @@ mod command;
 mod control;
 pub mod keys;
 mod log;
+mod policy;
 mod reader;
 mod router;
 mod routing;
@@ -54,6 +55,7 @@ impl Decoder<'_> {
             trackers: self.tables(fields, "tracker", Self::tracker),
             routes: self.tables(fields, "route", Self::route),
             rules: self.tables(fields, "rule", Self::rule),
+            source_tables: self.tables(fields, "source-table", Self::source_table),
             services: Vec::new(),
             pools: self.tables(fields, "pool", Self::pool),
         };

@@ -29,6 +29,7 @@ impl Decoder<'_> {
             log: self.field(fields, "log", Self::boolean),
             log_line: self.field(fields, "log-line", Self::connection_line),
             log_empty: self.field(fields, "log-empty", Self::boolean),
+            policy: self.policy(fields),
         };
         let inside = keys::POOL
             .keys
@@ -48,7 +49,10 @@ impl Decoder<'_> {
                 Some(self.pool_fields(fields, service.name.clone()))
             }
             (false, None) => {
-                self.require(fields, &keys::SERVICE, &["pool"], "name a [[pool]], or write its `servers` here");
+                // Routes and rules may say it for some clients, and there is none for the others.
+                if service.policy.routes.is_empty() && service.policy.rules.is_empty() {
+                    self.require(fields, &keys::SERVICE, &["pool"], "name a [[pool]], or write its `servers` here");
+                }
                 None
             }
         };

@@ -4,6 +4,7 @@ mod check;
 mod choice;
 mod control;
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod track;
@@ -36,6 +37,7 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.trackers.iter().map(track::tracker));
     sections.extend(config.routes.iter().map(|raw| routing::route(raw, "[[route]]").lines()));
     sections.extend(config.rules.iter().map(|raw| routing::rule(raw, "[[rule]]").lines()));
+    sections.extend(config.source_tables.iter().map(policy::source_table));
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
     sections.join("\n")
@@ -87,6 +89,7 @@ fn service(raw: &Service) -> String {
     lines.maybe("log", &raw.log, bool::to_string);
     lines.maybe("log-line", &raw.log_line, control::connection_line);
     lines.maybe("log-empty", &raw.log_empty, bool::to_string);
+    policy::policy(&raw.policy, &mut lines);
     lines.lines()
 }
 

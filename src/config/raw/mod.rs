@@ -10,6 +10,7 @@ mod choice;
 mod control;
 mod log;
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod socket;
@@ -32,6 +33,7 @@ pub use choice::{PoolChoice, ServerChoice};
 pub use control::StatsSocket;
 pub use log::{Log, LogTarget};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
 pub use socket::{ListenTuning, Source};
@@ -92,6 +94,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[pool]]`, and the pools written inside a service, which are named like it.
     pub pools: Vec<Pool>,
+    /// `[[source-table]]`.
+    pub source_tables: Vec<SourceTable>,
 }
 
 /// `[global]`: see [`model::Global`](crate::model::Global) for the meaning of each key.
@@ -191,6 +195,7 @@ pub struct Service {
     pub log_line: Maybe<ConnectionLine>,
     /// Natively true when absent.
     pub log_empty: Maybe<bool>,
+    pub policy: Policy,
 }
 
 impl Service {
@@ -210,6 +215,7 @@ impl Service {
             log: None,
             log_line: None,
             log_empty: None,
+            policy: Policy::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ mod findings;
 mod group;
 mod log;
 mod overlap;
+mod policy;
 mod pool;
 mod router;
 mod routing;

@@ -83,10 +83,12 @@ fn environment(pool: &raw::Pool, index: usize, services: &[Service]) -> Vec<(Str
 fn client_ports(services: &[Service]) -> HashMap<&str, ClientPorts> {
     let mut all: HashMap<&str, ClientPorts> = HashMap::new();
     for service in services {
-        let entry = all.entry(&service.pool).or_insert(ClientPorts { lowest: u16::MAX, highest: 1 });
-        for listen in &service.listen {
-            entry.lowest = entry.lowest.min(listen.ports.first());
-            entry.highest = entry.highest.max(listen.ports.last());
+        for pool in service.pools() {
+            let entry = all.entry(pool).or_insert(ClientPorts { lowest: u16::MAX, highest: 1 });
+            for listen in &service.listen {
+                entry.lowest = entry.lowest.min(listen.ports.first());
+                entry.highest = entry.highest.max(listen.ports.last());
+            }
         }
     }
     all

@@ -275,7 +275,8 @@ impl ServiceSnapshot {
             pool: service.pool.clone(),
             ready: pools
                 .iter()
-                .any(|pool| pool.name == service.pool && pool.servers.iter().any(ServerSnapshot::usable)),
+                .filter(|pool| service.pools().any(|name| *name == pool.name))
+                .any(|pool| pool.servers.iter().any(ServerSnapshot::usable)),
             open: load(&stats.open),
             open_max: load(&stats.open_max),
             max_connections: service.max_connections,

@@ -9,6 +9,7 @@ mod endpoint;
 pub mod grammar;
 mod logging;
 mod proxy;
+mod rules;
 mod server;
 mod service;
 mod socket;
@@ -28,6 +29,7 @@ use crate::config::source::{Location, SourceId, Sources};
 use grammar::{Prefix, Section, Statement};
 use proxy::{Kind, Proxy};
 use socket::SocketsSaid;
+use words::Place;
 
 /// Reads source `id`.
 pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (raw::Config, Vec<Diagnostic>) {
@@ -40,6 +42,13 @@ pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (ra
     }
     let config = translator.finish();
     (config, findings.into_vec())
+}
+
+/// The words of a text that is written as a line of a haproxy.cfg is. All of them stand at `at`.
+pub(in crate::config) fn cut(text: &str, at: Location) -> Result<Vec<Word>, String> {
+    let place = Place { file: "", line: 0, section: "" };
+    let words = words::split(text, &place, &super::System).map_err(|bad| bad.message)?;
+    Ok(words.into_iter().map(|word| Word { text: word.text, at }).collect())
 }
 
 /// Everything one pass over the sections needs.

@@ -35,6 +35,7 @@ impl Translator<'_> {
                 ),
             }
         }
+        self.source_tables(proxies);
         self.log_checks(proxies);
     }
 
@@ -48,6 +49,7 @@ impl Translator<'_> {
         }
         let backend = proxy.backend.as_ref().or(proxy.default_backend.as_ref());
         wanted.extend(backend.map(|backend| (mode(proxy), backend.value.clone())));
+        wanted.extend(proxy.rules.pools().map(|backend| (mode(proxy), backend.clone())));
         match mode(proxy) {
             Mode::Http if proxy.stats.enabled.is_some() && proxy.servers.is_empty() && backend.is_none() => {
                 self.stats_endpoint(proxy);
@@ -65,8 +67,9 @@ impl Translator<'_> {
     /// A frontend, or the front half of a `listen`.
     fn service(&mut self, proxy: &Proxy, backend: Option<&Located<String>>) {
         let pool = match (backend, proxy.kind) {
-            (Some(backend), _) => backend.clone(),
-            (None, Kind::Listen) => Located::new(proxy.name.clone(), proxy.at),
+            (Some(backend), _) => Some(backend.clone()),
+            (None, Kind::Listen) => Some(Located::new(proxy.name.clone(), proxy.at)),
+            (None, _) if proxy.rules.pools().next().is_some() => None,
             (None, Kind::Frontend | Kind::Backend | Kind::Defaults) => {
                 self.findings.push(
                     Diagnostic::error(
@@ -78,10 +81,11 @@ impl Translator<'_> {
                 return;
             }
         };
+        let policy = self.policy(proxy);
         self.config.services.push(Service {
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
             listen: proxy.listen.clone(),
-            pool: Some(pool),
+            pool,
             max_connections: limit(proxy.max_connections).or(proxy.listen_limit),
             client_timeout: proxy.timeouts.client.map(after),
             client_fin_timeout: Some(or_none(proxy.timeouts.client_fin, proxy.at)),
@@ -90,6 +94,7 @@ impl Translator<'_> {
             log: self.logs(proxy),
             log_line: Some(proxy.log.line.clone().unwrap_or(Located::new(ConnectionLine::Connect, proxy.at))),
             log_empty: proxy.log.empty,
+            policy,
             ..Service::empty(proxy.at)
         });
         if proxy.kind == Kind::Listen && (backend.is_none() || !proxy.servers.is_empty()) {
@@ -106,7 +111,7 @@ impl Translator<'_> {
                 self.push_once(refusal.clone());
             }
         }
-        let affinity = self.affinity(&proxy.stick);
+        let affinity = self.affinity(proxy);
         let (protocol, disable_on_404) = if checked { self.protocol(proxy) } else { (None, None) };
         let around = Around {
             timeouts: &proxy.timeouts,
