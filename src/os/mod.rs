@@ -3,10 +3,12 @@
 pub mod bpf;
 pub mod caps;
 pub mod child;
+pub mod clock;
 pub mod epoll;
 pub mod eventfd;
 mod filter;
 pub mod icmp;
+pub mod inherited;
 pub mod netlink;
 pub mod nft;
 pub mod packet;

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::steering;
-use crate::model::{InterfaceName, ListenAddress, PortRange, Service};
+use crate::model::{Descriptor, InterfaceName, ListenAddress, PortRange, Service};
+use crate::os::inherited;
 use crate::os::port_owner::{self, PortOwner};
 use crate::os::tcp::{ListenOptions, Listener};
 
@@ -242,6 +243,9 @@ impl ListenKey {
             shared: true,
             backlog: wanted.service.backlog,
         };
+        if let Some(descriptor) = &wanted.listen.inherited {
+            return self.adopt(descriptor, wanted, workers);
+        }
         self.probe(options, owners)
             .and_then(|()| {
                 (0..wanted.sockets(workers)).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>()
@@ -251,6 +255,28 @@ impl ListenKey {
                 address: self.address,
                 reason: self.reason(&error, owners),
             })
+    }
+
+    /// A socket that the process was started with: every worker waits at it.
+    fn adopt(
+        &self,
+        descriptor: &Descriptor,
+        wanted: &Wanted<'_>,
+        workers: usize,
+    ) -> Result<Vec<Arc<Listener>>, BindError> {
+        let take = || {
+            let listener = Listener::adopt(inherited::socket(descriptor)?, wanted.service.backlog)?;
+            let address = listener.local_addr()?;
+            if address != self.address {
+                return Err(io::Error::other(format!("{descriptor} listens on {address}")));
+            }
+            Ok(Arc::new(listener))
+        };
+        (0..workers).map(|_| take()).collect::<io::Result<_>>().map_err(|error| BindError {
+            service: wanted.service.name.clone(),
+            address: self.address,
+            reason: BindReason::Other(error.to_string()),
+        })
     }
 
     /// A port that only this process has, on another address, is no obstacle: all our sockets share.

@@ -13,6 +13,7 @@
 mod connection;
 mod greeting;
 mod inspect;
+mod journal;
 mod listener;
 mod mailbox;
 mod operate;
@@ -38,6 +39,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+pub use journal::{Ended, Journal, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
 pub use rehearsal::Rehearsal;
@@ -49,6 +51,7 @@ use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
 use connection::Binding;
+use journal::Slot;
 use listener::{ListenKey, PortOwners};
 use mailbox::{Command, Mailbox, Report};
 use ruling::{Ruling, TableShared};
@@ -109,6 +112,7 @@ impl Proxy {
         let global = Arc::new(Global {
             registry,
             observer: OnceLock::new(),
+            journal: Slot::default(),
             workers: mailboxes,
             open: AtomicU64::new(0),
             limit: Gate::new(u64::MAX),
@@ -144,6 +148,11 @@ impl Proxy {
         };
         proxy.apply_limit();
         Ok(proxy)
+    }
+
+    /// Has connections told to `journal` rather than as events of the process. Once.
+    pub fn keep_journal(&self, journal: Arc<dyn Journal>) {
+        let _kept_before = self.global.journal.0.set(journal);
     }
 
     /// Has `look` tell which processes listen on an address that cannot be had.
