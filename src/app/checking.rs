@@ -3,8 +3,7 @@
 use super::node::Node;
 use super::reload::policy;
 use crate::model::{AdminState, Pool, Server, ServerPort};
-use crate::probe::Observation;
-use crate::proxy::{Observed, Proxy, ServerView};
+use crate::proxy::{Proxy, ServerView};
 
 impl Node {
     /// Checks the servers where they are now, and none that is in maintenance. To be called after an administrator changed
@@ -14,12 +13,6 @@ impl Node {
         let node = config.global.node.as_deref().unwrap_or(self.shared.host_name());
         self.prober.apply(&in_force(&config.pools, &self.proxy), policy(&config), node);
     }
-}
-
-/// What connections found out, as the checks want it.
-pub(super) fn observation(observed: Observed) -> Observation {
-    let Observed { pool, server, errors, on_error } = observed;
-    Observation { pool, server, errors, on_error }
 }
 
 fn in_force(pools: &[Pool], proxy: &Proxy) -> Vec<Pool> {

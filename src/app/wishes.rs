@@ -1,9 +1,11 @@
-//! What servers ask for beside their health: agents' orders, and no new clients by an answer 404.
+//! What servers ask for beside their health: agents' orders, and no new clients by an answer 404. And what clients'
+//! connections find out, for the checks.
 
 use super::node::Node;
 use crate::balance::WeightChange;
 use crate::model::AdminState;
-use crate::probe::{Order, Wants, Wish};
+use crate::probe::{Order, Seen, Wants, Wish};
+use crate::proxy::{Observed, OperateError};
 
 impl Node {
     /// Passes it on to the data plane. An agent repeats itself: only what changes something is logged.
@@ -37,8 +39,14 @@ impl Node {
         }
     }
 
+    /// Clients' connections to a server failed.
+    pub(super) fn observed(&self, observed: Observed) {
+        let Observed { pool, server, errors, on_error } = observed;
+        self.prober.observed(&Seen { pool, server, errors, on_error });
+    }
+
     /// A reload may have taken the server away meanwhile.
-    fn log_refusal(&self, result: Result<(), crate::proxy::OperateError>) {
+    fn log_refusal(&self, result: Result<(), OperateError>) {
         if let Err(error) = result {
             tracing::debug!(target: "vipgate", %error, "a server's wish comes too late");
         }

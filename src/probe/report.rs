@@ -17,6 +17,7 @@ pub(super) fn reason(outcome: &Outcome) -> String {
     });
     match outcome.result {
         CheckResult::Starved => format!("{what} on this node, not counted: {cause}"),
+        CheckResult::Observed => format!("{what}: {cause}"),
         result if result.timed_out() => format!("{what} after {took}{step}"),
         _ if cause.is_empty() => format!("{what} in {took}{step}{certificate}"),
         _ => format!("{what}: {cause} in {took}{step}{certificate}"),
@@ -91,7 +92,11 @@ fn cause(outcome: &Outcome) -> String {
     // HAProxy writes it with a sign: a command that a signal ended has -1.
     let code = outcome.code.map_or_else(String::new, |code| format!(", code: {}", code.cast_signed()));
     let info = if outcome.info.is_empty() { String::new() } else { format!(", info: \"{}\"", outcome.info) };
-    format!("reason: {}{code}{info}, check duration: {}ms", outcome.result.text(), outcome.duration.as_millis())
+    let took = match outcome.result {
+        CheckResult::Observed => String::new(),
+        _ => format!(", check duration: {}ms", outcome.duration.as_millis()),
+    };
+    format!("reason: {}{code}{info}{took}", outcome.result.text())
 }
 
 fn lower_first(text: &str) -> String {

@@ -49,8 +49,11 @@ fn trust(certificate: &CertificateDer<'_>) -> Trust {
     Trust::File { path: "/ca.pem".into(), certificates: Arc::new(vec![certificate.to_vec()]) }
 }
 
+/// The name that was asked for, and the protocol that was agreed on.
+type Handshake = (Option<String>, Option<Vec<u8>>);
+
 /// Tells the SNI and the protocol of each handshake; answers a request over HTTP. A PROXY line may come first.
-fn serve(identity: &Identity, proxied: bool) -> (SocketAddr, Receiver<(Option<String>, Option<Vec<u8>>)>) {
+fn serve(identity: &Identity, proxied: bool) -> (SocketAddr, Receiver<Handshake>) {
     let key = PrivateKeyDer::try_from(identity.key.clone()).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

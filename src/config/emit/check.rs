@@ -79,8 +79,8 @@ fn protocol(raw: &Protocol) -> (&'static str, String) {
     let mut keys = Keys::new("");
     let text = |value: &String| quoted(value);
     match raw {
-        Protocol::Steps(steps) => return ("steps", list(steps.iter().map(step))),
-        Protocol::Http(http) => return ("http", self::http(http)),
+        Protocol::Steps(steps) => ("steps", list(steps.iter().map(step))),
+        Protocol::Http(http) => ("http", self::http(http)),
         Protocol::Redis(redis) => {
             keys.maybe("user", &redis.user, text);
             keys.maybe("password", &redis.password, |password| quoted(&password.0));

@@ -4,6 +4,7 @@
 mod balance;
 mod bind;
 mod check;
+mod check_rules;
 mod condition;
 mod endpoint;
 pub mod grammar;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::protocols;
+use super::check_rules::protocols;
 use super::proxy::{Proxy, Timeouts};
 use super::{Translator, endpoint, value};
 use crate::config::import::Word;
