@@ -82,6 +82,7 @@ impl Node {
 
     fn snapshot_with(&self, troubles: &[&str]) -> Snapshot {
         let around = Surroundings {
+            connection_limit: 1000,
             now: self.now,
             started: self.now - Duration::from_secs(725),
             host_name: "host".to_owned(),
