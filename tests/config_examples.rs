@@ -82,6 +82,7 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "route" if kind == "the file" => "a route",
             "route" if kind == "[[service]]" => "a service's route",
             "limits" => "limits",
+            "source" => "a source",
             "source-table" => "[[source-table]]",
             "route" => "a tracker's route",
             "rule" => "a rule",
