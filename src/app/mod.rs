@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here, and the watchdog sleeps")]
 
 mod ask;
+mod checking;
 mod commands;
 mod drain;
 mod explain;

@@ -28,8 +28,8 @@ use crate::guardian::{Guardian, GuardianError};
 use crate::model::{Estate, Peering};
 use crate::notify::Notifier;
 use crate::peer::Peers;
-use crate::probe::{self, Prober};
-use crate::proxy::{self, Proxy};
+use crate::probe::{self, Observation, Prober};
+use crate::proxy::Proxy;
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
 use crate::speaker::{Notice, Speaker};
@@ -51,6 +51,8 @@ pub(super) enum Done {
     Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
+    /// Connections to a server failed in a row.
+    Observed(Observation),
     /// A hand-over has ended, one way or the other.
     HandedOver,
     /// Every router has left.
@@ -63,7 +65,6 @@ pub(super) struct Inbox {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
     pub(super) checks: UnboundedReceiver<probe::Event>,
-    pub(super) observed: UnboundedReceiver<proxy::Observed>,
     pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
 }
@@ -126,10 +127,6 @@ impl Node {
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
                 Some(event) = inbox.checks.recv() => self.checked(event),
-                Some(seen) = inbox.observed.recv() => {
-                    self.observed(seen);
-                    Flow::Continue
-                }
                 Some(tracked) = inbox.tracked.recv() => {
                     self.tracked(tracked);
                     Flow::Continue
@@ -211,6 +208,7 @@ impl Node {
                     }
                 }
             }
+            Done::Observed(observation) => self.prober.observe(&observation),
             Done::HandedOver => self.handing_over = false,
             Done::Left => return Flow::Left,
         }

@@ -1,11 +1,10 @@
-//! What servers ask for beside their health: agents' orders, and no new clients by an answer 404. And what clients'
-//! connections find out, for the checks.
+//! What servers ask for beside their health: agents' orders, and no new clients by an answer 404.
 
 use super::node::Node;
 use crate::balance::WeightChange;
 use crate::model::AdminState;
-use crate::probe::{Order, Seen, Wants, Wish};
-use crate::proxy::{Observed, OperateError};
+use crate::probe::{Order, Wants, Wish};
+use crate::proxy::OperateError;
 
 impl Node {
     /// Passes it on to the data plane. An agent repeats itself: only what changes something is logged.
@@ -37,12 +36,6 @@ impl Node {
             AdminState::Drain => tracing::info!("Server {pool}/{server} enters drain state"),
             AdminState::Maintenance => tracing::warn!("Server {pool}/{server} is going DOWN for maintenance"),
         }
-    }
-
-    /// Clients' connections to a server failed.
-    pub(super) fn observed(&self, observed: Observed) {
-        let Observed { pool, server, errors, on_error } = observed;
-        self.prober.observed(&Seen { pool, server, errors, on_error });
     }
 
     /// A reload may have taken the server away meanwhile.

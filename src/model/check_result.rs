@@ -33,7 +33,7 @@ pub enum CheckResult {
     ProcessTimeout,
     /// The connection broke in the middle.
     SocketError,
-    /// No check: clients' connections failed (HAProxy's `observe`).
+    /// Connections of clients failed in a row.
     Observed,
     /// This node could not try: no descriptor, port or memory left. Not the server's fault.
     Starved,
@@ -103,8 +103,8 @@ impl CheckResult {
             Self::ProcessOk => "External check passed",
             Self::ProcessError => "External check error",
             Self::ProcessTimeout => "External check timeout",
-            Self::SocketError | Self::Starved => "Socket error",
-            Self::Observed => "Health analyze",
+            Self::SocketError | Self::Observed => "Health analyze",
+            Self::Starved => "Socket error",
         }
     }
 

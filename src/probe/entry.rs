@@ -77,6 +77,10 @@ impl Entry {
             stopping: false,
             stats: registry.server(&pool.name, &server.name),
         };
+        // The health of one that tracks another is published by the data plane.
+        if server.track.is_some() {
+            return entry;
+        }
         entry.stats.update_status(|status| {
             status.health = entry.health();
             status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
@@ -179,28 +183,22 @@ impl Entry {
         Some(result != CheckResult::Starved && (differs || probe.counter.value() != before))
     }
 
-    /// Takes what clients' connections found out: what it does to the counter, and the time to a check, if that is sooner.
-    /// None without a check.
-    pub(super) fn observe(&mut self, on_error: OnError, now: Instant) -> Option<Option<Instant>> {
-        let probe = self.probe.as_mut()?;
-        let one_more = |counter: Counter| match on_error {
-            OnError::FastCheck => false,
-            OnError::FailCheck => true,
-            OnError::SuddenDeath => counter.value() > counter.minimum_up(),
-            OnError::MarkDown => counter.is_up(),
-        };
-        while one_more(probe.counter) {
-            let _ = probe.counter.failure();
-            if on_error == OnError::FailCheck {
-                break;
-            }
+    /// Connections of clients failed in a row: what that means for its counter. The time of its next check, which comes
+    /// soon; none without a check, or where it is down anyway.
+    pub(super) fn observe(&mut self, on_error: OnError, now: Instant) -> Option<Instant> {
+        let probe = self.probe.as_mut().filter(|probe| probe.counter.is_up())?;
+        match on_error {
+            OnError::FastCheck => {}
+            OnError::FailCheck => _ = probe.counter.failure(),
+            OnError::SuddenDeath => probe.counter.weaken(),
+            OnError::MarkDown => _ = probe.counter.fail(),
         }
-        let soon = now + probe.plan.check.fast_interval.min(probe.counter.interval(&probe.plan.check));
-        let sooner = probe.due.is_some_and(|due| soon < due).then_some(soon);
-        if sooner.is_some() {
-            probe.due = sooner;
+        let soon = now + probe.plan.check.fast_interval;
+        // One that is under way is soon enough.
+        if probe.due.is_some_and(|due| soon < due) {
+            probe.due = Some(soon);
         }
-        Some(sooner)
+        Some(soon)
     }
 
     /// Takes what its agent said of its health. The time to the next question, and whether the answer is a new one.
@@ -328,15 +326,6 @@ impl Entry {
             }
             status.agent = Some(last(outcome, now));
             status.agent_down = self.agent.as_ref().is_some_and(|asked| asked.down);
-        });
-    }
-
-    /// For statistics: what clients' connections found out.
-    pub(super) fn record_observed(&self, outcome: &Outcome, change: Change, now: Instant) {
-        self.record_change(change, now);
-        self.stats.update_status(|status| {
-            status.counter = self.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
-            status.reason = report::reason(outcome);
         });
     }
 

@@ -71,19 +71,6 @@ pub enum Wants {
     Order(Order),
 }
 
-/// Connections of clients to a server that failed one after the other (HAProxy's `observe layer4`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
-    /// Its pool.
-    pub pool: String,
-    /// Its name.
-    pub server: String,
-    /// How many.
-    pub errors: u64,
-    /// What that means.
-    pub on_error: OnError,
-}
-
 /// What the checks tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -91,6 +78,19 @@ pub enum Event {
     Transition(Transition),
     /// A server, or its agent, asks for something.
     Wish(Wish),
+}
+
+/// Connections of clients to a server failed in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub server: String,
+    /// So many.
+    pub errors: u64,
+    /// What that means.
+    pub on_error: OnError,
 }
 
 /// How checks are made, for all servers alike.
@@ -142,12 +142,15 @@ impl Prober {
         self.shared.changed.notify_one();
     }
 
-    /// Takes what clients' connections found out about a server that is checked.
-    pub fn observed(&self, seen: &Seen) {
-        let Some(finding) = lock(&self.shared.roster).observed(seen, Instant::now()) else { return };
-        report::log(&finding);
-        for event in finding.into_events(Vec::new()) {
-            let _ = self.events.send(event);
+    /// Connections of clients failed in a row: that counts as the server's configuration says, and it is checked soon.
+    pub fn observe(&self, observed: &Observation) {
+        let finding = lock(&self.shared.roster).observe(observed, Instant::now());
+        if let Some(finding) = finding {
+            report::log(&finding);
+            for event in finding.into_events(Vec::new()) {
+                // Without a receiver the process is ending.
+                let _ = self.events.send(event);
+            }
         }
         self.shared.changed.notify_one();
     }

@@ -14,7 +14,7 @@ use super::agent::{self, Order};
 use super::entry::Entry;
 use super::outcome::{Outcome, Verdict};
 use super::plan::{Plan, TlsClients};
-use super::{Event, Policy, Seen, Transition, Wants, Wish, report};
+use super::{Event, Observation, Policy, Transition, Wants, Wish, report};
 
 /// Every server, checked or not.
 #[derive(Debug)]
@@ -245,25 +245,20 @@ impl Roster {
         Some((self.finding(id, outcome, change, was_usable, logged, true)?, orders))
     }
 
-    /// Takes it that so many connections of clients to a server failed one after the other (HAProxy's `observe layer4`).
-    /// None when it is not known or not checked.
-    pub(super) fn observed(&mut self, seen: &Seen, now: Instant) -> Option<Finding> {
-        let id = *self.pools.get(&seen.pool)?.servers.get(&seen.server)?;
+    /// Connections of clients failed, so many in a row. None where that means nothing: the server is not checked, or is
+    /// down anyway.
+    pub(super) fn observe(&mut self, observed: &Observation, now: Instant) -> Option<Finding> {
+        let id = *self.pools.get(&observed.pool)?.servers.get(&observed.server)?;
         let entry = self.entries.get_mut(&id)?;
         let (was_up, was_usable) = (entry.is_up(), entry.is_usable());
-        if let Some(sooner) = entry.observe(seen.on_error, now)? {
-            self.queue.push(Reverse((sooner, id, Errand::Check)));
-        }
-        let text = format!("Detected {} consecutive errors, last one was: L4 unsuccessful connection", seen.errors);
-        let outcome = Verdict::saying(CheckResult::Observed, text)
-            .because(format!("{} connections of clients failed one after the other", seen.errors))
-            .after(Duration::ZERO);
+        let soon = entry.observe(observed.on_error, now)?;
+        self.queue.push(Reverse((soon, id, Errand::Check)));
         let change = if was_up && !entry.is_up() { Change::Down } else { Change::Nothing };
-        let counted = seen.on_error != OnError::FastCheck;
-        if counted {
-            entry.record_observed(&outcome, change, now);
-        }
-        let logged = self.policy.log_checks && counted;
+        let cause =
+            format!("Detected {} consecutive errors, last one was: L4 unsuccessful connection", observed.errors);
+        let outcome = Verdict::saying(CheckResult::Observed, cause).after(Duration::ZERO);
+        entry.record(&outcome, change, now);
+        let logged = self.policy.log_checks && observed.on_error != OnError::FastCheck;
         self.finding(id, outcome, change, was_usable, logged, false)
     }
 

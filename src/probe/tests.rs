@@ -362,29 +362,45 @@ fn thousands_of_servers_are_checked_in_time_by_one_task() {
     });
 }
 
-/// As HAProxy 2.6 was seen to do it, with rise 2 and fall 3.
 #[test]
-fn failed_connections_of_clients_count_as_configured() {
+fn connections_that_failed_count_as_configured() {
     use crate::model::OnError;
-    for (on_error, value, change) in [
+    let limits = (2, 3);
+    for (on_error, counter, change) in [
         (OnError::FastCheck, 4, Change::Nothing),
         (OnError::FailCheck, 3, Change::Nothing),
         (OnError::SuddenDeath, 2, Change::Nothing),
         (OnError::MarkDown, 0, Change::Down),
     ] {
-        let mut bench = Bench::new(vec![server("s1", Some(check(target(1))))]);
-        let _ = bench.next(CheckResult::L4Ok);
-        let seen = Seen { pool: "b".to_owned(), server: "s1".to_owned(), errors: 3, on_error };
-        let finding = bench.roster.observed(&seen, bench.now).unwrap();
-        assert_eq!((finding.counter.0, finding.change), (value, change), "{on_error:?}");
-        let line = report::counter_line(&finding);
-        let words = "reason: Health analyze, info: \"Detected 3 consecutive errors, last one was: L4 unsuccessful connection\", status";
-        assert!(line.contains(words), "{line}");
-        // The next check comes soon.
-        let (waited, _) = bench.next(CheckResult::L4Ok);
-        assert_eq!(waited, 500 * MS, "{on_error:?}");
+        let mut check = check(target(7));
+        (check.rise, check.fall) = limits;
+        (check.interval, check.fast_interval) = (Duration::from_secs(10), Duration::from_millis(100));
+        let mut bench = Bench::new(vec![server("s1", Some(check))]);
+        bench.next(CheckResult::L4Ok);
+        let observed = Observation { pool: "b".into(), server: "s1".into(), errors: 5, on_error };
+        let finding = bench.roster.observe(&observed, bench.now).unwrap();
+        assert_eq!((finding.counter.0, finding.change), (counter, change), "{on_error:?}");
+        let unknown = Observation { server: "s9".into(), ..observed.clone() };
+        assert_eq!(bench.roster.observe(&unknown, bench.now), None);
+        // The next check comes soon, whatever it means.
+        let (after, _) = bench.next(CheckResult::L4Ok);
+        assert_eq!(after, Duration::from_millis(100), "{on_error:?}");
+        if change == Change::Down {
+            assert_eq!(bench.roster.usable("b"), (0, 0));
+            assert_eq!(bench.roster.observe(&observed, bench.now), None, "it is down already");
+        }
     }
-    let mut unchecked = Bench::new(vec![server("s1", None)]);
-    let seen = Seen { pool: "b".to_owned(), server: "s1".to_owned(), errors: 3, on_error: OnError::MarkDown };
-    assert_eq!(unchecked.roster.observed(&seen, unchecked.now), None);
+}
+
+#[test]
+fn observed_errors_are_told_in_haproxys_words() {
+    use crate::model::OnError;
+    let mut bench = Bench::new(vec![server("s1", Some(check(target(7))))]);
+    let on_error = OnError::MarkDown;
+    let observed = Observation { pool: "b".into(), server: "s1".into(), errors: 2, on_error };
+    let finding = bench.roster.observe(&observed, bench.now).unwrap();
+    let line = report::state_line(&finding);
+    let expected = "Server b/s1 is DOWN, reason: Health analyze, \
+                    info: \"Detected 2 consecutive errors, last one was: L4 unsuccessful connection\"";
+    assert!(line.starts_with(expected), "{line}");
 }
