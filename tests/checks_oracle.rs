@@ -1,6 +1,6 @@
 //! The same checks in HAProxy (Debian's 2.6) and here, of the same servers from the same file: the same results, log lines
 //! and columns.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test waits for real processes")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "a test waits for real processes")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};

@@ -31,6 +31,8 @@ impl Node {
             return;
         }
         self.log_refusal(self.proxy.set_server_admin(pool, server, wanted));
+        // In maintenance it is not checked.
+        self.refresh_checks();
         match wanted {
             AdminState::Ready => tracing::info!("Server {pool}/{server} is UP/READY (leaving forced {})", now.label()),
             AdminState::Drain => tracing::info!("Server {pool}/{server} enters drain state"),

@@ -73,7 +73,8 @@ impl Entry {
             weight: server.weight,
             disabled: server.disabled,
             probe,
-            agent: server.agent.clone().filter(|_| !server.disabled).map(Asked::new),
+            // In maintenance, too: only the agent takes back what it ordered.
+            agent: server.agent.clone().map(Asked::new),
             stopping: false,
             stats: registry.server(&pool.name, &server.name),
         };
@@ -231,7 +232,7 @@ impl Entry {
 
     /// Another agent, or none: when to ask it. What the one before said is forgotten where it is another one.
     pub(super) fn change_agent(&mut self, server: &Server, now: Instant) -> Option<Instant> {
-        let wanted = server.agent.as_ref().filter(|_| !server.disabled);
+        let wanted = server.agent.as_ref();
         match (&mut self.agent, wanted) {
             (Some(asked), Some(agent)) if asked.agent == *agent => return None,
             (Some(asked), Some(agent)) if asked.agent.target == agent.target => asked.agent = agent.clone(),

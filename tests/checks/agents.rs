@@ -62,3 +62,12 @@ fn an_agent_that_is_away_is_no_news() {
     let status = bench.until(|status| status.agent.is_some());
     assert_eq!((status.health, status.agent.unwrap().result), (Health::Up, CheckResult::L4Connection));
 }
+
+#[test]
+fn an_agent_is_asked_in_maintenance_too() {
+    let address = listen(|stream| say(stream, b"ready\n"));
+    let server = Server { disabled: true, ..with_agent(Agent { interval: 20 * MS, ..Agent::new(address) }) };
+    let mut bench = Bench::new(server);
+    assert_eq!(bench.next_event(), wish(Order::Ready));
+    assert_eq!(bench.until(|status| status.agent.is_some()).last_check, None, "it is not checked");
+}
