@@ -41,7 +41,7 @@ pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
 use crate::model::{ListenTuning, Pool, Prefix, Service};
-use crate::os::port_owner::PortOwner;
+use crate::os::port_owner::{self, PortOwner};
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
 use connection::Binding;
@@ -182,7 +182,8 @@ impl Proxy {
                 errors.extend(key.taken(&wanted, |address| self.listens_on(address), &self.owners));
             }
             if !self.listeners.contains_key(&key) {
-                match key.open(&wanted, self.global.workers.len(), &self.owners) {
+                let ours = self.in_the_way(key.address);
+                match key.open(&wanted, self.global.workers.len(), ours, &self.owners) {
                     Ok(sockets) => _ = bound.insert(key.clone(), sockets),
                     Err(error) => errors.push(error),
                 }
@@ -233,6 +234,12 @@ impl Proxy {
     /// Whether one of its listeners, beside those of ranges, is there.
     fn listens_on(&self, address: SocketAddr) -> bool {
         self.listeners.keys().any(|key| key.address == address)
+    }
+
+    /// Whether one of its listeners stands in the way of a new one: then no other process does, and to look for it would
+    /// take long.
+    fn in_the_way(&self, address: SocketAddr) -> bool {
+        self.listeners.keys().any(|key| port_owner::conflicts(key.address, address))
     }
 
     /// Returns the services that are gone.
