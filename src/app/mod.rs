@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here, and the watchdog sleeps")]
 
 mod ask;
+mod checking;
 mod commands;
 mod drain;
 mod explain;
@@ -20,6 +21,7 @@ mod start;
 mod steer;
 mod telling;
 mod watchdog;
+mod wishes;
 
 use std::io::Write;
 use std::os::fd::AsFd;

@@ -28,7 +28,7 @@ use crate::guardian::{Guardian, GuardianError};
 use crate::model::{Estate, Peering};
 use crate::notify::Notifier;
 use crate::peer::Peers;
-use crate::probe::{Prober, Transition};
+use crate::probe::{self, Observation, Prober};
 use crate::proxy::Proxy;
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
@@ -51,6 +51,8 @@ pub(super) enum Done {
     Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
+    /// Connections to a server failed in a row.
+    Observed(Observation),
     /// A hand-over has ended, one way or the other.
     HandedOver,
     /// Every router has left.
@@ -62,7 +64,7 @@ pub(super) struct Inbox {
     pub(super) signals: UnboundedReceiver<Signal>,
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
-    pub(super) transitions: UnboundedReceiver<Transition>,
+    pub(super) checks: UnboundedReceiver<probe::Event>,
     pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
 }
@@ -124,7 +126,7 @@ impl Node {
                 biased;
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
-                Some(transition) = inbox.transitions.recv() => self.transition(&transition),
+                Some(event) = inbox.checks.recv() => self.checked(event),
                 Some(tracked) = inbox.tracked.recv() => {
                     self.tracked(tracked);
                     Flow::Continue
@@ -184,9 +186,14 @@ impl Node {
         Flow::Continue
     }
 
-    fn transition(&mut self, transition: &Transition) -> Flow {
-        self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
-        self.tell_server(transition);
+    fn checked(&mut self, event: probe::Event) -> Flow {
+        match event {
+            probe::Event::Transition(transition) => {
+                self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
+                self.tell_server(&transition);
+            }
+            probe::Event::Wish(wish) => self.grant(&wish),
+        }
         self.refresh_serving();
         Flow::Continue
     }
@@ -201,6 +208,7 @@ impl Node {
                     }
                 }
             }
+            Done::Observed(observation) => self.prober.observe(&observation),
             Done::HandedOver => self.handing_over = false,
             Done::Left => return Flow::Left,
         }

@@ -11,12 +11,13 @@ use sd_notify::NotifyState;
 use tokio::runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 
+use super::checking;
 use super::commands::Commands;
 use super::failure::Failure;
 use super::hooks::Hooks;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
-use super::node::{Inbox, Node};
+use super::node::{Done, Inbox, Node};
 use super::peers;
 use super::reload::{self, Reads};
 use super::shared::Shared;
@@ -107,9 +108,12 @@ async fn start(
         None => None,
     };
     let (notice_sender, notices) = unbounded_channel();
-    let (transition_sender, transitions) = unbounded_channel();
+    let (check_sender, checks) = unbounded_channel();
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
+    let observer = done.clone();
+    // Without a receiver the process is ending.
+    proxy.observe_by(move |observed| _ = observer.send(Done::Observed(checking::observation(observed))));
     let (call_sender, calls) = mpsc::channel(CALLS);
     let fence = Some(FenceName::new(&run.control.run_dir));
     let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender, fence) {
@@ -129,7 +133,7 @@ async fn start(
     let mut node = Node {
         run,
         log,
-        prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
+        prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
         proxy,
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),
@@ -171,7 +175,7 @@ async fn start(
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, transitions, tracked, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, checks, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

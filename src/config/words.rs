@@ -1,8 +1,8 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
 use crate::model::{
-    Algorithm, ArgumentsMatch, ChecksumMode, Failback, HashType, InitialState, LogLevel, OnError, OnMarkedDown,
-    OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope,
+    Algorithm, ArgumentsMatch, ChecksumMode, DatabaseRole, Failback, HashType, InitialState, LogLevel, OnError,
+    OnMarkedDown, OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope,
 };
 
 /// A word and its meaning.
@@ -55,8 +55,10 @@ pub(super) const MARKED_UP: &Words<OnMarkedUp> =
     &[("keep", OnMarkedUp::Keep), ("reset-backups", OnMarkedUp::ShutdownBackupSessions)];
 pub(super) const MARKED_DOWN: &Words<OnMarkedDown> =
     &[("keep", OnMarkedDown::Keep), ("reset", OnMarkedDown::ShutdownSessions)];
-
 pub(super) const PROXY_VERSIONS: &Words<ProxyVersion> = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+pub(super) const DATABASE_ROLES: &Words<DatabaseRole> =
+    &[("primary", DatabaseRole::Primary), ("replica", DatabaseRole::Replica)];
+
 /// `random(n)`: how many it draws, none when that is no number of at least 1. None when it is something else.
 pub(super) fn random_draws(text: &str) -> Option<Option<u32>> {
     let draws = text.strip_prefix("random(")?.strip_suffix(')')?;

@@ -5,13 +5,17 @@
 //! touched.
 
 mod check;
+mod check_presets;
+mod check_result;
 mod command;
 mod estate;
 mod net;
+mod networks;
 mod notify;
 mod peering;
 mod pool;
 mod routing;
+pub mod rule;
 mod server;
 mod service;
 mod socket;
@@ -20,14 +24,21 @@ mod vrrp;
 
 use std::time::Duration;
 
-pub use check::Check;
+pub use check::{
+    Action, Agent, Answer, Check, CheckKind, CommandCheck, Connect, Conversation, DatabaseRole, Expect, HeaderPattern,
+    HttpExpect, HttpPattern, HttpRequest, Pattern, PostgresLogin, Step, TextPattern, Tls, Trust,
+};
+pub(crate) use check_presets::postgres_startup;
+pub use check_result::CheckResult;
 pub use command::{Command, User};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
+pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
 pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
+pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
 pub use socket::{ListenTuning, ProxyVersion, Source};

@@ -1,8 +1,10 @@
 //! TCP services: where clients connect. Terms are HAProxy's where it has one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::net::ListenAddress;
+use super::rule::Policy;
 
 /// A TCP service: where clients connect, HAProxy's `frontend`.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +13,7 @@ pub struct Service {
     pub name: String,
     /// Where it listens.
     pub listen: Vec<ListenAddress>,
-    /// Name of the pool its connections go to.
+    /// Name of the pool its connections go to, unless a rule says otherwise.
     pub pool: String,
     /// Concurrent connections; beyond it, clients wait in the listen queue.
     pub max_connections: Option<u32>,
@@ -25,6 +27,8 @@ pub struct Service {
     pub backlog: u32,
     /// One log line a connection.
     pub log: bool,
+    /// Who is turned away and where the others go, unless all of them go to `pool`.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Service {
@@ -41,6 +45,12 @@ impl Service {
             client_keepalive: true,
             backlog: 4096,
             log: true,
+            policy: None,
         }
+    }
+
+    /// Names of the pools that it may send connections to, and of those that its rules look at. Some may come twice.
+    pub fn pools(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.pool.as_str()).chain(self.policy.iter().flat_map(|policy| policy.pools()))
     }
 }

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::greeting::Greeting;
+use super::inspect::Inspecting;
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
+use super::ruling::Ruled;
 use super::session::{Session, SessionId, SessionPhase};
-use super::shared::{Assigned, ServiceShared};
+use super::shared::{Assigned, PoolShared, ServiceShared};
 use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
@@ -41,7 +43,7 @@ pub(super) struct Binding {
 
 impl Binding {
     /// The address that a client connected to.
-    fn destination(&self, stream: &Stream) -> SocketAddr {
+    pub(super) fn destination(&self, stream: &Stream) -> SocketAddr {
         if !self.steered && !self.address.ip().is_unspecified() {
             return self.address;
         }
@@ -62,11 +64,13 @@ pub(super) struct Connection {
     pub(super) state: State,
     pub(super) assigned: Option<Assigned>,
     pub(super) pin: Option<Pin>,
+    /// What rules have made of it.
+    pub(super) ruled: Option<Box<Ruled>>,
     /// The deadline it has in the thread's timers.
     pub(super) timer: Option<Instant>,
     /// It is in the worker's list of those that go on without a new event.
     pub(super) queued: bool,
-    started: Instant,
+    pub(super) started: Instant,
     connected: Option<Instant>,
     last_client: Instant,
     last_server: Instant,
@@ -81,6 +85,8 @@ pub(super) struct Connection {
 pub(super) enum State {
     /// The client has to say first whom it speaks for.
     Greeting(Box<Greeting>),
+    /// The client is listened to, for the rules.
+    Inspecting(Box<Inspecting>),
     /// The client waits for a server.
     Upstream(Box<Upstream>),
     /// Bytes flow.
@@ -108,6 +114,13 @@ pub(super) enum Reset {
     Client,
     Server,
     Both,
+}
+
+/// The pool of a connection of which rules have made this.
+pub(super) fn pool_of<'b>(binding: &'b Binding, ruled: Option<&Ruled>) -> &'b Arc<PoolShared> {
+    let service = &binding.service;
+    let chosen = ruled.and_then(|ruled| service.ruling.as_ref()?.pool(ruled));
+    chosen.unwrap_or(&service.pool)
 }
 
 impl Transport for Stream {
@@ -144,7 +157,13 @@ impl Transport for Stream {
 
 impl Connection {
     /// A client just accepted; the service has counted it in.
-    pub(super) fn new(stream: Stream, client: SocketAddr, binding: Rc<Binding>, now: Instant) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        client: SocketAddr,
+        binding: Rc<Binding>,
+        ruled: Option<Box<Ruled>>,
+        now: Instant,
+    ) -> Self {
         let spec = binding.service.pool.spec();
         let destination = binding.destination(&stream);
         let state = if binding.proxy_from.iter().any(|prefix| prefix.contains(client.ip())) {
@@ -160,6 +179,7 @@ impl Connection {
             state,
             assigned: None,
             pin: None,
+            ruled,
             timer: None,
             queued: false,
             started: now,
@@ -170,6 +190,11 @@ impl Connection {
             half_closed: false,
             watches_writes: false,
         }
+    }
+
+    /// Its pool.
+    pub(super) fn pool(&self) -> &Arc<PoolShared> {
+        pool_of(&self.binding, self.ruled.as_deref())
     }
 
     /// Something was reported about one of its sockets.
@@ -198,6 +223,8 @@ impl Connection {
                 }
                 Side::Server => self.on_server_event(ready, context),
             },
+            State::Inspecting(_) if ready.error => Verdict::End(EndReason::ClientAborted, Reset::None),
+            State::Inspecting(_) => self.on_heard(ready, context),
             State::Draining { reason, .. } if ready.error => Verdict::End(*reason, Reset::None),
             State::Draining { .. } | State::Over => Verdict::Keep,
         }
@@ -207,14 +234,14 @@ impl Connection {
     pub(super) fn begin(&mut self, context: &mut Context<'_>) -> Verdict {
         match &self.state {
             State::Greeting(_) => self.on_greeting(context),
-            _ => self.dispatch(context),
+            _ => self.inspect(context),
         }
     }
 
     /// The server has accepted: bytes may flow.
     pub(super) fn establish(&mut self, relay: Relay<Stream>, client_spoke: bool, context: &mut Context<'_>) -> Verdict {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
-            self.binding.service.pool.prove(pin, assigned.id);
+            self.pool().prove(pin, assigned.id);
         }
         self.observe_success();
         self.connected = Some(context.now);
@@ -280,6 +307,7 @@ impl Connection {
                 let silence = [self.client_deadline(), self.server_deadline()].into_iter().flatten().min();
                 Some(silence.map_or(now + SETTLE, |at| at.min(now + SETTLE)))
             }
+            State::Inspecting(inspecting) => Some(self.inspection_deadline(inspecting)),
             State::Draining { until, .. } => Some((now + DRAIN_POLL).min(*until)),
             State::Over => None,
         }
@@ -301,6 +329,7 @@ impl Connection {
         let now = context.now;
         match &self.state {
             State::Greeting(_) => Verdict::End(EndReason::BadProxyHeader, Reset::Client),
+            State::Inspecting(_) => self.on_inspection_timer(context),
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
                 self.settle();
@@ -342,6 +371,7 @@ impl Connection {
             State::Upstream(_) => (SessionPhase::Connecting, self.settled),
             State::Relay(relay) => (SessionPhase::Established, [relay.bytes_to_server(), relay.bytes_to_client()]),
             State::Greeting(_) => (SessionPhase::Greeting, self.settled),
+            State::Inspecting(_) => (SessionPhase::Inspecting, self.settled),
             State::Draining { .. } | State::Over => (SessionPhase::Closing, self.settled),
         };
         Session {
@@ -384,10 +414,11 @@ impl Connection {
         }
         tracing::trace!(index = key.index, reason = reason.label(), "connection ended");
         if let Some(pin) = self.pin {
-            self.binding.service.pool.release(pin, now);
+            self.pool().release(pin, now);
         }
         let (client, server) = match &self.state {
             State::Greeting(greeting) => (Some(&greeting.client), None),
+            State::Inspecting(inspecting) => (Some(&inspecting.upstream.client), None),
             State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
             State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
             State::Draining { survivor, .. } => (Some(survivor), None),
@@ -412,6 +443,7 @@ impl Connection {
             service = self.binding.service.spec.name,
             client = %self.client,
             destination = %self.destination,
+            sni = self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
             pool = self.spec.name,
             server = server.map(|server| server.name.as_str()),
             server_address = server.and_then(|server| self.server_address(server)).map(tracing::field::display),
@@ -426,7 +458,9 @@ impl Connection {
 }
 
 impl Drop for Connection {
+    /// Whoever sees that it is no longer open finds its server and its source without it, too.
     fn drop(&mut self) {
+        (self.assigned, self.ruled) = (None, None);
         self.binding.service.leave();
     }
 }

@@ -12,11 +12,14 @@
 
 mod connection;
 mod greeting;
+mod inspect;
 mod listener;
 mod mailbox;
 mod operate;
 mod queue;
+mod rehearsal;
 pub mod relay;
+mod ruling;
 mod session;
 mod shared;
 mod slab;
@@ -37,6 +40,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use listener::{BindError, BindReason};
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
+pub use rehearsal::Rehearsal;
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
@@ -47,6 +51,7 @@ use crate::stats::Registry;
 use connection::Binding;
 use listener::{ListenKey, PortOwners};
 use mailbox::{Command, Mailbox, Report};
+use ruling::{Ruling, TableShared};
 use shared::{Gate, Global, PoolShared, ServiceShared};
 use worker::Worker;
 
@@ -64,6 +69,8 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     services: BTreeMap<String, Arc<ServiceShared>>,
     pools: BTreeMap<String, Arc<PoolShared>>,
+    /// Counters of sources, by name.
+    tables: BTreeMap<String, Arc<TableShared>>,
     listeners: HashMap<ListenKey, Open>,
     /// Listeners that are still there for [`HANDSHAKES`].
     leaving: Vec<(Instant, SocketAddr)>,
@@ -133,6 +140,7 @@ impl Proxy {
             threads,
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
+            tables: BTreeMap::new(),
             listeners: HashMap::new(),
             leaving: Vec::new(),
             next_listener: 0,
@@ -180,8 +188,8 @@ impl Proxy {
         let mut ranges = Vec::new();
         for (key, wanted) in wanted {
             let service = wanted.service;
-            if !pools.iter().any(|pool| pool.name == service.pool) {
-                let (service, reason) = (service.name.clone(), BindReason::NoPool(service.pool.clone()));
+            if let Some(missing) = service.pools().find(|name| !pools.iter().any(|pool| pool.name == *name)) {
+                let (service, reason) = (service.name.clone(), BindReason::NoPool(missing.to_owned()));
                 errors.push(BindError { service, address: key.address, reason });
                 continue;
             }
@@ -256,6 +264,7 @@ impl Proxy {
                 None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
             }
         }
+        self.commit_tables(services, now);
         self.follow_tracked();
         let mut gone = Vec::new();
         self.services.retain(|name, _| {
@@ -267,10 +276,19 @@ impl Proxy {
         });
         for spec in services {
             let Some(pool) = self.pools.get(&spec.pool) else { continue };
-            let same = |running: &Arc<ServiceShared>| running.spec == *spec && Arc::ptr_eq(&running.pool, pool);
+            let ruling = self.ruling_of(spec, now);
+            let same = |running: &Arc<ServiceShared>| {
+                let wired = match (&running.ruling, &ruling) {
+                    (Some(running), Some(new)) => running.is_wired_as(new),
+                    (None, None) => true,
+                    _ => false,
+                };
+                running.spec == *spec && Arc::ptr_eq(&running.pool, pool) && wired
+            };
             if !self.services.get(&spec.name).is_some_and(same) {
                 let running = self.services.get(&spec.name).map(Arc::as_ref);
-                let service = ServiceShared::new(spec.clone(), Arc::clone(pool), running, Arc::clone(&self.global));
+                let (pool, global) = (Arc::clone(pool), Arc::clone(&self.global));
+                let service = ServiceShared::new(spec.clone(), pool, ruling, running, global);
                 self.services.insert(spec.name.clone(), Arc::new(service));
             }
         }
@@ -391,10 +409,18 @@ impl Proxy {
         self.global.workers.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
     }
 
-    /// Whether a service can be served here: it listens, and a server is up.
+    /// Whether a service can be served here: it listens, and a server is up, of its pool or of one that its rules name.
     #[must_use]
     pub fn ready(&self, service: &str) -> bool {
-        self.services.get(service).is_some_and(|service| service.pool.is_usable())
+        let of_rules =
+            |service: &ServiceShared| service.ruling.iter().flat_map(Ruling::pools).any(|pool| pool.is_usable());
+        self.services.get(service).is_some_and(|service| service.pool.is_usable() || of_rules(service))
+    }
+
+    /// Sources that a table of counters knows.
+    #[must_use]
+    pub fn counted_sources(&self, table: &str) -> usize {
+        self.tables.get(table).map_or(0, |table| table.len(Instant::now()))
     }
 
     /// Clients that a pool's stick table remembers.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::connection::{Binding, Connection, Reset, Verdict};
+use super::inspect;
 use super::mailbox::{Command, Mailbox};
 use super::relay::{Side, Workspace};
 use super::session::SessionId;
@@ -284,7 +285,7 @@ impl Worker {
         for _ in 0..ACCEPTS {
             let Some(accepting) = self.listeners.get_mut(key).filter(|accepting| !accepting.queued) else { return };
             let service = &accepting.binding.service;
-            let Some(open) = service.enter() else {
+            let Some(open) = service.enter(self.now) else {
                 if !std::mem::replace(&mut accepting.limited, true) {
                     service.stats.limited.fetch_add(1, Ordering::Relaxed);
                 }
@@ -335,9 +336,17 @@ impl Worker {
     }
 
     fn begin(&mut self, stream: Stream, client: SocketAddr, binding: Rc<Binding>) {
+        let ruled = match inspect::admit(&stream, client, &binding, self.now) {
+            Ok(ruled) => ruled,
+            Err(reason) => {
+                let _closed = stream.reset_on_close();
+                binding.service.stats.count_end(reason);
+                return binding.service.leave();
+            }
+        };
         let key = self.connections.next_key();
         let registered = self.poller.add_stream(&stream, token(key, Side::Client), false);
-        let connection = Connection::new(stream, client, binding, self.now);
+        let connection = Connection::new(stream, client, binding, ruled, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
             Ok(()) => self.with_connection(key, |connection, context| connection.begin(context)),

@@ -1,6 +1,7 @@
 //! HAProxy's `;csv`, for the tools that read it: its columns in its order (management guide, section 9.1), empty
 //! where there is nothing to tell.
 
+use super::check::LastCheckSnapshot;
 use super::registry::{EndReason, Health};
 use super::snapshot::{Counter, PoolSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot};
 
@@ -48,11 +49,16 @@ fn frontend(service: &ServiceSnapshot, iid: usize) -> Row {
     row.set("scur", service.open);
     row.set("smax", service.open_max);
     row.set("slim", service.max_connections.map_or(String::new(), |limit| limit.to_string()));
-    row.set("stot", service.accepted);
+    // Sessions are the connections that rules let in.
+    let refused =
+        [EndReason::DeniedConnection, EndReason::SourceLimit, EndReason::DeniedSession].map(ended).iter().sum();
+    row.set("stot", service.accepted.saturating_sub(refused));
     row.set("conn_tot", service.accepted);
     row.set("bin", service.bytes_in);
     row.set("bout", service.bytes_out);
-    row.set("dreq", 0);
+    row.set("dreq", ended(EndReason::DeniedContent));
+    row.set("dcon", ended(EndReason::DeniedConnection) + ended(EndReason::SourceLimit));
+    row.set("dses", ended(EndReason::DeniedSession));
     row.set("dresp", 0);
     row.set("ereq", 0);
     row.set("status", "OPEN");
@@ -92,10 +98,13 @@ fn server(pool: &PoolSnapshot, server: &ServerSnapshot, iid: usize, sid: usize) 
         row.set("check_health", counter.now);
     }
     if let Some(check) = &server.last_check {
-        row.set("check_status", check.result.code());
-        row.set("check_duration", format!("{:.0}", check.duration_seconds * 1000.0));
-        row.set("check_desc", check.result.text());
-        row.set("last_chk", &check.detail);
+        row.checked(check, ["check_status", "check_code", "check_duration", "check_desc", "last_chk"]);
+    }
+    if let Some(said) = &server.agent {
+        row.checked(said, ["agent_status", "agent_code", "agent_duration", "agent_desc", "last_agt"]);
+        row.set("agent_rise", 1);
+        row.set("agent_fall", 1);
+        row.set("agent_health", u8::from(!server.agent_down));
     }
     row
 }
@@ -135,6 +144,8 @@ fn backend(pool: &PoolSnapshot, iid: usize) -> Row {
 fn status(server: &ServerSnapshot) -> String {
     match (server.health, server.counter) {
         (Health::Disabled, _) => "MAINT".to_owned(),
+        (Health::Down, _) if server.agent_down => "DOWN (agent)".to_owned(),
+        (Health::Up, _) if server.stopping => "NOLB".to_owned(),
         (Health::Up | Health::Unchecked, _) if server.draining => "DRAIN".to_owned(),
         (Health::Unchecked, _) => "no check".to_owned(),
         (Health::Up, Some(Counter { now, rise, fall })) if now + 1 < rise + fall => {
@@ -170,6 +181,16 @@ impl Row {
         if let Some(cell) = self.0.iter_mut().find(|(name, _)| *name == column) {
             cell.1 = value.to_string();
         }
+    }
+
+    /// A check or an agent's answer: status, code, duration in milliseconds, the status in words, and the rest.
+    fn checked(&mut self, check: &LastCheckSnapshot, columns: [&str; 5]) {
+        let [status, code, duration, text, detail] = columns;
+        self.set(status, check.result.code());
+        self.set(code, check.code.map_or(String::new(), |code| code.to_string()));
+        self.set(duration, format!("{:.0}", check.duration_seconds * 1000.0));
+        self.set(text, check.result.text());
+        self.set(detail, &check.detail);
     }
 
     fn write(self, out: &mut String) {

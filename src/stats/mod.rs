@@ -1,6 +1,7 @@
 //! What the process counts and knows about itself: a registry of atomics the shells write, a snapshot the
 //! pages, the metrics and `vipgate status` are made from.
 
+mod check;
 mod csv;
 mod html;
 pub mod human;
@@ -15,17 +16,16 @@ mod sight;
 mod snapshot;
 mod verdict;
 
+pub use check::{LastCheck, LastCheckSnapshot};
 pub use late::{LateWakes, LateWakesSnapshot};
 pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
-pub use registry::{
-    CheckResult, EndReason, Health, LastCheck, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats,
-};
+pub use registry::{EndReason, Health, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};
 pub use snapshot::{
-    Counter, LastCheckSnapshot, MasterSnapshot, PoolSnapshot, RejectedSnapshot, RouterSnapshot, ServerSnapshot,
-    ServiceSnapshot, Snapshot, StrangerSnapshot, Surroundings,
+    Counter, MasterSnapshot, PoolSnapshot, RejectedSnapshot, RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot,
+    StrangerSnapshot, Surroundings,
 };
 pub use verdict::Verdict;
 

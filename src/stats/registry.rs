@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::check::LastCheck;
 use crate::model::AdminState;
 
 use super::late::LateWakes;
@@ -108,37 +109,18 @@ pub struct ServerStatus {
     pub since: Option<Instant>,
     /// The last check made.
     pub last_check: Option<LastCheck>,
+    /// Its checks pass and ask for no new clients (HAProxy's NOLB).
+    pub stopping: bool,
+    /// What its agent said last.
+    pub agent: Option<LastCheck>,
+    /// It is down because its agent says so.
+    pub agent_down: bool,
+    /// When the certificate it showed to the last check expires.
+    pub certificate_expires: Option<SystemTime>,
     /// What an administrator lets it do; none: what the configuration says.
     pub admin: Option<AdminState>,
     /// Weight set while it runs; none: the configured one.
     pub weight: Option<u16>,
-}
-
-/// A finished health check.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LastCheck {
-    /// How it ended.
-    pub result: CheckResult,
-    /// The system's words for a failure, such as `Connection refused`; empty otherwise.
-    pub detail: String,
-    /// How long it took.
-    pub duration: Duration,
-    /// When it ended.
-    pub at: Instant,
-}
-
-/// How a health check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckResult {
-    /// The connection was established.
-    Passed,
-    /// It was refused, or the server could not be reached.
-    Failed,
-    /// Nobody answered in time.
-    TimedOut,
-    /// This node could not try: no descriptor, port or memory left.
-    SocketError,
 }
 
 /// A server's health.
@@ -179,11 +161,15 @@ pub enum EndReason {
     QueueTimeout,
     QueueFull,
     FailedBack,
+    DeniedConnection,
+    DeniedSession,
+    DeniedContent,
+    SourceLimit,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -203,6 +189,10 @@ impl EndReason {
         Self::QueueTimeout,
         Self::QueueFull,
         Self::FailedBack,
+        Self::DeniedConnection,
+        Self::DeniedSession,
+        Self::DeniedContent,
+        Self::SourceLimit,
     ];
 
     /// Its name in logs and metrics.
@@ -228,30 +218,10 @@ impl EndReason {
             Self::QueueTimeout => "queue-timeout",
             Self::QueueFull => "queue-full",
             Self::FailedBack => "failed-back",
-        }
-    }
-}
-
-impl CheckResult {
-    /// HAProxy's code for it.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Passed => "L4OK",
-            Self::Failed => "L4CON",
-            Self::TimedOut => "L4TOUT",
-            Self::SocketError => "SOCKERR",
-        }
-    }
-
-    /// HAProxy's words for it, as in its log lines and its statistics.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Passed => "Layer4 check passed",
-            Self::Failed => "Layer4 connection problem",
-            Self::TimedOut => "Layer4 timeout",
-            Self::SocketError => "Socket error",
+            Self::DeniedConnection => "denied-connection",
+            Self::DeniedSession => "denied-session",
+            Self::DeniedContent => "denied-content",
+            Self::SourceLimit => "source-limit",
         }
     }
 }

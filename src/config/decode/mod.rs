@@ -1,9 +1,11 @@
 //! TOML to [`raw`](super::raw), with every fault at once: the parser recovers from bad syntax, and a value that
 //! cannot be read is one finding and left out.
 
+mod check;
 mod choice;
 mod command;
 pub mod keys;
+mod policy;
 mod reader;
 mod router;
 mod routing;
@@ -51,6 +53,7 @@ impl Decoder<'_> {
             trackers: self.tables(fields, "tracker", Self::tracker),
             routes: self.tables(fields, "route", Self::route),
             rules: self.tables(fields, "rule", Self::rule),
+            source_tables: self.tables(fields, "source-table", Self::source_table),
             services: Vec::new(),
             pools: self.tables(fields, "pool", Self::pool),
         };

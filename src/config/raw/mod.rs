@@ -5,8 +5,10 @@
 //! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
 //! native default; an importer whose format has another default sets the key.
 
+mod check;
 mod choice;
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod socket;
@@ -20,8 +22,13 @@ use crate::model::{
     Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, Prefix, ProxyVersion, ServerPort,
 };
 
+pub use check::{
+    Agent, AgentOptions, Check, CheckCommand, CheckOptions, ConnectOptions, Http, Mysql, Postgres, Protocol,
+    ProxyHeader, Redis, Smtp, Step, StepAction, TlsChoice, TlsOptions,
+};
 pub use choice::{PoolChoice, ServerChoice};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
 pub use socket::{ListenTuning, Source};
@@ -80,6 +87,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[pool]]`, and the pools written inside a service, which are named like it.
     pub pools: Vec<Pool>,
+    /// `[[source-table]]`.
+    pub source_tables: Vec<SourceTable>,
 }
 
 /// `[global]`: see [`model::Global`](crate::model::Global) for the meaning of each key.
@@ -186,6 +195,7 @@ pub struct Service {
     pub backlog: Maybe<u64>,
     /// `[log] connections` when absent.
     pub log: Maybe<bool>,
+    pub policy: Policy,
 }
 
 impl Service {
@@ -203,6 +213,7 @@ impl Service {
             client_keepalive: None,
             backlog: None,
             log: None,
+            policy: Policy::default(),
         }
     }
 }
@@ -289,6 +300,8 @@ pub struct Pool {
     /// For servers that say nothing else.
     pub check: Maybe<Check>,
     /// For servers that say nothing else.
+    pub agent: Maybe<Agent>,
+    /// For servers that say nothing else.
     pub on_marked_down: Maybe<OnMarkedDown>,
     pub choice: PoolChoice,
     pub servers: Vec<Server>,
@@ -312,6 +325,7 @@ impl Pool {
             server_keepalive: None,
             all_backups: None,
             check: None,
+            agent: None,
             on_marked_down: None,
             choice: PoolChoice::default(),
             servers: Vec::new(),
@@ -343,36 +357,6 @@ pub struct Table {
     pub ipv6: Maybe<bool>,
 }
 
-/// A health check, or its absence.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Check {
-    /// `false`.
-    Off,
-    /// `true`, or a table. A server's keys stand over its pool's, key by key.
-    On(Box<CheckOptions>),
-}
-
-/// The keys of a health check: see [`model::Check`](crate::model::Check).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CheckOptions {
-    /// The server's own when absent.
-    pub port: Maybe<u64>,
-    /// The server's own when absent.
-    pub address: Maybe<Host>,
-    /// Natively 2 seconds when absent.
-    pub interval: Maybe<Duration>,
-    /// Natively 500 ms when absent, or `interval` if that is shorter.
-    pub fast_interval: Maybe<Duration>,
-    /// `interval` when absent.
-    pub down_interval: Maybe<Duration>,
-    /// `interval` when absent.
-    pub timeout: Maybe<Duration>,
-    /// 2 when absent.
-    pub rise: Maybe<u64>,
-    /// 3 when absent.
-    pub fall: Maybe<u64>,
-}
-
 /// One server: see [`model::Server`](crate::model::Server).
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]
@@ -390,6 +374,8 @@ pub struct Server {
     pub max_connections: Maybe<u64>,
     /// The pool's when absent.
     pub check: Maybe<Check>,
+    /// The pool's when absent.
+    pub agent: Maybe<Agent>,
     /// The pool's when absent.
     pub on_marked_down: Maybe<OnMarkedDown>,
     pub send_proxy: Maybe<ProxyVersion>,
@@ -413,6 +399,7 @@ impl Server {
             disabled: None,
             max_connections: None,
             check: None,
+            agent: None,
             on_marked_down: None,
             send_proxy: None,
             source: None,

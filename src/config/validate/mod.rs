@@ -3,10 +3,13 @@
 //! A value that cannot be is replaced by its default and validation goes on, so that the next mistake is found too;
 //! the model is only given away when there was no error.
 
+mod check;
+mod check_protocol;
 mod command;
 mod findings;
 mod group;
 mod overlap;
+mod policy;
 mod pool;
 mod router;
 mod routing;
@@ -74,7 +77,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let owned: HashSet<IpAddr> =
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
-    let pools = pool::pools(raw, &services, findings);
+    let pools = pool::pools(raw, &services, &commands, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);
     let (routes, rules) = (routing::routes(&raw.routes, findings), routing::rules(&raw.rules, findings));

@@ -40,6 +40,11 @@ pub(super) struct Pace {
 }
 
 impl<P> Workspace<P> {
+    /// Room to read into, whose content nobody needs afterwards.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        &mut self.scratch
+    }
+
     /// With a scratch buffer of `size` bytes.
     #[must_use]
     pub fn new(size: usize) -> Self {

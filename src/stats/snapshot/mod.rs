@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{AdminState, Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
 
+use super::check::{LastCheckSnapshot, unix_seconds};
 use super::notify::NotifySnapshot;
 use super::process::ProcessSnapshot;
-use super::registry::{CheckResult, EndReason, Health, LastCheck, Registry};
+use super::registry::{EndReason, Health, Registry};
 use super::verdict::Verdict;
 pub use router::{MasterSnapshot, RejectedSnapshot, RouterSnapshot, StrangerSnapshot};
 
@@ -138,6 +139,18 @@ pub struct ServerSnapshot {
     pub since_seconds: Option<f64>,
     /// The last check made.
     pub last_check: Option<LastCheckSnapshot>,
+    /// Its checks pass and ask for no new clients.
+    #[serde(default)]
+    pub stopping: bool,
+    /// What its agent said last.
+    #[serde(default)]
+    pub agent: Option<LastCheckSnapshot>,
+    /// It is down because its agent says so.
+    #[serde(default)]
+    pub agent_down: bool,
+    /// When the certificate it showed to the last check expires, in seconds since 1970.
+    #[serde(default)]
+    pub certificate_expires: Option<u64>,
     /// Most connections it may have open.
     pub max_connections: Option<u32>,
     /// Connections open now.
@@ -179,19 +192,6 @@ pub struct Counter {
     pub rise: u32,
     /// Failures that make it down.
     pub fall: u32,
-}
-
-/// A finished health check.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LastCheckSnapshot {
-    /// How it ended.
-    pub result: CheckResult,
-    /// The system's words for a failure.
-    pub detail: String,
-    /// How long it took.
-    pub duration_seconds: f64,
-    /// How long ago it ended.
-    pub ago_seconds: f64,
 }
 
 impl Snapshot {
@@ -243,7 +243,8 @@ impl ServiceSnapshot {
             pool: service.pool.clone(),
             ready: pools
                 .iter()
-                .any(|pool| pool.name == service.pool && pool.servers.iter().any(ServerSnapshot::usable)),
+                .filter(|pool| service.pools().any(|name| *name == pool.name))
+                .any(|pool| pool.servers.iter().any(ServerSnapshot::usable)),
             open: load(&stats.open),
             open_max: load(&stats.open_max),
             max_connections: service.max_connections,
@@ -298,7 +299,7 @@ impl ServerSnapshot {
         // The configuration says whether it is checked at all; before its first check a server is taken for up.
         let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
         let admin = status.admin.unwrap_or(configured);
-        let judged = server.check.is_some() || server.track.is_some();
+        let judged = server.check.is_some() || server.agent.is_some() || server.track.is_some();
         let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
             (false, false, _) => Health::Unchecked,
@@ -320,6 +321,10 @@ impl ServerSnapshot {
             reason: status.reason,
             since_seconds: status.since.map(|since| ago(since, now)),
             last_check: status.last_check.map(|check| LastCheckSnapshot::of(check, now)),
+            stopping: status.stopping,
+            agent: status.agent.map(|said| LastCheckSnapshot::of(said, now)),
+            agent_down: status.agent_down,
+            certificate_expires: status.certificate_expires.map(unix_seconds),
             max_connections: server.max_connections,
             open: load(&stats.open),
             open_max: load(&stats.open_max),
@@ -341,19 +346,8 @@ impl ServerSnapshot {
     #[must_use]
     pub fn usable(&self) -> bool {
         match self.health {
-            Health::Up | Health::Unchecked => self.weight > 0 && !self.draining,
+            Health::Up | Health::Unchecked => self.weight > 0 && !self.draining && !self.stopping,
             Health::Down | Health::Disabled => false,
-        }
-    }
-}
-
-impl LastCheckSnapshot {
-    fn of(check: LastCheck, now: Instant) -> Self {
-        Self {
-            result: check.result,
-            detail: check.detail,
-            duration_seconds: seconds(check.duration),
-            ago_seconds: ago(check.at, now),
         }
     }
 }
@@ -362,12 +356,12 @@ fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-fn ago(then: Instant, now: Instant) -> f64 {
+pub(super) fn ago(then: Instant, now: Instant) -> f64 {
     seconds(now.saturating_duration_since(then))
 }
 
 /// To the microsecond: more digits say nothing and make the JSON long.
-fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
