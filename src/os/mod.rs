@@ -18,5 +18,6 @@ pub mod process;
 pub mod raw;
 pub mod sched;
 pub mod session;
+pub mod sock_diag;
 pub mod socket_owner;
 pub mod tcp;

@@ -228,11 +228,12 @@ impl ListenKey {
         errors
     }
 
-    /// Opens its sockets: one a worker, or only one for a port of a range.
+    /// Opens its sockets: one a worker, or only one for a port of a range. `ours`: a listener of this process has the port.
     pub(super) fn open(
         &self,
         wanted: &Wanted<'_>,
         workers: usize,
+        ours: bool,
         owners: &PortOwners,
     ) -> Result<Vec<Arc<Listener>>, BindError> {
         let options = ListenOptions {
@@ -246,7 +247,7 @@ impl ListenKey {
         if let Some(descriptor) = &wanted.listen.inherited {
             return self.adopt(descriptor, wanted, workers);
         }
-        self.probe(options, owners)
+        self.probe(options, ours, owners)
             .and_then(|()| {
                 (0..wanted.sockets(workers)).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>()
             })
@@ -280,8 +281,9 @@ impl ListenKey {
     }
 
     /// A port that only this process has, on another address, is no obstacle: all our sockets share.
-    fn probe(&self, options: ListenOptions<'_>, owners: &PortOwners) -> io::Result<()> {
+    fn probe(&self, options: ListenOptions<'_>, ours: bool, owners: &PortOwners) -> io::Result<()> {
         match Listener::probe(options) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && ours => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let owners = owners.of(self.address);
                 let only_us = !owners.is_empty() && owners.iter().all(|owner| owner.pid == std::process::id());
