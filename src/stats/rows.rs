@@ -110,6 +110,15 @@ impl Row {
         }
     }
 
+    /// Leaves out what says where servers are and how one is chosen.
+    pub fn hide_details(&mut self) {
+        for (column, cell) in COLUMNS.iter().zip(&mut self.cells) {
+            if matches!(column.name, "addr" | "cookie" | "algo") {
+                *cell = None;
+            }
+        }
+    }
+
     /// What a column holds; empty: nothing.
     #[must_use]
     pub fn get(&self, column: &str) -> &str {

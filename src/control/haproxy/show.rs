@@ -32,12 +32,15 @@ pub(super) struct Wanted {
     server: i64,
     only_up: bool,
     no_maintenance: bool,
+    /// The client may not see where servers are.
+    hidden: bool,
     form: fn(&[Row]) -> String,
 }
 
 impl Wanted {
-    pub(super) fn of(arguments: &[&str]) -> Self {
-        let mut wanted = Self { proxy: None, kinds: -1, server: -1, only_up: false, no_maintenance: false, form: csv };
+    pub(super) fn of(arguments: &[&str], hidden: bool) -> Self {
+        let mut wanted =
+            Self { proxy: None, kinds: -1, server: -1, only_up: false, no_maintenance: false, hidden, form: csv };
         let mut words = arguments;
         let numbers = |text: &&str| text.parse::<i64>().ok();
         if let [proxy, kinds, server, rest @ ..] = arguments
@@ -73,6 +76,9 @@ impl Wanted {
 pub(super) fn statistics(wanted: &Wanted, config: &Config, snapshot: &Snapshot) -> String {
     let mut rows = rows(snapshot, Shared::first_proxy(config));
     rows.retain(|row| wanted.includes(row));
+    if wanted.hidden {
+        rows.iter_mut().for_each(Row::hide_details);
+    }
     (wanted.form)(&rows)
 }
 

@@ -164,7 +164,7 @@ async fn call(call: Call, arguments: &[&str], client: &mut Client) -> Turn {
             show::look(shared, move |config, snapshot| info::render(form, config, snapshot)).await
         }
         Call::ShowStat => {
-            let wanted = show::Wanted::of(arguments);
+            let wanted = show::Wanted::of(arguments, !client.access.allows(AccessLevel::Operator));
             show::look(shared, move |config, snapshot| show::statistics(&wanted, config, snapshot)).await
         }
         Call::ShowServersConn => {
