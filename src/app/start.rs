@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use sd_notify::NotifyState;
 use tokio::runtime;
@@ -15,6 +16,7 @@ use super::checking;
 use super::commands::Commands;
 use super::failure::Failure;
 use super::hooks::Hooks;
+use super::keep::Keeper;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
 use super::node::{Done, Inbox, Node};
@@ -25,11 +27,12 @@ use super::signals::{self, Request as Signal};
 use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
+use crate::control::haproxy::Sockets;
 use crate::control::server::{BindError as ControlError, Server};
 use crate::fence::FenceName;
 use crate::model::{Config, Estate, LogLevel, Peering};
 use crate::notify::Notifier;
-use crate::os::caps;
+use crate::os::{caps, inherited};
 use crate::probe::Prober;
 use crate::proxy::{BindReason, Proxy, Steering};
 use crate::spawner::Spawner;
@@ -45,6 +48,7 @@ pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
     // Before anything else: a signal that comes now waits until somebody listens.
     signals::block().map_err(|error| Failure::Fatal(format!("cannot block signals: {error}")))?;
     // It keeps what this process gives up, so it comes first; and both come before any thread.
+    inherited::note();
     let spawner = Spawner::start();
     // The program that leads ranges of ports to their listener can be loaded only now.
     let steering = Steering::open();
@@ -78,7 +82,7 @@ async fn start(
     let mut signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
     let Some((loaded, reload)) = load_first(&run, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let config = &loaded.config;
-    log.set_level(config.global.log.level);
+    log.configure(&config.global.log);
     let warnings = loaded.warning_lines();
     for warning in &warnings {
         tracing::warn!(target: "vipgate", "{warning}");
@@ -130,7 +134,12 @@ async fn start(
     let speaker = Arc::new(speaker);
     let peers = if config.routers.is_empty() { None } else { peers::start(config.global.peer_port, &speaker) };
 
+    proxy.keep_journal(log.journal());
+    let looked = Arc::clone(&shared);
+    let look = Arc::new(move || (looked.config(), looked.snapshot()));
     let mut node = Node {
+        sockets: Sockets::new(call_sender.clone(), look),
+        keeper: Keeper::new(&run.state_dir),
         run,
         log,
         prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
@@ -155,6 +164,7 @@ async fn start(
         handing_over: false,
         reads: Reads::default(),
         full_logged: None,
+        second: Instant::now(),
         stopping: None,
     };
     if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {
@@ -163,6 +173,8 @@ async fn start(
     node.tell_as_configured(&Config::default(), &config);
     node.commit(prepared);
     node.say_where_statistics_are();
+    node.take_up_learnt();
+    node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {
         if let Err(error) = control.serve(call_sender).await {

@@ -19,6 +19,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
         global,
         log,
         stats,
+        stats_sockets,
         scripts,
         notify,
         mail,
@@ -49,6 +50,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     config.scripts = both(config.scripts.take(), scripts, join_scripts);
     config.notify = both(config.notify.take(), notify, join_notify);
     config.mail = both(config.mail.take(), mail, join_mail);
+    config.stats_sockets.extend(stats_sockets);
     config.routers.extend(routers);
     config.groups.extend(groups);
     config.trackers.extend(trackers);
@@ -98,6 +100,10 @@ fn join_log(first: Log, second: Log) -> Log {
         level: first.level.or(second.level),
         connections: first.connections.or(second.connections),
         checks: first.checks.or(second.checks),
+        format: first.format.or(second.format),
+        targets: first.targets.into_iter().chain(second.targets).collect(),
+        tag: first.tag.or(second.tag),
+        host_name: first.host_name.or(second.host_name),
     }
 }
 

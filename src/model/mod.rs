@@ -8,7 +8,9 @@ mod check;
 mod check_presets;
 mod check_result;
 mod command;
+mod control;
 mod estate;
+mod log;
 mod net;
 mod networks;
 mod notify;
@@ -31,7 +33,9 @@ pub use check::{
 pub(crate) use check_presets::postgres_startup;
 pub use check_result::CheckResult;
 pub use command::{Command, User};
+pub use control::{AccessLevel, Descriptor, SocketPlace, StatsSocket};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
+pub use log::{ConnectionLine, Log, LogDress, LogFormat, LogLevel, LogPlace, LogTarget, Severity};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
@@ -77,6 +81,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// The HTTP statistics endpoint; absent unless configured.
     pub stats: Option<Stats>,
+    /// Control sockets that speak HAProxy's language.
+    pub stats_sockets: Vec<StatsSocket>,
 }
 
 /// Settings of the process as a whole.
@@ -100,29 +106,6 @@ pub struct Global {
     pub peer_port: Option<u16>,
     /// What is logged.
     pub log: Log,
-}
-
-/// What is logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// The least severe level written.
-    pub level: LogLevel,
-    /// One line a proxied connection.
-    pub connections: bool,
-    /// One line per health check result that changes a server's counter, not only per state change
-    /// (HAProxy's `option log-health-checks`).
-    pub checks: bool,
-}
-
-/// Severity of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// The HTTP statistics endpoint.
@@ -156,7 +139,7 @@ impl Default for Global {
             spread_checks: 5,
             script_security: true,
             peer_port: Some(DEFAULT_PEER_PORT),
-            log: Log { level: LogLevel::Info, connections: true, checks: false },
+            log: Log::default(),
         }
     }
 }

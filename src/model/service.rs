@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::log::ConnectionLine;
 use super::net::ListenAddress;
 use super::rule::Policy;
 
@@ -27,6 +28,10 @@ pub struct Service {
     pub backlog: u32,
     /// One log line a connection.
     pub log: bool,
+    /// What that line looks like.
+    pub log_line: ConnectionLine,
+    /// Also one for a connection that carried nothing (HAProxy's `option dontlognull` says no).
+    pub log_empty: bool,
     /// Who is turned away and where the others go, unless all of them go to `pool`.
     pub policy: Option<Arc<Policy>>,
 }
@@ -45,6 +50,8 @@ impl Service {
             client_keepalive: true,
             backlog: 4096,
             log: true,
+            log_line: ConnectionLine::AsLog,
+            log_empty: true,
             policy: None,
         }
     }

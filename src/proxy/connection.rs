@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::greeting::Greeting;
 use super::inspect::Inspecting;
+use super::journal::{Ended, OpenCounts, Phase};
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
 use super::ruling::Ruled;
 use super::session::{Session, SessionId, SessionPhase};
@@ -71,6 +72,12 @@ pub(super) struct Connection {
     /// It is in the worker's list of those that go on without a new event.
     pub(super) queued: bool,
     pub(super) started: Instant,
+    /// When the first attempt at a server began.
+    pub(super) dispatched: Option<Instant>,
+    /// Attempts to connect.
+    pub(super) attempts: u32,
+    /// It was moved to another server after a failed attempt.
+    pub(super) redispatched: bool,
     connected: Option<Instant>,
     last_client: Instant,
     last_server: Instant,
@@ -171,7 +178,7 @@ impl Connection {
         } else {
             State::Upstream(Box::new(Upstream::new(stream, now)))
         };
-        Self {
+        let connection = Self {
             client,
             destination,
             binding,
@@ -183,13 +190,21 @@ impl Connection {
             timer: None,
             queued: false,
             started: now,
+            dispatched: None,
+            attempts: 0,
+            redispatched: false,
             connected: None,
             last_client: now,
             last_server: now,
             settled: [0; 2],
             half_closed: false,
             watches_writes: false,
+        };
+        // Whom a client that begins with a PROXY header speaks for is not known yet.
+        if !matches!(connection.state, State::Greeting(_)) {
+            connection.announce();
         }
+        connection
     }
 
     /// Its pool.
@@ -434,26 +449,59 @@ impl Connection {
         }
     }
 
+    /// HAProxy's line without a format says that a client came, not how it went.
+    pub(super) fn announce(&self) {
+        let service = &self.binding.service;
+        if service.spec.log
+            && service.spec.log_line == model::ConnectionLine::Connect
+            && let Some(journal) = service.global.journal.0.get()
+        {
+            journal.accepted(&service.spec, self.client, self.destination);
+        }
+    }
+
     fn log(&self, reason: EndReason, now: Instant) {
+        let service = &self.binding.service;
+        if self.settled == [0; 2] && !service.spec.log_empty {
+            return;
+        }
+        let journal = service.global.journal.0.get();
         let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
-        // To the microsecond: more digits say nothing.
-        let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_micros() as f64 / 1000.0;
-        tracing::info!(
-            target: "vipgate::connection",
-            service = self.binding.service.spec.name,
-            client = %self.client,
-            destination = %self.destination,
-            sni = self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
-            pool = self.spec.name,
-            server = server.map(|server| server.name.as_str()),
-            server_address = server.and_then(|server| self.server_address(server)).map(tracing::field::display),
-            reason = reason.label(),
-            bytes_in = self.settled[0],
-            bytes_out = self.settled[1],
-            connect_ms = self.connected.map(|at| millis(self.started, at)),
-            duration_ms = millis(self.started, now),
-            "connection ended"
-        );
+        let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let others = |open: u64| open.saturating_sub(u64::from(server.is_some()));
+        let ended = Ended {
+            service: &service.spec,
+            pool: &self.spec.name,
+            server: server.map(|server| server.name.as_str()),
+            client: self.client,
+            destination: self.destination,
+            sni: self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
+            server_address: server.and_then(|server| self.server_address(server)),
+            reason,
+            phase: match (self.connected, self.dispatched) {
+                (Some(_), _) => Phase::Data,
+                (None, Some(_)) => Phase::Connect,
+                (None, None) => Phase::Queue,
+            },
+            bytes_in: self.settled[0],
+            bytes_out: self.settled[1],
+            waited: self.dispatched.map(|at| since(self.started, at)),
+            connect: self.dispatched.zip(self.connected).map(|(from, to)| since(from, to)),
+            duration: since(self.started, now),
+            retries: self.attempts.saturating_sub(1),
+            redispatched: self.redispatched,
+            open: journal.map_or_else(OpenCounts::default, |_| OpenCounts {
+                process: service.global.open.load(Ordering::Relaxed),
+                service: service.stats.open.load(Ordering::Relaxed),
+                // As HAProxy counts them: pool and server have let go of it.
+                pool: others(self.pool().open()),
+                server: others(server.map_or(0, |server| server.stats.open.load(Ordering::Relaxed))),
+            }),
+        };
+        match journal {
+            Some(journal) => journal.ended(&ended),
+            None => ended.trace(),
+        }
     }
 }
 

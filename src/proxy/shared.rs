@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::journal::Slot;
 use super::mailbox::Mailbox;
 use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
@@ -25,6 +26,7 @@ pub(super) struct Global {
     pub(super) workers: Vec<Arc<Mailbox>>,
     pub(super) open: AtomicU64,
     pub(super) limit: Gate,
+    pub(super) journal: Slot,
 }
 
 /// A limit on something that is counted, and whether anybody waits for it to have room.
@@ -431,6 +433,8 @@ impl PoolState {
         for (server, state) in self.servers.iter().zip(self.balance.servers(now)) {
             server.stats.update_status(|status| {
                 status.admin = Some(state.admin);
+                let place = self.places.get(&server.name);
+                status.place = place.map(|place| (place.address, place.port));
                 status.weight = (state.weight != state.configured_weight).then_some(state.weight);
             });
         }

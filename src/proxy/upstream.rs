@@ -119,6 +119,7 @@ impl Connection {
     /// Gives up its place at the server that failed it.
     fn leave_server(&mut self) {
         if let Some(before) = self.assigned.take() {
+            self.redispatched = true;
             before.server.stats.redispatches.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -199,6 +200,8 @@ impl Connection {
         let Some(address) = self.server_address(&assigned.server) else {
             return self.refuse(EndReason::ConnectFailed);
         };
+        self.dispatched.get_or_insert(context.now);
+        self.attempts = self.attempts.saturating_add(1);
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         upstream.since = context.now;
         match Stream::connect(address, assigned.server.link.options(self.spec.server_keepalive)) {

@@ -76,6 +76,8 @@ pub(super) struct Worker {
     paused: Vec<Key>,
     /// When they try again although nobody said that there is room.
     retry_at: Option<Instant>,
+    /// Listeners that are to be closed, in order of time.
+    leaving: VecDeque<(Instant, u64)>,
     shortages: Shortages,
     /// Set once it is to end.
     stop_at: Option<Instant>,
@@ -153,6 +155,7 @@ impl Worker {
             accept_again: Vec::new(),
             paused: Vec::new(),
             retry_at: None,
+            leaving: VecDeque::new(),
             shortages,
             stop_at: None,
         })
@@ -180,6 +183,7 @@ impl Worker {
             self.on_timers();
             self.on_silence();
             self.accept_more();
+            self.close_listeners();
         }
     }
 
@@ -378,7 +382,8 @@ impl Worker {
                         accepting.binding = Rc::new(Binding { service, address, proxy_from, steered });
                     }
                 }
-                Command::Unlisten { id } => self.unlisten(id),
+                Command::Unlisten { id, after: None } => self.unlisten(id),
+                Command::Unlisten { id, after: Some(after) } => self.leaving.push_back((self.now + after, id)),
                 Command::Granted { key, grant } => {
                     self.with_connection(key, |connection, context| connection.on_grant(grant, context));
                 }
@@ -437,6 +442,12 @@ impl Worker {
         // The control thread may hold the descriptor for a moment longer.
         let _gone = self.poller.remove(&*accepting.listener);
         tracing::debug!(id = accepting.id, address = %accepting.binding.address, "listener closed");
+    }
+
+    fn close_listeners(&mut self) {
+        while let Some((_, id)) = self.leaving.pop_front_if(|(at, _)| *at <= self.now) {
+            self.unlisten(id);
+        }
     }
 
     fn reset_local(&mut self, addresses: &[IpAddr]) -> u64 {

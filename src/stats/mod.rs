@@ -2,15 +2,17 @@
 //! pages, the metrics and `vipgate status` are made from.
 
 mod check;
-mod csv;
+pub mod csv;
 mod html;
 pub mod human;
 mod late;
 mod notify;
 mod process;
 mod prometheus;
+mod pulse;
 mod registry;
 mod router;
+pub mod rows;
 mod server;
 mod sight;
 mod snapshot;
@@ -20,6 +22,7 @@ pub use check::{LastCheck, LastCheckSnapshot};
 pub use late::{LateWakes, LateWakesSnapshot};
 pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
+pub use pulse::{PoolStatus, Pulse};
 pub use registry::{EndReason, Health, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};

@@ -82,10 +82,12 @@ impl Node {
 
     fn snapshot_with(&self, troubles: &[&str]) -> Snapshot {
         let around = Surroundings {
+            connection_limit: 1000,
             now: self.now,
             started: self.now - Duration::from_secs(725),
             host_name: "host".to_owned(),
             workers: 2,
+            connection_limit: 1000,
             troubles: troubles.iter().map(|text| (*text).to_owned()).collect(),
             warnings: vec!["client timeout 30s cuts idle SFTP sessions".to_owned()],
         };

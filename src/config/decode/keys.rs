@@ -12,7 +12,7 @@ pub struct Keys {
 /// All kinds of tables.
 #[rustfmt::skip]
 pub const ALL: &[&Keys] = &[
-    &TOP, &GLOBAL, &LOG, &STATS, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
+    &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
     &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE,
@@ -22,8 +22,8 @@ pub const ALL: &[&Keys] = &[
 pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
-        "global", "log", "stats", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
-        "service", "pool", "source-table",
+        "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route",
+        "rule", "service", "pool", "source-table",
     ],
 };
 pub(super) const GLOBAL: Keys = Keys {
@@ -35,7 +35,14 @@ pub(super) const NOTIFY_TARGETS: Keys = Keys { table: "[notify]", keys: &["fifo"
 pub(super) const FIFO: Keys = Keys { table: "a fifo", keys: &["path", "reader"] };
 pub(super) const MAIL: Keys =
     Keys { table: "[mail]", keys: &["server", "helo", "from", "to", "timeout", "routers", "servers", "faults", "gap"] };
-pub(super) const LOG: Keys = Keys { table: "[log]", keys: &["level", "connections", "checks"] };
+pub(super) const LOG: Keys =
+    Keys { table: "[log]", keys: &["level", "connections", "checks", "format", "targets", "tag", "host-name"] };
+pub(super) const LOG_TARGET: Keys =
+    Keys { table: "a log target", keys: &["to", "format", "facility", "level", "most-severe", "length"] };
+pub(super) const STATS_SOCKET: Keys = Keys {
+    table: "[[stats-socket]]",
+    keys: &["address", "mode", "user", "group", "level", "timeout", "max-connections"],
+};
 pub(super) const STATS: Keys = Keys {
     table: "[stats]",
     keys: &["listen", "path", "users", "refresh", "hide-version", "show-node", "max-connections"],
@@ -126,6 +133,8 @@ pub(super) const SERVICE: Keys = Keys {
         "client-keepalive",
         "backlog",
         "log",
+        "log-line",
+        "log-empty",
         "allow",
         "deny",
         "limits",
@@ -146,7 +155,7 @@ pub(super) const LISTEN: Keys = Keys {
     table: "a listen address",
     keys: &[
         "address", "interface", "nonlocal", "dual-stack", "proxy-from", "defer-accept", "fast-open", "max-segment",
-        "user-timeout",
+        "user-timeout", "inherited",
     ],
 };
 pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface"] };

@@ -4,7 +4,9 @@
 mod check;
 mod choice;
 mod command;
+mod control;
 pub mod keys;
+mod log;
 mod policy;
 mod reader;
 mod router;
@@ -18,10 +20,9 @@ use toml::de::{DeTable, DeValue};
 
 use self::reader::{Decoder, Fields, Value};
 use super::diagnostic::Diagnostic;
-use super::raw::{Config, Global, Located, Log, PeerPort, Secret, Stats, User};
+use super::raw::{Config, Global, Located, PeerPort, Secret, Stats, User};
 use super::source::{SourceId, Sources};
 use super::syntax::{self, SUGGESTIONS};
-use super::words;
 
 /// Reads one TOML file. Faults go to `diagnostics`; what could be read is returned.
 pub fn decode(sources: &Sources, source: SourceId, diagnostics: &mut Vec<Diagnostic>) -> Config {
@@ -45,6 +46,7 @@ impl Decoder<'_> {
             global: self.field(fields, "global", Self::global).map(|located| located.value),
             log: self.field(fields, "log", Self::log).map(|located| located.value),
             stats: self.field(fields, "stats", Self::stats).map(|located| located.value),
+            stats_sockets: self.tables(fields, "stats-socket", Self::stats_socket),
             scripts: self.field(fields, "scripts", Self::scripts).map(|located| located.value),
             notify: self.field(fields, "notify", Self::notify_targets).map(|located| located.value),
             mail: self.field(fields, "mail", Self::mail).map(|located| located.value),
@@ -97,16 +99,6 @@ impl Decoder<'_> {
                     None
                 }
             }),
-        })
-    }
-
-    fn log(&mut self, value: Value<'_>, key: &str) -> Option<Log> {
-        let fields = self.table(value, key, &[&keys::LOG])?;
-        Some(Log {
-            at: value.at,
-            level: self.field(fields, "level", |this, value, key| this.word(value, key, words::LEVELS)),
-            connections: self.field(fields, "connections", Self::boolean),
-            checks: self.field(fields, "checks", Self::boolean),
         })
     }
 

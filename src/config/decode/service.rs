@@ -27,6 +27,8 @@ impl Decoder<'_> {
             client_keepalive: self.field(fields, "client-keepalive", Self::boolean),
             backlog: self.field(fields, "backlog", Self::number),
             log: self.field(fields, "log", Self::boolean),
+            log_line: self.field(fields, "log-line", Self::connection_line),
+            log_empty: self.field(fields, "log-empty", Self::boolean),
             policy: self.policy(fields),
         };
         let inside = keys::POOL
@@ -103,9 +105,12 @@ impl Decoder<'_> {
         let proxy_from =
             self.list(fields, "proxy-from", |this, value, key| Some(Located::new(this.prefix(value, key)?, value.at)));
         let tuning = self.listen_tuning(fields);
+        let inherited = self.field(fields, "inherited", |this, value, key| {
+            this.parsed(value, key, |text| text.strip_prefix("fd@").unwrap_or(text).parse())
+        });
         let Located { value: (host, ports), at } = address?;
         let (host, ports) = (Located::new(host, at), Located::new(ports, at));
-        Some(Listen { host, ports, interface, nonlocal, dual_stack, proxy_from, tuning })
+        Some(Listen { host, ports, interface, nonlocal, dual_stack, proxy_from, tuning, inherited })
     }
 
     fn affinity(&mut self, value: Value<'_>, key: &str) -> Option<Affinity> {

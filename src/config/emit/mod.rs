@@ -2,6 +2,7 @@
 
 mod check;
 mod choice;
+mod control;
 mod notify;
 mod policy;
 mod router;
@@ -13,8 +14,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::raw::{
-    Affinity, Config, Global, Host, HostPort, Listen, Located, Log, Maybe, PeerPort, Pool, Server, Service, Source,
-    Stats, Timeout,
+    Affinity, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server, Service, Source, Stats,
+    Timeout,
 };
 use super::words::{self, Words, word_for};
 use crate::model::{Family, PortRange, ServerPort};
@@ -24,8 +25,9 @@ use crate::model::{Family, PortRange, ServerPort};
 pub fn emit(config: &Config) -> String {
     let mut sections = Vec::new();
     sections.extend(config.global.as_ref().map(global));
-    sections.extend(config.log.as_ref().map(log));
+    sections.extend(config.log.as_ref().map(control::log));
     sections.extend(config.stats.as_ref().map(stats));
+    sections.extend(config.stats_sockets.iter().map(control::stats_socket));
     sections.extend(config.scripts.as_ref().map(notify::scripts));
     sections.extend(config.notify.as_ref().map(notify::targets));
     sections.extend(config.mail.as_ref().map(notify::mail));
@@ -53,14 +55,6 @@ fn global(raw: &Global) -> String {
         PeerPort::Off => "false".to_owned(),
         PeerPort::Port(port) => port.to_string(),
     });
-    lines.lines()
-}
-
-fn log(raw: &Log) -> String {
-    let mut lines = Keys::new("[log]");
-    lines.maybe("level", &raw.level, |level| word(words::LEVELS, level));
-    lines.maybe("connections", &raw.connections, bool::to_string);
-    lines.maybe("checks", &raw.checks, bool::to_string);
     lines.lines()
 }
 
@@ -93,6 +87,8 @@ fn service(raw: &Service) -> String {
     lines.maybe("client-keepalive", &raw.client_keepalive, bool::to_string);
     lines.maybe("backlog", &raw.backlog, u64::to_string);
     lines.maybe("log", &raw.log, bool::to_string);
+    lines.maybe("log-line", &raw.log_line, control::connection_line);
+    lines.maybe("log-empty", &raw.log_empty, bool::to_string);
     policy::policy(&raw.policy, &mut lines);
     lines.lines()
 }
@@ -102,6 +98,7 @@ fn listen(raw: &Listen) -> String {
     keys.maybe("interface", &raw.interface, display);
     keys.maybe("nonlocal", &raw.nonlocal, bool::to_string);
     keys.maybe("dual-stack", &raw.dual_stack, bool::to_string);
+    keys.maybe("inherited", &raw.inherited, display);
     if !raw.proxy_from.is_empty() {
         let prefixes: Vec<String> = raw.proxy_from.iter().map(|prefix| quoted(&prefix.value.to_string())).collect();
         keys.add("proxy-from", format!("[{}]", prefixes.join(", ")));

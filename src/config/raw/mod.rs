@@ -7,6 +7,8 @@
 
 mod check;
 mod choice;
+mod control;
+mod log;
 mod notify;
 mod policy;
 mod router;
@@ -19,7 +21,8 @@ use std::time::Duration;
 
 use super::source::Location;
 use crate::model::{
-    Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, Prefix, ProxyVersion, ServerPort,
+    Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, OnMarkedDown, PortRange, Prefix, ProxyVersion,
+    ServerPort,
 };
 
 pub use check::{
@@ -27,6 +30,8 @@ pub use check::{
     ProxyHeader, Redis, Smtp, Step, StepAction, TlsChoice, TlsOptions,
 };
 pub use choice::{PoolChoice, ServerChoice};
+pub use control::StatsSocket;
+pub use log::{Log, LogTarget};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
@@ -67,6 +72,8 @@ pub struct Config {
     pub log: Option<Log>,
     /// `[stats]`.
     pub stats: Option<Stats>,
+    /// `[[stats-socket]]`.
+    pub stats_sockets: Vec<StatsSocket>,
     /// `[scripts]`.
     pub scripts: Option<Scripts>,
     /// `[notify]`.
@@ -132,16 +139,6 @@ pub enum PeerPort {
     Port(u64),
 }
 
-/// `[log]`: see [`model::Log`](crate::model::Log).
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "documented in the model")]
-pub struct Log {
-    pub at: Location,
-    pub level: Maybe<LogLevel>,
-    pub connections: Maybe<bool>,
-    pub checks: Maybe<bool>,
-}
-
 /// `[stats]`: see [`model::Stats`](crate::model::Stats).
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]
@@ -195,6 +192,9 @@ pub struct Service {
     pub backlog: Maybe<u64>,
     /// `[log] connections` when absent.
     pub log: Maybe<bool>,
+    pub log_line: Maybe<ConnectionLine>,
+    /// Natively true when absent.
+    pub log_empty: Maybe<bool>,
     pub policy: Policy,
 }
 
@@ -213,6 +213,8 @@ impl Service {
             client_keepalive: None,
             backlog: None,
             log: None,
+            log_line: None,
+            log_empty: None,
             policy: Policy::default(),
         }
     }
@@ -231,6 +233,7 @@ pub struct Listen {
     pub dual_stack: Maybe<bool>,
     pub proxy_from: Vec<Located<Prefix>>,
     pub tuning: ListenTuning,
+    pub inherited: Maybe<Descriptor>,
 }
 
 impl Listen {
@@ -245,6 +248,7 @@ impl Listen {
             dual_stack: None,
             proxy_from: Vec::new(),
             tuning: ListenTuning::default(),
+            inherited: None,
         }
     }
 }

@@ -85,6 +85,8 @@ fn service(
         client_keepalive: raw.client_keepalive.is_none_or(|keepalive| keepalive.value),
         backlog: findings.number(&raw.backlog, "backlog", 1..=1_000_000, 4096),
         log: raw.log.map_or(log.connections, |log| log.value),
+        log_line: raw.log_line.as_ref().map(|line| line.value.clone()).unwrap_or_default(),
+        log_empty: raw.log_empty.is_none_or(|empty| empty.value),
     };
     raw.name.is_some().then_some(service)
 }
@@ -121,7 +123,11 @@ fn listen(
         dual_stack: raw.dual_stack.is_some_and(|dual| dual.value),
         proxy_from: raw.proxy_from.iter().map(|prefix| prefix.value).collect(),
         tuning: socket::listen_tuning(&raw.tuning, findings),
+        inherited: raw.inherited.as_ref().map(|inherited| inherited.value.clone()),
     };
+    if let Some(inherited) = raw.inherited.as_ref().filter(|_| listen.ports.len() > 1) {
+        findings.error(inherited.at, "an inherited socket has one port", "write the port it listens on");
+    }
     overlaps.add_listen(&listen, raw.host.at, findings);
     Some(listen)
 }

@@ -60,6 +60,8 @@ pub struct Surroundings {
     pub host_name: String,
     /// Data-plane threads.
     pub workers: usize,
+    /// Proxied connections that may be open at a time.
+    pub connection_limit: u64,
     /// Troubles only `app` knows, such as `keepalived (pid 123) also speaks VRRP here`; each makes the verdict
     /// at least degraded.
     pub troubles: Vec<String>,
@@ -94,6 +96,12 @@ pub struct ServiceSnapshot {
     pub bytes_out: u64,
     /// Times a limit made it stop accepting.
     pub limited: u64,
+    /// Connections accepted in the last second.
+    #[serde(default)]
+    pub rate: u64,
+    /// Connections accepted in the best second.
+    #[serde(default)]
+    pub rate_max: u64,
 }
 
 /// One pool.
@@ -105,6 +113,15 @@ pub struct PoolSnapshot {
     pub algorithm: String,
     /// How a client stays with its server.
     pub affinity: String,
+    /// For how long it has had a server, or none; none: since the start.
+    #[serde(default)]
+    pub since_seconds: Option<f64>,
+    /// How often its last server went down.
+    #[serde(default)]
+    pub downs: u64,
+    /// Time without a server.
+    #[serde(default)]
+    pub downtime_seconds: f64,
     /// Connections that wait for a server with room.
     #[serde(default)]
     pub queued: u64,
@@ -175,6 +192,18 @@ pub struct ServerSnapshot {
     pub checks_failed: u64,
     /// Times it went down.
     pub downs: u64,
+    /// Time it has been down.
+    #[serde(default)]
+    pub downtime_seconds: f64,
+    /// Connections given to it in the last second.
+    #[serde(default)]
+    pub rate: u64,
+    /// Connections given to it in the best second.
+    #[serde(default)]
+    pub rate_max: u64,
+    /// How long ago it was given the last one.
+    #[serde(default)]
+    pub last_session_seconds: Option<f64>,
     /// Connections that wait for this server in particular.
     #[serde(default)]
     pub queued: u64,
@@ -204,6 +233,9 @@ impl Snapshot {
         let services = config.services.iter().map(|service| ServiceSnapshot::take(registry, service, &pools)).collect();
         let mut process = ProcessSnapshot::measure(around.workers);
         process.descriptor_shortages = load(&registry.descriptor_shortages);
+        process.connection_limit = around.connection_limit;
+        process.rate = registry.pulse.rate();
+        process.rate_max = registry.pulse.rate_max();
         process.log_lines_lost = load(&registry.log_lines_lost);
         process.stray_adverts = load(&registry.stray_adverts);
         process.late_wakes = registry.late_wakes.snapshot();
@@ -253,12 +285,15 @@ impl ServiceSnapshot {
             bytes_in: load(&stats.bytes_in),
             bytes_out: load(&stats.bytes_out),
             limited: load(&stats.limited),
+            rate: stats.pulse.rate(),
+            rate_max: stats.pulse.rate_max(),
         }
     }
 }
 
 impl PoolSnapshot {
     fn take(registry: &Registry, pool: &Pool, now: Instant) -> Self {
+        let status = registry.pool_status(&pool.name);
         Self {
             name: pool.name.clone(),
             algorithm: match pool.algorithm {
@@ -277,6 +312,9 @@ impl PoolSnapshot {
                 Affinity::Table(_) => "source table",
             }
             .to_owned(),
+            since_seconds: status.since.map(|since| ago(since, now)),
+            downs: status.downs,
+            downtime_seconds: seconds(status.downtime),
             queued: load(&registry.pool(&pool.name).queued),
             queued_max: load(&registry.pool(&pool.name).queued_max),
             servers: pool.servers.iter().map(|server| ServerSnapshot::take(registry, pool, server, now)).collect(),
@@ -308,7 +346,7 @@ impl ServerSnapshot {
         };
         Self {
             name: server.name.clone(),
-            address: server_text(server),
+            address: place_text(status.place.unwrap_or((server.address, server.port))),
             weight: status.weight.unwrap_or(server.weight),
             backup: server.backup,
             draining: admin == AdminState::Drain,
@@ -337,6 +375,10 @@ impl ServerSnapshot {
             checks: load(&stats.checks),
             checks_failed: load(&stats.checks_failed),
             downs: load(&stats.downs),
+            downtime_seconds: seconds(status.downtime),
+            rate: stats.pulse.rate(),
+            rate_max: stats.pulse.rate_max(),
+            last_session_seconds: stats.pulse.last().map(|last| ago(last, now)),
             queued: load(&stats.queued),
             queued_max: load(&stats.queued_max),
         }
@@ -370,9 +412,9 @@ fn listen_text(listen: &ListenAddress) -> String {
     listen.interface.as_ref().map_or(text.clone(), |interface| format!("{text}%{interface}"))
 }
 
-fn server_text(server: &Server) -> String {
-    let address = host(server.address);
-    match server.port {
+fn place_text((address, port): (IpAddr, ServerPort)) -> String {
+    let address = host(address);
+    match port {
         ServerPort::Same => format!("{address}:same"),
         ServerPort::Fixed(port) => format!("{address}:{port}"),
         ServerPort::Offset(offset) => format!("{address}:{offset:+}"),

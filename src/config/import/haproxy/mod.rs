@@ -8,10 +8,12 @@ mod check_rules;
 mod condition;
 mod endpoint;
 pub mod grammar;
+mod logging;
 mod proxy;
 mod rules;
 mod server;
 mod service;
+mod socket;
 mod source;
 mod stats;
 mod stick;
@@ -27,6 +29,7 @@ use crate::config::raw::{self, Located};
 use crate::config::source::{Location, SourceId, Sources};
 use grammar::{Prefix, Section, Statement};
 use proxy::{Kind, Proxy};
+use socket::SocketsSaid;
 use words::Place;
 
 /// Reads source `id`.
@@ -59,6 +62,8 @@ struct Translator<'a> {
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
+    /// What holds for all control sockets.
+    sockets: SocketsSaid,
     /// Whether servers are verified where nothing is said (`ssl-server-verify`).
     verify_servers: bool,
     /// Findings that inherited settings would repeat.
@@ -74,6 +79,7 @@ impl<'a> Translator<'a> {
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
+            sockets: SocketsSaid::default(),
             verify_servers: true,
             told: HashSet::new(),
         }
@@ -176,6 +182,21 @@ impl<'a> Translator<'a> {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                     self.global_table(at).node = value;
                 }
+                "log" => self.global_log(statement, arguments, at),
+                "log-tag" => {
+                    let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
+                    self.log_table(at).tag = value;
+                }
+                "log-send-hostname" => {
+                    let name = arguments.first().map_or(String::new(), |word| word.text.clone());
+                    self.log_table(at).host_name = Some(Located::new(name, statement.at()));
+                }
+                "stats socket" => self.stats_socket(statement, arguments),
+                "stats timeout" => {
+                    let word = self.one(statement, arguments);
+                    self.sockets.timeout = word.and_then(|word| self.checked(word, value::time(word.as_str())));
+                }
+                "stats maxconn" => self.sockets.max_connections = self.number(statement, arguments, 1..=10_000),
                 // The grammar has seen to them: they set variables.
                 _ => {}
             }
@@ -223,6 +244,8 @@ impl<'a> Translator<'a> {
 
     fn finish(mut self) -> raw::Config {
         let proxies = std::mem::take(&mut self.proxies);
+        self.finish_stats_sockets();
+        self.gather_log_targets(&proxies);
         self.assemble(&proxies);
         // HAProxy does not spread checks unless it is told to; natively they are, a little.
         if let Some(first) = proxies.first() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::balance::ChoiceSaid;
 use super::check::{self, CheckSaid};
 use super::grammar::{Prefix, Section, Statement};
+use super::logging::LogSaid;
 use super::rules::RulesSaid;
 use super::server::{ServerOptions, ServerSaid};
 use super::stats::StatsSaid;
@@ -16,7 +17,7 @@ use crate::config::import::Word;
 use crate::config::import::keywords::Status;
 use crate::config::raw::{Listen, Located, Maybe, Source};
 use crate::config::source::Location;
-use crate::model::Algorithm;
+use crate::model::{Algorithm, ConnectionLine};
 
 /// Which of the four sections it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,7 @@ pub(super) struct Proxy {
     pub(super) default_backend: Maybe<String>,
     pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
+    pub(super) log: LogSaid,
     /// How servers are checked.
     pub(super) checks: CheckSaid,
     pub(super) rules: RulesSaid,
@@ -134,6 +136,7 @@ impl Proxy {
             default_backend: None,
             source: None,
             stats: StatsSaid::default(),
+            log: LogSaid::default(),
             checks: CheckSaid::default(),
             rules: RulesSaid::default(),
             check_refusals: Rc::default(),
@@ -300,6 +303,8 @@ impl Translator<'_> {
             self.rule(name, statement, arguments, proxy);
         } else {
             match name {
+                "log" => self.proxy_log(statement, arguments, &mut proxy.log),
+                "log-format" => self.log_format(statement, arguments, &mut proxy.log),
                 "mode" => self.mode(statement, arguments, proxy),
                 "disabled" => proxy.disabled = true,
                 "enabled" => proxy.disabled = false,
@@ -357,6 +362,9 @@ impl Translator<'_> {
                 proxy.server_keepalive = value;
             }
             "log-health-checks" => proxy.log_checks = value,
+            // In TCP mode the one for HTTP falls back to the one for TCP.
+            "tcplog" | "httplog" => proxy.log.line = value.map(|on| on.map(|_| ConnectionLine::Tcp)),
+            "dontlognull" => proxy.log.empty = value.map(|on| on.map(|on| !on)),
             // The others ask for what is done anyway.
             _ => {}
         }

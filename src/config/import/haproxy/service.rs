@@ -9,7 +9,7 @@ use super::server::Around;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
-use crate::model::Algorithm;
+use crate::model::{Algorithm, ConnectionLine};
 
 impl Translator<'_> {
     pub(super) fn assemble(&mut self, proxies: &[Proxy]) {
@@ -91,6 +91,9 @@ impl Translator<'_> {
             client_fin_timeout: Some(or_none(proxy.timeouts.client_fin, proxy.at)),
             client_keepalive: Some(proxy.client_keepalive.unwrap_or(Located::new(false, proxy.at))),
             backlog: proxy.backlog,
+            log: self.logs(proxy),
+            log_line: Some(proxy.log.line.clone().unwrap_or(Located::new(ConnectionLine::Connect, proxy.at))),
+            log_empty: proxy.log.empty,
             policy,
             ..Service::empty(proxy.at)
         });
@@ -154,7 +157,7 @@ impl Translator<'_> {
     fn log_checks(&mut self, proxies: &[Proxy]) {
         let wanted = proxies.iter().filter_map(|proxy| proxy.log_checks).find(|on| on.value);
         if let Some(checks) = wanted {
-            self.config.log = Some(Log { at: checks.at, level: None, connections: None, checks: Some(checks) });
+            self.config.log.get_or_insert(Log::empty(checks.at)).checks = Some(checks);
         }
     }
 }
