@@ -1,5 +1,5 @@
 //! What haproxy.cfg's directives become, and how mistakes are told.
-#![expect(clippy::unwrap_used, reason = "a helper of tests: it fails them")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of tests: it fails them")]
 
 mod import_support;
 
