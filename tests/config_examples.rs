@@ -93,7 +93,6 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "global" => "[global]",
             "targets" => "a log target",
             "stats-socket" => "[[stats-socket]]",
-            "source" => "a source",
             "log" => "[log]",
             "stats" => "[stats]",
             "virtual-router" => "[[virtual-router]]",

@@ -1,4 +1,5 @@
 //! `show info`.
+#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
