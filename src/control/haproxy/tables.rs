@@ -138,10 +138,11 @@ impl<'a> Filter<'a> {
                 value.map(|value| Self::Server(compare, value)).ok_or_else(|| wanted.to_owned())
             }
             [word, ..] if word.starts_with("data.") => Err("Filter entry #1: Unknown data type\n".to_owned()),
-            _ => Err(concat!(
-                "Required arguments: <table> \"data.<store_data_type>\" <operator> <value> or <table> key <key>\n"
-            )
-            .to_owned()),
+            _ => {
+                let usage =
+                    r#"Required arguments: <table> "data.<store_data_type>" <operator> <value> or <table> key <key>"#;
+                Err(format!("{usage}\n"))
+            }
         }
     }
 
