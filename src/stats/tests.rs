@@ -87,7 +87,6 @@ impl Node {
             started: self.now - Duration::from_secs(725),
             host_name: "host".to_owned(),
             workers: 2,
-            connection_limit: 1000,
             troubles: troubles.iter().map(|text| (*text).to_owned()).collect(),
             warnings: vec!["client timeout 30s cuts idle SFTP sessions".to_owned()],
         };

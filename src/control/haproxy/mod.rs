@@ -1,6 +1,8 @@
 //! Control sockets that speak HAProxy's language (management guide, section 9.3), for the tools that know it. A command is
 //! carried out by what the control socket of our own is carried out by; only the words are others.
 
+#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
+
 mod access;
 mod change;
 mod conversation;

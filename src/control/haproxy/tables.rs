@@ -139,8 +139,9 @@ impl<'a> Filter<'a> {
             }
             [word, ..] if word.starts_with("data.") => Err("Filter entry #1: Unknown data type\n".to_owned()),
             _ => {
-                Err("Required arguments: <table> \"data.<store_data_type>\" <operator> <value> or <table> key <key>\n"
-                    .to_owned())
+                let usage =
+                    r#"Required arguments: <table> "data.<store_data_type>" <operator> <value> or <table> key <key>"#;
+                Err(format!("{usage}\n"))
             }
         }
     }
