@@ -10,6 +10,7 @@ mod handover;
 mod hooks;
 mod load;
 mod log;
+mod names;
 mod node;
 mod peers;
 mod readiness;

@@ -17,6 +17,7 @@ use super::drain::Drain;
 use super::explain;
 use super::hooks::Hooks;
 use super::log::Log;
+use super::names::Places;
 use super::reload::{Read, Reads};
 use super::shared::Shared;
 use super::signals::Request as Signal;
@@ -26,6 +27,7 @@ use crate::control::server::Call;
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
 use crate::model::{Estate, Peering};
+use crate::names::{Names, Resolved};
 use crate::notify::Notifier;
 use crate::peer::Peers;
 use crate::probe::{Prober, Transition};
@@ -63,6 +65,7 @@ pub(super) struct Inbox {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
     pub(super) transitions: UnboundedReceiver<Transition>,
+    pub(super) resolved: UnboundedReceiver<Resolved>,
     pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
 }
@@ -75,6 +78,9 @@ pub(super) struct Node {
     pub(super) proxy: Proxy,
     pub(super) speaker: Arc<Speaker>,
     pub(super) prober: Prober,
+    pub(super) names: Names,
+    /// What the names of servers say now.
+    pub(super) places: Places,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) trackers: Trackers,
     pub(super) notifier: Notifier,
@@ -125,6 +131,11 @@ impl Node {
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
                 Some(transition) = inbox.transitions.recv() => self.transition(&transition),
+                Some(first) = inbox.resolved.recv() => {
+                    let more = std::iter::from_fn(|| inbox.resolved.try_recv().ok());
+                    self.resolved(std::iter::once(first).chain(more).collect());
+                    Flow::Continue
+                }
                 Some(tracked) = inbox.tracked.recv() => {
                     self.tracked(tracked);
                     Flow::Continue

@@ -178,7 +178,9 @@ impl Node {
     pub(super) fn commit(&mut self, prepared: proxy::Prepared) {
         let config = self.shared.config();
         self.proxy.commit(prepared);
-        self.prober.apply(&config.pools, policy(&config));
+        self.places.retain(&config);
+        self.check_placed(&config);
+        self.names.apply(&config.pools, &config.resolvers);
         self.trackers.apply(&config.trackers);
         self.refresh_serving();
     }
@@ -209,7 +211,7 @@ pub(super) fn open_endpoint(config: &crate::model::Stats, shared: &Arc<Shared>) 
     Endpoint::start(config.clone(), Arc::new(move || shared.snapshot()))
 }
 
-fn policy(config: &Config) -> Policy {
+pub(super) fn policy(config: &Config) -> Policy {
     Policy { spread_percent: config.global.spread_checks, log_checks: config.global.log.checks }
 }
 

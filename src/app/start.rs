@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::hooks::Hooks;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
+use super::names::Places;
 use super::node::{Inbox, Node};
 use super::peers;
 use super::reload::{self, Reads};
@@ -27,6 +28,7 @@ use crate::control::SOCKET_NAME;
 use crate::control::server::{BindError as ControlError, Server};
 use crate::fence::FenceName;
 use crate::model::{Config, Estate, LogLevel, Peering};
+use crate::names::Names;
 use crate::notify::Notifier;
 use crate::os::caps;
 use crate::probe::Prober;
@@ -108,6 +110,7 @@ async fn start(
     };
     let (notice_sender, notices) = unbounded_channel();
     let (transition_sender, transitions) = unbounded_channel();
+    let (resolved_sender, resolved) = unbounded_channel();
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let (call_sender, calls) = mpsc::channel(CALLS);
@@ -130,6 +133,8 @@ async fn start(
         run,
         log,
         prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
+        names: Names::start(resolved_sender),
+        places: Places::default(),
         proxy,
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),
@@ -171,7 +176,7 @@ async fn start(
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, transitions, tracked, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, transitions, resolved, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

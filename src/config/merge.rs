@@ -15,8 +15,22 @@ pub(super) enum Tables {
 
 /// Adds `other` to `config`.
 pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnostics: &mut Vec<Diagnostic>) {
-    let Config { global, log, stats, scripts, notify, mail, routers, groups, trackers, routes, rules, services, pools } =
-        other;
+    let Config {
+        global,
+        log,
+        stats,
+        scripts,
+        notify,
+        mail,
+        routers,
+        groups,
+        trackers,
+        routes,
+        rules,
+        services,
+        pools,
+        resolvers,
+    } = other;
     let mut join = |table: &str, first: Option<Location>, second: Option<Location>| {
         if let (Some(first), Some(second), Tables::OnceOnly) = (first, second, tables) {
             let error = Diagnostic::error(second, format!("[{table}] is given twice"));
@@ -42,6 +56,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     config.rules.extend(rules);
     config.services.extend(services);
     config.pools.extend(pools);
+    config.resolvers.extend(resolvers);
 }
 
 fn both<T>(first: Option<T>, second: Option<T>, join: impl Fn(T, T) -> T) -> Option<T> {

@@ -1,9 +1,11 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
 use crate::model::{
-    Algorithm, ArgumentsMatch, ChecksumMode, Failback, HashType, InitialState, LogLevel, OnError, OnMarkedDown,
-    OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope,
+    Algorithm, ArgumentsMatch, ChecksumMode, Failback, Family, HashType, InitialState, LogLevel, OnError, OnMarkedDown,
+    OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope, Wanted,
 };
+
+use super::raw::ResolveWhen;
 
 /// A word and its meaning.
 pub(super) type Words<T> = [(&'static str, T)];
@@ -56,6 +58,14 @@ pub(super) const MARKED_UP: &Words<OnMarkedUp> =
 pub(super) const MARKED_DOWN: &Words<OnMarkedDown> =
     &[("keep", OnMarkedDown::Keep), ("reset", OnMarkedDown::ShutdownSessions)];
 
+pub(super) const RESOLVE: &Words<ResolveWhen> =
+    &[("at-start", ResolveWhen::AtStart), ("running", ResolveWhen::Running)];
+pub(super) const FAMILIES: &Words<Wanted> = &[
+    ("ipv4-first", Wanted::First(Family::V4)),
+    ("ipv6-first", Wanted::First(Family::V6)),
+    ("ipv4", Wanted::Only(Family::V4)),
+    ("ipv6", Wanted::Only(Family::V6)),
+];
 pub(super) const PROXY_VERSIONS: &Words<ProxyVersion> = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 /// `random(n)`: how many it draws, none when that is no number of at least 1. None when it is something else.
 pub(super) fn random_draws(text: &str) -> Option<Option<u32>> {

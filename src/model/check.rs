@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A TCP connect check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Where it connects.
+    /// Where it connects. Of a server that is known by its name, address and port are its own where they are unspecified (and 0).
     pub target: SocketAddr,
     /// Between checks at full health.
     pub interval: Duration,

@@ -7,6 +7,7 @@
 mod check;
 mod command;
 mod estate;
+mod name;
 mod net;
 mod notify;
 mod peering;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use check::Check;
 pub use command::{Command, User};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
+pub use name::{Hold, NameKind, Resolver, ServerName, Wanted};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
@@ -64,6 +66,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// The server pools, by unique name.
     pub pools: Vec<Pool>,
+    /// Who is asked for the names of servers, by unique name.
+    pub resolvers: Vec<Resolver>,
     /// The HTTP statistics endpoint; absent unless configured.
     pub stats: Option<Stats>,
 }

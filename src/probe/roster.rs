@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::balance::health::Counter;
-use crate::model::{Check, Pool, Server};
+use crate::model::{Check, Pool, Server, ServerName};
 use crate::stats::{CheckResult, Health, LastCheck, Registry, ServerStats};
 
 use super::connect::Outcome;
@@ -92,6 +92,8 @@ struct Entry {
     weight: u16,
     disabled: bool,
     probe: Option<Probe>,
+    /// Where it is, for one that is known by its name: why it has no address, if it has none.
+    name: Option<ServerName>,
     stats: Arc<ServerStats>,
 }
 
@@ -278,7 +280,7 @@ impl Members {
 
 impl Entry {
     fn new(pool: &Pool, server: &Server, registry: &Registry, now: Instant) -> Self {
-        let probe = server.check.as_ref().filter(|_| !server.disabled).map(|check| Probe {
+        let probe = checked(server).map(|check| Probe {
             check: check.clone(),
             counter: Counter::new(check.rise, check.fall),
             due: None,
@@ -290,12 +292,13 @@ impl Entry {
             weight: server.weight,
             disabled: server.disabled,
             probe,
+            name: server.name_of.clone(),
             stats: registry.server(&pool.name, &server.name),
         };
         entry.stats.update_status(|status| {
             status.health = entry.health();
             status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
-            status.reason = entry.first_reason().to_owned();
+            status.reason = entry.first_reason();
             status.since = Some(now);
             status.last_check = None;
         });
@@ -304,12 +307,14 @@ impl Entry {
 
     /// Whether `server` is this one, to be checked at the same place: what is known of it then stays true.
     fn continues(&self, server: &Server) -> bool {
-        let wanted = server.check.as_ref().filter(|_| !server.disabled).map(|check| check.target);
-        self.disabled == server.disabled && self.probe.as_ref().map(|probe| probe.check.target) == wanted
+        let wanted = checked(server).map(|check| check.target);
+        self.disabled == server.disabled
+            && self.name == server.name_of
+            && self.probe.as_ref().map(|probe| probe.check.target) == wanted
     }
 
     fn is_up(&self) -> bool {
-        !self.disabled && self.probe.as_ref().is_none_or(|probe| probe.counter.is_up())
+        !self.disabled && self.unresolved().is_none() && self.probe.as_ref().is_none_or(|probe| probe.counter.is_up())
     }
 
     fn is_usable(&self) -> bool {
@@ -319,17 +324,24 @@ impl Entry {
     fn health(&self) -> Health {
         match &self.probe {
             _ if self.disabled => Health::Disabled,
+            _ if self.unresolved().is_some() => Health::Down,
             None => Health::Unchecked,
             Some(probe) if probe.counter.is_up() => Health::Up,
             Some(_) => Health::Down,
         }
     }
 
-    fn first_reason(&self) -> &'static str {
-        match &self.probe {
-            _ if self.disabled => "disabled in the configuration",
-            None => "without a check",
-            Some(_) => "not checked yet",
+    /// Why it has no address.
+    fn unresolved(&self) -> Option<&str> {
+        self.name.as_ref().and_then(|name| name.unresolved.as_deref())
+    }
+
+    fn first_reason(&self) -> String {
+        match (&self.probe, self.unresolved()) {
+            _ if self.disabled => "disabled in the configuration".to_owned(),
+            (_, Some(reason)) => format!("name not resolved: {reason}"),
+            (None, None) => "without a check".to_owned(),
+            (Some(_), None) => "not checked yet".to_owned(),
         }
     }
 
@@ -338,7 +350,11 @@ impl Entry {
             pool: self.pool.clone(),
             server: self.server.clone(),
             up: self.is_up(),
-            reason: format!("the configuration changed: {}", self.first_reason()),
+            reason: match &self.name {
+                Some(ServerName { unresolved: None, name, .. }) => format!("{name} is resolved"),
+                Some(_) => self.first_reason(),
+                None => format!("the configuration changed: {}", self.first_reason()),
+            },
             duration: Duration::ZERO,
         }
     }
@@ -366,6 +382,12 @@ impl Entry {
             });
         });
     }
+}
+
+/// The check of a server that can be checked.
+fn checked(server: &Server) -> Option<&Check> {
+    let resolved = server.name_of.as_ref().is_none_or(|name| name.unresolved.is_none());
+    server.check.as_ref().filter(|_| !server.disabled && resolved)
 }
 
 /// Enough chance to keep checks apart (splitmix64); nothing secret depends on it.

@@ -14,7 +14,7 @@ pub struct Keys {
 pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &STATS, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
-    &TABLE, &CHECK, &SERVER, &SOURCE,
+    &TABLE, &CHECK, &SERVER, &SOURCE, &RESOLVER, &HOLD,
 ];
 
 #[rustfmt::skip]
@@ -22,7 +22,7 @@ pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
         "global", "log", "stats", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
-        "service", "pool",
+        "service", "pool", "resolver",
     ],
 };
 pub(super) const GLOBAL: Keys = Keys {
@@ -176,5 +176,14 @@ pub(super) const SERVER: Keys = Keys {
         "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down",
         "send-proxy", "source", "user-timeout", "fast-open",
         "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
+        "srv", "most", "resolve", "resolver", "family", "networks", "share-address", "initial-address",
     ],
 };
+#[rustfmt::skip]
+pub(super) const RESOLVER: Keys = Keys {
+    table: "[[resolver]]",
+    keys: &[
+        "name", "servers", "system", "retries", "timeout", "least-refresh", "most-refresh", "payload-size", "hold",
+    ],
+};
+pub(super) const HOLD: Keys = Keys { table: "hold", keys: &["nx", "timeout", "refused", "other", "obsolete"] };

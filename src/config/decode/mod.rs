@@ -4,6 +4,7 @@
 mod choice;
 mod command;
 pub mod keys;
+mod names;
 mod reader;
 mod router;
 mod routing;
@@ -53,6 +54,7 @@ impl Decoder<'_> {
             rules: self.tables(fields, "rule", Self::rule),
             services: Vec::new(),
             pools: self.tables(fields, "pool", Self::pool),
+            resolvers: self.tables(fields, "resolver", Self::resolver),
         };
         for (service, pool) in self.tables(fields, "service", Self::service) {
             config.services.push(service);

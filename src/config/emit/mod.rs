@@ -1,6 +1,7 @@
 //! [`raw`](super::raw) to TOML: what `vipgate import` prints. Reading it again gives the same model.
 
 mod choice;
+mod names;
 mod notify;
 mod router;
 mod routing;
@@ -15,7 +16,7 @@ use super::raw::{
     Service, Source, Stats, Timeout,
 };
 use super::words::{self, Words, word_for};
-use crate::model::{Family, PortRange, ServerPort};
+use crate::model::{Family, NameKind, PortRange, ServerPort};
 
 /// The whole configuration as one TOML file.
 #[must_use]
@@ -35,6 +36,7 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.rules.iter().map(|raw| routing::rule(raw, "[[rule]]").lines()));
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
+    sections.extend(config.resolvers.iter().map(names::resolver));
     sections.join("\n")
 }
 
@@ -184,6 +186,11 @@ fn server(raw: &Server) -> String {
     keys.maybe("user-timeout", &raw.user_timeout, duration);
     keys.maybe("fast-open", &raw.fast_open, bool::to_string);
     choice::server(&mut keys, &raw.choice);
+    names::server(&mut keys, &raw.naming);
+    if raw.naming.kind.is_some_and(|kind| kind.value == NameKind::Service) {
+        keys.add("srv", quoted(&host(&raw.host.value)));
+        return keys.inline();
+    }
     keys.or_inline("address", quoted(&address))
 }
 

@@ -6,6 +6,7 @@
 //! native default; an importer whose format has another default sets the key.
 
 mod choice;
+mod names;
 mod notify;
 mod router;
 mod routing;
@@ -21,6 +22,7 @@ use crate::model::{
 };
 
 pub use choice::{PoolChoice, ServerChoice};
+pub use names::{Hold, ResolveWhen, Resolver, ServerNaming};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
@@ -80,6 +82,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[pool]]`, and the pools written inside a service, which are named like it.
     pub pools: Vec<Pool>,
+    /// `[[resolver]]`.
+    pub resolvers: Vec<Resolver>,
 }
 
 /// `[global]`: see [`model::Global`](crate::model::Global) for the meaning of each key.
@@ -238,7 +242,7 @@ impl Listen {
     }
 }
 
-/// An address, or a name that is resolved when the configuration is loaded.
+/// An address, or a name: resolved when the configuration is loaded, a server's also while the process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// An address. `*` is `0.0.0.0`.
@@ -397,6 +401,7 @@ pub struct Server {
     pub user_timeout: Maybe<Duration>,
     pub fast_open: Maybe<bool>,
     pub choice: ServerChoice,
+    pub naming: ServerNaming,
 }
 
 impl Server {
@@ -419,6 +424,7 @@ impl Server {
             user_timeout: None,
             fast_open: None,
             choice: ServerChoice::default(),
+            naming: ServerNaming::default(),
         }
     }
 }

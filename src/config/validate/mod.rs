@@ -6,6 +6,7 @@
 mod command;
 mod findings;
 mod group;
+mod names;
 mod overlap;
 mod pool;
 mod router;
@@ -75,10 +76,11 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
     let pools = pool::pools(raw, &services, findings);
+    let resolvers = names::resolvers(raw, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);
     let (routes, rules) = (routing::routes(&raw.routes, findings), routing::rules(&raw.rules, findings));
-    Config { global, routers, groups, trackers, routes, rules, notify, services, pools, stats }
+    Config { global, routers, groups, trackers, routes, rules, notify, services, pools, resolvers, stats }
 }
 
 fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {

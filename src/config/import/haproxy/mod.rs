@@ -7,6 +7,7 @@ mod condition;
 mod endpoint;
 pub mod grammar;
 mod proxy;
+mod resolvers;
 mod server;
 mod service;
 mod source;
@@ -71,6 +72,7 @@ impl<'a> Translator<'a> {
             "frontend" => self.proxy(section, Kind::Frontend),
             "backend" => self.proxy(section, Kind::Backend),
             "listen" => self.proxy(section, Kind::Listen),
+            "resolvers" => self.resolvers(section),
             _ => {}
         }
     }
