@@ -33,6 +33,15 @@ pub enum Command {
     /// Look at virtual routers and change what they do, until the next restart
     #[command(subcommand)]
     Vrrp(Vrrp),
+    /// Change what a server does, until the next restart
+    #[command(subcommand)]
+    Server(Server),
+    /// Look at stick tables and change them
+    #[command(subcommand)]
+    Table(Table),
+    /// Look at open connections and end them
+    #[command(subcommand)]
+    Sessions(Sessions),
     /// Say where connections go and why, answered by the code that decides
     #[command(subcommand)]
     Explain(Explain),
@@ -204,6 +213,155 @@ pub struct ExplainService {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to do with servers.
+#[derive(Debug, Subcommand)]
+pub enum Server {
+    /// Set its state, its weight or where it is reached
+    Set(SetServer),
+}
+
+/// Arguments of `server set`.
+#[derive(Debug, Clone, Args)]
+#[group(id = "change", required = true, multiple = true, args = ["state", "weight", "to"])]
+pub struct SetServer {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Which
+    #[arg(value_name = "POOL/SERVER", value_parser = pool_and_server)]
+    pub server: (String, String),
+    /// ready: serves; drain: serves the clients it has; maint: serves nobody
+    #[arg(long, value_enum)]
+    pub state: Option<ServerState>,
+    /// 0 to 256, or percent of the configured one
+    #[arg(long, value_name = "WEIGHT[%]", value_parser = weight)]
+    pub weight: Option<(u16, bool)>,
+    /// New address, possibly with a port: 192.0.2.1, 192.0.2.1:22, [2001:db8::1]:22
+    #[arg(long, value_name = "ADDRESS[:PORT]", value_parser = place)]
+    pub to: Option<(std::net::IpAddr, Option<u16>)>,
+}
+
+/// What a server may do.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum ServerState {
+    /// Serve
+    Ready,
+    /// Serve the clients that stickiness brings, and nobody new
+    Drain,
+    /// Serve nobody
+    Maint,
+}
+
+/// What to do with stick tables.
+#[derive(Debug, Subcommand)]
+pub enum Table {
+    /// Print which clients belong to which servers
+    Show(ShowTable),
+    /// Remember a server as a client's
+    Set(SetTable),
+    /// Forget clients
+    Clear(ClearTable),
+}
+
+/// Arguments of `table show`.
+#[derive(Debug, Clone, Args)]
+pub struct ShowTable {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Only this pool's
+    #[arg(value_name = "POOL")]
+    pub pool: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `table set`.
+#[derive(Debug, Clone, Args)]
+pub struct SetTable {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Which
+    #[arg(value_name = "POOL/SERVER", value_parser = pool_and_server)]
+    pub server: (String, String),
+    /// The client's address
+    #[arg(value_name = "CLIENT")]
+    pub key: std::net::IpAddr,
+}
+
+/// Arguments of `table clear`.
+#[derive(Debug, Clone, Args)]
+pub struct ClearTable {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Whose table
+    #[arg(value_name = "POOL")]
+    pub pool: String,
+    /// Only this client
+    #[arg(long, value_name = "CLIENT")]
+    pub key: Option<std::net::IpAddr>,
+    /// Only clients of this server
+    #[arg(long, value_name = "SERVER")]
+    pub server: Option<String>,
+}
+
+/// What to do with open connections.
+#[derive(Debug, Subcommand)]
+pub enum Sessions {
+    /// Print them
+    Show(ShowSessions),
+    /// End one, or all of a server
+    Shutdown(ShutdownSessions),
+}
+
+/// Arguments of `sessions show`.
+#[derive(Debug, Clone, Args)]
+pub struct ShowSessions {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `sessions shutdown`.
+#[derive(Debug, Clone, Args)]
+pub struct ShutdownSessions {
+    /// Directories.
+    #[command(flatten)]
+    pub control: Control,
+    /// Its number, as `sessions show` prints it
+    #[arg(value_name = "ID", required_unless_present = "server", conflicts_with = "server")]
+    pub id: Option<String>,
+    /// All connections to this server
+    #[arg(long, value_name = "POOL/SERVER", value_parser = pool_and_server)]
+    pub server: Option<(String, String)>,
+}
+
+fn pool_and_server(text: &str) -> Result<(String, String), String> {
+    let (pool, server) = text.split_once('/').ok_or("it is written POOL/SERVER")?;
+    Ok((pool.to_owned(), server.to_owned()))
+}
+
+fn weight(text: &str) -> Result<(u16, bool), String> {
+    let (digits, percent) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
+    let most = if percent { 25_600 } else { 256 };
+    let value = digits.parse().ok().filter(|value| *value <= most);
+    value.map(|value| (value, percent)).ok_or_else(|| format!("a number from 0 to {most}, or percent as in 50%"))
+}
+
+fn place(text: &str) -> Result<(std::net::IpAddr, Option<u16>), String> {
+    if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse() {
+        return Ok((address, None));
+    }
+    let address: std::net::SocketAddr = text.parse().map_err(|_| "an address, possibly with a port".to_owned())?;
+    Ok((address.ip(), Some(address.port())))
 }
 
 /// Arguments of `drain`.

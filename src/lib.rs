@@ -17,6 +17,7 @@ pub mod os;
 pub mod peer;
 pub mod probe;
 pub mod proxy;
+pub mod rules;
 pub mod spawner;
 pub mod speaker;
 pub mod stats;

@@ -53,7 +53,7 @@ fn all_options_names_every_key() {
         .flat_map(|keys| keys.keys.iter().map(|key| (keys.table, (*key).to_owned())))
         .filter(|key| !seen.contains(key))
         // The file would have to be there.
-        .filter(|(_, key)| key != "secret-file" || !text.contains("secret-file = "))
+        .filter(|(_, key)| !["secret-file", "ca-file"].contains(&key.as_str()) || !text.contains(&format!("{key} = ")))
         .collect();
     assert!(missing.is_empty(), "not in all-options.toml: {missing:?}");
 }
@@ -80,6 +80,10 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "routes" => "a route",
             "rules" => "a rule",
             "route" if kind == "the file" => "a route",
+            "route" if kind == "[[service]]" => "a service's route",
+            "limits" => "limits",
+            "source" => "a source",
+            "source-table" => "[[source-table]]",
             "route" => "a tracker's route",
             "rule" => "a rule",
             "sync-group" => "[[sync-group]]",
@@ -87,6 +91,9 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "process" => "process",
             "gateway" => "gateway",
             "global" => "[global]",
+            "targets" => "a log target",
+            "stats-socket" => "[[stats-socket]]",
+            "source" => "a source",
             "log" => "[log]",
             "stats" => "[stats]",
             "virtual-router" => "[[virtual-router]]",
@@ -98,6 +105,18 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "announce" => "announce",
             "affinity" => "affinity",
             "check" => "check",
+            "agent" => "agent",
+            "tls" => "a check's tls",
+            "http" => "a check's http",
+            "redis" => "a check's redis",
+            "postgres" => "a check's postgres",
+            "mysql" => "a check's mysql",
+            "smtp" => "a check's smtp",
+            "command" if kind == "check" => "a check's command",
+            "steps" => "a check's step",
+            "connect" => "a step's connect",
+            "request" => "a step's request",
+            "expect-header" => "a step's header",
             _ => continue,
         };
         collect(inner, value, seen);

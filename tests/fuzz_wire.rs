@@ -4,6 +4,9 @@
 //! validation; the shares are printed. `VIPGATE_FUZZ=10000000 cargo test --release --test fuzz_wire -- --nocapture`.
 
 #[cfg(test)]
+#[path = "fuzz/hellos.rs"]
+mod hellos;
+#[cfg(test)]
 #[path = "fuzz/packets.rs"]
 mod packets;
 
@@ -23,4 +26,19 @@ fn no_packet_panics_and_what_is_read_is_written_again() {
     assert!(parsed * 2 > adverts, "most adverts get past validation");
     assert!(admitted * 5 > adverts, "many adverts reach a router");
     assert!(recognised * 2 > announcements, "most announcements are recognised");
+}
+
+#[test]
+fn no_hello_panics_and_what_is_certain_stays() {
+    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(50_000);
+    let mut fuzzer = hellos::Fuzzer::new(0x7155);
+    for _ in 0..executions {
+        fuzzer.execute();
+    }
+    let hellos::Shares { read, awaited, refused } = fuzzer.shares;
+    println!("{executions} hellos: {read} read, {awaited} awaited, {refused} refused");
+    assert!(
+        read * 4 > executions && refused * 10 > executions && awaited * 20 > executions,
+        "every answer is seen often"
+    );
 }

@@ -116,6 +116,9 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
             let other = if name == "stick on" { "stick-table type ip size 1k" } else { "stick on src" };
             (format!("{} {other}\n", listen(&line)), vec![6])
         }
+        "proxy" if name == "option external-check" => {
+            (format!("{} external-check command /bin/true\n", listen(&line)), vec![6])
+        }
         "proxy" if places.contains('L') => (listen(&line), vec![6]),
         "proxy" => (format!("backend other\n mode tcp\nbackend b\n {line}\n"), vec![4]),
         "balance" => (listen(&format!("balance {line}")), vec![6]),
@@ -129,7 +132,8 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
         "bind" => (listen(&format!("bind 127.0.0.1:7002 {line}")), vec![6]),
         "server" => (listen(&format!("server s2 127.0.0.1:7002 {line}")), vec![6]),
         "tcp-request connection" | "tcp-request session" | "tcp-request content" | "tcp-response content" => {
-            (listen(&format!("{context} {name}")), vec![6])
+            let space = if example.is_empty() || example.starts_with('(') { "" } else { " " };
+            (listen(&format!("{context} {name}{space}{example}")), vec![6])
         }
         section => (format!("{section} x\n {line} x\n"), vec![1]),
     }

@@ -56,6 +56,7 @@ fn source(disabled: bool, service: &str) -> Source {
             started,
             host_name: String::new(),
             workers: 1,
+            connection_limit: 1000,
             troubles: Vec::new(),
             warnings: Vec::new(),
         };

@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,11 +38,17 @@ pub struct Echo {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Bytes read and sent at a time.
+const BLOCK: u64 = 64 * 1024;
+const PERIOD: u64 = 251;
+/// Made once: a source is to be as fast as it can.
+static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| (0..BLOCK + PERIOD).map(pattern).collect());
+
 /// The byte that [`Mode::Source`] sends at `offset`.
 #[must_use]
 pub fn pattern(offset: u64) -> u8 {
     // A prime period, so that a lost or repeated block of any usual size shows.
-    (offset % 251) as u8
+    (offset % PERIOD) as u8
 }
 
 impl Echo {
@@ -129,7 +135,7 @@ impl Server {
         }
         let mut connections: HashMap<u64, Connection> = HashMap::new();
         let mut events = [EpollEvent::empty(); 256];
-        let mut scratch = vec![0; 64 * 1024];
+        let mut scratch = vec![0; BLOCK as usize];
         while !self.stop.load(Ordering::Relaxed) {
             let ready = epoll.wait(&mut events, EpollTimeout::from(50u8)).unwrap_or(0);
             for event in &events[..ready] {
@@ -207,7 +213,8 @@ impl Connection {
         loop {
             if self.out.is_empty() && self.left > 0 {
                 let count = self.left.min(scratch.len() as u64);
-                self.out.extend((self.sent..self.sent + count).map(pattern));
+                let begin = (self.sent % PERIOD) as usize;
+                self.out.extend_from_slice(&PATTERN[begin..begin + count as usize]);
                 self.sent += count;
                 self.left -= count;
             }

@@ -7,6 +7,7 @@
 //! ownership, adverts         who has the address; who announces himself
 //! pauses                     what the machine itself was late with
 //! forge, burst, load         faulty advertisements; many short connections; every core busy
+//! siege                      clients that mean no good, and the one beside them
 //! plan, gate, pair           one description, three subjects (TOML, foreign files, keepalived + HAProxy), one topology
 //! report                     figures, printed past the test harness's capture
 //! harness                    for tests that start themselves again
@@ -31,5 +32,6 @@ pub mod pauses;
 pub mod plan;
 pub mod process;
 pub mod report;
+pub mod siege;
 pub mod silence;
 pub mod wait;

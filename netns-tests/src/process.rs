@@ -100,6 +100,12 @@ impl Process {
         self.family().into_iter().map(resident).sum()
     }
 
+    /// Resident memory of itself alone, in bytes.
+    #[must_use]
+    pub fn own_resident(&self) -> u64 {
+        resident(self.pid)
+    }
+
     /// Processor time used so far, with its children's.
     #[must_use]
     pub fn cpu_time(&self) -> Duration {
@@ -111,6 +117,13 @@ impl Process {
     pub fn descriptors(&self) -> usize {
         let count = |pid: Pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
         self.family().into_iter().map(count).sum()
+    }
+
+    /// What its own descriptors refer to, as /proc names it.
+    #[must_use]
+    pub fn open_files(&self) -> Vec<PathBuf> {
+        let open = fs::read_dir(format!("/proc/{}/fd", self.pid)).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).collect()
     }
 
     fn family(&self) -> Vec<Pid> {

@@ -69,6 +69,14 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::Handover { .. }
         | Request::Drain { .. }
         | Request::Reload
+        | Request::Server { .. }
+        | Request::Sessions
+        | Request::EndSession { .. }
+        | Request::EndSessions { .. }
+        | Request::Tables { .. }
+        | Request::Table { .. }
+        | Request::ClearCounters { .. }
+        | Request::MaxConnections { .. }
         | Request::Explain { .. }
         | Request::Vrrp { .. } => Some(PATIENCE),
     };
@@ -112,6 +120,21 @@ pub(super) fn explain(
     }
 }
 
+/// The last word to a request that changes nothing.
+pub(super) fn reply(run_dir: &Path, request: &Request) -> Result<Reply, Failure> {
+    match client::ask(&run_dir.join(SOCKET_NAME), request, Some(PATIENCE), |_| {}) {
+        Ok(Reply::Failed { text, .. }) => Err(Failure::Fatal(text)),
+        Ok(reply) => Ok(reply),
+        Err(error @ ClientError::Permission { .. }) => Err(Failure::Permission(error.to_string())),
+        Err(error) => Err(Failure::Fatal(error.to_string())),
+    }
+}
+
+/// As JSON for people and programs.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| Failure::Internal(error.to_string()))
+}
+
 /// Whether a process answers at this run directory.
 pub(super) fn answers(run_dir: &Path) -> bool {
     client::ask(&run_dir.join(SOCKET_NAME), &Request::Ping, Some(Duration::from_secs(1)), |_| {}).is_ok()
@@ -126,6 +149,6 @@ pub(super) fn print(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     }
 }
 
-fn unexpected(reply: &Reply) -> Failure {
+pub(super) fn unexpected(reply: &Reply) -> Failure {
     Failure::Internal(format!("the running process gave an answer to another question: {reply:?}"))
 }

@@ -12,7 +12,7 @@ use crate::os::port_owner::{self, PortOwner};
 use crate::spawner::{self, Outcome, Report};
 use crate::speaker::foreign::{self, ForeignSpeaker};
 use crate::wire::vrrp::PROTOCOL;
-use crate::{notify, track};
+use crate::{notify, probe, track};
 
 /// A command that may take this long may take as long as it likes: the reader of a named pipe.
 const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -48,6 +48,31 @@ impl Commands {
                 match commands.run(command, Vec::new(), Vec::new()).await {
                     Ok(report) => (report.outcome.is_success(), report.to_string()),
                     Err(text) => (false, text),
+                }
+            })
+        })
+    }
+
+    /// For health checks.
+    pub(super) fn for_health(&self) -> probe::RunCommand {
+        let commands = self.clone();
+        Arc::new(move |job| {
+            let commands = commands.clone();
+            Box::pin(async move {
+                let probe::Job { command, arguments, environment } = job;
+                match commands.run(command, arguments, environment).await {
+                    Ok(Report { outcome, last_line, .. }) => {
+                        let ended = match outcome {
+                            Outcome::Exited(status) => probe::Ended::Exited(status),
+                            Outcome::Signalled(signal) => probe::Ended::Signalled(signal),
+                            Outcome::TimedOut => probe::Ended::TimedOut,
+                            other @ (Outcome::Unsafe { .. } | Outcome::Failed(_) | Outcome::SpawnerGone) => {
+                                probe::Ended::NotStarted(other.to_string())
+                            }
+                        };
+                        (ended, last_line.unwrap_or_default())
+                    }
+                    Err(text) => (probe::Ended::NotStarted(text), String::new()),
                 }
             })
         })

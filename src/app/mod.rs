@@ -2,16 +2,20 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here, and the watchdog sleeps")]
 
 mod ask;
+mod checking;
 mod commands;
 mod drain;
 mod explain;
 mod failure;
 mod handover;
 mod hooks;
+mod keep;
 mod load;
 mod log;
 mod names;
 mod node;
+mod operate;
+mod operator;
 mod peers;
 mod readiness;
 mod reload;
@@ -21,6 +25,7 @@ mod start;
 mod steer;
 mod telling;
 mod watchdog;
+mod wishes;
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -50,6 +55,9 @@ pub fn main(command: Command, out: &mut impl Write, err: &mut impl Write) -> Res
         Command::Drain(drain) => ask::command(&drain.control.run_dir, &Request::Drain { cancel: drain.cancel }, out),
         Command::Reload(control) => ask::command(&control.run_dir, &Request::Reload, out),
         Command::Vrrp(command) => vrrp(command, out),
+        Command::Server(command) => operator::server(command, out),
+        Command::Table(command) => operator::table(command, out),
+        Command::Sessions(command) => operator::sessions(command, out),
         Command::Explain(Explain::Service(ExplainService { control, service, from, sni, json })) => {
             ask::explain(&control.run_dir, &Request::Explain { service, from, sni }, json, out)
         }

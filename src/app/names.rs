@@ -11,16 +11,19 @@ use crate::names::{Place, Resolved};
 pub(super) struct Places(HashMap<ServerRef, Result<Place, String>>);
 
 impl Places {
-    /// The pools as they are reached now.
-    pub(super) fn placed(&self, pools: &[Pool]) -> Vec<Pool> {
-        let mut pools = pools.to_vec();
-        for Pool { name, servers, .. } in &mut pools {
-            for server in servers.iter_mut().filter(|server| server.name_of.is_some()) {
-                let at = ServerRef { pool: name.clone(), server: server.name.clone() };
-                place(server, self.0.get(&at));
+    /// Tells the servers that have no address why, so that they count as down.
+    pub(super) fn mark_unresolved(&self, pools: &mut [Pool]) {
+        for Pool { name: pool, servers, .. } in pools {
+            for Server { name: server, name_of, .. } in servers {
+                let Some(name) = name_of else { continue };
+                let at = ServerRef { pool: pool.clone(), server: server.clone() };
+                name.unresolved = match self.0.get(&at) {
+                    Some(Ok(_)) => None,
+                    Some(Err(reason)) => Some(reason.clone()),
+                    None => Some(format!("{}: not answered yet", name.name)),
+                };
             }
         }
-        pools
     }
 
     /// Forgets servers that are gone.
@@ -30,30 +33,6 @@ impl Places {
                 config.pool(&at.pool).and_then(|pool| pool.servers.iter().find(|server| server.name == at.server));
             server.is_some_and(|server| server.name_of.is_some())
         });
-    }
-}
-
-/// Puts a server where its name is. What its check does not say itself is the server's.
-fn place(server: &mut Server, place: Option<&Result<Place, String>>) {
-    match place {
-        Some(Ok(Place { address, port })) => {
-            server.address = *address;
-            server.port = port.map_or(server.port, ServerPort::Fixed);
-            if let Some(check) = &mut server.check {
-                if check.target.ip().is_unspecified() {
-                    check.target.set_ip(*address);
-                }
-                if let (0, Some(port)) = (check.target.port(), port) {
-                    check.target.set_port(*port);
-                }
-            }
-        }
-        unknown => {
-            if let Some(name) = &mut server.name_of {
-                let reason = unknown.and_then(|known| known.as_ref().err()).cloned();
-                name.unresolved = Some(reason.unwrap_or_else(|| format!("{}: not answered yet", name.name)));
-            }
-        }
     }
 }
 
@@ -82,15 +61,10 @@ impl Node {
         if servers.is_empty() {
             return;
         }
-        self.check_placed(&config);
+        self.refresh_checks();
         for ServerRef { pool, server } in servers {
             self.proxy.set_server_up(&pool, &server, self.prober.is_up(&pool, &server));
         }
         self.refresh_serving();
-    }
-
-    /// Checks the servers where they are.
-    pub(super) fn check_placed(&self, config: &Config) {
-        self.prober.apply(&self.places.placed(&config.pools), super::reload::policy(config));
     }
 }

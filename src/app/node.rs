@@ -16,6 +16,7 @@ use super::commands::Commands;
 use super::drain::Drain;
 use super::explain;
 use super::hooks::Hooks;
+use super::keep::{self, Keeper};
 use super::log::Log;
 use super::names::Places;
 use super::reload::{Read, Reads};
@@ -23,6 +24,7 @@ use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
 use crate::cli::Run;
+use crate::control::haproxy::Sockets;
 use crate::control::server::Call;
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
@@ -30,7 +32,7 @@ use crate::model::{Estate, Peering};
 use crate::names::{Names, Resolved};
 use crate::notify::Notifier;
 use crate::peer::Peers;
-use crate::probe::{Prober, Transition};
+use crate::probe::{self, Observation, Prober};
 use crate::proxy::Proxy;
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
@@ -40,6 +42,8 @@ use crate::track::{self, Trackers};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
 const TICK: Duration = Duration::from_millis(100);
+/// How often rates are taken.
+const SECOND: Duration = Duration::from_secs(1);
 /// How often other VRRP speakers are looked for.
 const FOREIGN_PERIOD: Duration = Duration::from_secs(10);
 /// At most this often the log says that the limit of connections is reached.
@@ -53,6 +57,10 @@ pub(super) enum Done {
     Read(Box<Read>),
     /// Other processes that speak VRRP here.
     Foreign(Vec<String>),
+    /// Connections to a server failed in a row.
+    Observed(Observation),
+    /// What was learnt is written, or could not be.
+    Kept(std::io::Result<()>),
     /// A hand-over has ended, one way or the other.
     HandedOver,
     /// Every router has left.
@@ -64,7 +72,7 @@ pub(super) struct Inbox {
     pub(super) signals: UnboundedReceiver<Signal>,
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
-    pub(super) transitions: UnboundedReceiver<Transition>,
+    pub(super) checks: UnboundedReceiver<probe::Event>,
     pub(super) resolved: UnboundedReceiver<Resolved>,
     pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
@@ -82,6 +90,10 @@ pub(super) struct Node {
     /// What the names of servers say now.
     pub(super) places: Places,
     pub(super) endpoint: Option<Endpoint>,
+    /// Control sockets that speak HAProxy's language.
+    pub(super) sockets: Sockets,
+    /// Keeps what was learnt.
+    pub(super) keeper: Keeper,
     pub(super) trackers: Trackers,
     pub(super) notifier: Notifier,
     pub(super) commands: Commands,
@@ -105,6 +117,8 @@ pub(super) struct Node {
     pub(super) reads: Reads,
     /// When the log said last that the limit of connections is reached.
     pub(super) full_logged: Option<Instant>,
+    /// When the figures of a second were taken last.
+    pub(super) second: Instant,
     /// Since when it is ending.
     pub(super) stopping: Option<Instant>,
 }
@@ -130,7 +144,7 @@ impl Node {
                 biased;
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
-                Some(transition) = inbox.transitions.recv() => self.transition(&transition),
+                Some(event) = inbox.checks.recv() => self.checked(event),
                 Some(first) = inbox.resolved.recv() => {
                     let more = std::iter::from_fn(|| inbox.resolved.try_recv().ok());
                     self.resolved(std::iter::once(first).chain(more).collect());
@@ -195,9 +209,14 @@ impl Node {
         Flow::Continue
     }
 
-    fn transition(&mut self, transition: &Transition) -> Flow {
-        self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
-        self.tell_server(transition);
+    fn checked(&mut self, event: probe::Event) -> Flow {
+        match event {
+            probe::Event::Transition(transition) => {
+                self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
+                self.tell_server(&transition);
+            }
+            probe::Event::Wish(wish) => self.grant(&wish),
+        }
         self.refresh_serving();
         Flow::Continue
     }
@@ -212,6 +231,8 @@ impl Node {
                     }
                 }
             }
+            Done::Observed(observation) => self.prober.observe(&observation),
+            Done::Kept(kept) => self.learnt_is_kept(kept),
             Done::HandedOver => self.handing_over = false,
             Done::Left => return Flow::Left,
         }
@@ -234,6 +255,16 @@ impl Node {
             Request::Drain { cancel: false } => self.start_drain(answer),
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
+            Request::Server { pool, server, change } => {
+                _ = answer.finish(self.change_server(&pool, &server, change));
+            }
+            Request::Sessions => self.list_sessions(answer),
+            Request::EndSession { id } => self.end_session(&id, answer),
+            Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
+            Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
+            Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
+            Request::ClearCounters { all } => _ = answer.finish(self.clear_counters(all)),
+            Request::MaxConnections { value } => _ = answer.finish(self.bound_connections(value)),
             Request::Explain { service, from, sni } => {
                 let config = self.shared.config();
                 answer.finish(explain::answer(&self.proxy, &config, &service, &from, sni.as_deref()));
@@ -267,12 +298,22 @@ impl Node {
         }
         self.step_drain();
         self.look_at_limit();
+        let now = Instant::now();
+        let passed = now.saturating_duration_since(self.second);
+        if passed >= SECOND {
+            self.second = now;
+            self.shared.registry.take_second(now, passed);
+        }
+        if self.stopping.is_none() {
+            self.keep_learnt(now);
+        }
         Flow::Continue
     }
 
     /// At the limit clients wait unseen in the kernel's queue, so it is said.
     fn look_at_limit(&mut self) {
         let (open, limit) = (self.proxy.open_flows(), self.proxy.connection_limit());
+        self.shared.set_connection_limit(limit);
         let full = open >= limit;
         let silent = self.full_logged.is_some_and(|at| at.elapsed() < FULL_LOG);
         if self.shared.set_full(full) && full && !silent {
@@ -363,6 +404,8 @@ impl Node {
             proxy,
             guardian,
             endpoint,
+            sockets,
+            keeper,
             stopping,
             shared,
             beats,
@@ -374,7 +417,7 @@ impl Node {
             spawner,
             ..
         } = self;
-        drop((endpoint, trackers));
+        drop((endpoint, sockets, trackers));
         if let Some(peers) = peers {
             // It says goodbye: the other nodes do not take this for a death.
             let _ = tokio::task::spawn_blocking(move || peers.stop()).await;
@@ -390,7 +433,11 @@ impl Node {
         }
         let spent = stopping.map_or(Duration::ZERO, |since| since.elapsed());
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
-        let stop = tokio::task::spawn_blocking(move || proxy.stop(grace));
+        let config = shared.config();
+        let stop = tokio::task::spawn_blocking(move || {
+            keep::keep_at_the_end(&keeper, &proxy, &shared.registry, &config);
+            proxy.stop(grace);
+        });
         if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {
             tracing::info!(target: "vipgate", "INT: what is still open is not waited for");
         }

@@ -132,7 +132,7 @@ impl Node {
             tracing::warn!(target: "vipgate", "the number of workers is fixed for the life of the process: restart to change it");
         }
         let text = summary(&before, &config);
-        self.log.set_level(config.global.log.level);
+        self.log.configure(&config.global.log);
         self.commands.set_secure(config.global.script_security);
         let peer_port = config.global.peer_port.filter(|_| !config.routers.is_empty());
         if peer_port != before.global.peer_port.filter(|_| !before.routers.is_empty()) {
@@ -156,6 +156,7 @@ impl Node {
             }
             NextEndpoint::None => self.endpoint = None,
         }
+        self.open_stats_sockets();
         let config = self.shared.config();
         let (speaker, shared, plan) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), Plan::from(&*config));
         tokio::spawn(async move {
@@ -179,10 +180,18 @@ impl Node {
         let config = self.shared.config();
         self.proxy.commit(prepared);
         self.places.retain(&config);
-        self.check_placed(&config);
+        self.refresh_checks();
         self.names.apply(&config.pools, &config.resolvers);
         self.trackers.apply(&config.trackers);
         self.refresh_serving();
+    }
+
+    /// Opens and closes the control sockets that speak HAProxy's language. One that cannot be had is no reason not to serve:
+    /// it is said, and tried again with the next reload.
+    pub(super) fn open_stats_sockets(&mut self) {
+        for error in self.sockets.apply(&self.shared.config().stats_sockets) {
+            tracing::error!(target: "vipgate", "{error}");
+        }
     }
 
     pub(super) fn say_where_statistics_are(&self) {

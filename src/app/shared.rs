@@ -1,6 +1,7 @@
 //! What threads other than control may look at: the configuration in force, readiness, and what is wrong.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -15,6 +16,8 @@ pub(super) struct Shared {
     started: Instant,
     host_name: String,
     workers: usize,
+    /// Proxied connections that may be open at a time.
+    connection_limit: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -43,6 +46,7 @@ impl Shared {
             started: Instant::now(),
             host_name,
             workers,
+            connection_limit: AtomicU64::new(0),
             state: Mutex::new(State {
                 config: Arc::new(config),
                 readiness: Readiness::default(),
@@ -67,6 +71,11 @@ impl Shared {
 
     pub(super) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.state().config)
+    }
+
+    /// So many proxied connections may be open at a time.
+    pub(super) fn set_connection_limit(&self, limit: u64) {
+        self.connection_limit.store(limit, Ordering::Relaxed);
     }
 
     /// A reload was applied.
@@ -143,6 +152,7 @@ impl Shared {
                 started: self.started,
                 host_name: self.host_name.clone(),
                 workers: self.workers,
+                connection_limit: self.connection_limit.load(Ordering::Relaxed),
                 troubles,
                 warnings: state.warnings.clone(),
             };

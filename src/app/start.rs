@@ -6,18 +6,21 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use sd_notify::NotifyState;
 use tokio::runtime;
 use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 
+use super::checking;
 use super::commands::Commands;
 use super::failure::Failure;
 use super::hooks::Hooks;
+use super::keep::Keeper;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
 use super::names::Places;
-use super::node::{Inbox, Node};
+use super::node::{Done, Inbox, Node};
 use super::peers;
 use super::reload::{self, Reads};
 use super::shared::Shared;
@@ -25,12 +28,13 @@ use super::signals::{self, Request as Signal};
 use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
+use crate::control::haproxy::Sockets;
 use crate::control::server::{BindError as ControlError, Server};
 use crate::fence::FenceName;
 use crate::model::{Config, Estate, LogLevel, Peering};
 use crate::names::Names;
 use crate::notify::Notifier;
-use crate::os::caps;
+use crate::os::{caps, inherited};
 use crate::probe::Prober;
 use crate::proxy::{BindReason, Proxy, Steering};
 use crate::spawner::Spawner;
@@ -46,6 +50,7 @@ pub(super) fn run(mut run: Run) -> Result<ExitCode, Failure> {
     // Before anything else: a signal that comes now waits until somebody listens.
     signals::block().map_err(|error| Failure::Fatal(format!("cannot block signals: {error}")))?;
     // It keeps what this process gives up, so it comes first; and both come before any thread.
+    inherited::note();
     let spawner = Spawner::start();
     // The program that leads ranges of ports to their listener can be loaded only now.
     let steering = Steering::open();
@@ -79,7 +84,7 @@ async fn start(
     let mut signals = signals::listen().map_err(|error| Failure::Fatal(format!("cannot wait for signals: {error}")))?;
     let Some((loaded, reload)) = load_first(&run, &mut signals).await? else { return Ok(ExitCode::SUCCESS) };
     let config = &loaded.config;
-    log.set_level(config.global.log.level);
+    log.configure(&config.global.log);
     let warnings = loaded.warning_lines();
     for warning in &warnings {
         tracing::warn!(target: "vipgate", "{warning}");
@@ -109,10 +114,13 @@ async fn start(
         None => None,
     };
     let (notice_sender, notices) = unbounded_channel();
-    let (transition_sender, transitions) = unbounded_channel();
+    let (check_sender, checks) = unbounded_channel();
     let (resolved_sender, resolved) = unbounded_channel();
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
+    let observer = done.clone();
+    // Without a receiver the process is ending.
+    proxy.observe_by(move |observed| _ = observer.send(Done::Observed(checking::observation(observed))));
     let (call_sender, calls) = mpsc::channel(CALLS);
     let fence = Some(FenceName::new(&run.control.run_dir));
     let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender, fence) {
@@ -129,10 +137,15 @@ async fn start(
     let speaker = Arc::new(speaker);
     let peers = if config.routers.is_empty() { None } else { peers::start(config.global.peer_port, &speaker) };
 
+    proxy.keep_journal(log.journal());
+    let looked = Arc::clone(&shared);
+    let look = Arc::new(move || (looked.config(), looked.snapshot()));
     let mut node = Node {
+        sockets: Sockets::new(call_sender.clone(), look),
+        keeper: Keeper::new(&run.state_dir),
         run,
         log,
-        prober: Prober::start(Arc::clone(&shared.registry), transition_sender),
+        prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
         names: Names::start(resolved_sender),
         places: Places::default(),
         proxy,
@@ -156,6 +169,7 @@ async fn start(
         handing_over: false,
         reads: Reads::default(),
         full_logged: None,
+        second: Instant::now(),
         stopping: None,
     };
     if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {
@@ -164,6 +178,8 @@ async fn start(
     node.tell_as_configured(&Config::default(), &config);
     node.commit(prepared);
     node.say_where_statistics_are();
+    node.take_up_learnt();
+    node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {
         if let Err(error) = control.serve(call_sender).await {
@@ -176,7 +192,7 @@ async fn start(
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, transitions, resolved, tracked, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, checks, resolved, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

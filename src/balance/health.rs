@@ -54,6 +54,19 @@ impl Counter {
         was_up && !self.is_up()
     }
 
+    /// One more failed check and it is down; what is down stays so.
+    pub fn weaken(&mut self) {
+        self.value = self.value.min(self.rise);
+    }
+
+    /// As after as many failed checks as take it down. True when that made the server down.
+    #[must_use]
+    pub fn fail(&mut self) -> bool {
+        let was_up = self.is_up();
+        self.value = 0;
+        was_up
+    }
+
     /// Whether the server is up.
     #[must_use]
     pub fn is_up(self) -> bool {
@@ -142,6 +155,23 @@ mod tests {
         assert_eq!((counter.value(), counter.maximum()), (1, 1));
         assert!(counter.failure());
         assert!(counter.success());
+    }
+
+    #[test]
+    fn sudden_death_is_one_failure_away_from_down() {
+        let mut counter = Counter::new(2, 3);
+        assert!(!counter.success());
+        counter.weaken();
+        assert_eq!(
+            (counter.value(), counter.is_up(), counter.interval(&check())),
+            (2, true, Duration::from_millis(500))
+        );
+        assert!(counter.failure());
+        counter.weaken();
+        assert_eq!(counter.value(), 0);
+        let mut healthy = Counter::new(2, 3);
+        assert!(healthy.fail());
+        assert!(!healthy.fail() && !healthy.is_up());
     }
 
     #[test]

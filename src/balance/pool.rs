@@ -239,6 +239,23 @@ impl Pool {
         self.candidates.iter().any(Candidate::is_eligible)
     }
 
+    /// Servers that share new clients now (HAProxy's `nbsrv`): the active ones, else all backups or the first.
+    #[must_use]
+    pub fn usable_servers(&self) -> usize {
+        let eligible = |backup| self.candidates.iter().filter(|c| c.backup == backup && c.is_eligible()).count();
+        match (eligible(false), eligible(true)) {
+            (0, backups) if self.all_backups => backups,
+            (0, backups) => backups.min(1),
+            (active, _) => active,
+        }
+    }
+
+    /// Whether a server is up; one that is not there is not.
+    #[must_use]
+    pub fn is_up(&self, server: &str) -> bool {
+        self.candidates.iter().any(|candidate| candidate.name == server && candidate.in_service())
+    }
+
     /// Clients remembered.
     pub fn table_len(&mut self, now: Instant) -> usize {
         self.table.as_mut().map_or(0, |table| table.len(now))

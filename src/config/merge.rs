@@ -19,6 +19,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
         global,
         log,
         stats,
+        stats_sockets,
         scripts,
         notify,
         mail,
@@ -30,6 +31,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
         services,
         pools,
         resolvers,
+        source_tables,
     } = other;
     let mut join = |table: &str, first: Option<Location>, second: Option<Location>| {
         if let (Some(first), Some(second), Tables::OnceOnly) = (first, second, tables) {
@@ -49,6 +51,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     config.scripts = both(config.scripts.take(), scripts, join_scripts);
     config.notify = both(config.notify.take(), notify, join_notify);
     config.mail = both(config.mail.take(), mail, join_mail);
+    config.stats_sockets.extend(stats_sockets);
     config.routers.extend(routers);
     config.groups.extend(groups);
     config.trackers.extend(trackers);
@@ -57,6 +60,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     config.services.extend(services);
     config.pools.extend(pools);
     config.resolvers.extend(resolvers);
+    config.source_tables.extend(source_tables);
 }
 
 fn both<T>(first: Option<T>, second: Option<T>, join: impl Fn(T, T) -> T) -> Option<T> {
@@ -98,6 +102,10 @@ fn join_log(first: Log, second: Log) -> Log {
         level: first.level.or(second.level),
         connections: first.connections.or(second.connections),
         checks: first.checks.or(second.checks),
+        format: first.format.or(second.format),
+        targets: first.targets.into_iter().chain(second.targets).collect(),
+        tag: first.tag.or(second.tag),
+        host_name: first.host_name.or(second.host_name),
     }
 }
 

@@ -3,6 +3,8 @@
 //! A native file is decoded ([`decode`]), a foreign one imported; both give the same [`raw`] mirror of the schema, which
 //! [`validate`] turns into the model. [`Loading`] puts the files of one run together.
 
+mod acl;
+mod check_syntax;
 pub mod decode;
 pub mod diagnostic;
 pub mod emit;

@@ -1,8 +1,9 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
 use crate::model::{
-    Algorithm, ArgumentsMatch, ChecksumMode, Failback, Family, HashType, InitialState, LogLevel, OnError, OnMarkedDown,
-    OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope, Wanted,
+    AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, DatabaseRole, Failback, Family, HashType, InitialState,
+    LogDress, LogFormat, LogLevel, OnError, OnMarkedDown, OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind,
+    Scope, Severity, Wanted,
 };
 
 use super::raw::ResolveWhen;
@@ -17,6 +18,32 @@ pub(super) const LEVELS: &Words<LogLevel> = &[
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
+pub(super) const LOG_FORMATS: &Words<LogFormat> =
+    &[("text", LogFormat::Text), ("json", LogFormat::Json), ("haproxy", LogFormat::Haproxy)];
+pub(super) const LOG_DRESSES: &Words<LogDress> = &[
+    ("rfc3164", LogDress::Rfc3164),
+    ("rfc5424", LogDress::Rfc5424),
+    ("short", LogDress::Short),
+    ("raw", LogDress::Raw),
+];
+pub(super) const SEVERITIES: &Words<Severity> = &[
+    ("emerg", Severity::Emergency),
+    ("alert", Severity::Alert),
+    ("crit", Severity::Critical),
+    ("err", Severity::Error),
+    ("warning", Severity::Warning),
+    ("notice", Severity::Notice),
+    ("info", Severity::Info),
+    ("debug", Severity::Debug),
+];
+#[rustfmt::skip]
+pub(super) const FACILITIES: &Words<u8> = &[
+    ("kern", 0), ("user", 1), ("mail", 2), ("daemon", 3), ("auth", 4), ("syslog", 5), ("lpr", 6), ("news", 7), ("uucp", 8),
+    ("cron", 9), ("auth2", 10), ("ftp", 11), ("ntp", 12), ("audit", 13), ("alert", 14), ("cron2", 15), ("local0", 16),
+    ("local1", 17), ("local2", 18), ("local3", 19), ("local4", 20), ("local5", 21), ("local6", 22), ("local7", 23),
+];
+pub(super) const ACCESS: &Words<AccessLevel> =
+    &[("user", AccessLevel::User), ("operator", AccessLevel::Operator), ("admin", AccessLevel::Admin)];
 pub(super) const START: &Words<InitialState> = &[("backup", InitialState::Backup), ("master", InitialState::Master)];
 pub(super) const CHECKSUM: &Words<ChecksumMode> =
     &[("pseudo-header", ChecksumMode::PseudoHeader), ("message-only", ChecksumMode::MessageOnly)];
@@ -67,6 +94,9 @@ pub(super) const FAMILIES: &Words<Wanted> = &[
     ("ipv6", Wanted::Only(Family::V6)),
 ];
 pub(super) const PROXY_VERSIONS: &Words<ProxyVersion> = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
+pub(super) const DATABASE_ROLES: &Words<DatabaseRole> =
+    &[("primary", DatabaseRole::Primary), ("replica", DatabaseRole::Replica)];
+
 /// `random(n)`: how many it draws, none when that is no number of at least 1. None when it is something else.
 pub(super) fn random_draws(text: &str) -> Option<Option<u32>> {
     let draws = text.strip_prefix("random(")?.strip_suffix(')')?;

@@ -89,9 +89,12 @@ pub fn ask(
         match serde_json::from_slice(&line).map_err(|source| garbled(path, source))? {
             Reply::Progress { text } => progress(&text),
             Reply::Event { event } => progress(&event.to_string()),
-            last @ (Reply::Status { .. } | Reply::Explained { .. } | Reply::Done { .. } | Reply::Failed { .. }) => {
-                return Ok(last);
-            }
+            last @ (Reply::Status { .. }
+            | Reply::Explained { .. }
+            | Reply::Sessions { .. }
+            | Reply::Tables { .. }
+            | Reply::Done { .. }
+            | Reply::Failed { .. }) => return Ok(last),
         }
     }
 }

@@ -3,6 +3,9 @@
 
 pub mod client;
 pub mod explain;
+pub mod haproxy;
+pub mod listing;
+pub mod operate;
 pub mod routers;
 pub mod server;
 pub mod table;
@@ -10,6 +13,7 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Snapshot;
+use operate::{ServerChange, SessionView, TableChange, TableView};
 
 /// The socket's name in the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -43,6 +47,54 @@ pub enum Request {
         /// Only this virtual router; all when absent.
         #[serde(default)]
         router: Option<String>,
+    },
+    /// Change what a server does, until the next restart.
+    Server {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        server: String,
+        /// What to change.
+        change: ServerChange,
+    },
+    /// The open connections.
+    Sessions,
+    /// End a connection.
+    EndSession {
+        /// Its number, as [`Request::Sessions`] shows it.
+        id: String,
+    },
+    /// End the connections to a server.
+    EndSessions {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        server: String,
+    },
+    /// The stick tables with their entries.
+    Tables {
+        /// Of this pool only.
+        #[serde(default)]
+        pool: Option<String>,
+    },
+    /// Change a stick table.
+    Table {
+        /// Its pool.
+        pool: String,
+        /// What to do.
+        change: TableChange,
+    },
+    /// Set counters back: what was the most so far, or all of them.
+    ClearCounters {
+        /// Not only what was the most.
+        #[serde(default)]
+        all: bool,
+    },
+    /// Bound the open connections of all services together, until the next reload.
+    MaxConnections {
+        /// So many; as configured when absent.
+        #[serde(default)]
+        value: Option<u32>,
     },
     /// Which server would a connection get, and why?
     Explain {
@@ -88,6 +140,16 @@ pub enum Reply {
     Status {
         /// The state of everything.
         snapshot: Box<Snapshot>,
+    },
+    /// To [`Request::Sessions`].
+    Sessions {
+        /// The open connections.
+        sessions: Vec<SessionView>,
+    },
+    /// To [`Request::Tables`].
+    Tables {
+        /// The tables.
+        tables: Vec<TableView>,
     },
     /// To [`Request::Explain`].
     Explained {

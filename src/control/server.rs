@@ -100,6 +100,17 @@ impl Answer {
     }
 }
 
+/// Asks the application from within the process.
+pub(super) async fn call(calls: &mpsc::Sender<Call>, request: Request) -> Reply {
+    // Nobody wants to hear how far it is.
+    let (progress, _) = mpsc::channel(1);
+    let (last, finished) = oneshot::channel();
+    if calls.send(Call { request, answer: Answer { progress, last } }).await.is_err() {
+        return stopping();
+    }
+    finished.await.unwrap_or_else(|_| stopping())
+}
+
 /// Clients at a time. For one more the oldest that asks nothing has to go; when all of them wait for an answer, the new
 /// one waits in the listen queue.
 const CLIENTS: usize = 32;

@@ -134,25 +134,31 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
-struct Table {
+pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(columns: &[&str]) -> Self {
+    pub(super) fn new(columns: &[&str]) -> Self {
         Self { rows: vec![columns.iter().map(|column| (*column).to_owned()).collect()] }
     }
 
-    fn row(&mut self, cells: Vec<String>) {
+    pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells.iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { line(cell) }).collect());
     }
 
     fn write(&self, out: &mut String) {
+        out.push('\n');
+        out.push_str(&self.text());
+    }
+
+    /// A line a row.
+    pub(super) fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width =
             |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
         let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-        out.push('\n');
+        let mut out = String::new();
         for row in &self.rows {
             let mut text = String::new();
             for (cell, width) in row.iter().zip(&widths) {
@@ -161,5 +167,6 @@ impl Table {
             out.push_str(text.trim_end());
             out.push('\n');
         }
+        out
     }
 }

@@ -5,14 +5,20 @@
 //! touched.
 
 mod check;
+mod check_presets;
+mod check_result;
 mod command;
+mod control;
 mod estate;
+mod log;
 mod name;
 mod net;
+mod networks;
 mod notify;
 mod peering;
 mod pool;
 mod routing;
+pub mod rule;
 mod server;
 mod service;
 mod socket;
@@ -21,15 +27,24 @@ mod vrrp;
 
 use std::time::Duration;
 
-pub use check::Check;
+pub use check::{
+    Action, Agent, Answer, Check, CheckKind, CommandCheck, Connect, Conversation, DatabaseRole, Expect, HeaderPattern,
+    HttpExpect, HttpPattern, HttpRequest, Pattern, PostgresLogin, Step, TextPattern, Tls, Trust,
+};
+pub(crate) use check_presets::postgres_startup;
+pub use check_result::CheckResult;
 pub use command::{Command, User};
+pub use control::{AccessLevel, Descriptor, SocketPlace, StatsSocket};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
+pub use log::{ConnectionLine, Log, LogDress, LogFormat, LogLevel, LogPlace, LogTarget, Severity};
 pub use name::{Hold, NameKind, Resolver, ServerName, Wanted};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
+pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
 pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
+pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
 pub use socket::{ListenTuning, ProxyVersion, Source};
@@ -70,6 +85,8 @@ pub struct Config {
     pub resolvers: Vec<Resolver>,
     /// The HTTP statistics endpoint; absent unless configured.
     pub stats: Option<Stats>,
+    /// Control sockets that speak HAProxy's language.
+    pub stats_sockets: Vec<StatsSocket>,
 }
 
 /// Settings of the process as a whole.
@@ -93,29 +110,6 @@ pub struct Global {
     pub peer_port: Option<u16>,
     /// What is logged.
     pub log: Log,
-}
-
-/// What is logged.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Log {
-    /// The least severe level written.
-    pub level: LogLevel,
-    /// One line a proxied connection.
-    pub connections: bool,
-    /// One line per health check result that changes a server's counter, not only per state change
-    /// (HAProxy's `option log-health-checks`).
-    pub checks: bool,
-}
-
-/// Severity of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// The HTTP statistics endpoint.
@@ -149,7 +143,7 @@ impl Default for Global {
             spread_checks: 5,
             script_security: true,
             peer_port: Some(DEFAULT_PEER_PORT),
-            log: Log { level: LogLevel::Info, connections: true, checks: false },
+            log: Log::default(),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use super::control::Descriptor;
+
 use super::socket::ListenTuning;
 
 /// A value that cannot be what it is meant to be; the text names the cause.
@@ -246,6 +248,8 @@ pub struct ListenAddress {
     pub proxy_from: Vec<Prefix>,
     /// Options of its TCP.
     pub tuning: ListenTuning,
+    /// The process was started with this socket, which listens on `address`; it is not bound again.
+    pub inherited: Option<Descriptor>,
 }
 
 impl ListenAddress {
@@ -260,6 +264,7 @@ impl ListenAddress {
             dual_stack: false,
             proxy_from: Vec::new(),
             tuning: ListenTuning::default(),
+            inherited: None,
         }
     }
 }

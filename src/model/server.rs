@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::check::Check;
+use super::check::{Agent, Check};
 use super::name::ServerName;
 use super::socket::{ProxyVersion, Source};
 
@@ -38,6 +38,8 @@ pub struct Server {
     pub observe: Option<Observe>,
     /// Its health check; none: always considered up.
     pub check: Option<Check>,
+    /// Its agent, if one is asked.
+    pub agent: Option<Agent>,
     /// What happens to its connections when it goes down.
     pub on_marked_down: OnMarkedDown,
     /// It is told each client's address before the client's first byte.
@@ -71,6 +73,7 @@ impl Server {
             track: None,
             observe: None,
             check: None,
+            agent: None,
             on_marked_down: OnMarkedDown::Keep,
             send_proxy: None,
             source: None,

@@ -1,8 +1,11 @@
 //! TCP services: where clients connect. Terms are HAProxy's where it has one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::log::ConnectionLine;
 use super::net::ListenAddress;
+use super::rule::Policy;
 
 /// A TCP service: where clients connect, HAProxy's `frontend`.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,7 +14,7 @@ pub struct Service {
     pub name: String,
     /// Where it listens.
     pub listen: Vec<ListenAddress>,
-    /// Name of the pool its connections go to.
+    /// Name of the pool its connections go to, unless a rule says otherwise.
     pub pool: String,
     /// Concurrent connections; beyond it, clients wait in the listen queue.
     pub max_connections: Option<u32>,
@@ -25,6 +28,12 @@ pub struct Service {
     pub backlog: u32,
     /// One log line a connection.
     pub log: bool,
+    /// What that line looks like.
+    pub log_line: ConnectionLine,
+    /// Also one for a connection that carried nothing (HAProxy's `option dontlognull` says no).
+    pub log_empty: bool,
+    /// Who is turned away and where the others go, unless all of them go to `pool`.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Service {
@@ -41,6 +50,14 @@ impl Service {
             client_keepalive: true,
             backlog: 4096,
             log: true,
+            log_line: ConnectionLine::AsLog,
+            log_empty: true,
+            policy: None,
         }
+    }
+
+    /// Names of the pools that it may send connections to, and of those that its rules look at. Some may come twice.
+    pub fn pools(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.pool.as_str()).chain(self.policy.iter().flat_map(|policy| policy.pools()))
     }
 }

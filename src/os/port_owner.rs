@@ -1,4 +1,4 @@
-//! Which process listens on a TCP port of this thread's network namespace, from /proc.
+//! Which process listens on a TCP port of this thread's network namespace, from sock_diag and /proc.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use super::sock_diag::{self, Listening};
 
 /// A process that listens on a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,18 +20,12 @@ pub struct PortOwner {
     pub address: SocketAddr,
 }
 
-/// A listening socket of /proc/net/tcp or tcp6.
-#[derive(Debug, PartialEq, Eq)]
-struct Listening {
-    address: SocketAddr,
-    inode: u64,
-}
-
 /// The processes whose listeners stand in the way of `address`: of the same port, and of the same address or of all.
 /// A listener of another PID namespace, or of another user when this process is not root, is not found.
 #[must_use]
 pub fn listeners_on(address: SocketAddr) -> Vec<PortOwner> {
-    let in_the_way: Vec<Listening> = listening().filter(|listening| conflicts(listening.address, address)).collect();
+    let mut in_the_way = listening();
+    in_the_way.retain(|listening| conflicts(listening.address, address));
     if in_the_way.is_empty() { Vec::new() } else { owners(&in_the_way) }
 }
 
@@ -37,6 +33,7 @@ pub fn listeners_on(address: SocketAddr) -> Vec<PortOwner> {
 #[must_use]
 pub fn listening_among(address: IpAddr, ports: RangeInclusive<u16>) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = listening()
+        .into_iter()
         .map(|listening| listening.address)
         .filter(|theirs| ports.contains(&theirs.port()) && conflicts(*theirs, SocketAddr::new(address, theirs.port())))
         .collect();
@@ -46,14 +43,16 @@ pub fn listening_among(address: IpAddr, ports: RangeInclusive<u16>) -> Vec<Socke
 }
 
 /// Every socket that listens.
-fn listening() -> impl Iterator<Item = Listening> {
-    ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| parse(&table))
+fn listening() -> Vec<Listening> {
+    sock_diag::listening().unwrap_or_else(|_| {
+        let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+        tables.iter().filter_map(|path| fs::read_to_string(path).ok()).flat_map(|table| parse(&table)).collect()
+    })
 }
 
-fn conflicts(theirs: SocketAddr, ours: SocketAddr) -> bool {
+/// Whether a listener on `theirs` stands in the way of one on `ours`.
+#[must_use]
+pub fn conflicts(theirs: SocketAddr, ours: SocketAddr) -> bool {
     theirs.port() == ours.port()
         && (theirs.ip().is_unspecified()
             || ours.ip().is_unspecified()

@@ -103,6 +103,16 @@ impl Listener {
         Ok(socket)
     }
 
+    /// Takes over one that the process was started with; it may be bound and not listen yet.
+    pub fn adopt(socket: Socket, backlog: u32) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        listen(&socket, backlog)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_quickack(false)?;
+        socket.set_out_of_band_inline(true)?;
+        Ok(Self(socket))
+    }
+
     /// Another length of the queue of connections not accepted yet.
     pub fn set_backlog(&self, backlog: u32) -> io::Result<()> {
         listen(&self.0, backlog)

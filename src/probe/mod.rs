@@ -1,11 +1,23 @@
-//! Health checks: one task connects to every checked server at its time, counts rise and fall, and reports what changed.
-//! [`roster`] decides what is due and what a result means; here sockets and the clock are.
+//! Health checks: one task checks every server at its time, counts rise and fall, and reports what changed; it asks their
+//! agents, too. [`roster`] decides what is due and what a result means, [`conversation`] holds a check's steps; here the
+//! clock is.
 
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
-mod connect;
+mod agent;
+mod answers;
+mod command;
+mod connection;
+mod conversation;
+mod entry;
+mod http;
+mod matching;
+mod outcome;
+mod plan;
+mod postgres;
 mod report;
 mod roster;
+mod tls;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,11 +27,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use crate::model::Pool;
+use crate::model::{OnError, Pool};
 use crate::stats::Registry;
 
-use self::connect::Outcome;
-use self::roster::{Due, Roster};
+use self::outcome::Outcome;
+use self::roster::{Due, Roster, Work};
+
+pub use self::agent::Order;
+pub use self::command::{Ended, Job, RunCommand};
 
 /// A server went down or came up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +51,48 @@ pub struct Transition {
     pub duration: Duration,
 }
 
+/// What a server asks for beside its health: its agent's orders, or no new clients by an answer 404.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub server: String,
+    /// What it wants.
+    pub wants: Wants,
+}
+
+/// What a server wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// Its checks pass and ask for no new clients (HAProxy's NOLB), or do so no more.
+    NoNewClients(bool),
+    /// Its agent's order.
+    Order(Order),
+}
+
+/// What the checks tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A server went down or came up.
+    Transition(Transition),
+    /// A server, or its agent, asks for something.
+    Wish(Wish),
+}
+
+/// Connections of clients to a server failed in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub server: String,
+    /// So many.
+    pub errors: u64,
+    /// What that means.
+    pub on_error: OnError,
+}
+
 /// How checks are made, for all servers alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -49,7 +106,7 @@ pub struct Policy {
 #[derive(Debug)]
 pub struct Prober {
     shared: Arc<Shared>,
-    transitions: mpsc::UnboundedSender<Transition>,
+    events: mpsc::UnboundedSender<Event>,
     task: JoinHandle<()>,
 }
 
@@ -67,19 +124,33 @@ const UNDER_WAY: usize = 2000;
 impl Prober {
     /// Starts without servers; [`Prober::apply`] brings them. To be called within a tokio runtime.
     #[must_use]
-    pub fn start(registry: Arc<Registry>, transitions: mpsc::UnboundedSender<Transition>) -> Self {
+    pub fn start(registry: Arc<Registry>, events: mpsc::UnboundedSender<Event>, run_command: RunCommand) -> Self {
         let shared = Arc::new(Shared { roster: Mutex::new(Roster::new(registry)), changed: Notify::new() });
-        let task = tokio::spawn(run(Arc::clone(&shared), transitions.clone()));
-        Self { shared, transitions, task }
+        let task = tokio::spawn(run(Arc::clone(&shared), run_command, events.clone()));
+        Self { shared, events, task }
     }
 
     /// Checks these servers from now on. One that is known under its pool and name, with the same target, keeps its
     /// state, its time and a check under way; a new one is up until its first check fails. What is not named is
     /// forgotten. A server whose state changes by that is reported.
-    pub fn apply(&self, pools: &[Pool], policy: Policy) {
-        for transition in lock(&self.shared.roster).apply(pools, policy, Instant::now()) {
+    /// `node` is this node's name, as servers are told it.
+    pub fn apply(&self, pools: &[Pool], policy: Policy, node: &str) {
+        for transition in lock(&self.shared.roster).apply(pools, policy, node, Instant::now()) {
             // Without a receiver the process is ending.
-            let _ = self.transitions.send(transition);
+            let _ = self.events.send(Event::Transition(transition));
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Connections of clients failed in a row: that counts as the server's configuration says, and it is checked soon.
+    pub fn observe(&self, observed: &Observation) {
+        let finding = lock(&self.shared.roster).observe(observed, Instant::now());
+        if let Some(finding) = finding {
+            report::log(&finding);
+            for event in finding.into_events(Vec::new()) {
+                // Without a receiver the process is ending.
+                let _ = self.events.send(event);
+            }
         }
         self.shared.changed.notify_one();
     }
@@ -103,7 +174,13 @@ impl Drop for Prober {
     }
 }
 
-async fn run(shared: Arc<Shared>, transitions: mpsc::UnboundedSender<Transition>) {
+/// What a task under way brings back.
+enum Result {
+    Check(Outcome),
+    Agent(agent::Answer),
+}
+
+async fn run(shared: Arc<Shared>, run_command: RunCommand, events: mpsc::UnboundedSender<Event>) {
     let mut under_way = FuturesUnordered::new();
     loop {
         let next = {
@@ -112,27 +189,45 @@ async fn run(shared: Arc<Shared>, transitions: mpsc::UnboundedSender<Transition>
             while under_way.len() < UNDER_WAY
                 && let Some(due) = roster.take_due(now)
             {
-                under_way.push(check(due));
+                under_way.push(work(due, &run_command));
             }
             if under_way.len() < UNDER_WAY { roster.next_due() } else { None }
         };
         tokio::select! {
-            Some((id, outcome)) = under_way.next() => settle(&shared, id, outcome, &transitions),
+            Some((id, result)) = under_way.next() => settle(&shared, id, result, &events),
             () = sleep_until(next) => {}
             () = shared.changed.notified() => {}
         }
     }
 }
 
-async fn check(due: Due) -> (u64, Outcome) {
-    (due.id, connect::check(due.target, due.timeout).await)
+async fn work(due: Due, run_command: &RunCommand) -> (u64, Result) {
+    let result = match due.work {
+        Work::Check { plan, state, sessions } => Result::Check(match &plan.work {
+            plan::Work::Conversation(steps) => conversation::hold(&plan, steps, state.as_deref()).await,
+            plan::Work::Command(check) => command::run(&plan.check, check, sessions, run_command).await,
+        }),
+        Work::Agent(agent) => Result::Agent(agent::ask(&agent).await),
+    };
+    (due.id, result)
 }
 
-fn settle(shared: &Shared, id: u64, outcome: Outcome, transitions: &mpsc::UnboundedSender<Transition>) {
-    let Some(finding) = lock(&shared.roster).finish(id, outcome, Instant::now()) else { return };
+fn settle(shared: &Shared, id: u64, result: Result, events: &mpsc::UnboundedSender<Event>) {
+    let now = Instant::now();
+    let (finding, orders) = match result {
+        Result::Check(outcome) => {
+            let Some(finding) = lock(&shared.roster).finish(id, outcome, now) else { return };
+            (finding, Vec::new())
+        }
+        Result::Agent(answer) => {
+            let Some(heard) = lock(&shared.roster).heard(id, answer, now) else { return };
+            heard
+        }
+    };
     report::log(&finding);
-    if let Some(transition) = finding.into_transition() {
-        let _ = transitions.send(transition);
+    for event in finding.into_events(orders) {
+        // Without a receiver the process is ending.
+        let _ = events.send(event);
     }
 }
 

@@ -1,29 +1,37 @@
 //! Findings in words: HAProxy's log lines, which its users' tools know, and the reason that status pages show.
 
-use crate::stats::{CheckResult, human};
+use crate::model::CheckResult;
+use crate::stats::human;
 
-use super::connect::Outcome;
+use super::outcome::Outcome;
 use super::roster::{Change, Finding};
 
-/// Why a server is as it is: `Layer4 connection problem: connection refused in 0.2 ms`.
+/// Why a server is as it is: `Layer4 connection problem: connection refused in 0.2 ms at step 2 (login)`.
 pub(super) fn reason(outcome: &Outcome) -> String {
     let took = human::duration(outcome.duration.as_secs_f64());
     let what = outcome.result.text();
-    let detail = lower_first(&outcome.detail);
+    let cause = if outcome.cause == "(tcp-check)" { String::new() } else { lower_first(&outcome.cause) };
+    let step = outcome.step.as_ref().map_or_else(String::new, |step| format!(" at {step}"));
+    let certificate = outcome.certificate_expires.map_or_else(String::new, |expires| {
+        format!("; its certificate expires {}", humantime::format_rfc3339_seconds(expires))
+    });
     match outcome.result {
-        CheckResult::Passed => format!("{what} in {took}"),
-        CheckResult::Failed => format!("{what}: {detail} in {took}"),
-        CheckResult::TimedOut => format!("{what} after {took}"),
-        CheckResult::SocketError => format!("{what} on this node, not counted: {detail}"),
+        CheckResult::Starved => format!("{what} on this node, not counted: {cause}"),
+        CheckResult::Observed => format!("{what}: {cause}"),
+        result if result.timed_out() => format!("{what} after {took}{step}"),
+        _ if cause.is_empty() => format!("{what} in {took}{step}{certificate}"),
+        _ => format!("{what}: {cause} in {took}{step}{certificate}"),
     }
 }
 
 /// Writes what a finding is worth to the log.
 pub(super) fn log(finding: &Finding) {
+    if finding.logged {
+        tracing::info!("{}", counter_line(finding));
+    }
     match finding.change {
         Change::Nothing => {}
-        Change::Counter => tracing::info!("{}", counter_line(finding)),
-        Change::Up => tracing::info!("{}", state_line(finding)),
+        Change::Up | Change::Stopping | Change::Resumed => tracing::info!("{}", state_line(finding)),
         Change::Down => {
             tracing::warn!("{}", state_line(finding));
             if finding.usable == (0, 0) {
@@ -33,37 +41,47 @@ pub(super) fn log(finding: &Finding) {
         Change::Starved => tracing::warn!(
             "health checks cannot be made: {}; servers keep their state until they can. More descriptors or ports are \
              needed (LimitNOFILE, net.ipv4.ip_local_port_range)",
-            finding.outcome.detail
+            finding.outcome.cause
         ),
     }
 }
 
-/// `Server b/s1 is DOWN, reason: Layer4 connection problem, info: "Connection refused", check duration: 0ms. ...`
+/// `Server b/s1 is DOWN, reason: Layer4 connection problem, info: "Connection refused", check duration: 0ms. ...`. The
+/// reason is left out where the result had a line of its own.
 pub(super) fn state_line(finding: &Finding) -> String {
     let kind = if finding.backup { "Backup Server" } else { "Server" };
     let (active, backup) = finding.usable;
     let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
-    let (state, left, sessions) = if finding.change == Change::Up {
-        ("UP", "online", "0 sessions requeued, 0 total in queue.".to_owned())
-    } else {
-        ("DOWN", "left", format!("{} sessions active, 0 requeued, 0 remaining in queue.", finding.sessions))
+    let state = match finding.change {
+        Change::Up | Change::Resumed => "UP",
+        Change::Stopping => "stopping",
+        Change::Down | Change::Nothing | Change::Starved => "DOWN",
     };
+    let (left, sessions) = if state == "DOWN" {
+        ("left", format!("{} sessions active, 0 requeued, 0 remaining in queue.", finding.sessions))
+    } else {
+        ("online", "0 sessions requeued, 0 total in queue.".to_owned())
+    };
+    let reason = if finding.logged { String::new() } else { format!(", {}", cause(&finding.outcome)) };
     format!(
-        "{kind} {}/{} is {state}, {}. {active} active and {backup} backup servers {left}.{on_backup} {sessions}",
-        finding.pool,
-        finding.server,
-        cause(&finding.outcome),
+        "{kind} {}/{} is {state}{reason}. {active} active and {backup} backup servers {left}.{on_backup} {sessions}",
+        finding.pool, finding.server,
     )
 }
 
 /// `Health check for server b/s1 failed, reason: ..., status: 2/3 UP.`, HAProxy's `option log-health-checks`.
 pub(super) fn counter_line(finding: &Finding) -> String {
+    let who = if finding.by_agent { "Agent" } else { "Health" };
     let kind = if finding.backup { "backup server" } else { "server" };
-    let verb = if finding.outcome.result == CheckResult::Passed { "succeeded" } else { "failed" };
+    let verb = match finding.outcome.result {
+        CheckResult::L7OkConditionally => "conditionally succeeded",
+        result if result.passed() => "succeeded",
+        _ => "failed",
+    };
     let (value, rise, fall) = finding.counter;
     let status = if value >= rise { format!("{}/{fall} UP", value - rise + 1) } else { format!("{value}/{rise} DOWN") };
     format!(
-        "Health check for {kind} {}/{} {verb}, {}, status: {status}.",
+        "{who} check for {kind} {}/{} {verb}, {}, status: {status}.",
         finding.pool,
         finding.server,
         cause(&finding.outcome),
@@ -71,11 +89,22 @@ pub(super) fn counter_line(finding: &Finding) -> String {
 }
 
 fn cause(outcome: &Outcome) -> String {
-    let info = if outcome.detail.is_empty() { String::new() } else { format!(", info: \"{}\"", outcome.detail) };
-    format!("reason: {}{info}, check duration: {}ms", outcome.result.text(), outcome.duration.as_millis())
+    // HAProxy writes it with a sign: a command that a signal ended has -1.
+    let code = outcome.code.map_or_else(String::new, |code| format!(", code: {}", code.cast_signed()));
+    let info = if outcome.info.is_empty() { String::new() } else { format!(", info: \"{}\"", outcome.info) };
+    let took = match outcome.result {
+        CheckResult::Observed => String::new(),
+        _ => format!(", check duration: {}ms", outcome.duration.as_millis()),
+    };
+    format!("reason: {}{code}{info}{took}", outcome.result.text())
 }
 
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+    match (chars.next(), chars.next()) {
+        // `SSH-2.0`, `FATAL`: a name stays as it is.
+        (Some(_), Some(second)) if second.is_uppercase() => text.to_owned(),
+        (Some(first), _) => first.to_lowercase().chain(text.chars().skip(1)).collect(),
+        (None, _) => String::new(),
+    }
 }

@@ -3,17 +3,18 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::balance::health::Counter;
-use crate::model::{Check, Pool, Server, ServerName};
-use crate::stats::{CheckResult, Health, LastCheck, Registry, ServerStats};
+use crate::model::{Agent, CheckResult, OnError, Pool, Server};
+use crate::stats::Registry;
 
-use super::connect::Outcome;
-use super::{Policy, Transition, report};
+use super::agent::{self, Order};
+use super::entry::Entry;
+use super::outcome::{Outcome, Verdict};
+use super::plan::{Plan, TlsClients};
+use super::{Event, Observation, Policy, Transition, Wants, Wish, report};
 
 /// Every server, checked or not.
 #[derive(Debug)]
@@ -23,19 +24,39 @@ pub(super) struct Roster {
     entries: HashMap<u64, Entry>,
     pools: HashMap<String, Members>,
     /// When to check whom, the earliest first. What no longer agrees with its entry is skipped.
-    queue: BinaryHeap<Reverse<(Instant, u64)>>,
+    queue: BinaryHeap<Reverse<(Instant, u64, Errand)>>,
     last_id: u64,
     random: Random,
     /// The last check found no descriptor or port on this node.
     starved: bool,
+    /// The node's name, for requests that say how it sees a server.
+    node: String,
 }
 
-/// A check to be made now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What there is to be done for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Errand {
+    Check,
+    Agent,
+}
+
+/// A check to be made now, or an agent to be asked.
+#[derive(Debug, Clone)]
 pub(super) struct Due {
     pub(super) id: u64,
-    pub(super) target: SocketAddr,
-    pub(super) timeout: Duration,
+    pub(super) work: Work,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    Check {
+        plan: Arc<Plan>,
+        /// How this node sees the server, where that is sent.
+        state: Option<String>,
+        /// Connections the server has.
+        sessions: u64,
+    },
+    Agent(Agent),
 }
 
 /// What a result meant.
@@ -45,6 +66,10 @@ pub(super) struct Finding {
     pub(super) server: String,
     pub(super) backup: bool,
     pub(super) outcome: Outcome,
+    /// The agent's, not the check's.
+    pub(super) by_agent: bool,
+    /// It is worth a line of its own, beside that of a change.
+    pub(super) logged: bool,
     pub(super) change: Change,
     /// Value, rise, fall.
     pub(super) counter: (u32, u32, u32),
@@ -58,22 +83,35 @@ pub(super) struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Nothing,
-    Counter,
     Up,
     Down,
+    /// It asks for no new clients.
+    Stopping,
+    /// It takes new clients again.
+    Resumed,
     /// Nothing, and the first of possibly many checks that this node had no means to make.
     Starved,
 }
 
 impl Finding {
-    pub(super) fn into_transition(self) -> Option<Transition> {
-        let up = match self.change {
-            Change::Up => true,
-            Change::Down => false,
-            Change::Nothing | Change::Counter | Change::Starved => return None,
-        };
+    /// What it means for others, with what an agent ordered.
+    pub(super) fn into_events(self, orders: Vec<Order>) -> Vec<Event> {
         let reason = report::reason(&self.outcome);
-        Some(Transition { pool: self.pool, server: self.server, up, reason, duration: self.outcome.duration })
+        let Self { pool, server, change, outcome, .. } = self;
+        let wish = |wants: Wants| Event::Wish(Wish { pool: pool.clone(), server: server.clone(), wants });
+        let mut events: Vec<Event> = orders.into_iter().map(|order| wish(Wants::Order(order))).collect();
+        let transition = |up: bool| {
+            let (pool, server, reason) = (pool.clone(), server.clone(), reason.clone());
+            Event::Transition(Transition { pool, server, up, reason, duration: outcome.duration })
+        };
+        match change {
+            Change::Up => events.push(transition(true)),
+            Change::Down => events.push(transition(false)),
+            Change::Stopping => events.push(wish(Wants::NoNewClients(true))),
+            Change::Resumed => events.push(wish(Wants::NoNewClients(false))),
+            Change::Nothing | Change::Starved => {}
+        }
+        events
     }
 }
 
@@ -82,27 +120,6 @@ struct Members {
     servers: HashMap<String, u64>,
     active: usize,
     backup: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    pool: String,
-    server: String,
-    backup: bool,
-    weight: u16,
-    disabled: bool,
-    probe: Option<Probe>,
-    /// Where it is, for one that is known by its name: why it has no address, if it has none.
-    name: Option<ServerName>,
-    stats: Arc<ServerStats>,
-}
-
-#[derive(Debug)]
-struct Probe {
-    check: Check,
-    counter: Counter,
-    /// None while a check is under way.
-    due: Option<Instant>,
 }
 
 impl Roster {
@@ -116,12 +133,15 @@ impl Roster {
             last_id: 0,
             random: Random(RandomState::new().hash_one(0)),
             starved: false,
+            node: String::new(),
         }
     }
 
     /// Replaces the servers. Returns those that were there before and are in another state by it.
-    pub(super) fn apply(&mut self, pools: &[Pool], policy: Policy, now: Instant) -> Vec<Transition> {
+    pub(super) fn apply(&mut self, pools: &[Pool], policy: Policy, node: &str, now: Instant) -> Vec<Transition> {
         self.policy = policy;
+        node.clone_into(&mut self.node);
+        let mut clients = TlsClients::default();
         let mut known = std::mem::take(&mut self.entries);
         let before = std::mem::take(&mut self.pools);
         let mut fresh = Vec::new();
@@ -132,11 +152,13 @@ impl Roster {
                 let old = id.and_then(|id| known.remove(&id).map(|entry| (id, entry)));
                 let was_up = old.as_ref().map(|(_, entry)| entry.is_up());
                 let (id, entry) = match old {
-                    Some((id, entry)) if entry.continues(server) => (id, self.carry_over(id, entry, server, now)),
+                    Some((id, entry)) if entry.continues(server) => {
+                        (id, self.carry_over(id, entry, server, &mut clients, now))
+                    }
                     Some(_) | None => {
                         self.last_id += 1;
                         fresh.push(self.last_id);
-                        (self.last_id, Entry::new(pool, server, &self.registry, now))
+                        (self.last_id, Entry::new(pool, server, &self.registry, &mut clients, now))
                     }
                 };
                 if was_up.is_some_and(|was_up| was_up != entry.is_up()) {
@@ -152,54 +174,104 @@ impl Roster {
         transitions
     }
 
-    /// The earliest check that is due, taken: it is under way until [`Roster::finish`].
+    /// The earliest check that is due, taken: it is under way until [`Roster::finish`] or [`Roster::heard`].
     pub(super) fn take_due(&mut self, now: Instant) -> Option<Due> {
         loop {
-            let Reverse((due, id)) = *self.queue.peek()?;
+            let Reverse((due, id, errand)) = *self.queue.peek()?;
             if due > now {
                 return None;
             }
             self.queue.pop();
-            let Some(probe) = self.entries.get_mut(&id).and_then(|entry| entry.probe.as_mut()) else { continue };
-            if probe.due == Some(due) {
-                probe.due = None;
-                return Some(Due { id, target: probe.check.target, timeout: probe.check.timeout });
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            let work = match errand {
+                Errand::Check => entry.take_check(due),
+                Errand::Agent => entry.take_agent(due).map(Work::Agent),
+            };
+            let Some(mut work) = work else { continue };
+            if let Work::Check { plan, state, .. } = &mut work
+                && plan.sends_state()
+            {
+                *state = Some(self.state_header(id));
             }
+            return Some(Due { id, work });
         }
     }
 
     /// When [`Roster::take_due`] may have something next.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.queue.peek().map(|Reverse((due, _))| *due)
+        self.queue.peek().map(|Reverse((due, ..))| *due)
     }
 
     /// Counts a result and schedules the next check. None when the server was forgotten meanwhile.
     pub(super) fn finish(&mut self, id: u64, outcome: Outcome, now: Instant) -> Option<Finding> {
         let entry = self.entries.get_mut(&id)?;
-        let was_usable = entry.is_usable();
-        let probe = entry.probe.as_mut()?;
-        let before = probe.counter.value();
-        let (went_up, went_down) = match outcome.result {
-            CheckResult::Passed => (probe.counter.success(), false),
-            CheckResult::Failed | CheckResult::TimedOut => (false, probe.counter.failure()),
-            CheckResult::SocketError => (false, false),
-        };
-        let starved = outcome.result == CheckResult::SocketError;
-        let change = match (went_up, went_down) {
-            (true, _) => Change::Up,
-            (_, true) => Change::Down,
+        let (was_up, was_usable, was_stopping) = (entry.is_up(), entry.is_usable(), entry.stopping);
+        let counted = entry.count(&outcome)?;
+        let starved = outcome.result == CheckResult::Starved;
+        let change = match (was_up, entry.is_up()) {
+            (false, true) => Change::Up,
+            (true, false) => Change::Down,
+            (true, true) if entry.stopping && !was_stopping => Change::Stopping,
+            (true, true) if was_stopping && !entry.stopping => Change::Resumed,
             _ if starved && !self.starved => Change::Starved,
-            _ if self.policy.log_checks && probe.counter.value() != before => Change::Counter,
             _ => Change::Nothing,
         };
         self.starved = starved;
-        let interval = self.random.vary(probe.counter.interval(&probe.check), self.policy.spread_percent);
-        let due = now + interval;
-        probe.due = Some(due);
-        self.queue.push(Reverse((due, id)));
-        let counter = (probe.counter.value(), probe.check.rise, probe.check.fall);
-
+        let due = now + self.random.vary(entry.next_interval(), self.policy.spread_percent);
+        entry.schedule_check(due);
+        self.queue.push(Reverse((due, id, Errand::Check)));
         entry.record(&outcome, change, now);
+        let logged = self.policy.log_checks && counted;
+        self.finding(id, outcome, change, was_usable, logged, false)
+    }
+
+    /// Takes an agent's answer and schedules the next question. None when the server was forgotten meanwhile, or has no
+    /// agent any more.
+    pub(super) fn heard(&mut self, id: u64, answer: agent::Answer, now: Instant) -> Option<(Finding, Vec<Order>)> {
+        let entry = self.entries.get_mut(&id)?;
+        let (was_up, was_usable) = (entry.is_up(), entry.is_usable());
+        let agent::Answer { outcome, up, orders } = answer;
+        let (interval, turned) = entry.listen(&outcome, up)?;
+        let change = match (was_up, entry.is_up()) {
+            (false, true) => Change::Up,
+            (true, false) => Change::Down,
+            _ => Change::Nothing,
+        };
+        let due = now + self.random.vary(interval, self.policy.spread_percent);
+        entry.schedule_agent(due);
+        self.queue.push(Reverse((due, id, Errand::Agent)));
+        entry.record_agent(&outcome, change, now);
+        let logged = self.policy.log_checks && turned;
+        Some((self.finding(id, outcome, change, was_usable, logged, true)?, orders))
+    }
+
+    /// Connections of clients failed, so many in a row. None where that means nothing: the server is not checked, or is
+    /// down anyway.
+    pub(super) fn observe(&mut self, observed: &Observation, now: Instant) -> Option<Finding> {
+        let id = *self.pools.get(&observed.pool)?.servers.get(&observed.server)?;
+        let entry = self.entries.get_mut(&id)?;
+        let (was_up, was_usable) = (entry.is_up(), entry.is_usable());
+        let soon = entry.observe(observed.on_error, now)?;
+        self.queue.push(Reverse((soon, id, Errand::Check)));
+        let change = if was_up && !entry.is_up() { Change::Down } else { Change::Nothing };
+        let cause =
+            format!("Detected {} consecutive errors, last one was: L4 unsuccessful connection", observed.errors);
+        let outcome = Verdict::saying(CheckResult::Observed, cause).after(Duration::ZERO);
+        entry.record(&outcome, change, now);
+        let logged = self.policy.log_checks && observed.on_error != OnError::FastCheck;
+        self.finding(id, outcome, change, was_usable, logged, false)
+    }
+
+    fn finding(
+        &mut self,
+        id: u64,
+        outcome: Outcome,
+        change: Change,
+        was_usable: bool,
+        logged: bool,
+        by_agent: bool,
+    ) -> Option<Finding> {
+        let entry = self.entries.get(&id)?;
         let members = self.pools.entry(entry.pool.clone()).or_default();
         members.count(entry, entry.is_usable(), was_usable);
         Some(Finding {
@@ -207,11 +279,25 @@ impl Roster {
             server: entry.server.clone(),
             backup: entry.backup,
             outcome,
+            by_agent,
+            logged,
             change,
-            counter,
+            counter: if by_agent { entry.agent_counter() } else { entry.counter() },
             usable: (members.active, members.backup),
             sessions: entry.stats.open.load(Ordering::Relaxed),
         })
+    }
+
+    /// What `http-check send-state` sends: `UP; address=10.0.0.1; port=80; name=b/s1; node=n1; weight=1/2; ...`.
+    fn state_header(&self, id: u64) -> String {
+        let Some(entry) = self.entries.get(&id) else { return String::new() };
+        let others = self.pools.get(&entry.pool).into_iter().flat_map(|members| members.servers.values());
+        let (mut weight, mut sessions) = (0, 0);
+        for other in others.filter_map(|id| self.entries.get(id)) {
+            weight += if other.is_usable() { u32::from(other.weight) } else { 0 };
+            sessions += other.stats.open.load(Ordering::Relaxed);
+        }
+        entry.state_header(&self.node, weight, sessions)
     }
 
     pub(super) fn is_up(&self, pool: &str, server: &str) -> bool {
@@ -224,44 +310,48 @@ impl Roster {
     }
 
     /// A server that stays: its state as it is, its next check no later than the new interval wants it.
-    fn carry_over(&mut self, id: u64, mut entry: Entry, server: &Server, now: Instant) -> Entry {
+    fn carry_over(
+        &mut self,
+        id: u64,
+        mut entry: Entry,
+        server: &Server,
+        clients: &mut TlsClients,
+        now: Instant,
+    ) -> Entry {
         entry.backup = server.backup;
         entry.weight = server.weight;
-        let (Some(probe), Some(check)) = (&mut entry.probe, &server.check) else { return entry };
-        if probe.check == *check {
-            return entry;
+        if let Some(earlier) = entry.change_check(server, clients, now) {
+            self.queue.push(Reverse((earlier, id, Errand::Check)));
         }
-        probe.counter = probe.counter.with_limits(check.rise, check.fall);
-        probe.check = check.clone();
-        if let Some(due) = probe.due {
-            let latest = now + probe.counter.interval(check);
-            if latest < due {
-                probe.due = Some(latest);
-                self.queue.push(Reverse((latest, id)));
-            }
+        if let Some(at_once) = entry.change_agent(server, now) {
+            self.queue.push(Reverse((at_once, id, Errand::Agent)));
         }
-        let counter = Some((probe.counter.value(), probe.counter.maximum()));
-        entry.stats.update_status(|status| status.counter = counter);
         entry
     }
 
-    /// New servers are checked one after the other over the shortest of their intervals, as HAProxy does it.
+    /// New servers are checked one after the other over the shortest of their intervals, as HAProxy does it; so are their
+    /// agents.
     fn schedule_first(&mut self, fresh: &[u64], now: Instant) {
-        let mut probes: Vec<(u64, Duration)> = Vec::with_capacity(fresh.len());
-        for id in fresh {
-            if let Some(probe) = self.entries.get(id).and_then(|entry| entry.probe.as_ref()) {
-                probes.push((*id, probe.check.interval));
-            }
-        }
-        let span = probes.iter().map(|(_, interval)| *interval).min().unwrap_or_default();
-        let count = u32::try_from(probes.len()).unwrap_or(u32::MAX).max(1);
-        let step = span / count;
-        let mut due = now;
-        for (id, _) in probes {
-            if let Some(probe) = self.entries.get_mut(&id).and_then(|entry| entry.probe.as_mut()) {
-                probe.due = Some(due);
-                self.queue.push(Reverse((due, id)));
-                due += step;
+        for errand in [Errand::Check, Errand::Agent] {
+            let interval = |entry: &Entry| match errand {
+                Errand::Check => entry.check_interval(),
+                Errand::Agent => entry.agent_interval(),
+            };
+            let all: Vec<(u64, Duration)> =
+                fresh.iter().filter_map(|id| Some((*id, interval(self.entries.get(id)?)?))).collect();
+            let span = all.iter().map(|(_, interval)| *interval).min().unwrap_or_default();
+            let count = u32::try_from(all.len()).unwrap_or(u32::MAX).max(1);
+            let step = span / count;
+            let mut due = now;
+            for (id, _) in all {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    match errand {
+                        Errand::Check => entry.schedule_check(due),
+                        Errand::Agent => entry.schedule_agent(due),
+                    }
+                    self.queue.push(Reverse((due, id, errand)));
+                    due += step;
+                }
             }
         }
     }
@@ -276,118 +366,6 @@ impl Members {
             (true, true) | (false, false) => {}
         }
     }
-}
-
-impl Entry {
-    fn new(pool: &Pool, server: &Server, registry: &Registry, now: Instant) -> Self {
-        let probe = checked(server).map(|check| Probe {
-            check: check.clone(),
-            counter: Counter::new(check.rise, check.fall),
-            due: None,
-        });
-        let entry = Self {
-            pool: pool.name.clone(),
-            server: server.name.clone(),
-            backup: server.backup,
-            weight: server.weight,
-            disabled: server.disabled,
-            probe,
-            name: server.name_of.clone(),
-            stats: registry.server(&pool.name, &server.name),
-        };
-        entry.stats.update_status(|status| {
-            status.health = entry.health();
-            status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
-            status.reason = entry.first_reason();
-            status.since = Some(now);
-            status.last_check = None;
-        });
-        entry
-    }
-
-    /// Whether `server` is this one, to be checked at the same place: what is known of it then stays true.
-    fn continues(&self, server: &Server) -> bool {
-        let wanted = checked(server).map(|check| check.target);
-        self.disabled == server.disabled
-            && self.name == server.name_of
-            && self.probe.as_ref().map(|probe| probe.check.target) == wanted
-    }
-
-    fn is_up(&self) -> bool {
-        !self.disabled && self.unresolved().is_none() && self.probe.as_ref().is_none_or(|probe| probe.counter.is_up())
-    }
-
-    fn is_usable(&self) -> bool {
-        self.is_up() && self.weight > 0
-    }
-
-    fn health(&self) -> Health {
-        match &self.probe {
-            _ if self.disabled => Health::Disabled,
-            _ if self.unresolved().is_some() => Health::Down,
-            None => Health::Unchecked,
-            Some(probe) if probe.counter.is_up() => Health::Up,
-            Some(_) => Health::Down,
-        }
-    }
-
-    /// Why it has no address.
-    fn unresolved(&self) -> Option<&str> {
-        self.name.as_ref().and_then(|name| name.unresolved.as_deref())
-    }
-
-    fn first_reason(&self) -> String {
-        match (&self.probe, self.unresolved()) {
-            _ if self.disabled => "disabled in the configuration".to_owned(),
-            (_, Some(reason)) => format!("name not resolved: {reason}"),
-            (None, None) => "without a check".to_owned(),
-            (Some(_), None) => "not checked yet".to_owned(),
-        }
-    }
-
-    fn reconfigured(&self) -> Transition {
-        Transition {
-            pool: self.pool.clone(),
-            server: self.server.clone(),
-            up: self.is_up(),
-            reason: match &self.name {
-                Some(ServerName { unresolved: None, name, .. }) => format!("{name} is resolved"),
-                Some(_) => self.first_reason(),
-                None => format!("the configuration changed: {}", self.first_reason()),
-            },
-            duration: Duration::ZERO,
-        }
-    }
-
-    fn record(&self, outcome: &Outcome, change: Change, now: Instant) {
-        self.stats.checks.fetch_add(1, Ordering::Relaxed);
-        if matches!(outcome.result, CheckResult::Failed | CheckResult::TimedOut) {
-            self.stats.checks_failed.fetch_add(1, Ordering::Relaxed);
-        }
-        if change == Change::Down {
-            self.stats.downs.fetch_add(1, Ordering::Relaxed);
-        }
-        self.stats.update_status(|status| {
-            if matches!(change, Change::Up | Change::Down) {
-                status.since = Some(now);
-            }
-            status.health = self.health();
-            status.counter = self.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
-            status.reason = report::reason(outcome);
-            status.last_check = Some(LastCheck {
-                result: outcome.result,
-                detail: outcome.detail.clone(),
-                duration: outcome.duration,
-                at: now,
-            });
-        });
-    }
-}
-
-/// The check of a server that can be checked.
-fn checked(server: &Server) -> Option<&Check> {
-    let resolved = server.name_of.as_ref().is_none_or(|name| name.unresolved.is_none());
-    server.check.as_ref().filter(|_| !server.disabled && resolved)
 }
 
 /// Enough chance to keep checks apart (splitmix64); nothing secret depends on it.

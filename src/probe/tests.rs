@@ -1,8 +1,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::*;
-use crate::model::{Check, Server};
-use crate::stats::{CheckResult, Health};
+use crate::model::{Check, CheckResult, Server};
+use crate::stats::Health;
+use outcome::Verdict;
 use roster::{Change, Finding};
 
 const POLICY: Policy = Policy { spread_percent: 0, log_checks: false };
@@ -26,11 +27,22 @@ fn target(port: u16) -> SocketAddr {
 
 fn outcome(result: CheckResult) -> Outcome {
     let detail = match result {
-        CheckResult::Failed => "Connection refused",
-        CheckResult::SocketError => "Too many open files",
-        CheckResult::Passed | CheckResult::TimedOut => "",
+        CheckResult::L4Connection => "Connection refused",
+        CheckResult::Starved => "Too many open files",
+        _ => "",
     };
-    Outcome { result, detail: detail.to_owned(), duration: Duration::from_micros(200) }
+    Verdict::saying(result, detail).after(Duration::from_micros(200))
+}
+
+fn no_commands() -> RunCommand {
+    Arc::new(|_| Box::pin(async { (Ended::NotStarted("no commands here".to_owned()), String::new()) }))
+}
+
+fn target_of(due: &Due) -> SocketAddr {
+    match &due.work {
+        Work::Check { plan, .. } => plan.check.target,
+        Work::Agent(agent) => agent.target,
+    }
 }
 
 /// A roster on a clock of its own.
@@ -45,7 +57,7 @@ impl Bench {
         let registry = Arc::new(Registry::default());
         let mut roster = Roster::new(Arc::clone(&registry));
         let now = Instant::now();
-        assert_eq!(roster.apply(&[pool(servers)], POLICY, now), []);
+        assert_eq!(roster.apply(&[pool(servers)], POLICY, "n1", now), []);
         Self { roster, registry, now }
     }
 
@@ -63,13 +75,13 @@ impl Bench {
     }
 
     fn apply(&mut self, servers: Vec<Server>) -> Vec<Transition> {
-        self.roster.apply(&[pool(servers)], POLICY, self.now)
+        self.roster.apply(&[pool(servers)], POLICY, "n1", self.now)
     }
 }
 
 #[test]
 fn intervals_follow_the_counter() {
-    use CheckResult::{Failed, Passed, TimedOut};
+    use CheckResult::{L4Connection as Failed, L4Ok as Passed, L4Timeout as TimedOut};
     let mut bench = Bench::new(vec![server("s1", Some(check(target(1))))]);
     let mut told = Vec::new();
     for result in [Failed, Failed, Passed, Passed, Passed, Failed, TimedOut, Failed, Failed] {
@@ -105,7 +117,7 @@ fn first_checks_are_spread_over_the_shortest_interval() {
     let servers =
         (0..4).map(|port| server(&format!("s{port}"), Some(check(target(port))))).chain([server("slow", Some(long))]);
     let mut bench = Bench::new(servers.collect());
-    let waits: Vec<u128> = (0..5).map(|_| bench.next(CheckResult::Passed).0.as_millis()).collect();
+    let waits: Vec<u128> = (0..5).map(|_| bench.next(CheckResult::L4Ok).0.as_millis()).collect();
     assert_eq!(waits, [0, 400, 400, 400, 400]);
 }
 
@@ -115,8 +127,12 @@ fn later_checks_vary_by_the_spread() {
     let mut roster = Roster::new(registry);
     let now = Instant::now();
     let policy = Policy { spread_percent: 10, log_checks: false };
-    let _ =
-        roster.apply(&[pool((0..200).map(|i| server(&i.to_string(), Some(check(target(i))))).collect())], policy, now);
+    let _ = roster.apply(
+        &[pool((0..200).map(|i| server(&i.to_string(), Some(check(target(i))))).collect())],
+        policy,
+        "n1",
+        now,
+    );
     let mut seen = Vec::new();
     let late = now + 2000 * MS;
     let mut under_way = Vec::new();
@@ -124,7 +140,7 @@ fn later_checks_vary_by_the_spread() {
         under_way.push(due.id);
     }
     for id in under_way {
-        let _ = roster.finish(id, outcome(CheckResult::Passed), late);
+        let _ = roster.finish(id, outcome(CheckResult::L4Ok), late);
     }
     while let Some(next) = roster.next_due() {
         let _ = roster.take_due(next);
@@ -137,7 +153,7 @@ fn later_checks_vary_by_the_spread() {
 
 #[test]
 fn log_lines_are_haproxys() {
-    use CheckResult::{Failed, Passed, TimedOut};
+    use CheckResult::{L4Connection as Failed, L4Ok as Passed, L4Timeout as TimedOut};
     let mut backup = server("s2", None);
     backup.backup = true;
     let mut bench = Bench::new(vec![server("s1", Some(check(target(1)))), backup]);
@@ -159,7 +175,7 @@ fn log_lines_are_haproxys() {
         "Server b/s1 is UP, reason: Layer4 check passed, check duration: 0ms. 1 active and 1 backup servers online. \
          0 sessions requeued, 0 total in queue."
     );
-    assert_eq!(finding.clone().into_transition().map(|transition| transition.up), Some(true));
+    assert!(matches!(finding.clone().into_events(vec![]).as_slice(), [Event::Transition(Transition { up: true, .. })]));
     let (_, finding) = bench.next(TimedOut);
     assert_eq!(
         report::counter_line(&finding),
@@ -179,10 +195,10 @@ fn log_lines_are_haproxys() {
 #[test]
 fn a_reload_keeps_what_stays() {
     let mut bench = Bench::new(vec![server("s1", Some(check(target(1)))), server("s2", Some(check(target(2))))]);
-    let (_, finding) = bench.next(CheckResult::Failed);
+    let (_, finding) = bench.next(CheckResult::L4Connection);
     assert_eq!((finding.server.as_str(), finding.change), ("s1", Change::Down));
     let due = bench.roster.take_due(bench.now + 1000 * MS).unwrap();
-    assert_eq!(due.target, target(2));
+    assert_eq!(target_of(&due), target(2));
 
     // The same again, and one more: s1 stays down and waits on, s2's check under way still counts.
     let more = vec![
@@ -193,16 +209,16 @@ fn a_reload_keeps_what_stays() {
     assert_eq!(bench.apply(more), []);
     assert!(!bench.roster.is_up("b", "s1"));
     assert_eq!(bench.roster.usable("b"), (2, 0));
-    let finding = bench.roster.finish(due.id, outcome(CheckResult::Failed), bench.now).unwrap();
+    let finding = bench.roster.finish(due.id, outcome(CheckResult::L4Connection), bench.now).unwrap();
     assert_eq!((finding.server.as_str(), finding.change, finding.usable), ("s2", Change::Down, (1, 0)));
 
     // A shorter interval takes effect now, not after the long one; the state stays.
     let mut hasty = check(target(1));
     hasty.down_interval = 100 * MS;
     assert_eq!(bench.apply(vec![server("s1", Some(hasty))]), []);
-    let (waited, finding) = bench.next(CheckResult::Passed);
+    let (waited, finding) = bench.next(CheckResult::L4Ok);
     assert_eq!((waited, finding.server.as_str()), (100 * MS, "s1"));
-    assert_eq!(bench.roster.finish(due.id, outcome(CheckResult::Failed), bench.now), None, "s2 is forgotten");
+    assert_eq!(bench.roster.finish(due.id, outcome(CheckResult::L4Connection), bench.now), None, "s2 is forgotten");
     assert!(!bench.roster.is_up("b", "s2"));
 
     // Another target is another server: up until checked.
@@ -222,10 +238,10 @@ fn a_reload_keeps_what_stays() {
 #[test]
 fn what_this_node_lacks_is_not_the_servers_fault() {
     let mut bench = Bench::new(vec![server("s1", Some(check(target(1))))]);
-    assert_eq!(bench.next(CheckResult::SocketError).1.change, Change::Starved);
-    assert_eq!(bench.next(CheckResult::SocketError).1.change, Change::Nothing, "said once");
+    assert_eq!(bench.next(CheckResult::Starved).1.change, Change::Starved);
+    assert_eq!(bench.next(CheckResult::Starved).1.change, Change::Nothing, "said once");
     assert!(bench.roster.is_up("b", "s1"));
-    assert_eq!(bench.next(CheckResult::Failed).1.change, Change::Down);
+    assert_eq!(bench.next(CheckResult::L4Connection).1.change, Change::Down);
 }
 
 #[test]
@@ -241,6 +257,13 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+async fn next_transition(told: &mut mpsc::UnboundedReceiver<Event>) -> Transition {
+    match tokio::time::timeout(Duration::from_secs(5), told.recv()).await.unwrap().unwrap() {
+        Event::Transition(transition) => transition,
+        Event::Wish(wish) => panic!("{wish:?}"),
+    }
+}
+
 fn quick(target: SocketAddr) -> Check {
     Check { interval: 50 * MS, fast_interval: 20 * MS, down_interval: 50 * MS, ..check(target) }
 }
@@ -252,8 +275,8 @@ fn a_server_that_dies_and_returns_is_reported() {
         let address = listener.local_addr().unwrap();
         let registry = Arc::new(Registry::default());
         let (transitions, mut told) = mpsc::unbounded_channel();
-        let prober = Prober::start(Arc::clone(&registry), transitions);
-        prober.apply(&[pool(vec![server("s1", Some(quick(address)))])], POLICY);
+        let prober = Prober::start(Arc::clone(&registry), transitions, no_commands());
+        prober.apply(&[pool(vec![server("s1", Some(quick(address)))])], POLICY, "n1");
         assert!(prober.is_up("b", "s1") && !prober.is_up("b", "other"));
 
         let silence = tokio::time::timeout(300 * MS, told.recv()).await;
@@ -266,13 +289,13 @@ fn a_server_that_dies_and_returns_is_reported() {
         let made = registry.server("b", "s1").checks.load(std::sync::atomic::Ordering::Relaxed);
         assert!(made >= 3 && seen < made / 2, "of {made} checks the server's accept() saw {seen}");
         drop(listener);
-        let down = tokio::time::timeout(Duration::from_secs(5), told.recv()).await.unwrap().unwrap();
+        let down = next_transition(&mut told).await;
         assert_eq!((down.up, down.server.as_str()), (false, "s1"));
         assert!(down.reason.starts_with("Layer4 connection problem: connection refused in "), "{down:?}");
         assert_eq!(prober.usable("b"), (0, 0));
 
         let _listener = TcpListener::bind(address).unwrap();
-        let up = tokio::time::timeout(Duration::from_secs(5), told.recv()).await.unwrap().unwrap();
+        let up = next_transition(&mut told).await;
         assert!(up.up && prober.is_up("b", "s1"), "{up:?}");
     });
 }
@@ -289,8 +312,11 @@ fn a_silent_target_times_out() {
         for _ in 0..4 {
             fillers.push(tokio::time::timeout(100 * MS, tokio::net::TcpStream::connect(address)).await);
         }
-        let outcome = connect::check(address, 200 * MS).await;
-        assert_eq!(outcome.result, CheckResult::TimedOut, "{outcome:?}");
+        let check = Check { timeout: 200 * MS, ..check(address) };
+        let plan = plan::Plan::new(&check, &mut plan::TlsClients::default());
+        let plan::Work::Conversation(steps) = &plan.work else { unreachable!() };
+        let outcome = conversation::hold(&plan, steps, None).await;
+        assert_eq!(outcome.result, CheckResult::L4Timeout, "{outcome:?}");
         assert!(outcome.duration >= 200 * MS && outcome.duration < 2000 * MS, "{outcome:?}");
         assert!(report::reason(&outcome).starts_with("Layer4 timeout after 2"), "{}", report::reason(&outcome));
     });
@@ -310,11 +336,11 @@ fn thousands_of_servers_are_checked_in_time_by_one_task() {
         let address = listener.local_addr().unwrap();
         let registry = Arc::new(Registry::default());
         let (transitions, mut told) = mpsc::unbounded_channel();
-        let prober = Prober::start(Arc::clone(&registry), transitions);
+        let prober = Prober::start(Arc::clone(&registry), transitions, no_commands());
         let check = Check { interval: 2000 * MS, fast_interval: 2000 * MS, ..check(address) };
         let servers = (0..SERVERS).map(|index| server(&index.to_string(), Some(check.clone()))).collect();
         let before = thread_cpu();
-        prober.apply(&[pool(servers)], Policy { spread_percent: 5, log_checks: false });
+        prober.apply(&[pool(servers)], Policy { spread_percent: 5, log_checks: false }, "n1");
         tokio::time::sleep(4500 * MS).await;
         let used = thread_cpu() - before;
         let counts: Vec<u64> = (0..SERVERS)
@@ -329,9 +355,52 @@ fn thousands_of_servers_are_checked_in_time_by_one_task() {
         assert!(counts.iter().all(|count| *count >= 1), "everybody had a turn");
         assert!(total >= 2 * SERVERS as u64 - 100, "{total} checks");
         let mut downs = 0;
-        while let Ok(transition) = told.try_recv() {
-            downs += usize::from(!transition.up);
+        while let Ok(event) = told.try_recv() {
+            downs += usize::from(matches!(event, Event::Transition(Transition { up: false, .. })));
         }
         assert!(downs < SERVERS / 100, "{downs} servers went down");
     });
+}
+
+#[test]
+fn connections_that_failed_count_as_configured() {
+    use crate::model::OnError;
+    let limits = (2, 3);
+    for (on_error, counter, change) in [
+        (OnError::FastCheck, 4, Change::Nothing),
+        (OnError::FailCheck, 3, Change::Nothing),
+        (OnError::SuddenDeath, 2, Change::Nothing),
+        (OnError::MarkDown, 0, Change::Down),
+    ] {
+        let mut check = check(target(7));
+        (check.rise, check.fall) = limits;
+        (check.interval, check.fast_interval) = (Duration::from_secs(10), Duration::from_millis(100));
+        let mut bench = Bench::new(vec![server("s1", Some(check))]);
+        bench.next(CheckResult::L4Ok);
+        let observed = Observation { pool: "b".into(), server: "s1".into(), errors: 5, on_error };
+        let finding = bench.roster.observe(&observed, bench.now).unwrap();
+        assert_eq!((finding.counter.0, finding.change), (counter, change), "{on_error:?}");
+        let unknown = Observation { server: "s9".into(), ..observed.clone() };
+        assert_eq!(bench.roster.observe(&unknown, bench.now), None);
+        // The next check comes soon, whatever it means.
+        let (after, _) = bench.next(CheckResult::L4Ok);
+        assert_eq!(after, Duration::from_millis(100), "{on_error:?}");
+        if change == Change::Down {
+            assert_eq!(bench.roster.usable("b"), (0, 0));
+            assert_eq!(bench.roster.observe(&observed, bench.now), None, "it is down already");
+        }
+    }
+}
+
+#[test]
+fn observed_errors_are_told_in_haproxys_words() {
+    use crate::model::OnError;
+    let mut bench = Bench::new(vec![server("s1", Some(check(target(7))))]);
+    let on_error = OnError::MarkDown;
+    let observed = Observation { pool: "b".into(), server: "s1".into(), errors: 2, on_error };
+    let finding = bench.roster.observe(&observed, bench.now).unwrap();
+    let line = report::state_line(&finding);
+    let expected = "Server b/s1 is DOWN, reason: Health analyze, \
+                    info: \"Detected 2 consecutive errors, last one was: L4 unsuccessful connection\"";
+    assert!(line.starts_with(expected), "{line}");
 }

@@ -7,9 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::greeting::Greeting;
+use super::inspect::Inspecting;
+use super::journal::{Ended, OpenCounts, Phase};
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
+use super::ruling::Ruled;
 use super::session::{Session, SessionId, SessionPhase};
-use super::shared::{Assigned, ServiceShared};
+use super::shared::{Assigned, PoolShared, ServiceShared};
 use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
@@ -41,7 +44,7 @@ pub(super) struct Binding {
 
 impl Binding {
     /// The address that a client connected to.
-    fn destination(&self, stream: &Stream) -> SocketAddr {
+    pub(super) fn destination(&self, stream: &Stream) -> SocketAddr {
         if !self.steered && !self.address.ip().is_unspecified() {
             return self.address;
         }
@@ -62,11 +65,19 @@ pub(super) struct Connection {
     pub(super) state: State,
     pub(super) assigned: Option<Assigned>,
     pub(super) pin: Option<Pin>,
+    /// What rules have made of it.
+    pub(super) ruled: Option<Box<Ruled>>,
     /// The deadline it has in the thread's timers.
     pub(super) timer: Option<Instant>,
     /// It is in the worker's list of those that go on without a new event.
     pub(super) queued: bool,
-    started: Instant,
+    pub(super) started: Instant,
+    /// When the first attempt at a server began.
+    pub(super) dispatched: Option<Instant>,
+    /// Attempts to connect.
+    pub(super) attempts: u32,
+    /// It was moved to another server after a failed attempt.
+    pub(super) redispatched: bool,
     connected: Option<Instant>,
     last_client: Instant,
     last_server: Instant,
@@ -81,6 +92,8 @@ pub(super) struct Connection {
 pub(super) enum State {
     /// The client has to say first whom it speaks for.
     Greeting(Box<Greeting>),
+    /// The client is listened to, for the rules.
+    Inspecting(Box<Inspecting>),
     /// The client waits for a server.
     Upstream(Box<Upstream>),
     /// Bytes flow.
@@ -108,6 +121,13 @@ pub(super) enum Reset {
     Client,
     Server,
     Both,
+}
+
+/// The pool of a connection of which rules have made this.
+pub(super) fn pool_of<'b>(binding: &'b Binding, ruled: Option<&Ruled>) -> &'b Arc<PoolShared> {
+    let service = &binding.service;
+    let chosen = ruled.and_then(|ruled| service.ruling.as_ref()?.pool(ruled));
+    chosen.unwrap_or(&service.pool)
 }
 
 impl Transport for Stream {
@@ -144,7 +164,13 @@ impl Transport for Stream {
 
 impl Connection {
     /// A client just accepted; the service has counted it in.
-    pub(super) fn new(stream: Stream, client: SocketAddr, binding: Rc<Binding>, now: Instant) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        client: SocketAddr,
+        binding: Rc<Binding>,
+        ruled: Option<Box<Ruled>>,
+        now: Instant,
+    ) -> Self {
         let spec = binding.service.pool.spec();
         let destination = binding.destination(&stream);
         let state = if binding.proxy_from.iter().any(|prefix| prefix.contains(client.ip())) {
@@ -152,7 +178,7 @@ impl Connection {
         } else {
             State::Upstream(Box::new(Upstream::new(stream, now)))
         };
-        Self {
+        let connection = Self {
             client,
             destination,
             binding,
@@ -160,16 +186,30 @@ impl Connection {
             state,
             assigned: None,
             pin: None,
+            ruled,
             timer: None,
             queued: false,
             started: now,
+            dispatched: None,
+            attempts: 0,
+            redispatched: false,
             connected: None,
             last_client: now,
             last_server: now,
             settled: [0; 2],
             half_closed: false,
             watches_writes: false,
+        };
+        // Whom a client that begins with a PROXY header speaks for is not known yet.
+        if !matches!(connection.state, State::Greeting(_)) {
+            connection.announce();
         }
+        connection
+    }
+
+    /// Its pool.
+    pub(super) fn pool(&self) -> &Arc<PoolShared> {
+        pool_of(&self.binding, self.ruled.as_deref())
     }
 
     /// Something was reported about one of its sockets.
@@ -198,6 +238,8 @@ impl Connection {
                 }
                 Side::Server => self.on_server_event(ready, context),
             },
+            State::Inspecting(_) if ready.error => Verdict::End(EndReason::ClientAborted, Reset::None),
+            State::Inspecting(_) => self.on_heard(ready, context),
             State::Draining { reason, .. } if ready.error => Verdict::End(*reason, Reset::None),
             State::Draining { .. } | State::Over => Verdict::Keep,
         }
@@ -207,14 +249,14 @@ impl Connection {
     pub(super) fn begin(&mut self, context: &mut Context<'_>) -> Verdict {
         match &self.state {
             State::Greeting(_) => self.on_greeting(context),
-            _ => self.dispatch(context),
+            _ => self.inspect(context),
         }
     }
 
     /// The server has accepted: bytes may flow.
     pub(super) fn establish(&mut self, relay: Relay<Stream>, client_spoke: bool, context: &mut Context<'_>) -> Verdict {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
-            self.binding.service.pool.prove(pin, assigned.id);
+            self.pool().prove(pin, assigned.id);
         }
         self.observe_success();
         self.connected = Some(context.now);
@@ -280,6 +322,7 @@ impl Connection {
                 let silence = [self.client_deadline(), self.server_deadline()].into_iter().flatten().min();
                 Some(silence.map_or(now + SETTLE, |at| at.min(now + SETTLE)))
             }
+            State::Inspecting(inspecting) => Some(self.inspection_deadline(inspecting)),
             State::Draining { until, .. } => Some((now + DRAIN_POLL).min(*until)),
             State::Over => None,
         }
@@ -301,6 +344,7 @@ impl Connection {
         let now = context.now;
         match &self.state {
             State::Greeting(_) => Verdict::End(EndReason::BadProxyHeader, Reset::Client),
+            State::Inspecting(_) => self.on_inspection_timer(context),
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
                 self.settle();
@@ -342,6 +386,7 @@ impl Connection {
             State::Upstream(_) => (SessionPhase::Connecting, self.settled),
             State::Relay(relay) => (SessionPhase::Established, [relay.bytes_to_server(), relay.bytes_to_client()]),
             State::Greeting(_) => (SessionPhase::Greeting, self.settled),
+            State::Inspecting(_) => (SessionPhase::Inspecting, self.settled),
             State::Draining { .. } | State::Over => (SessionPhase::Closing, self.settled),
         };
         Session {
@@ -384,10 +429,11 @@ impl Connection {
         }
         tracing::trace!(index = key.index, reason = reason.label(), "connection ended");
         if let Some(pin) = self.pin {
-            self.binding.service.pool.release(pin, now);
+            self.pool().release(pin, now);
         }
         let (client, server) = match &self.state {
             State::Greeting(greeting) => (Some(&greeting.client), None),
+            State::Inspecting(inspecting) => (Some(&inspecting.upstream.client), None),
             State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
             State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
             State::Draining { survivor, .. } => (Some(survivor), None),
@@ -403,30 +449,66 @@ impl Connection {
         }
     }
 
+    /// HAProxy's line without a format says that a client came, not how it went.
+    pub(super) fn announce(&self) {
+        let service = &self.binding.service;
+        if service.spec.log
+            && service.spec.log_line == model::ConnectionLine::Connect
+            && let Some(journal) = service.global.journal.0.get()
+        {
+            journal.accepted(&service.spec, self.client, self.destination);
+        }
+    }
+
     fn log(&self, reason: EndReason, now: Instant) {
+        let service = &self.binding.service;
+        if self.settled == [0; 2] && !service.spec.log_empty {
+            return;
+        }
+        let journal = service.global.journal.0.get();
         let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
-        // To the microsecond: more digits say nothing.
-        let millis = |from: Instant, to: Instant| to.saturating_duration_since(from).as_micros() as f64 / 1000.0;
-        tracing::info!(
-            target: "vipgate::connection",
-            service = self.binding.service.spec.name,
-            client = %self.client,
-            destination = %self.destination,
-            pool = self.spec.name,
-            server = server.map(|server| server.name.as_str()),
-            server_address = server.and_then(|server| self.server_address(server)).map(tracing::field::display),
-            reason = reason.label(),
-            bytes_in = self.settled[0],
-            bytes_out = self.settled[1],
-            connect_ms = self.connected.map(|at| millis(self.started, at)),
-            duration_ms = millis(self.started, now),
-            "connection ended"
-        );
+        let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let others = |open: u64| open.saturating_sub(u64::from(server.is_some()));
+        let ended = Ended {
+            service: &service.spec,
+            pool: &self.spec.name,
+            server: server.map(|server| server.name.as_str()),
+            client: self.client,
+            destination: self.destination,
+            sni: self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
+            server_address: server.and_then(|server| self.server_address(server)),
+            reason,
+            phase: match (self.connected, self.dispatched) {
+                (Some(_), _) => Phase::Data,
+                (None, Some(_)) => Phase::Connect,
+                (None, None) => Phase::Queue,
+            },
+            bytes_in: self.settled[0],
+            bytes_out: self.settled[1],
+            waited: self.dispatched.map(|at| since(self.started, at)),
+            connect: self.dispatched.zip(self.connected).map(|(from, to)| since(from, to)),
+            duration: since(self.started, now),
+            retries: self.attempts.saturating_sub(1),
+            redispatched: self.redispatched,
+            open: journal.map_or_else(OpenCounts::default, |_| OpenCounts {
+                process: service.global.open.load(Ordering::Relaxed),
+                service: service.stats.open.load(Ordering::Relaxed),
+                // As HAProxy counts them: pool and server have let go of it.
+                pool: others(self.pool().open()),
+                server: others(server.map_or(0, |server| server.stats.open.load(Ordering::Relaxed))),
+            }),
+        };
+        match journal {
+            Some(journal) => journal.ended(&ended),
+            None => ended.trace(),
+        }
     }
 }
 
 impl Drop for Connection {
+    /// Whoever sees that it is no longer open finds its server and its source without it, too.
     fn drop(&mut self) {
+        (self.assigned, self.ruled) = (None, None);
         self.binding.service.leave();
     }
 }

@@ -74,6 +74,7 @@ impl Connection {
         // What was reported before is not reported again; that there is nothing behind the header a read will tell.
         upstream.client_ready = greeting.ready;
         self.state = State::Upstream(Box::new(upstream));
-        self.dispatch(context)
+        self.announce();
+        self.inspect(context)
     }
 }

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::steering;
-use crate::model::{InterfaceName, ListenAddress, PortRange, Service};
+use crate::model::{Descriptor, InterfaceName, ListenAddress, PortRange, Service};
+use crate::os::inherited;
 use crate::os::port_owner::{self, PortOwner};
 use crate::os::tcp::{ListenOptions, Listener};
 
@@ -227,11 +228,12 @@ impl ListenKey {
         errors
     }
 
-    /// Opens its sockets: one a worker, or only one for a port of a range.
+    /// Opens its sockets: one a worker, or only one for a port of a range. `ours`: a listener of this process has the port.
     pub(super) fn open(
         &self,
         wanted: &Wanted<'_>,
         workers: usize,
+        ours: bool,
         owners: &PortOwners,
     ) -> Result<Vec<Arc<Listener>>, BindError> {
         let options = ListenOptions {
@@ -242,7 +244,10 @@ impl ListenKey {
             shared: true,
             backlog: wanted.service.backlog,
         };
-        self.probe(options, owners)
+        if let Some(descriptor) = &wanted.listen.inherited {
+            return self.adopt(descriptor, wanted, workers);
+        }
+        self.probe(options, ours, owners)
             .and_then(|()| {
                 (0..wanted.sockets(workers)).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>()
             })
@@ -253,9 +258,32 @@ impl ListenKey {
             })
     }
 
+    /// A socket that the process was started with: every worker waits at it.
+    fn adopt(
+        &self,
+        descriptor: &Descriptor,
+        wanted: &Wanted<'_>,
+        workers: usize,
+    ) -> Result<Vec<Arc<Listener>>, BindError> {
+        let take = || {
+            let listener = Listener::adopt(inherited::socket(descriptor)?, wanted.service.backlog)?;
+            let address = listener.local_addr()?;
+            if address != self.address {
+                return Err(io::Error::other(format!("{descriptor} listens on {address}")));
+            }
+            Ok(Arc::new(listener))
+        };
+        (0..workers).map(|_| take()).collect::<io::Result<_>>().map_err(|error| BindError {
+            service: wanted.service.name.clone(),
+            address: self.address,
+            reason: BindReason::Other(error.to_string()),
+        })
+    }
+
     /// A port that only this process has, on another address, is no obstacle: all our sockets share.
-    fn probe(&self, options: ListenOptions<'_>, owners: &PortOwners) -> io::Result<()> {
+    fn probe(&self, options: ListenOptions<'_>, ours: bool, owners: &PortOwners) -> io::Result<()> {
         match Listener::probe(options) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && ours => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let owners = owners.of(self.address);
                 let only_us = !owners.is_empty() && owners.iter().all(|owner| owner.pid == std::process::id());

@@ -12,11 +12,15 @@
 
 mod connection;
 mod greeting;
+mod inspect;
+mod journal;
 mod listener;
 mod mailbox;
 mod operate;
 mod queue;
+mod rehearsal;
 pub mod relay;
+mod ruling;
 mod session;
 mod shared;
 mod slab;
@@ -35,23 +39,31 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+pub use journal::{Ended, Journal, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
+pub use rehearsal::Rehearsal;
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
 use crate::model::{ListenTuning, Pool, Prefix, Service};
-use crate::os::port_owner::PortOwner;
+use crate::os::port_owner::{self, PortOwner};
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
 use connection::Binding;
+use journal::Slot;
 use listener::{ListenKey, PortOwners};
 use mailbox::{Command, Mailbox, Report};
+use ruling::{Ruling, TableShared};
 use shared::{Gate, Global, PoolShared, ServiceShared};
 use worker::Worker;
 
 /// Descriptors left for everything that is neither a listener nor a connection nor a pipe.
 const RESERVED_DESCRIPTORS: u64 = 256;
+
+/// A listener that new clients are led away from stays for the handshakes that are under way there: for longer than any way
+/// there and back, and than a segment takes that is lost once.
+const HANDSHAKES: Duration = Duration::from_secs(2);
 
 /// The data plane, as the control thread holds it.
 #[derive(Debug)]
@@ -60,7 +72,11 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     services: BTreeMap<String, Arc<ServiceShared>>,
     pools: BTreeMap<String, Arc<PoolShared>>,
+    /// Counters of sources, by name.
+    tables: BTreeMap<String, Arc<TableShared>>,
     listeners: HashMap<ListenKey, Open>,
+    /// Listeners that are still there for [`HANDSHAKES`].
+    leaving: Vec<(Instant, SocketAddr)>,
     next_listener: u64,
     next_worker: usize,
     max_connections: Option<u32>,
@@ -102,6 +118,7 @@ impl Proxy {
         let global = Arc::new(Global {
             registry,
             observer: OnceLock::new(),
+            journal: Slot::default(),
             workers: mailboxes,
             open: AtomicU64::new(0),
             limit: Gate::new(u64::MAX),
@@ -127,7 +144,9 @@ impl Proxy {
             threads,
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
+            tables: BTreeMap::new(),
             listeners: HashMap::new(),
+            leaving: Vec::new(),
             next_listener: 0,
             next_worker: 0,
             max_connections,
@@ -136,6 +155,11 @@ impl Proxy {
         };
         proxy.apply_limit();
         Ok(proxy)
+    }
+
+    /// Has connections told to `journal` rather than as events of the process. Once.
+    pub fn keep_journal(&self, journal: Arc<dyn Journal>) {
+        let _kept_before = self.global.journal.0.set(journal);
     }
 
     /// Has `look` tell which processes listen on an address that cannot be had.
@@ -173,16 +197,17 @@ impl Proxy {
         let mut ranges = Vec::new();
         for (key, wanted) in wanted {
             let service = wanted.service;
-            if !pools.iter().any(|pool| pool.name == service.pool) {
-                let (service, reason) = (service.name.clone(), BindReason::NoPool(service.pool.clone()));
+            if let Some(missing) = service.pools().find(|name| !pools.iter().any(|pool| pool.name == *name)) {
+                let (service, reason) = (service.name.clone(), BindReason::NoPool(missing.to_owned()));
                 errors.push(BindError { service, address: key.address, reason });
                 continue;
             }
             if key.steered {
-                errors.extend(key.taken(&wanted, |address| self.listens_on(address), &self.owners));
+                errors.extend(key.taken(&wanted, |address| self.in_the_way(address), &self.owners));
             }
             if !self.listeners.contains_key(&key) {
-                match key.open(&wanted, self.global.workers.len(), &self.owners) {
+                let ours = self.in_the_way(key.address);
+                match key.open(&wanted, self.global.workers.len(), ours, &self.owners) {
                     Ok(sockets) => _ = bound.insert(key.clone(), sockets),
                     Err(error) => errors.push(error),
                 }
@@ -210,10 +235,10 @@ impl Proxy {
 
     /// Serves what was prepared, touching only the difference to what is served now.
     pub fn commit(&mut self, prepared: Prepared) {
-        let Prepared { services, pools, bound, claims, .. } = prepared;
+        let Prepared { services, pools, bound, claims, ranges } = prepared;
         let gone = self.commit_pools_and_services(&services, &pools);
         let mut commands: Vec<Vec<Command>> = self.global.workers.iter().map(|_| Vec::new()).collect();
-        self.commit_listeners(bound, claims, &mut commands);
+        self.commit_listeners(bound, claims, &ranges, &mut commands);
         for name in gone {
             let name: Arc<str> = name.into();
             for commands in &mut commands {
@@ -230,9 +255,11 @@ impl Proxy {
         self.apply_limit();
     }
 
-    /// Whether one of its listeners, beside those of ranges, is there.
-    fn listens_on(&self, address: SocketAddr) -> bool {
-        self.listeners.keys().any(|key| key.address == address)
+    /// Whether one of its listeners stands in the way of a new one: then no other process does, and to look for it would
+    /// take long.
+    fn in_the_way(&self, address: SocketAddr) -> bool {
+        let leaving = self.leaving.iter().map(|(_, address)| *address);
+        self.listeners.keys().map(|key| key.address).chain(leaving).any(|ours| port_owner::conflicts(ours, address))
     }
 
     /// Returns the services that are gone.
@@ -246,6 +273,7 @@ impl Proxy {
                 None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
             }
         }
+        self.commit_tables(services, now);
         self.follow_tracked();
         let mut gone = Vec::new();
         self.services.retain(|name, _| {
@@ -257,10 +285,19 @@ impl Proxy {
         });
         for spec in services {
             let Some(pool) = self.pools.get(&spec.pool) else { continue };
-            let same = |running: &Arc<ServiceShared>| running.spec == *spec && Arc::ptr_eq(&running.pool, pool);
+            let ruling = self.ruling_of(spec, now);
+            let same = |running: &Arc<ServiceShared>| {
+                let wired = match (&running.ruling, &ruling) {
+                    (Some(running), Some(new)) => running.is_wired_as(new),
+                    (None, None) => true,
+                    _ => false,
+                };
+                running.spec == *spec && Arc::ptr_eq(&running.pool, pool) && wired
+            };
             if !self.services.get(&spec.name).is_some_and(same) {
                 let running = self.services.get(&spec.name).map(Arc::as_ref);
-                let service = ServiceShared::new(spec.clone(), Arc::clone(pool), running, Arc::clone(&self.global));
+                let (pool, global) = (Arc::clone(pool), Arc::clone(&self.global));
+                let service = ServiceShared::new(spec.clone(), pool, ruling, running, global);
                 self.services.insert(spec.name.clone(), Arc::new(service));
             }
         }
@@ -271,14 +308,19 @@ impl Proxy {
         &mut self,
         mut bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
         claims: HashMap<ListenKey, Claim>,
+        ranges: &[steering::Range],
         commands: &mut [Vec<Command>],
     ) {
         let stays: HashSet<&ListenKey> = claims.keys().collect();
+        let now = Instant::now();
+        self.leaving.retain(|(until, _)| *until > now);
         self.listeners.retain(|key, open| {
             let stays = stays.contains(key);
             if !stays {
+                let after = ranges.iter().any(|range| range.leads_away(key.address)).then_some(HANDSHAKES);
+                self.leaving.extend(after.map(|after| (now + after, key.address)));
                 for (worker, id, _) in &open.sockets {
-                    commands[*worker].push(Command::Unlisten { id: *id });
+                    commands[*worker].push(Command::Unlisten { id: *id, after });
                 }
             }
             stays
@@ -376,10 +418,18 @@ impl Proxy {
         self.global.workers.iter().map(|worker| Arc::clone(&worker.heartbeat)).collect()
     }
 
-    /// Whether a service can be served here: it listens, and a server is up.
+    /// Whether a service can be served here: it listens, and a server is up, of its pool or of one that its rules name.
     #[must_use]
     pub fn ready(&self, service: &str) -> bool {
-        self.services.get(service).is_some_and(|service| service.pool.is_usable())
+        let of_rules =
+            |service: &ServiceShared| service.ruling.iter().flat_map(Ruling::pools).any(|pool| pool.is_usable());
+        self.services.get(service).is_some_and(|service| service.pool.is_usable() || of_rules(service))
+    }
+
+    /// Sources that a table of counters knows.
+    #[must_use]
+    pub fn counted_sources(&self, table: &str) -> usize {
+        self.tables.get(table).map_or(0, |table| table.len(Instant::now()))
     }
 
     /// Clients that a pool's stick table remembers.

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Proxy;
 use super::mailbox::{Command, Report};
 use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
+use super::{Proxy, Rehearsal};
 use crate::balance::{Explanation, KeyHash, ServerState, TableEntry, WeightChange};
 use crate::model::{AdminState, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use crate::stats::{EndReason, ServerStats};
@@ -82,10 +82,13 @@ impl Proxy {
     /// that decides; none when the service is not known.
     #[must_use]
     pub fn explain(&self, service: &str, client: SocketAddr, sni: Option<&str>) -> Option<ServiceExplanation> {
-        let service = self.services.get(service)?;
+        let listen = self.services.get(service)?.spec.listen.first()?;
+        let destination = SocketAddr::new(listen.address, listen.ports.first());
+        let Rehearsal { steps, pool } = self.rehearse(service, client, destination, sni)?;
         let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), exclude: &[] };
-        let choice = Some(service.pool.explain(&wanted, Instant::now()));
-        Some(ServiceExplanation { steps: Vec::new(), pool: Some(service.spec.pool.clone()), choice })
+        let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
+        let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
+        Some(ServiceExplanation { steps, pool, choice })
     }
 
     /// The servers of a pool in the order of the configuration; none when it is not known.
@@ -226,8 +229,11 @@ impl Proxy {
             for tracker in &shared.spec().servers {
                 let follows = tracker.track.as_ref().is_some_and(|at| at.pool == pool && at.server == server);
                 if follows {
-                    shared.show_tracked(&tracker.name, up, &format!("{pool}/{server}"), Instant::now());
+                    let changed = shared.show_tracked(&tracker.name, up, &format!("{pool}/{server}"), Instant::now());
                     self.set_server_up(name, &tracker.name, up);
+                    if changed {
+                        log_tracked(name, &tracker.name, (pool, server), up, &shared.views(Instant::now()));
+                    }
                 }
             }
         }
@@ -263,5 +269,26 @@ impl Proxy {
             shared.lock().servers.iter().find(|known| known.name == server).map(|known| Arc::clone(&known.stats));
         let missing = || OperateError::NoServer { pool: pool.to_owned(), server: server.to_owned() };
         Ok((shared, found.ok_or_else(missing)?))
+    }
+}
+
+/// In HAProxy's words, which its users' tools know.
+fn log_tracked(pool: &str, name: &str, (of, tracked): (&str, &str), up: bool, servers: &[ServerView]) {
+    let usable =
+        |backup: bool| servers.iter().filter(|view| view.state.eligible && view.state.backup == backup).count();
+    let (active, backup) = (usable(false), usable(true));
+    let kind = if servers.iter().any(|view| view.state.name == name && view.state.backup) { "Backup " } else { "" };
+    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
+    let (state, left) = if up { ("UP", "online") } else { ("DOWN", "left") };
+    let line = format!(
+        "{kind}Server {pool}/{name} is {state} via {of}/{tracked}. {active} active and {backup} backup servers {left}.{on_backup}"
+    );
+    if up {
+        tracing::info!("{line}");
+    } else {
+        tracing::warn!("{line}");
+        if active + backup == 0 {
+            tracing::error!("backend {pool} has no server available!");
+        }
     }
 }

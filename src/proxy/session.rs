@@ -49,6 +49,8 @@ pub struct Session {
 pub enum SessionPhase {
     /// Its PROXY header has not come in yet.
     Greeting,
+    /// Rules wait for what it says.
+    Inspecting,
     /// Every server is full: it waits for one with room.
     Queued,
     /// It is being connected to its server, or waits for the next attempt.

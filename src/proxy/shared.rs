@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::journal::Slot;
 use super::mailbox::Mailbox;
 use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
+use super::ruling::Ruling;
 use crate::balance::{self, Choice, Explanation, KeyHash, Pin, Refusal, ServerId, ServerState, Ticket};
 use crate::model;
 use crate::os::tcp::ConnectOptions;
@@ -24,6 +26,7 @@ pub(super) struct Global {
     pub(super) workers: Vec<Arc<Mailbox>>,
     pub(super) open: AtomicU64,
     pub(super) limit: Gate,
+    pub(super) journal: Slot,
 }
 
 /// A limit on something that is counted, and whether anybody waits for it to have room.
@@ -39,6 +42,8 @@ pub(super) struct ServiceShared {
     pub(super) spec: model::Service,
     pub(super) stats: Arc<ServiceStats>,
     pub(super) pool: Arc<PoolShared>,
+    /// Its rules, if it has any.
+    pub(super) ruling: Option<Ruling>,
     pub(super) global: Arc<Global>,
     /// Shared by all versions of the service: connections of an older one make room for those of a newer.
     limit: Arc<Gate>,
@@ -180,18 +185,22 @@ impl ServiceShared {
     pub(super) fn new(
         spec: model::Service,
         pool: Arc<PoolShared>,
+        ruling: Option<Ruling>,
         running: Option<&Self>,
         global: Arc<Global>,
     ) -> Self {
         let limit = running.map_or_else(|| Arc::new(Gate::new(0)), |running| Arc::clone(&running.limit));
         limit.set(spec.max_connections.map_or(u64::MAX, u64::from));
         let stats = running.map_or_else(|| global.registry.service(&spec.name), |running| Arc::clone(&running.stats));
-        Self { spec, stats, pool, global, limit }
+        Self { spec, stats, pool, ruling, global, limit }
     }
 
     /// Takes a place for one more connection, in the process and in the service. None: nothing may be accepted now, and
     /// the workers will be told when it may.
-    pub(super) fn enter(&self) -> Option<u64> {
+    pub(super) fn enter(&self, now: Instant) -> Option<u64> {
+        if self.ruling.as_ref().is_some_and(|ruling| !ruling.has_room(now)) {
+            return None;
+        }
         self.global.limit.enter(&self.global.open)?;
         let open = self.limit.enter(&self.stats.open);
         if open.is_none() && self.global.limit.leave(&self.global.open) {
@@ -288,19 +297,23 @@ impl PoolShared {
         changed
     }
 
-    /// Publishes the health of a server that has it from another one.
-    pub(super) fn show_tracked(&self, server: &str, up: bool, tracked: &str, now: Instant) {
+    /// Publishes the health of a server that has it from another one; true when it went up or down by that. A new one is
+    /// taken for up.
+    pub(super) fn show_tracked(&self, server: &str, up: bool, tracked: &str, now: Instant) -> bool {
         let server = self.lock().servers.iter().find(|known| known.name == server).cloned();
-        if let Some(server) = server {
-            server.stats.update_status(|status| {
-                let health = if up { Health::Up } else { Health::Down };
-                if std::mem::replace(&mut status.health, health) != health {
-                    status.since = Some(now);
-                    server.stats.downs.fetch_add(u64::from(!up), Ordering::Relaxed);
-                }
-                status.reason = format!("tracks {tracked}");
-            });
-        }
+        let Some(server) = server else { return false };
+        let health = if up { Health::Up } else { Health::Down };
+        let mut changed = false;
+        server.stats.update_status(|status| {
+            let before = std::mem::replace(&mut status.health, health);
+            changed = (before == Health::Down) == up;
+            if before != health {
+                status.since = Some(now);
+            }
+            status.reason = format!("tracks {tracked}");
+        });
+        server.stats.downs.fetch_add(u64::from(changed && !up), Ordering::Relaxed);
+        changed
     }
 
     /// New connections to a server go there from now on.
@@ -327,6 +340,20 @@ impl PoolShared {
 
     pub(super) fn is_usable(&self) -> bool {
         self.lock().balance.is_usable()
+    }
+
+    /// Open connections.
+    pub(super) fn open(&self) -> u64 {
+        self.lock().servers.iter().map(|server| server.stats.open.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Servers that a new client could be given to, those in reserve included.
+    pub(super) fn usable_servers(&self) -> u64 {
+        self.lock().balance.usable_servers() as u64
+    }
+
+    pub(super) fn is_up(&self, server: &str) -> bool {
+        self.lock().balance.is_up(server)
     }
 
     pub(super) fn table_len(&self, now: Instant) -> usize {
@@ -418,6 +445,8 @@ impl PoolState {
         for (server, state) in self.servers.iter().zip(self.balance.servers(now)) {
             server.stats.update_status(|status| {
                 status.admin = Some(state.admin);
+                let place = self.places.get(&server.name);
+                status.place = place.map(|place| (place.address, place.port));
                 status.weight = (state.weight != state.configured_weight).then_some(state.weight);
             });
         }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -131,6 +131,13 @@ impl Steering {
         for place in &stage.places {
             let _gone = self.listeners.remove(place.to_ne_bytes());
         }
+    }
+}
+
+impl Range {
+    /// Whether nobody new comes to another listener on this address.
+    pub(super) fn leads_away(&self, address: SocketAddr) -> bool {
+        self.address == address.ip() && self.ports.contains(address.port())
     }
 }
 

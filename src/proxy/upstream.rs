@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::connection::{Connection, Reset, State, Verdict};
+use super::connection::{Connection, Reset, State, Verdict, pool_of};
 use super::operate::Observed;
 use super::queue::{Grant, Waiter, Waiting};
 use super::relay::{Ready, Relay, Side};
+use super::ruling::name_of;
 use super::shared::{Assigned, Place, ServerShared, Wanted};
 use super::worker::{Context, token};
 use crate::balance::{Refusal, ServerId};
@@ -68,6 +69,11 @@ impl Upstream {
         Self { client, client_ready, phase: Phase::Unassigned, since: now, failures: 0, tried: Vec::new() }
     }
 
+    /// It begins only now.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.since = now;
+    }
+
     /// The server's socket, if there is one.
     pub(super) fn server(&self) -> Option<&Stream> {
         match &self.phase {
@@ -95,8 +101,8 @@ impl Connection {
     /// Chooses a server and connects to it.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        let wanted = Wanted { client: self.client.ip(), sni: None, exclude: &upstream.tried };
-        match self.binding.service.pool.select(&wanted, &mut self.pin, context.now) {
+        let wanted = Wanted { client: self.client.ip(), sni: name_of(self.ruled.as_deref()), exclude: &upstream.tried };
+        match pool_of(&self.binding, self.ruled.as_deref()).select(&wanted, &mut self.pin, context.now) {
             Ok(assigned) => self.connect_to(assigned, context),
             Err(Refusal::NoneUp) => self.refuse(EndReason::NoServer),
             Err(Refusal::Full { server }) => self.queue(server, context),
@@ -113,6 +119,7 @@ impl Connection {
     /// Gives up its place at the server that failed it.
     fn leave_server(&mut self) {
         if let Some(before) = self.assigned.take() {
+            self.redispatched = true;
             before.server.stats.redispatches.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -134,14 +141,14 @@ impl Connection {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         let waiter = Waiter {
             client: self.client.ip(),
-            sni: None,
+            sni: name_of(self.ruled.as_deref()),
             exclude: upstream.tried.clone(),
             held: self.pin,
             mailbox: Arc::clone(context.mailbox),
             key: context.key,
             wanted: None,
         };
-        let Some(waiting) = self.binding.service.pool.wait(waiter, server, context.now) else {
+        let Some(waiting) = pool_of(&self.binding, self.ruled.as_deref()).wait(waiter, server, context.now) else {
             return self.refuse(EndReason::QueueFull);
         };
         let patience = self.spec.queue_timeout.or(self.spec.connect_timeout);
@@ -193,6 +200,8 @@ impl Connection {
         let Some(address) = self.server_address(&assigned.server) else {
             return self.refuse(EndReason::ConnectFailed);
         };
+        self.dispatched.get_or_insert(context.now);
+        self.attempts = self.attempts.saturating_add(1);
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         upstream.since = context.now;
         match Stream::connect(address, assigned.server.link.options(self.spec.server_keepalive)) {
@@ -262,7 +271,7 @@ impl Connection {
             Phase::Queued { until: Some(until), .. } if *until <= context.now => self.refuse(EndReason::QueueTimeout),
             Phase::Queued { next_look, .. } => {
                 *next_look = context.now + QUEUE_LOOK;
-                self.binding.service.pool.serve_queue(context.now);
+                pool_of(&self.binding, self.ruled.as_deref()).serve_queue(context.now);
                 Verdict::Keep
             }
             Phase::Unassigned | Phase::Pausing { then: Next::AnyServer, .. } => self.dispatch(context),

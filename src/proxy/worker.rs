@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::connection::{Binding, Connection, Reset, Verdict};
+use super::inspect;
 use super::mailbox::{Command, Mailbox};
 use super::relay::{Side, Workspace};
 use super::session::SessionId;
@@ -75,6 +76,8 @@ pub(super) struct Worker {
     paused: Vec<Key>,
     /// When they try again although nobody said that there is room.
     retry_at: Option<Instant>,
+    /// Listeners that are to be closed, in order of time.
+    leaving: VecDeque<(Instant, u64)>,
     shortages: Shortages,
     /// Set once it is to end.
     stop_at: Option<Instant>,
@@ -152,6 +155,7 @@ impl Worker {
             accept_again: Vec::new(),
             paused: Vec::new(),
             retry_at: None,
+            leaving: VecDeque::new(),
             shortages,
             stop_at: None,
         })
@@ -179,6 +183,7 @@ impl Worker {
             self.on_timers();
             self.on_silence();
             self.accept_more();
+            self.close_listeners();
         }
     }
 
@@ -280,7 +285,7 @@ impl Worker {
         for _ in 0..ACCEPTS {
             let Some(accepting) = self.listeners.get_mut(key).filter(|accepting| !accepting.queued) else { return };
             let service = &accepting.binding.service;
-            let Some(open) = service.enter() else {
+            let Some(open) = service.enter(self.now) else {
                 if !std::mem::replace(&mut accepting.limited, true) {
                     service.stats.limited.fetch_add(1, Ordering::Relaxed);
                 }
@@ -331,9 +336,17 @@ impl Worker {
     }
 
     fn begin(&mut self, stream: Stream, client: SocketAddr, binding: Rc<Binding>) {
+        let ruled = match inspect::admit(&stream, client, &binding, self.now) {
+            Ok(ruled) => ruled,
+            Err(reason) => {
+                let _closed = stream.reset_on_close();
+                binding.service.stats.count_end(reason);
+                return binding.service.leave();
+            }
+        };
         let key = self.connections.next_key();
         let registered = self.poller.add_stream(&stream, token(key, Side::Client), false);
-        let connection = Connection::new(stream, client, binding, self.now);
+        let connection = Connection::new(stream, client, binding, ruled, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
             Ok(()) => self.with_connection(key, |connection, context| connection.begin(context)),
@@ -369,7 +382,8 @@ impl Worker {
                         accepting.binding = Rc::new(Binding { service, address, proxy_from, steered });
                     }
                 }
-                Command::Unlisten { id } => self.unlisten(id),
+                Command::Unlisten { id, after: None } => self.unlisten(id),
+                Command::Unlisten { id, after: Some(after) } => self.leaving.push_back((self.now + after, id)),
                 Command::Granted { key, grant } => {
                     self.with_connection(key, |connection, context| connection.on_grant(grant, context));
                 }
@@ -428,6 +442,12 @@ impl Worker {
         // The control thread may hold the descriptor for a moment longer.
         let _gone = self.poller.remove(&*accepting.listener);
         tracing::debug!(id = accepting.id, address = %accepting.binding.address, "listener closed");
+    }
+
+    fn close_listeners(&mut self) {
+        while let Some((_, id)) = self.leaving.pop_front_if(|(at, _)| *at <= self.now) {
+            self.unlisten(id);
+        }
     }
 
     fn reset_local(&mut self, addresses: &[IpAddr]) -> u64 {

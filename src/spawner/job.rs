@@ -44,8 +44,10 @@ fn start(order: &Order) -> Result<Child, Outcome> {
     if order.secure && as_root {
         path_safety::check(&program).map_err(|found| Outcome::Unsafe { path: found.path, why: found.why })?;
     }
-    let mut environment = vec![("PATH".to_owned(), PATH.to_owned())];
-    environment.extend(order.environment.iter().cloned());
+    let mut environment = order.environment.clone();
+    if !environment.iter().any(|(name, _)| name == "PATH") {
+        environment.push(("PATH".to_owned(), PATH.to_owned()));
+    }
     let launch = Launch { program: &program, arguments: &order.arguments, environment: &environment, identity };
     Child::launch(&launch).map_err(|error| Outcome::Failed(explain(&program, order.user.as_deref(), &error)))
 }

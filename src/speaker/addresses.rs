@@ -423,6 +423,8 @@ impl<K: Kernel> Keeper<K> {
                     error = %std::io::Error::from(refused), "address not removed");
             }
         }
+        // Who came after the others were reset would hang, and be waited for at the end. (Nobody waits for this.)
+        let _reset = self.ask_for_resets(unwanted.iter().map(|(_, address)| address));
         self.0.state.borrow_mut().ownership.released(&addresses);
         self.fence();
         self.forget_rivals(addresses.iter().map(ownership::key));
@@ -433,11 +435,16 @@ impl<K: Kernel> Keeper<K> {
 
     /// Afterwards neither data nor a reset could leave: flows end before their address does.
     async fn reset_flows(&self, addresses: &[VirtualAddress]) {
+        let _ = tokio::time::timeout(RESET_PATIENCE, self.ask_for_resets(addresses.iter())).await;
+    }
+
+    /// The answer comes when it is done, or when nobody does it.
+    fn ask_for_resets<'a>(&self, addresses: impl Iterator<Item = &'a VirtualAddress>) -> oneshot::Receiver<()> {
         let (done, reset) = oneshot::channel();
-        let addresses = addresses.iter().map(|address| address.prefix.address).collect();
-        if self.0.notices.send(Notice::Releasing { addresses, done }).is_ok() {
-            let _ = tokio::time::timeout(RESET_PATIENCE, reset).await;
-        }
+        let addresses = addresses.map(|address| address.prefix.address).collect();
+        // Without a receiver the process is ending.
+        let _ = self.0.notices.send(Notice::Releasing { addresses, done });
+        reset
     }
 
     pub(super) async fn announce(

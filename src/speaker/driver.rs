@@ -25,9 +25,9 @@ use crate::stats::Registry;
 use crate::vrrp::{Action, Event, Reason, Role};
 use crate::wire::vrrp::Advertisement;
 
-/// A wake this much after the deadline is told to the cores: well above what a scheduler does to a thread that runs,
-/// below the shortest master-down interval (30 ms and skew).
-const LATE: Duration = Duration::from_millis(20);
+/// A wake this much too late is told to the cores: above what a scheduler does to a thread that runs, below half the
+/// shortest interval.
+const LATE: Duration = Duration::from_millis(4);
 
 /// Identification of a prepared advert: it is sent once, by another process.
 pub(super) const ESTATE_ID: u16 = u16::MAX;
@@ -96,7 +96,9 @@ pub(super) struct Driver<W, C> {
     pub(super) next_id: RouterId,
     /// Identification of the last IPv4 header.
     packet_id: u16,
-    /// The deadline the thread sleeps for.
+    /// When the thread went to sleep.
+    turned: Instant,
+    /// The deadline it sleeps for.
     deadline: Option<Instant>,
     suspended: Duration,
     /// Routes and rules that are there as long as the process runs.
@@ -117,6 +119,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         Self {
             suspended: setup.clock.suspended(),
             started: setup.clock.now(),
+            turned: setup.clock.now(),
             setup,
             views: Views::new(),
             slots: Vec::new(),
@@ -145,7 +148,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     /// Runs until stopped, or until nobody can tell it anything any more.
     pub(super) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            self.deadline = self.slots.iter().filter_map(Slot::next_deadline).min();
+            self.turned = self.setup.clock.now();
+            self.deadline = self.slots.iter().filter_map(|slot| slot.wakes_at(self.turned)).min();
             let input = tokio::select! {
                 biased;
                 () = sleep_until(&self.setup.clock, self.deadline) => None,
@@ -169,11 +173,14 @@ impl<W: Wire, C: Clock> Driver<W, C> {
 
     fn turn(&mut self, input: Option<Input>) {
         let now = self.setup.clock.now();
-        let late = self.measure(now);
-        if late >= LATE {
-            for index in 0..self.slots.len() {
-                self.feed(index, Event::Woke { late_by: late }, now);
-            }
+        let slept = self.measure(now);
+        let late_by = |slot: &Slot| {
+            let overdue = slot.wakes_at(self.turned).map(|due| now.saturating_duration_since(due));
+            overdue.unwrap_or_default().max(slept)
+        };
+        let lateness: Vec<Duration> = self.slots.iter().map(late_by).collect();
+        for (index, late_by) in lateness.into_iter().enumerate().filter(|(_, late_by)| *late_by >= LATE) {
+            self.feed(index, Event::Woke { late_by }, now);
         }
         // What was said meanwhile counts before any timer: late, however little, is not dead.
         self.receive(now);
@@ -197,17 +204,18 @@ impl<W: Wire, C: Clock> Driver<W, C> {
         self.stopping.is_some() && self.slots.is_empty()
     }
 
-    /// How much too late this turn begins. A suspended machine's clock stood still: that counts too.
+    /// How long the machine was suspended: its clock stood still. That counts as late, like a turn after its deadline.
     fn measure(&mut self, now: Instant) -> Duration {
         let suspended = self.setup.clock.suspended();
         let slept = suspended.saturating_sub(std::mem::replace(&mut self.suspended, suspended));
         let overdue = self.deadline.map_or(Duration::ZERO, |deadline| now.saturating_duration_since(deadline));
-        let late = overdue.max(if slept >= LATE { slept } else { Duration::ZERO });
+        let slept = if slept >= LATE { slept } else { Duration::ZERO };
+        let late = overdue.max(slept);
         // A turn before the deadline was woken by something else: it says nothing.
         if self.deadline.is_some_and(|deadline| deadline <= now) || late > Duration::ZERO {
             self.setup.registry.late_wakes.record(late);
         }
-        late
+        slept
     }
 
     fn take(&mut self, input: Input, now: Instant) {

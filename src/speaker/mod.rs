@@ -89,8 +89,8 @@ pub struct Speaker {
 /// What the routers tell the rest of the process.
 #[derive(Debug)]
 pub enum Notice {
-    /// These addresses are about to leave this node: reset the flows they carry, then complete `done`. It is waited for,
-    /// but not for longer than 100 ms.
+    /// These addresses are about to leave this node, or have just left it: reset the flows they carry, then complete
+    /// `done`. It is waited for, but not for longer than 100 ms.
     Releasing {
         /// The addresses.
         addresses: Vec<IpAddr>,

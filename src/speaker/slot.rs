@@ -168,9 +168,10 @@ impl Slot {
         Some(Stamp::after(self.stamp, since_epoch))
     }
 
-    /// When it wants to be called next.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.router.next_deadline().into_iter().chain(self.frozen_until).min()
+    /// When a thread that goes to sleep at `now` has to wake for it: what a reload moved into the past is not late.
+    pub(super) fn wakes_at(&self, now: Instant) -> Option<Instant> {
+        let pulse = self.router.pulse().map(|pulse| now + pulse);
+        self.router.next_deadline().into_iter().chain(self.frozen_until).chain(pulse).min().map(|at| at.max(now))
     }
 
     /// Whether everything is done after it was told to leave.

@@ -1,31 +1,34 @@
 //! What the process counts and knows about itself: a registry of atomics the shells write, a snapshot the
 //! pages, the metrics and `vipgate status` are made from.
 
-mod csv;
+mod check;
+pub mod csv;
 mod html;
 pub mod human;
 mod late;
 mod notify;
 mod process;
 mod prometheus;
+mod pulse;
 mod registry;
 mod router;
+pub mod rows;
 mod server;
 mod sight;
 mod snapshot;
 mod verdict;
 
+pub use check::{LastCheck, LastCheckSnapshot};
 pub use late::{LateWakes, LateWakesSnapshot};
 pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
-pub use registry::{
-    CheckResult, EndReason, Health, LastCheck, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats,
-};
+pub use pulse::{PoolStatus, Pulse};
+pub use registry::{EndReason, Health, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};
 pub use snapshot::{
-    Counter, LastCheckSnapshot, MasterSnapshot, PoolSnapshot, RejectedSnapshot, RouterSnapshot, ServerSnapshot,
-    ServiceSnapshot, Snapshot, StrangerSnapshot, Surroundings,
+    Counter, MasterSnapshot, PoolSnapshot, RejectedSnapshot, RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot,
+    StrangerSnapshot, Surroundings,
 };
 pub use verdict::Verdict;
 

@@ -19,6 +19,15 @@ pub struct ProcessSnapshot {
     pub descriptor_limit: u64,
     /// Data-plane threads.
     pub workers: usize,
+    /// Proxied connections that may be open at a time.
+    #[serde(default)]
+    pub connection_limit: u64,
+    /// Connections accepted in the last second.
+    #[serde(default)]
+    pub rate: u64,
+    /// Connections accepted in the best second.
+    #[serde(default)]
+    pub rate_max: u64,
     /// Accept calls that failed for lack of a descriptor.
     pub descriptor_shortages: u64,
     /// Log lines dropped because nobody read them.
@@ -40,6 +49,9 @@ impl ProcessSnapshot {
             open_descriptors: count_descriptors(),
             descriptor_limit: descriptor_limit(&limits).unwrap_or(0),
             workers,
+            connection_limit: 0,
+            rate: 0,
+            rate_max: 0,
             descriptor_shortages: 0,
             log_lines_lost: 0,
             stray_adverts: 0,

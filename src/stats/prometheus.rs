@@ -222,6 +222,15 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
             }
         }
     }
+    let expiry = "vipgate_server_certificate_expiry_timestamp_seconds";
+    out.family(expiry, Kind::Gauge, "When the certificate that the server showed to its last check expires.");
+    for pool in &snapshot.pools {
+        for server in &pool.servers {
+            if let Some(expires) = server.certificate_expires {
+                out.sample(expiry, &[("pool", &pool.name), ("server", &server.name)], expires);
+            }
+        }
+    }
     let duration = "vipgate_server_check_duration_seconds";
     out.family(duration, Kind::Gauge, "How long the last health check took.");
     for pool in &snapshot.pools {

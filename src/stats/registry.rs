@@ -2,16 +2,19 @@
 //! Entries outlive a reload: a service that stays keeps counting.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::AdminState;
+use super::check::LastCheck;
+use crate::model::{AdminState, ServerPort};
 
 use super::late::LateWakes;
 use super::notify::NotifyStats;
+use super::pulse::{PoolStatus, Pulse};
 use super::router::RouterStats;
 
 /// All counters of the process.
@@ -21,6 +24,10 @@ pub struct Registry {
     services: Mutex<BTreeMap<String, Arc<ServiceStats>>>,
     pools: Mutex<BTreeMap<String, Arc<PoolStats>>>,
     servers: Mutex<BTreeMap<(String, String), Arc<ServerStats>>>,
+    /// Of each pool, with whether a server was seen up in the last second.
+    pub(super) pool_states: Mutex<BTreeMap<String, (PoolStatus, bool)>>,
+    /// Connections accepted a second.
+    pub pulse: Pulse,
     /// Accept calls that failed because the process or the system had no descriptor left.
     pub descriptor_shortages: AtomicU64,
     /// Packets of protocol 112 that belong to no virtual router of this node.
@@ -48,6 +55,8 @@ pub struct ServiceStats {
     pub bytes_out: AtomicU64,
     /// Times a limit made it stop accepting.
     pub limited: AtomicU64,
+    /// Connections accepted a second.
+    pub pulse: Pulse,
     /// Ended connections by reason.
     ended: [AtomicU64; EndReason::ALL.len()],
 }
@@ -86,6 +95,8 @@ pub struct ServerStats {
     pub checks_failed: AtomicU64,
     /// Times it went down.
     pub downs: AtomicU64,
+    /// Connections given to it a second.
+    pub pulse: Pulse,
     /// Connections that wait for this server in particular now.
     pub queued: AtomicU64,
     /// Most that waited at once.
@@ -106,39 +117,24 @@ pub struct ServerStatus {
     pub reason: String,
     /// When health last changed.
     pub since: Option<Instant>,
+    /// How long it has been down, all times together.
+    pub downtime: Duration,
     /// The last check made.
     pub last_check: Option<LastCheck>,
+    /// Its checks pass and ask for no new clients (HAProxy's NOLB).
+    pub stopping: bool,
+    /// What its agent said last.
+    pub agent: Option<LastCheck>,
+    /// It is down because its agent says so.
+    pub agent_down: bool,
+    /// When the certificate it showed to the last check expires.
+    pub certificate_expires: Option<SystemTime>,
     /// What an administrator lets it do; none: what the configuration says.
     pub admin: Option<AdminState>,
     /// Weight set while it runs; none: the configured one.
     pub weight: Option<u16>,
-}
-
-/// A finished health check.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LastCheck {
-    /// How it ended.
-    pub result: CheckResult,
-    /// The system's words for a failure, such as `Connection refused`; empty otherwise.
-    pub detail: String,
-    /// How long it took.
-    pub duration: Duration,
-    /// When it ended.
-    pub at: Instant,
-}
-
-/// How a health check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckResult {
-    /// The connection was established.
-    Passed,
-    /// It was refused, or the server could not be reached.
-    Failed,
-    /// Nobody answered in time.
-    TimedOut,
-    /// This node could not try: no descriptor, port or memory left.
-    SocketError,
+    /// Where it is reached since it was set while it runs; none: where the configuration says.
+    pub place: Option<(IpAddr, ServerPort)>,
 }
 
 /// A server's health.
@@ -179,11 +175,15 @@ pub enum EndReason {
     QueueTimeout,
     QueueFull,
     FailedBack,
+    DeniedConnection,
+    DeniedSession,
+    DeniedContent,
+    SourceLimit,
 }
 
 impl EndReason {
     /// Every reason, in label order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Complete,
         Self::ClientAborted,
         Self::ServerAborted,
@@ -203,7 +203,32 @@ impl EndReason {
         Self::QueueTimeout,
         Self::QueueFull,
         Self::FailedBack,
+        Self::DeniedConnection,
+        Self::DeniedSession,
+        Self::DeniedContent,
+        Self::SourceLimit,
     ];
+
+    /// HAProxy's letter for who ended it (configuration manual, section 8.5); `-` for an end in good order.
+    #[must_use]
+    pub fn letter(self) -> char {
+        match self {
+            Self::Complete => '-',
+            Self::ClientAborted => 'C',
+            Self::ServerAborted | Self::ConnectRefused | Self::ConnectFailed | Self::NoServer => 'S',
+            Self::ClientTimeout => 'c',
+            Self::ServerTimeout | Self::ConnectTimeout => 's',
+            Self::Resources => 'R',
+            Self::ServerDown => 'D',
+            Self::BadProxyHeader
+            | Self::DeniedConnection
+            | Self::DeniedSession
+            | Self::DeniedContent
+            | Self::SourceLimit => 'P',
+            Self::QueueTimeout | Self::QueueFull => 's',
+            Self::Killed | Self::FailedBack | Self::Moved | Self::Stopped | Self::Removed => 'K',
+        }
+    }
 
     /// Its name in logs and metrics.
     #[must_use]
@@ -228,30 +253,10 @@ impl EndReason {
             Self::QueueTimeout => "queue-timeout",
             Self::QueueFull => "queue-full",
             Self::FailedBack => "failed-back",
-        }
-    }
-}
-
-impl CheckResult {
-    /// HAProxy's code for it.
-    #[must_use]
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Passed => "L4OK",
-            Self::Failed => "L4CON",
-            Self::TimedOut => "L4TOUT",
-            Self::SocketError => "SOCKERR",
-        }
-    }
-
-    /// HAProxy's words for it, as in its log lines and its statistics.
-    #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Passed => "Layer4 check passed",
-            Self::Failed => "Layer4 connection problem",
-            Self::TimedOut => "Layer4 timeout",
-            Self::SocketError => "Socket error",
+            Self::DeniedConnection => "denied-connection",
+            Self::DeniedSession => "denied-session",
+            Self::DeniedContent => "denied-content",
+            Self::SourceLimit => "source-limit",
         }
     }
 }
@@ -320,6 +325,43 @@ impl Registry {
         Arc::clone(lock(&self.servers).entry((pool.to_owned(), server.to_owned())).or_default())
     }
 
+    /// Every service.
+    pub(super) fn all_services(&self) -> Vec<Arc<ServiceStats>> {
+        lock(&self.services).values().cloned().collect()
+    }
+
+    /// Every server, with the names of its pool and itself.
+    pub(super) fn all_servers(&self) -> Vec<((String, String), Arc<ServerStats>)> {
+        lock(&self.servers).iter().map(|(name, server)| (name.clone(), Arc::clone(server))).collect()
+    }
+
+    /// Sets the counters of services and servers back: what was the most so far, or, with `all`, everything that is not a
+    /// state (HAProxy's `clear counters`).
+    pub fn clear_counters(&self, all: bool) {
+        for service in self.all_services() {
+            let open = service.open.load(Ordering::Relaxed);
+            service.open_max.store(open, Ordering::Relaxed);
+            service.pulse.forget_most();
+            if all {
+                let ServiceStats { accepted, bytes_in, bytes_out, limited, ended, .. } = &*service;
+                zero([accepted, bytes_in, bytes_out, limited].into_iter().chain(ended));
+                service.pulse.forget();
+            }
+        }
+        for (_, server) in self.all_servers() {
+            let open = server.open.load(Ordering::Relaxed);
+            server.open_max.store(open, Ordering::Relaxed);
+            server.pulse.forget_most();
+            if all {
+                let ServerStats { chosen, bytes_in, bytes_out, connect_errors, retries, .. } = &*server;
+                zero([chosen, bytes_in, bytes_out, connect_errors, retries].into_iter());
+                zero([&server.redispatches, &server.checks, &server.checks_failed, &server.downs].into_iter());
+                server.update_status(|status| status.downtime = Duration::ZERO);
+                server.pulse.forget();
+            }
+        }
+    }
+
     /// Forgets what the configuration no longer names.
     pub fn retain(
         &self,
@@ -331,7 +373,14 @@ impl Registry {
         lock(&self.services).retain(|name, _| service(name));
         let mut servers = lock(&self.servers);
         servers.retain(|(pool, name), _| server(pool, name));
+        lock(&self.pool_states).retain(|pool, _| servers.keys().any(|(known, _)| known == pool));
         lock(&self.pools).retain(|name, _| servers.keys().any(|(pool, _)| pool == name));
+    }
+}
+
+fn zero<'a>(counters: impl Iterator<Item = &'a AtomicU64>) {
+    for counter in counters {
+        counter.store(0, Ordering::Relaxed);
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{
-    Affinity, Algorithm, Check, Config, Family, Global, ListenAddress, Pool, Priority, Server, Service, TableSpec,
-    VirtualAddress, VirtualRouter, Vrid,
+    Affinity, Algorithm, Check, CheckResult, Config, Family, Global, ListenAddress, Pool, Priority, Server, Service,
+    TableSpec, VirtualAddress, VirtualRouter, Vrid,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -82,10 +82,12 @@ impl Node {
 
     fn snapshot_with(&self, troubles: &[&str]) -> Snapshot {
         let around = Surroundings {
+            connection_limit: 1000,
             now: self.now,
             started: self.now - Duration::from_secs(725),
             host_name: "host".to_owned(),
             workers: 2,
+            connection_limit: 1000,
             troubles: troubles.iter().map(|text| (*text).to_owned()).collect(),
             warnings: vec!["client timeout 30s cuts idle SFTP sessions".to_owned()],
         };
@@ -99,7 +101,8 @@ impl Node {
             status.reason = "Layer4 connection problem: connection refused in 0.2 ms".to_owned();
             status.since = Some(self.now - Duration::from_secs(3));
             status.last_check = Some(LastCheck {
-                result: CheckResult::Failed,
+                result: CheckResult::L4Connection,
+                code: None,
                 detail: "Connection refused, \"really\"".to_owned(),
                 duration: Duration::from_micros(1600),
                 at: self.now - Duration::from_millis(1500),
@@ -249,6 +252,13 @@ fn csv_has_haproxys_columns() {
     let node = Node::new();
     node.health("files", "s1", Health::Down, 1);
     node.health("files", "s2", Health::Up, 3);
+    let sftp = node.registry.service("sftp");
+    sftp.accepted.fetch_add(10, Ordering::Relaxed);
+    for reason in
+        [EndReason::DeniedConnection, EndReason::SourceLimit, EndReason::DeniedSession, EndReason::DeniedContent]
+    {
+        sftp.count_end(reason);
+    }
     let text = csv::render(&node.snapshot());
     let mut lines = text.lines();
     let columns: Vec<&str> = lines.next().unwrap().strip_prefix("# ").unwrap().split(',').collect();
@@ -280,6 +290,7 @@ fn csv_has_haproxys_columns() {
         (cell(5, "status"), cell(2, "status"), cell(0, "status")),
         ("UP 2/3".into(), "no check".into(), "OPEN".into())
     );
+    assert_eq!(["conn_tot", "stot", "dcon", "dses", "dreq"].map(|column| cell(0, column)), ["10", "7", "2", "1", "1"]);
     assert_eq!((cell(7, "act"), cell(7, "bck"), cell(7, "status")), ("1".into(), "1".into(), "UP".into()));
     assert!(rows[4].contains(",\"Connection refused, \"\"really\"\"\","), "{}", rows[4]);
     assert!(rows.iter().all(|row| row.ends_with(',')), "as HAProxy ends its lines");

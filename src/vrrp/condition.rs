@@ -45,21 +45,35 @@ impl Router {
         match (self.role, self.obstacle()) {
             (Role::Initialize, _) | (Role::Backup | Role::Master | Role::Leaving, None) => {}
             (Role::Fault, None) => self.enter_election(recovered, now),
-            (Role::Fault, Some(reason)) => self.reason = reason,
+            (Role::Fault, Some(reason)) => {
+                self.say_owed_word();
+                self.reason = reason;
+            }
             (Role::Backup, Some(reason)) => self.fault(reason),
             (Role::Master, Some(reason)) => {
                 // Whoever can still say that it leaves spares the others the down interval.
                 if self.can_send() {
                     self.actions.push_back(Action::Send(self.advertisement(0)));
                 }
+                self.owes_word = !self.can_send();
                 self.fault(reason);
             }
             (Role::Leaving, Some(reason)) => {
                 // One that ends has said so, and serves on until its successor is there.
                 if !(self.is_stopping() && self.can_send()) {
+                    self.owes_word = !self.can_send();
                     self.break_off(reason);
                 }
             }
+        }
+    }
+
+    /// It was cut off as a master: the others need not wait for the rest of the down interval, and one that was master
+    /// beside this one tells clients that they go there from now on.
+    pub(super) fn say_owed_word(&mut self) {
+        if self.owes_word && self.can_send() {
+            self.owes_word = false;
+            self.actions.push_back(Action::Send(self.advertisement(0)));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::paths::Master;
 use super::timers::Timer;
 use super::{Action, Heard, Reason, Router};
 use crate::model::{Priority, Version};
@@ -15,6 +16,9 @@ impl Router {
     pub(super) fn hear_as_backup(&mut self, heard: Heard, now: Instant) {
         if heard.priority == 0 {
             return self.master_left(heard, now);
+        }
+        if self.is_outdone(heard, now) {
+            return;
         }
         let before = self.note_master(heard);
         self.relieving &= before.is_some();
@@ -36,6 +40,14 @@ impl Router {
         self.follow(heard, now);
         self.cause = Reason::MasterSilent;
         self.timers.set(Timer::MasterDown, now + self.down_interval());
+    }
+
+    /// Whether the master that was just heard is better, and will silence this one, or has: what it says while it gives
+    /// way is no reason to preempt or to relieve it.
+    fn is_outdone(&self, heard: Heard, now: Instant) -> bool {
+        let recent = self.followed.is_some_and(|at| now.saturating_duration_since(at) <= self.listening_time());
+        let better = |master: &Master| !master.has(heard.source) && master.priority > heard.priority;
+        recent && heard.priority < self.priority() && self.master.as_ref().is_some_and(better)
     }
 
     /// RFC 9568 section 6.4.3, the master's (Active) side.
@@ -133,8 +145,16 @@ impl Router {
         self.master_interval.as_duration() * 6 / 5
     }
 
-    /// After waking late: nothing is asserted before having listened.
-    pub(super) fn listen_first(&mut self, now: Instant) {
+    /// After waking late: what was said meanwhile may be lost, as when a hypervisor stops the machine. Nothing is asserted
+    /// before having listened; once a silence, so that a machine that is always late takes over all the same, unless it
+    /// slept through a whole down interval.
+    pub(super) fn listen_first(&mut self, late_by: Duration, now: Instant) {
+        let missed_some = late_by >= self.master_interval.as_duration() / 2;
+        let missed_all = late_by > self.down_interval();
+        if !missed_all && (!missed_some || self.listens) {
+            return;
+        }
+        self.listens = true;
         if let Some(deadline) = self.timers.get(Timer::MasterDown) {
             self.timers.set(Timer::MasterDown, deadline.max(now + self.listening_time()));
         }

@@ -51,7 +51,8 @@ pub enum Event {
         /// Whether one of its paths is up.
         link_up: bool,
     },
-    /// The shell woke this much later than it had asked for (a suspended machine, starvation).
+    /// The shell woke this much later than it had to, for [`next_deadline`](super::Router::next_deadline) or
+    /// [`pulse`](super::Router::pulse) (a suspended machine, starvation).
     Woke {
         /// How much too late.
         late_by: Duration,

@@ -68,15 +68,12 @@ impl Router {
             (_, Event::Move { config, local, link_up }) => self.move_to(*config, local, link_up, now),
 
             (Role::Master, Event::Woke { late_by }) => {
-                if late_by > self.down_interval() {
+                // Its last advert was an interval older.
+                if late_by + self.config.interval.as_duration() > self.down_interval() {
                     self.leave(Cause::Overslept, now);
                 }
             }
-            (Role::Backup | Role::Leaving, Event::Woke { late_by }) => {
-                if late_by > self.down_interval() {
-                    self.listen_first(now);
-                }
-            }
+            (Role::Backup | Role::Leaving, Event::Woke { late_by }) => self.listen_first(late_by, now),
             (Role::Initialize | Role::Fault, Event::Woke { .. }) => {}
         }
     }
@@ -115,6 +112,7 @@ impl Router {
 
     fn hear(&mut self, heard: Heard, now: Instant) {
         self.remember_stamp(heard);
+        self.listens = false;
         match self.role {
             // Stopped, or deaf: what still waits in the socket's queue is from before.
             Role::Initialize | Role::Fault => return,

@@ -17,6 +17,7 @@ impl Router {
         if asserts && quiet.is_none() && !self.grouped && !self.frozen {
             return self.promote(Reason::AddressOwner, now);
         }
+        self.say_owed_word();
         self.become_backup(reason, now);
         self.preempt_at = Some(now + self.config.preempt_delay);
         let begins = quiet.unwrap_or(now);
@@ -61,6 +62,7 @@ impl Router {
         self.master_interval = self.config.interval;
         self.answered = None;
         self.answer_announces = false;
+        self.owes_word = false;
         self.advertise(now);
         self.acquire_missing();
         self.announce(self.config.announce.count);
@@ -115,6 +117,7 @@ impl Router {
         self.preempt_at = None;
         self.relieving = false;
         self.yielded = false;
+        self.listens = false;
         self.ties.clear();
     }
 }

@@ -57,6 +57,10 @@ pub struct Router {
     /// It handed over: whoever took the addresses is not preempted. Until it is master again, or one with its own
     /// priority or a higher one is.
     pub(super) yielded: bool,
+    /// It ceased to be master and had no way to say so.
+    pub(super) owes_word: bool,
+    /// It was late, and listens before it takes over; not again until somebody was heard.
+    pub(super) listens: bool,
     /// While leaving: how.
     pub(super) leaving: Option<Leaving>,
     /// When another master was last answered, and on which path that one had been heard.
@@ -144,6 +148,8 @@ impl Router {
             preempt_at: None,
             relieving: false,
             yielded: false,
+            owes_word: false,
+            listens: false,
             leaving: None,
             answered: None,
             answer_announces: false,
@@ -162,6 +168,13 @@ impl Router {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.timers.next()
+    }
+
+    /// Its shell has to wake at the latest when nothing has happened for so long: only who looks at the clock that often
+    /// can tell a master that is silent from adverts that were missed.
+    #[must_use]
+    pub fn pulse(&self) -> Option<Duration> {
+        matches!(self.role, Role::Backup | Role::Leaving).then(|| self.master_interval.as_duration() * 5 / 4)
     }
 
     /// The next thing to do. Drain it to the end after every call of `new`, `handle` and `handle_timeout`.

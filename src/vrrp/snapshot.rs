@@ -26,7 +26,7 @@ pub struct Snapshot {
     master_interval: Interval,
     cause: Reason,
     times: [Option<Offset>; 3],
-    flags: (bool, bool, bool),
+    flags: [bool; 5],
     leaving: Option<(Cause, bool, Option<Offset>)>,
     answered: Option<(Offset, usize)>,
     ties: Vec<(usize, Offset, Offset)>,
@@ -61,7 +61,7 @@ impl Router {
                 self.preempt_at.map(reached),
                 self.followed.filter(|_| self.grouped).map(offset),
             ],
-            flags: (self.relieving, self.yielded, self.answer_announces),
+            flags: [self.relieving, self.yielded, self.answer_announces, self.owes_word, self.listens],
             leaving: self
                 .leaving
                 .as_ref()

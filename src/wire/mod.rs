@@ -3,6 +3,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod hello;
 pub mod icmp;
 pub mod ip;
 pub mod ndp;

@@ -37,6 +37,25 @@ fn nonsense_is_answered_and_harms_nobody() {
 }
 
 #[test]
+fn it_explains_where_a_client_would_go() {
+    let server = echo_server();
+    let address = (own_ip(), 8000).into();
+    let daemon = Daemon::start(&service("web", address, server));
+    let said = daemon.vipgate(&["explain", "service", "web", "--from", "192.0.2.7"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let expected =
+        format!("192.0.2.7 to service web\n  goes to web/s1 ({server}): it is next in turn\n  > s1  may be chosen\n");
+    assert_eq!(said.out, expected);
+    let said = daemon.vipgate(&["explain", "service", "web", "--from", "[2001:db8::7]:50000", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&json["server"], &json["pool"]), (&"s1".into(), &"web".into()));
+    let said = daemon.vipgate(&["explain", "service", "nobody", "--from", "192.0.2.7"]);
+    assert!(said.code == Some(1) && said.err.contains("the services are: web"), "{said:?}");
+    let said = daemon.vipgate(&["explain", "service", "web", "--from", "somewhere"]);
+    assert!(said.code == Some(1) && said.err.contains("`somewhere` is no client's address"), "{said:?}");
+}
+
+#[test]
 fn only_the_own_user_may_ask() {
     let daemon = daemon();
     let mode = std::fs::metadata(daemon.dir.path().join("control.sock")).unwrap().permissions().mode();

@@ -63,7 +63,7 @@ fn too_few_descriptors_to_listen_are_an_error_in_words() {
     let dir = Dir::new();
     // Too short for the kernel to steer them.
     let short: Vec<String> = (0..7).map(|n| format!("\"{ip}:{}-{}\"", 8000 + 15 * n, 8014 + 15 * n)).collect();
-    let one = format!("\"{}\"", SocketAddr::new(ip.into(), 8000));
+    let one = format!("\"{}\"", SocketAddr::new(ip, 8000));
     let range = service("range", (ip, 8000).into(), server).replace(&one, &format!("[{}]", short.join(", ")));
     dir.write("vipgate.toml", &range);
     let mut command = Command::new("prlimit");

@@ -10,4 +10,5 @@ mod owning;
 mod reloading;
 mod signals;
 mod starting;
+mod stats_socket;
 mod support;

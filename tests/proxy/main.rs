@@ -1,7 +1,9 @@
 //! The data plane on the loopback, with real sockets. Each test has a /24 of 127/8 to itself.
 #![expect(clippy::disallowed_methods, reason = "these tests are about sockets and time")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::print_stdout, reason = "a test says what it could not compare with")]
 
+mod hello;
 mod limits;
 mod operate;
 mod oracle;
@@ -9,6 +11,7 @@ mod proxy_header;
 mod queue;
 mod relaying;
 mod reload;
+mod rules;
 mod steering;
 mod support;
 mod upstream;

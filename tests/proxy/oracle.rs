@@ -40,10 +40,11 @@ enum Kind {
 impl Front {
     /// Who serves a client; empty when it is turned away with an end of stream.
     fn visit(&self, client: IpAddr) -> String {
-        let mut stream = connect_from(client, self.address);
         let mut name = String::new();
-        let _reset = std::io::Read::by_ref(&mut stream).take(2).read_to_string(&mut name);
-        name
+        match connect_from(client, self.address).take(2).read_to_string(&mut name) {
+            Ok(_) => name,
+            Err(error) => error.kind().to_string(),
+        }
     }
 
     fn set_admin(&self, server: &str, admin: AdminState) {

@@ -176,3 +176,38 @@ fn a_crowd_at_a_narrow_door_is_served_to_the_last() {
     assert_eq!((server.open_max.load(Ordering::Relaxed), queued(&running)), (3, 0));
     eventually("no entry is held", || running.proxy.table_entries("pool").unwrap().iter().all(|e| e.flows == 0));
 }
+
+#[test]
+fn clients_that_give_up_at_any_moment_lose_no_place() {
+    let net = Net::new();
+    serve_named(net.at(2, 9000), "s1");
+    serve_named(net.at(3, 9000), "s2");
+    let mut pool = one_at_a_time(&[net.at(2, 9000), net.at(3, 9000)]);
+    pool.affinity = stick();
+    let running = Running::start(service(net.at(1, 8000)), pool);
+    let address = net.at(1, 8000);
+    let clients: Vec<_> = (0..8)
+        .map(|host| {
+            let from = net.ip(100 + host);
+            std::thread::spawn(move || {
+                for round in 0..100_u64 {
+                    let client = connect_from(from, address);
+                    std::thread::sleep(Duration::from_micros((round * 7 + u64::from(host) * 31) % 2000));
+                    reset(client);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    running.wait_idle();
+    for server in ["s1", "s2"] {
+        let stats = running.registry.server("pool", server);
+        eventually("no place is lost", || stats.open.load(Ordering::Relaxed) == 0);
+        assert_eq!((stats.open_max.load(Ordering::Relaxed), stats.queued.load(Ordering::Relaxed)), (1, 0));
+    }
+    assert_eq!(queued(&running), 0);
+    eventually("no entry is held", || running.proxy.table_entries("pool").unwrap().iter().all(|e| e.flows == 0));
+    assert!(["s1", "s2"].contains(&greeting(&mut connect(address)).as_str()));
+}

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use vipgate::model::{Pool, ServerPort};
+use vipgate::os::port_owner;
 use vipgate::proxy::BindReason;
 
 use crate::support::*;
@@ -87,6 +88,32 @@ fn a_reload_moves_the_ends_of_a_range_and_touches_no_flow() {
     assert_eq!((running.proxy.listeners(), greeting(&mut connect(net.at(1, 5999)))), (5, "s1".into()));
     assert!(is_refused(net.at(1, 6500)));
     assert!(flow.write_all(b"!").is_ok() && read(&mut flow) == *b"!");
+}
+
+/// With deferred accept a handshake lasts until the client speaks: as long as one over a long way.
+#[test]
+fn a_handshake_under_way_outlives_the_listener_that_began_it() {
+    let net = Net::new();
+    serve_named(net.at(2, 15_000), "s1");
+    serve_named(net.at(2, 15_009), "s1");
+    let pools = [shifted(net.at(2, 1))];
+    let deferred = |first, last| {
+        let mut service = service_on(net.ip(1), first, last);
+        service.listen[0].tuning.defer_accept = Some(Duration::from_secs(5));
+        service
+    };
+    // Too short to be led; led; led from another first port on.
+    let Some(mut running) = Running::steered(&[deferred(5000, 5009)], &pools) else { return };
+    for (first, port) in [(5000, 5000), (4990, 5009)] {
+        let mut client = connect(net.at(1, port));
+        std::thread::sleep(Duration::from_millis(20));
+        running.reload(&[deferred(first, 5999)], &pools);
+        client.write_all(b"x").unwrap();
+        assert_eq!(greeting(&mut client), "s1");
+    }
+    let left = || port_owner::listening_among(net.ip(1), 5000..=5999);
+    assert!(!left().is_empty());
+    eventually("the old listeners to go", || left().is_empty());
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use vipgate::model::{Priority, Version};
+use vipgate::vrrp::Event;
 use vipgate::vrrp::tracking::Effect;
-use vipgate::vrrp::{Event, Role};
 
 use super::{LATENCY, Segment, config};
 use crate::seeds::Random;
@@ -87,15 +87,10 @@ impl Segment {
             }
             self.event(at, Event::Tracked(Effect::default()));
             self.event(at, Event::SetPriority(None));
-            if self.role(at) == Role::Leaving {
+            if self.nodes[at].stopping {
                 // A stop that was under way ends, and is not a fault of the calm.
-                let stopping = self.nodes[at].router.as_ref().is_some_and(|router| {
-                    router.reason() == vipgate::vrrp::Reason::Stopped || router.next_deadline().is_none()
-                });
-                if stopping {
-                    self.kill(at);
-                    self.boot(at);
-                }
+                self.kill(at);
+                self.boot(at);
             }
         }
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::USUAL_SEEDS;
 
-/// Runs a scenario with many seeds; says which seed failed.
+/// Runs a scenario with many seeds, a `share`th of the number asked for, from `VIPGATE_SIM_FROM` on; says which seed
+/// failed.
 pub(crate) fn with_seeds(share: u64, scenario: impl Fn(u64)) {
     struct Seed(u64);
     impl Drop for Seed {
@@ -17,9 +18,12 @@ pub(crate) fn with_seeds(share: u64, scenario: impl Fn(u64)) {
     let number = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
     let seeds = match number("VIPGATE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..1 + number("VIPGATE_SIM").unwrap_or(USUAL_SEEDS) / share,
+        None => {
+            let first = number("VIPGATE_SIM_FROM").unwrap_or(1);
+            first..first + number("VIPGATE_SIM").unwrap_or(USUAL_SEEDS) / share
+        }
     };
-    println!("{} seeds", seeds.end - seeds.start);
+    println!("seeds {} to {}", seeds.start, seeds.end - 1);
     for seed in seeds {
         let _seed = Seed(seed);
         scenario(seed);

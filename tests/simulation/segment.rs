@@ -32,6 +32,8 @@ struct Node {
     router: Option<Router>,
     link: bool,
     ready: bool,
+    /// It was told to stop.
+    stopping: bool,
     partition: u32,
     paused_until: Option<Instant>,
     inbox: Vec<Packet>,
@@ -90,6 +92,7 @@ impl Segment {
                 router: None,
                 link: true,
                 ready: true,
+                stopping: false,
                 partition: 0,
                 paused_until: None,
                 inbox: Vec::new(),
@@ -164,7 +167,9 @@ impl Segment {
         if self.nodes[at].paused_until.is_some() {
             return;
         }
-        if let Some(router) = &mut self.nodes[at].router {
+        let node = &mut self.nodes[at];
+        if let Some(router) = &mut node.router {
+            node.stopping |= event == Event::Stop;
             router.handle(event, self.now);
             self.drain(at);
         }
@@ -230,6 +235,7 @@ impl Segment {
     fn kill(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         node.router = None;
+        node.stopping = false;
         node.held.clear();
         node.watching = false;
         node.paused_until = None;

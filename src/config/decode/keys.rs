@@ -12,17 +12,18 @@ pub struct Keys {
 /// All kinds of tables.
 #[rustfmt::skip]
 pub const ALL: &[&Keys] = &[
-    &TOP, &GLOBAL, &LOG, &STATS, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
+    &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
-    &TABLE, &CHECK, &SERVER, &SOURCE, &RESOLVER, &HOLD,
+    &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &HOLD,
 ];
 
 #[rustfmt::skip]
 pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
-        "global", "log", "stats", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route", "rule",
-        "service", "pool", "resolver",
+        "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route",
+        "rule", "service", "pool", "source-table", "resolver",
     ],
 };
 pub(super) const GLOBAL: Keys = Keys {
@@ -34,7 +35,14 @@ pub(super) const NOTIFY_TARGETS: Keys = Keys { table: "[notify]", keys: &["fifo"
 pub(super) const FIFO: Keys = Keys { table: "a fifo", keys: &["path", "reader"] };
 pub(super) const MAIL: Keys =
     Keys { table: "[mail]", keys: &["server", "helo", "from", "to", "timeout", "routers", "servers", "faults", "gap"] };
-pub(super) const LOG: Keys = Keys { table: "[log]", keys: &["level", "connections", "checks"] };
+pub(super) const LOG: Keys =
+    Keys { table: "[log]", keys: &["level", "connections", "checks", "format", "targets", "tag", "host-name"] };
+pub(super) const LOG_TARGET: Keys =
+    Keys { table: "a log target", keys: &["to", "format", "facility", "level", "most-severe", "length"] };
+pub(super) const STATS_SOCKET: Keys = Keys {
+    table: "[[stats-socket]]",
+    keys: &["address", "mode", "user", "group", "level", "timeout", "max-connections"],
+};
 pub(super) const STATS: Keys = Keys {
     table: "[stats]",
     keys: &["listen", "path", "users", "refresh", "hide-version", "show-node", "max-connections"],
@@ -125,14 +133,29 @@ pub(super) const SERVICE: Keys = Keys {
         "client-keepalive",
         "backlog",
         "log",
+        "log-line",
+        "log-empty",
+        "allow",
+        "deny",
+        "limits",
+        "rules",
+        "route",
+        "inspect-delay",
+        "connections-per-second",
     ],
+};
+pub(super) const LIMITS: Keys = Keys { table: "limits", keys: &["concurrent", "connections-per-second", "sources"] };
+pub(super) const POOL_ROUTE: Keys = Keys { table: "a service's route", keys: &["sni", "ports", "from", "pool"] };
+pub(super) const SOURCE_TABLE: Keys = Keys {
+    table: "[[source-table]]",
+    keys: &["name", "size", "expire", "nopurge", "ipv6-bits", "connection-period", "gpc0-period", "gpc1-period"],
 };
 #[rustfmt::skip]
 pub(super) const LISTEN: Keys = Keys {
     table: "a listen address",
     keys: &[
         "address", "interface", "nonlocal", "dual-stack", "proxy-from", "defer-accept", "fast-open", "max-segment",
-        "user-timeout",
+        "user-timeout", "inherited",
     ],
 };
 pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface"] };
@@ -151,6 +174,7 @@ pub(super) const POOL: Keys = Keys {
         "server-keepalive",
         "all-backups",
         "check",
+        "agent",
         "on-marked-down",
         "hash-type",
         "hash-balance-factor",
@@ -165,15 +189,46 @@ pub(super) const POOL: Keys = Keys {
     ],
 };
 pub(super) const TABLE: Keys = Keys { table: "affinity", keys: &["table", "size", "expire", "nopurge", "ipv6"] };
+#[rustfmt::skip]
 pub(super) const CHECK: Keys = Keys {
     table: "check",
-    keys: &["port", "address", "interval", "fast-interval", "down-interval", "timeout", "rise", "fall"],
+    keys: &[
+        "port", "address", "interval", "fast-interval", "down-interval", "timeout", "response-timeout", "rise", "fall",
+        "proxy-header", "tls", "disable-on-404", "steps", "http", "redis", "postgres", "mysql", "smtp", "ldap", "ssh", "ftp",
+        "tls-hello", "command",
+    ],
 };
+pub(super) const CHECK_TLS: Keys =
+    Keys { table: "a check's tls", keys: &["name", "verify", "verify-name", "ca-file", "alpn"] };
+pub(super) const CHECK_HTTP: Keys =
+    Keys { table: "a check's http", keys: &["method", "path", "host", "headers", "status", "body", "body-regex"] };
+pub(super) const CHECK_REDIS: Keys = Keys { table: "a check's redis", keys: &["user", "password", "role"] };
+pub(super) const CHECK_POSTGRES: Keys =
+    Keys { table: "a check's postgres", keys: &["user", "password", "database", "role", "startup-only"] };
+pub(super) const CHECK_MYSQL: Keys = Keys { table: "a check's mysql", keys: &["user", "before-4-1"] };
+pub(super) const CHECK_SMTP: Keys = Keys { table: "a check's smtp", keys: &["hello", "domain"] };
+pub(super) const CHECK_COMMAND: Keys = Keys { table: "a check's command", keys: &["command", "user", "path"] };
+#[rustfmt::skip]
+pub(super) const CHECK_STEP: Keys = Keys {
+    table: "a check's step",
+    keys: &[
+        "connect", "send", "send-hex", "expect", "expect-regex", "expect-hex", "expect-hex-regex", "request", "expect-status",
+        "expect-status-regex", "expect-header", "expect-body", "expect-body-regex", "not", "min-received", "on-success",
+        "on-error", "on-timeout", "comment",
+    ],
+};
+pub(super) const CHECK_CONNECT: Keys =
+    Keys { table: "a step's connect", keys: &["port", "address", "tls", "proxy-header", "linger"] };
+pub(super) const CHECK_REQUEST: Keys =
+    Keys { table: "a step's request", keys: &["method", "path", "version", "headers", "body", "send-state"] };
+pub(super) const CHECK_HEADER: Keys =
+    Keys { table: "a step's header", keys: &["name", "name-match", "value", "value-match", "whole"] };
+pub(super) const AGENT: Keys = Keys { table: "agent", keys: &["port", "address", "interval", "timeout", "send"] };
 #[rustfmt::skip]
 pub(super) const SERVER: Keys = Keys {
     table: "a server",
     keys: &[
-        "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "on-marked-down",
+        "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "agent", "on-marked-down",
         "send-proxy", "source", "user-timeout", "fast-open",
         "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
         "srv", "most", "resolve", "resolver", "family", "networks", "share-address", "initial-address",

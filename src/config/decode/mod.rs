@@ -1,10 +1,14 @@
 //! TOML to [`raw`](super::raw), with every fault at once: the parser recovers from bad syntax, and a value that
 //! cannot be read is one finding and left out.
 
+mod check;
 mod choice;
 mod command;
+mod control;
 pub mod keys;
+mod log;
 mod names;
+mod policy;
 mod reader;
 mod router;
 mod routing;
@@ -17,10 +21,9 @@ use toml::de::{DeTable, DeValue};
 
 use self::reader::{Decoder, Fields, Value};
 use super::diagnostic::Diagnostic;
-use super::raw::{Config, Global, Located, Log, PeerPort, Secret, Stats, User};
+use super::raw::{Config, Global, Located, PeerPort, Secret, Stats, User};
 use super::source::{SourceId, Sources};
 use super::syntax::{self, SUGGESTIONS};
-use super::words;
 
 /// Reads one TOML file. Faults go to `diagnostics`; what could be read is returned.
 pub fn decode(sources: &Sources, source: SourceId, diagnostics: &mut Vec<Diagnostic>) -> Config {
@@ -44,6 +47,7 @@ impl Decoder<'_> {
             global: self.field(fields, "global", Self::global).map(|located| located.value),
             log: self.field(fields, "log", Self::log).map(|located| located.value),
             stats: self.field(fields, "stats", Self::stats).map(|located| located.value),
+            stats_sockets: self.tables(fields, "stats-socket", Self::stats_socket),
             scripts: self.field(fields, "scripts", Self::scripts).map(|located| located.value),
             notify: self.field(fields, "notify", Self::notify_targets).map(|located| located.value),
             mail: self.field(fields, "mail", Self::mail).map(|located| located.value),
@@ -52,6 +56,7 @@ impl Decoder<'_> {
             trackers: self.tables(fields, "tracker", Self::tracker),
             routes: self.tables(fields, "route", Self::route),
             rules: self.tables(fields, "rule", Self::rule),
+            source_tables: self.tables(fields, "source-table", Self::source_table),
             services: Vec::new(),
             pools: self.tables(fields, "pool", Self::pool),
             resolvers: self.tables(fields, "resolver", Self::resolver),
@@ -96,16 +101,6 @@ impl Decoder<'_> {
                     None
                 }
             }),
-        })
-    }
-
-    fn log(&mut self, value: Value<'_>, key: &str) -> Option<Log> {
-        let fields = self.table(value, key, &[&keys::LOG])?;
-        Some(Log {
-            at: value.at,
-            level: self.field(fields, "level", |this, value, key| this.word(value, key, words::LEVELS)),
-            connections: self.field(fields, "connections", Self::boolean),
-            checks: self.field(fields, "checks", Self::boolean),
         })
     }
 

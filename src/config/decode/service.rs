@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use super::keys;
 use super::reader::{Decoder, Fields, Value};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::raw::{Affinity, Check, CheckOptions, Listen, Located, Maybe, Pool, Server, Service, Table};
+use crate::config::raw::{Affinity, Listen, Located, Maybe, Pool, Server, Service, Table};
 
 use crate::config::{syntax, words};
 use crate::model::ServerPort;
@@ -27,6 +27,9 @@ impl Decoder<'_> {
             client_keepalive: self.field(fields, "client-keepalive", Self::boolean),
             backlog: self.field(fields, "backlog", Self::number),
             log: self.field(fields, "log", Self::boolean),
+            log_line: self.field(fields, "log-line", Self::connection_line),
+            log_empty: self.field(fields, "log-empty", Self::boolean),
+            policy: self.policy(fields),
         };
         let inside = keys::POOL
             .keys
@@ -46,7 +49,10 @@ impl Decoder<'_> {
                 Some(self.pool_fields(fields, service.name.clone()))
             }
             (false, None) => {
-                self.require(fields, &keys::SERVICE, &["pool"], "name a [[pool]], or write its `servers` here");
+                // Routes and rules may say it for some clients, and there is none for the others.
+                if service.policy.routes.is_empty() && service.policy.rules.is_empty() {
+                    self.require(fields, &keys::SERVICE, &["pool"], "name a [[pool]], or write its `servers` here");
+                }
                 None
             }
         };
@@ -76,6 +82,7 @@ impl Decoder<'_> {
             server_keepalive: self.field(fields, "server-keepalive", Self::boolean),
             all_backups: self.field(fields, "all-backups", Self::boolean),
             check: self.field(fields, "check", Self::check),
+            agent: self.field(fields, "agent", Self::agent),
             on_marked_down: self
                 .field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN)),
             choice: self.pool_choice(fields),
@@ -98,9 +105,12 @@ impl Decoder<'_> {
         let proxy_from =
             self.list(fields, "proxy-from", |this, value, key| Some(Located::new(this.prefix(value, key)?, value.at)));
         let tuning = self.listen_tuning(fields);
+        let inherited = self.field(fields, "inherited", |this, value, key| {
+            this.parsed(value, key, |text| text.strip_prefix("fd@").unwrap_or(text).parse())
+        });
         let Located { value: (host, ports), at } = address?;
         let (host, ports) = (Located::new(host, at), Located::new(ports, at));
-        Some(Listen { host, ports, interface, nonlocal, dual_stack, proxy_from, tuning })
+        Some(Listen { host, ports, interface, nonlocal, dual_stack, proxy_from, tuning, inherited })
     }
 
     fn affinity(&mut self, value: Value<'_>, key: &str) -> Option<Affinity> {
@@ -117,29 +127,6 @@ impl Decoder<'_> {
             nopurge: self.field(fields, "nopurge", Self::boolean),
             ipv6: self.field(fields, "ipv6", Self::boolean),
         }))
-    }
-
-    fn check(&mut self, value: Value<'_>, key: &str) -> Option<Check> {
-        match value.value {
-            DeValue::Boolean(false) => return Some(Check::Off),
-            DeValue::Boolean(true) => return Some(Check::On(Box::default())),
-            DeValue::Table(_) => {}
-            _ => {
-                self.wrong_type(value, key, "true, false or a table such as { port = 22 }");
-                return None;
-            }
-        }
-        let fields = self.table(value, key, &[&keys::CHECK])?;
-        Some(Check::On(Box::new(CheckOptions {
-            port: self.field(fields, "port", Self::number),
-            address: self.field(fields, "address", |this, value, key| this.parsed(value, key, syntax::host)),
-            interval: self.field(fields, "interval", Self::duration),
-            fast_interval: self.field(fields, "fast-interval", Self::duration),
-            down_interval: self.field(fields, "down-interval", Self::duration),
-            timeout: self.field(fields, "timeout", Self::duration),
-            rise: self.field(fields, "rise", Self::number),
-            fall: self.field(fields, "fall", Self::number),
-        })))
     }
 
     fn server(&mut self, value: Value<'_>, key: &str) -> Option<Server> {
@@ -162,6 +149,7 @@ impl Decoder<'_> {
         let disabled = self.field(fields, "disabled", Self::boolean);
         let max_connections = self.field(fields, "max-connections", Self::number);
         let check = self.field(fields, "check", Self::check);
+        let agent = self.field(fields, "agent", Self::agent);
         let on_marked_down =
             self.field(fields, "on-marked-down", |this, value, key| this.word(value, key, words::MARKED_DOWN));
         let send_proxy =
@@ -181,6 +169,7 @@ impl Decoder<'_> {
             disabled,
             max_connections,
             check,
+            agent,
             on_marked_down,
             send_proxy,
             source,

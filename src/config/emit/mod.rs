@@ -1,8 +1,11 @@
 //! [`raw`](super::raw) to TOML: what `vipgate import` prints. Reading it again gives the same model.
 
+mod check;
 mod choice;
+mod control;
 mod names;
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod track;
@@ -12,8 +15,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::raw::{
-    Affinity, Check, CheckOptions, Config, Global, Host, HostPort, Listen, Located, Log, Maybe, PeerPort, Pool, Server,
-    Service, Source, Stats, Timeout,
+    Affinity, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server, Service, Source, Stats,
+    Timeout,
 };
 use super::words::{self, Words, word_for};
 use crate::model::{Family, NameKind, PortRange, ServerPort};
@@ -23,8 +26,9 @@ use crate::model::{Family, NameKind, PortRange, ServerPort};
 pub fn emit(config: &Config) -> String {
     let mut sections = Vec::new();
     sections.extend(config.global.as_ref().map(global));
-    sections.extend(config.log.as_ref().map(log));
+    sections.extend(config.log.as_ref().map(control::log));
     sections.extend(config.stats.as_ref().map(stats));
+    sections.extend(config.stats_sockets.iter().map(control::stats_socket));
     sections.extend(config.scripts.as_ref().map(notify::scripts));
     sections.extend(config.notify.as_ref().map(notify::targets));
     sections.extend(config.mail.as_ref().map(notify::mail));
@@ -34,6 +38,7 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.trackers.iter().map(track::tracker));
     sections.extend(config.routes.iter().map(|raw| routing::route(raw, "[[route]]").lines()));
     sections.extend(config.rules.iter().map(|raw| routing::rule(raw, "[[rule]]").lines()));
+    sections.extend(config.source_tables.iter().map(policy::source_table));
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
     sections.extend(config.resolvers.iter().map(names::resolver));
@@ -52,14 +57,6 @@ fn global(raw: &Global) -> String {
         PeerPort::Off => "false".to_owned(),
         PeerPort::Port(port) => port.to_string(),
     });
-    lines.lines()
-}
-
-fn log(raw: &Log) -> String {
-    let mut lines = Keys::new("[log]");
-    lines.maybe("level", &raw.level, |level| word(words::LEVELS, level));
-    lines.maybe("connections", &raw.connections, bool::to_string);
-    lines.maybe("checks", &raw.checks, bool::to_string);
     lines.lines()
 }
 
@@ -92,6 +89,9 @@ fn service(raw: &Service) -> String {
     lines.maybe("client-keepalive", &raw.client_keepalive, bool::to_string);
     lines.maybe("backlog", &raw.backlog, u64::to_string);
     lines.maybe("log", &raw.log, bool::to_string);
+    lines.maybe("log-line", &raw.log_line, control::connection_line);
+    lines.maybe("log-empty", &raw.log_empty, bool::to_string);
+    policy::policy(&raw.policy, &mut lines);
     lines.lines()
 }
 
@@ -100,6 +100,7 @@ fn listen(raw: &Listen) -> String {
     keys.maybe("interface", &raw.interface, display);
     keys.maybe("nonlocal", &raw.nonlocal, bool::to_string);
     keys.maybe("dual-stack", &raw.dual_stack, bool::to_string);
+    keys.maybe("inherited", &raw.inherited, display);
     if !raw.proxy_from.is_empty() {
         let prefixes: Vec<String> = raw.proxy_from.iter().map(|prefix| quoted(&prefix.value.to_string())).collect();
         keys.add("proxy-from", format!("[{}]", prefixes.join(", ")));
@@ -124,7 +125,7 @@ fn pool(raw: &Pool) -> String {
     lines.maybe("tunnel-timeout", &raw.tunnel_timeout, timeout);
     lines.maybe("server-keepalive", &raw.server_keepalive, bool::to_string);
     lines.maybe("all-backups", &raw.all_backups, bool::to_string);
-    lines.maybe("check", &raw.check, check);
+    check::both(&raw.check, &raw.agent, &mut lines);
     lines.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
     choice::pool(&mut lines, &raw.choice);
     let servers: String = raw.servers.iter().map(|raw| format!("    {},\n", server(raw))).collect();
@@ -148,25 +149,6 @@ fn affinity(raw: &Affinity) -> String {
     }
 }
 
-fn check(raw: &Check) -> String {
-    match raw {
-        Check::Off => "false".to_owned(),
-        Check::On(options) if **options == CheckOptions::default() => "true".to_owned(),
-        Check::On(options) => {
-            let mut keys = Keys::new("");
-            keys.maybe("address", &options.address, |address| quoted(&host(address)));
-            keys.maybe("port", &options.port, u64::to_string);
-            keys.maybe("interval", &options.interval, duration);
-            keys.maybe("fast-interval", &options.fast_interval, duration);
-            keys.maybe("down-interval", &options.down_interval, duration);
-            keys.maybe("timeout", &options.timeout, duration);
-            keys.maybe("rise", &options.rise, u64::to_string);
-            keys.maybe("fall", &options.fall, u64::to_string);
-            keys.inline()
-        }
-    }
-}
-
 fn server(raw: &Server) -> String {
     let address = match raw.port.as_ref().map(|port| port.value) {
         None | Some(ServerPort::Same) => host(&raw.host.value),
@@ -179,7 +161,7 @@ fn server(raw: &Server) -> String {
     keys.maybe("backup", &raw.backup, bool::to_string);
     keys.maybe("disabled", &raw.disabled, bool::to_string);
     keys.maybe("max-connections", &raw.max_connections, u64::to_string);
-    keys.maybe("check", &raw.check, check);
+    check::both(&raw.check, &raw.agent, &mut keys);
     keys.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
     keys.maybe("send-proxy", &raw.send_proxy, |version| word(words::PROXY_VERSIONS, version));
     keys.maybe("source", &raw.source, source);

@@ -1,7 +1,12 @@
 //! What an import needs of the machine, behind a trait: tests and the fuzzer bring their own.
 
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::path::Path;
+
+use nix::sys::socket::{SockaddrStorage, getsockname};
+
+use crate::model::Descriptor;
 
 /// No configuration is as long; a device or a wrong file may be.
 const LONGEST: u64 = 16 * 1024 * 1024;
@@ -17,6 +22,11 @@ pub trait Surroundings {
     /// Whether there is a user of this name.
     fn has_user(&self, _name: &str) -> bool {
         false
+    }
+
+    /// Where a socket listens that the process was started with.
+    fn local_address(&self, _descriptor: &Descriptor) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// The text of a file that is included.
@@ -45,6 +55,20 @@ impl Surroundings for System {
 
     fn has_user(&self, name: &str) -> bool {
         nix::unistd::User::from_name(name).is_ok_and(|user| user.is_some())
+    }
+
+    fn local_address(&self, descriptor: &Descriptor) -> io::Result<SocketAddr> {
+        let number = match descriptor {
+            Descriptor::Number(number) => *number,
+            Descriptor::Variable(name) => {
+                let number = self.variable(name).and_then(|value| value.trim().parse().ok());
+                number.ok_or_else(|| io::Error::other(format!("the variable {name} holds no number")))?
+            }
+        };
+        let address: SockaddrStorage = getsockname(number)?;
+        let v4 = address.as_sockaddr_in().map(|address| SocketAddr::V4((*address).into()));
+        let v6 = address.as_sockaddr_in6().map(|address| SocketAddr::V6((*address).into()));
+        v4.or(v6).ok_or_else(|| io::Error::other("it is not TCP over IPv4 or IPv6"))
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {

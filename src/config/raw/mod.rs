@@ -5,9 +5,13 @@
 //! as wide as they can be written, names may not resolve, and an absent key is `None`. Natively absent means the
 //! native default; an importer whose format has another default sets the key.
 
+mod check;
 mod choice;
+mod control;
+mod log;
 mod names;
 mod notify;
+mod policy;
 mod router;
 mod routing;
 mod socket;
@@ -18,12 +22,20 @@ use std::time::Duration;
 
 use super::source::Location;
 use crate::model::{
-    Algorithm, Family, InterfaceName, LogLevel, OnMarkedDown, PortRange, Prefix, ProxyVersion, ServerPort,
+    Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, OnMarkedDown, PortRange, Prefix, ProxyVersion,
+    ServerPort,
 };
 
+pub use check::{
+    Agent, AgentOptions, Check, CheckCommand, CheckOptions, ConnectOptions, Http, Mysql, Postgres, Protocol,
+    ProxyHeader, Redis, Smtp, Step, StepAction, TlsChoice, TlsOptions,
+};
 pub use choice::{PoolChoice, ServerChoice};
+pub use control::StatsSocket;
+pub use log::{Log, LogTarget};
 pub use names::{Hold, ResolveWhen, Resolver, ServerNaming};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
 pub use socket::{ListenTuning, Source};
@@ -62,6 +74,8 @@ pub struct Config {
     pub log: Option<Log>,
     /// `[stats]`.
     pub stats: Option<Stats>,
+    /// `[[stats-socket]]`.
+    pub stats_sockets: Vec<StatsSocket>,
     /// `[scripts]`.
     pub scripts: Option<Scripts>,
     /// `[notify]`.
@@ -84,6 +98,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[[resolver]]`.
     pub resolvers: Vec<Resolver>,
+    /// `[[source-table]]`.
+    pub source_tables: Vec<SourceTable>,
 }
 
 /// `[global]`: see [`model::Global`](crate::model::Global) for the meaning of each key.
@@ -125,16 +141,6 @@ pub enum PeerPort {
     Off,
     /// A number.
     Port(u64),
-}
-
-/// `[log]`: see [`model::Log`](crate::model::Log).
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "documented in the model")]
-pub struct Log {
-    pub at: Location,
-    pub level: Maybe<LogLevel>,
-    pub connections: Maybe<bool>,
-    pub checks: Maybe<bool>,
 }
 
 /// `[stats]`: see [`model::Stats`](crate::model::Stats).
@@ -190,6 +196,10 @@ pub struct Service {
     pub backlog: Maybe<u64>,
     /// `[log] connections` when absent.
     pub log: Maybe<bool>,
+    pub log_line: Maybe<ConnectionLine>,
+    /// Natively true when absent.
+    pub log_empty: Maybe<bool>,
+    pub policy: Policy,
 }
 
 impl Service {
@@ -207,6 +217,9 @@ impl Service {
             client_keepalive: None,
             backlog: None,
             log: None,
+            log_line: None,
+            log_empty: None,
+            policy: Policy::default(),
         }
     }
 }
@@ -224,6 +237,7 @@ pub struct Listen {
     pub dual_stack: Maybe<bool>,
     pub proxy_from: Vec<Located<Prefix>>,
     pub tuning: ListenTuning,
+    pub inherited: Maybe<Descriptor>,
 }
 
 impl Listen {
@@ -238,6 +252,7 @@ impl Listen {
             dual_stack: None,
             proxy_from: Vec::new(),
             tuning: ListenTuning::default(),
+            inherited: None,
         }
     }
 }
@@ -293,6 +308,8 @@ pub struct Pool {
     /// For servers that say nothing else.
     pub check: Maybe<Check>,
     /// For servers that say nothing else.
+    pub agent: Maybe<Agent>,
+    /// For servers that say nothing else.
     pub on_marked_down: Maybe<OnMarkedDown>,
     pub choice: PoolChoice,
     pub servers: Vec<Server>,
@@ -316,6 +333,7 @@ impl Pool {
             server_keepalive: None,
             all_backups: None,
             check: None,
+            agent: None,
             on_marked_down: None,
             choice: PoolChoice::default(),
             servers: Vec::new(),
@@ -347,36 +365,6 @@ pub struct Table {
     pub ipv6: Maybe<bool>,
 }
 
-/// A health check, or its absence.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Check {
-    /// `false`.
-    Off,
-    /// `true`, or a table. A server's keys stand over its pool's, key by key.
-    On(Box<CheckOptions>),
-}
-
-/// The keys of a health check: see [`model::Check`](crate::model::Check).
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CheckOptions {
-    /// The server's own when absent.
-    pub port: Maybe<u64>,
-    /// The server's own when absent.
-    pub address: Maybe<Host>,
-    /// Natively 2 seconds when absent.
-    pub interval: Maybe<Duration>,
-    /// Natively 500 ms when absent, or `interval` if that is shorter.
-    pub fast_interval: Maybe<Duration>,
-    /// `interval` when absent.
-    pub down_interval: Maybe<Duration>,
-    /// `interval` when absent.
-    pub timeout: Maybe<Duration>,
-    /// 2 when absent.
-    pub rise: Maybe<u64>,
-    /// 3 when absent.
-    pub fall: Maybe<u64>,
-}
-
 /// One server: see [`model::Server`](crate::model::Server).
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]
@@ -394,6 +382,8 @@ pub struct Server {
     pub max_connections: Maybe<u64>,
     /// The pool's when absent.
     pub check: Maybe<Check>,
+    /// The pool's when absent.
+    pub agent: Maybe<Agent>,
     /// The pool's when absent.
     pub on_marked_down: Maybe<OnMarkedDown>,
     pub send_proxy: Maybe<ProxyVersion>,
@@ -418,6 +408,7 @@ impl Server {
             disabled: None,
             max_connections: None,
             check: None,
+            agent: None,
             on_marked_down: None,
             send_proxy: None,
             source: None,

@@ -3,11 +3,16 @@
 //! A value that cannot be is replaced by its default and validation goes on, so that the next mistake is found too;
 //! the model is only given away when there was no error.
 
+mod check;
+mod check_protocol;
 mod command;
+mod control;
 mod findings;
 mod group;
+mod log;
 mod names;
 mod overlap;
+mod policy;
 mod pool;
 mod router;
 mod routing;
@@ -29,7 +34,7 @@ use self::track::Trackers;
 use super::diagnostic::Diagnostic;
 use super::raw::{self, Located, PeerPort};
 use super::source::Location;
-use crate::model::{Config, Global, Log, Stats};
+use crate::model::{Config, Global, Stats};
 
 /// Turns host names into addresses. The shell brings the system's resolver, tests bring a table.
 pub trait Resolve {
@@ -65,6 +70,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let global = global(raw, findings);
     let mut overlaps = Overlaps::new();
     let stats = raw.stats.as_ref().map(|raw| stats(raw, &mut overlaps, findings));
+    let stats_sockets = control::stats_sockets(&raw.stats_sockets, &mut overlaps, findings);
     let commands = Commands::new(raw);
     let notify = commands.targets(raw, findings);
     let trackers = track::trackers(raw, &commands, findings);
@@ -75,24 +81,30 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let owned: HashSet<IpAddr> =
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
-    let pools = pool::pools(raw, &services, findings);
+    let pools = pool::pools(raw, &services, &commands, findings);
     let resolvers = names::resolvers(raw, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);
     let (routes, rules) = (routing::routes(&raw.routes, findings), routing::rules(&raw.rules, findings));
-    Config { global, routers, groups, trackers, routes, rules, notify, services, pools, resolvers, stats }
+    Config {
+        global,
+        routers,
+        groups,
+        trackers,
+        routes,
+        rules,
+        notify,
+        services,
+        pools,
+        resolvers,
+        stats,
+        stats_sockets,
+    }
 }
 
 fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
     let default = Global::default();
-    let log = match &raw.log {
-        Some(log) => Log {
-            level: log.level.map_or(default.log.level, |level| level.value),
-            connections: log.connections.map_or(default.log.connections, |connections| connections.value),
-            checks: log.checks.map_or(default.log.checks, |checks| checks.value),
-        },
-        None => default.log.clone(),
-    };
+    let log = raw.log.as_ref().map_or_else(|| default.log.clone(), |log| log::log(log, findings));
     let security = raw.scripts.as_ref().and_then(|scripts| scripts.security);
     let script_security = security.map_or(default.script_security, |security| security.value);
     let Some(raw) = &raw.global else { return Global { log, script_security, ..default } };

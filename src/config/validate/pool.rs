@@ -1,9 +1,11 @@
 //! Pools, servers and their checks.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::check::{self, Checked, without_check_port};
+use super::command::Commands;
 use super::duplicate;
 use super::findings::{Findings, Unique};
 use super::names;
@@ -11,12 +13,11 @@ use super::router::not_a_host;
 use super::service::fin_timeout;
 use super::socket;
 use super::track_server;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::raw::{self, CheckOptions, Located, Maybe};
+use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
 use crate::model::{
-    Affinity, Algorithm, Check, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool,
-    RefuseWith, Server, ServerPort, Service, TableSpec,
+    Affinity, Algorithm, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool, RefuseWith,
+    Server, ServerPort, Service, TableSpec,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -27,11 +28,16 @@ struct ClientPorts {
 }
 
 /// All pools that can be made out.
-pub(super) fn pools(config: &raw::Config, services: &[Service], findings: &mut Findings<'_>) -> Vec<Pool> {
+pub(super) fn pools(
+    config: &raw::Config,
+    services: &[Service],
+    commands: &Commands,
+    findings: &mut Findings<'_>,
+) -> Vec<Pool> {
     let ports = client_ports(services);
     let mut names = Unique::new();
     let mut pools = Vec::new();
-    for raw in &config.pools {
+    for (index, raw) in config.pools.iter().enumerate() {
         let name = findings.required(&raw.name, "name", raw.at);
         let mut clients = None;
         if let Some(name) = name {
@@ -45,25 +51,52 @@ pub(super) fn pools(config: &raw::Config, services: &[Service], findings: &mut F
                 findings.warning(name.at, message, "name it as the `pool` of a service, or remove it");
             }
         }
-        pools.extend(pool(raw, clients, findings));
+        let context = Context { clients, commands, environment: environment(raw, index, services) };
+        pools.extend(pool(raw, &context, findings));
     }
     track_server::validate(config, &pools, findings);
     pools
 }
 
+/// What the servers of a pool have in common.
+struct Context<'c> {
+    clients: Option<ClientPorts>,
+    commands: &'c Commands,
+    /// What commands that check its servers are told.
+    environment: Vec<(String, String)>,
+}
+
+/// The variables of HAProxy's external checks that speak of the pool; those of a listener only where a service and its
+/// pool are one, as in its `listen` sections.
+fn environment(pool: &raw::Pool, index: usize, services: &[Service]) -> Vec<(String, String)> {
+    let name = pool.name.as_ref().map(|name| name.value.as_str()).unwrap_or_default();
+    let service = services.iter().find(|service| service.name == name && service.pool == name);
+    let listen = service.and_then(|service| service.listen.first());
+    [
+        ("HAPROXY_PROXY_NAME", name.to_owned()),
+        ("HAPROXY_PROXY_ID", (index + 1).to_string()),
+        ("HAPROXY_PROXY_ADDR", listen.map_or_else(String::new, |listen| listen.address.to_string())),
+        ("HAPROXY_PROXY_PORT", listen.map_or_else(String::new, |listen| listen.ports.first().to_string())),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
 fn client_ports(services: &[Service]) -> HashMap<&str, ClientPorts> {
     let mut all: HashMap<&str, ClientPorts> = HashMap::new();
     for service in services {
-        let entry = all.entry(&service.pool).or_insert(ClientPorts { lowest: u16::MAX, highest: 1 });
-        for listen in &service.listen {
-            entry.lowest = entry.lowest.min(listen.ports.first());
-            entry.highest = entry.highest.max(listen.ports.last());
+        for pool in service.pools() {
+            let entry = all.entry(pool).or_insert(ClientPorts { lowest: u16::MAX, highest: 1 });
+            for listen in &service.listen {
+                entry.lowest = entry.lowest.min(listen.ports.first());
+                entry.highest = entry.highest.max(listen.ports.last());
+            }
         }
     }
     all
 }
 
-fn pool(raw: &raw::Pool, clients: Option<ClientPorts>, findings: &mut Findings<'_>) -> Option<Pool> {
+fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> Option<Pool> {
     if raw.servers.is_empty() && findings.complete {
         findings.warning(
             raw.name.as_ref().map_or(raw.at, |name| name.at),
@@ -76,7 +109,7 @@ fn pool(raw: &raw::Pool, clients: Option<ClientPorts>, findings: &mut Findings<'
         name: raw.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         algorithm: raw.balance.map_or(Algorithm::RoundRobin, |balance| balance.value),
         affinity: affinity(&raw.affinity, findings),
-        servers: servers(raw, clients, findings),
+        servers: servers(raw, context, findings),
         retries: findings.number(&raw.retries, "retries", 0..=1000, 3),
         redispatch: raw.redispatch.is_none_or(|redispatch| redispatch.value),
         connect_timeout: findings.timeout(&raw.connect_timeout, "connect-timeout", Some(Duration::from_secs(5))),
@@ -119,7 +152,7 @@ fn affinity(raw: &Maybe<raw::Affinity>, findings: &mut Findings<'_>) -> Affinity
     }
 }
 
-fn servers(raw: &raw::Pool, clients: Option<ClientPorts>, findings: &mut Findings<'_>) -> Vec<Server> {
+fn servers(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> Vec<Server> {
     let mut unique: Unique<String> = Unique::new();
     let mut portless = Vec::new();
     let mut servers = Vec::new();
@@ -135,7 +168,7 @@ fn servers(raw: &raw::Pool, clients: Option<ClientPorts>, findings: &mut Finding
             if let Some(first) = unique.insert(name.value.clone(), name.at) {
                 duplicate(findings, "server", &name, first);
             }
-            servers.extend(server(raw_server, name.value, raw, clients, &mut portless, findings));
+            servers.extend(server(raw_server, (index, name.value), raw, context, &mut portless, findings));
         }
     }
     without_check_port(raw, &portless, findings);
@@ -144,9 +177,9 @@ fn servers(raw: &raw::Pool, clients: Option<ClientPorts>, findings: &mut Finding
 
 fn server(
     raw: &raw::Server,
-    name: String,
+    (index, name): (usize, String),
     pool: &raw::Pool,
-    clients: Option<ClientPorts>,
+    context: &Context<'_>,
     portless: &mut Vec<(String, Location)>,
     findings: &mut Findings<'_>,
 ) -> Option<Server> {
@@ -156,7 +189,7 @@ fn server(
         Some(name) if name.kind == NameKind::Service => ServerPort::Fixed(0),
         Some(_) | None => raw.port.map_or(ServerPort::Same, |port| port.value),
     };
-    if let (Some(located), Some(clients)) = (&raw.port, clients) {
+    if let (Some(located), Some(clients)) = (&raw.port, context.clients) {
         offset_in_range(located, clients, findings);
     }
     let address = match &name_of {
@@ -167,7 +200,11 @@ fn server(
     if let Some(kind) = known.and_then(not_a_host) {
         findings.error(raw.host.at, format!("this is {kind}"), "write the server's own address");
     }
-    let check = check(raw, (&name, address, port), pool, portless, findings);
+    let mut environment = context.environment.clone();
+    environment.push(("HAPROXY_SERVER_ID".to_owned(), (index + 1).to_string()));
+    let checked = Checked { pool, server: raw, name: &name, address, port, commands: context.commands, environment };
+    let check = check::check(&checked, portless, findings);
+    let agent = check::agent(&checked, findings);
     let on_marked_down =
         raw.on_marked_down.or(pool.on_marked_down).map_or(OnMarkedDown::Keep, |on_marked_down| on_marked_down.value);
     let weight = findings.number(&raw.weight, "weight", 0..=256, 1);
@@ -205,6 +242,7 @@ fn server(
         disabled: raw.disabled.is_some_and(|disabled| disabled.value),
         max_connections,
         check,
+        agent,
         on_marked_down,
         send_proxy: raw.send_proxy.map(|version| version.value),
         source,
@@ -228,82 +266,4 @@ fn offset_in_range(port: &Located<ServerPort>, clients: ClientPorts, findings: &
         ),
         "write an offset that keeps every port of the services within 1 to 65535",
     );
-}
-
-/// The check of a server at `address`, if it has one. One that has no port to go to is noted in `portless`.
-fn check(
-    server: &raw::Server,
-    (name, address, port): (&str, Option<IpAddr>, ServerPort),
-    pool: &raw::Pool,
-    portless: &mut Vec<(String, Location)>,
-    findings: &mut Findings<'_>,
-) -> Option<Check> {
-    let options = check_options(server, pool)?;
-    let target_port = match (findings.optional_number(&options.port, "port", 1..=65535), port) {
-        (Some(port), _) | (None, ServerPort::Fixed(port)) => Some(port),
-        (None, ServerPort::Same | ServerPort::Offset(_)) => {
-            if options.port.is_none() {
-                portless.push((name.to_owned(), server.port.map_or(server.host.at, |port| port.at)));
-            }
-            None
-        }
-    };
-    let interval = findings.positive(&options.interval, "interval").unwrap_or(Duration::from_secs(2));
-    let fast_interval = findings.positive(&options.fast_interval, "fast-interval");
-    let down_interval = findings.positive(&options.down_interval, "down-interval");
-    let timeout = findings.positive(&options.timeout, "timeout");
-    let rise = findings.number(&options.rise, "rise", 1..=10_000, 2);
-    let fall = findings.number(&options.fall, "fall", 1..=10_000, 3);
-    let target_address = match &options.address {
-        Some(host) => findings.address(host),
-        None => address,
-    };
-    Some(Check {
-        target: SocketAddr::new(target_address?, target_port?),
-        interval,
-        fast_interval: fast_interval.unwrap_or(interval.min(Duration::from_millis(500))),
-        down_interval: down_interval.unwrap_or(interval),
-        timeout: timeout.unwrap_or(interval),
-        rise,
-        fall,
-    })
-}
-
-/// What is written for a server's check: its own keys, then its pool's. None when it is not checked.
-fn check_options(server: &raw::Server, pool: &raw::Pool) -> Option<CheckOptions> {
-    let own = server.check.as_ref().map(|check| &check.value);
-    let inherited = pool.check.as_ref().map(|check| &check.value);
-    match (own, inherited) {
-        (Some(raw::Check::Off), _) | (None, Some(raw::Check::Off) | None) => None,
-        (None, Some(raw::Check::On(options))) | (Some(raw::Check::On(options)), Some(raw::Check::Off) | None) => {
-            Some(CheckOptions::clone(options))
-        }
-        (Some(raw::Check::On(own)), Some(raw::Check::On(inherited))) => Some(CheckOptions {
-            port: own.port.or(inherited.port),
-            address: own.address.clone().or_else(|| inherited.address.clone()),
-            interval: own.interval.or(inherited.interval),
-            fast_interval: own.fast_interval.or(inherited.fast_interval),
-            down_interval: own.down_interval.or(inherited.down_interval),
-            timeout: own.timeout.or(inherited.timeout),
-            rise: own.rise.or(inherited.rise),
-            fall: own.fall.or(inherited.fall),
-        }),
-    }
-}
-
-/// One error a pool: a hundred servers without a port are one mistake.
-fn without_check_port(pool: &raw::Pool, portless: &[(String, Location)], findings: &mut Findings<'_>) {
-    let Some((name, at)) = portless.first() else { return };
-    let others = match portless.len() - 1 {
-        0 => String::new(),
-        1 => " (and one more)".to_owned(),
-        more => format!(" (and {more} more)"),
-    };
-    let error = Diagnostic::error(*at, format!("the server `{name}`{others} is checked, but on no port of its own"));
-    let error =
-        error.help("say where the check connects: check = { port = 22 }; or give the server a port, or check = false");
-    findings.push(match &pool.check {
-        Some(check) => error.related(check.at, "checked because of this"),
-        None => error,
-    });
 }

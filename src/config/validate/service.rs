@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use super::findings::{Findings, Unique};
 use super::overlap::Overlaps;
-use super::socket;
-use super::{by_name, duplicate};
+use super::{by_name, duplicate, policy, socket};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw;
 use crate::model::{ListenAddress, Log, Pool, ServerPort, Service};
@@ -24,8 +23,10 @@ pub(super) fn services(
     findings: &mut Findings<'_>,
 ) -> Vec<Service> {
     let mut names = Unique::new();
-    let pools: HashSet<&str> =
-        raw.pools.iter().filter_map(|pool| pool.name.as_ref()).map(|name| name.value.as_str()).collect();
+    let pools: HashMap<&str, &raw::Pool> =
+        raw.pools.iter().filter_map(|pool| Some((pool.name.as_ref()?.value.as_str(), pool))).collect();
+    let tables = policy::tables(raw, findings);
+    let known = policy::Known { pools: &pools, tables: &tables };
     let mut services = Vec::new();
     for raw_service in &raw.services {
         if let Some(name) = findings.required(&raw_service.name, "name", raw_service.at) {
@@ -34,15 +35,25 @@ pub(super) fn services(
                 duplicate(findings, "service", name, first);
             }
         }
-        if let Some(pool) = findings.required(&raw_service.pool, "pool", raw_service.at)
-            && !pools.contains(pool.value.as_str())
+        let policy = policy::policy(raw_service, &known, findings);
+        let routed = policy::first_pool(policy.as_ref());
+        if routed.is_none() {
+            findings.required(&raw_service.pool, "pool", raw_service.at);
+        }
+        if let Some(pool) = &raw_service.pool
+            && !pools.contains_key(pool.value.as_str())
             && findings.complete
         {
             let error = Diagnostic::error(pool.at, format!("there is no pool called `{}`", pool.value));
-            let error = findings.suggest(error, &pool.value, pools.iter().copied());
+            let error = findings.suggest(error, &pool.value, pools.keys().copied());
             findings.push(error.help(format!("add a [[pool]] with name = \"{}\"", pool.value.escape_debug())));
         }
-        services.extend(service(raw_service, owned, log, overlaps, findings));
+        let service = service(raw_service, owned, log, overlaps, findings);
+        services.extend(service.map(|service| Service {
+            pool: raw_service.pool.as_ref().map(|pool| pool.value.clone()).or(routed).unwrap_or_default(),
+            policy,
+            ..service
+        }));
     }
     services
 }
@@ -62,7 +73,8 @@ fn service(
     let service = Service {
         name: raw.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         listen,
-        pool: raw.pool.as_ref().map(|pool| pool.value.clone()).unwrap_or_default(),
+        pool: String::new(),
+        policy: None,
         max_connections: findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX)),
         client_timeout,
         client_fin_timeout: findings.timeout(
@@ -73,6 +85,8 @@ fn service(
         client_keepalive: raw.client_keepalive.is_none_or(|keepalive| keepalive.value),
         backlog: findings.number(&raw.backlog, "backlog", 1..=1_000_000, 4096),
         log: raw.log.map_or(log.connections, |log| log.value),
+        log_line: raw.log_line.as_ref().map(|line| line.value.clone()).unwrap_or_default(),
+        log_empty: raw.log_empty.is_none_or(|empty| empty.value),
     };
     raw.name.is_some().then_some(service)
 }
@@ -109,7 +123,11 @@ fn listen(
         dual_stack: raw.dual_stack.is_some_and(|dual| dual.value),
         proxy_from: raw.proxy_from.iter().map(|prefix| prefix.value).collect(),
         tuning: socket::listen_tuning(&raw.tuning, findings),
+        inherited: raw.inherited.as_ref().map(|inherited| inherited.value.clone()),
     };
+    if let Some(inherited) = raw.inherited.as_ref().filter(|_| listen.ports.len() > 1) {
+        findings.error(inherited.at, "an inherited socket has one port", "write the port it listens on");
+    }
     overlaps.add_listen(&listen, raw.host.at, findings);
     Some(listen)
 }

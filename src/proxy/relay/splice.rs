@@ -40,6 +40,11 @@ pub(super) struct Pace {
 }
 
 impl<P> Workspace<P> {
+    /// Room to read into, whose content nobody needs afterwards.
+    pub fn scratch(&mut self) -> &mut [u8] {
+        &mut self.scratch
+    }
+
     /// With a scratch buffer of `size` bytes.
     #[must_use]
     pub fn new(size: usize) -> Self {
@@ -93,7 +98,11 @@ pub(super) fn read<S: Transport>(
         return false;
     };
     match from.socket.fill(&held.pipe) {
-        Ok(0) => flow.stage = if from.failed { Stage::Aborted } else { Stage::Ended },
+        // The end, or a mark of urgent data behind which the peer has ended its stream: a read tells which.
+        Ok(0) => {
+            flow.pace = Pace::default();
+            return false;
+        }
         Ok(count) => {
             from.active = true;
             held.bytes = count;

@@ -17,6 +17,8 @@ struct Fake {
     chunk: usize,
     sent: RefCell<Vec<u8>>,
     broken: Cell<bool>,
+    /// Urgent data is next, which a pipe is not filled beyond; the peer has ended its stream behind it.
+    mark: Cell<bool>,
     calls: RefCell<Vec<Call>>,
 }
 
@@ -45,6 +47,7 @@ impl Fake {
             chunk: usize::MAX,
             sent: RefCell::default(),
             broken: Cell::new(false),
+            mark: Cell::new(false),
             calls: RefCell::default(),
         }
     }
@@ -67,6 +70,9 @@ impl Transport for &Fake {
 
     fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize> {
         assert!(pipe.borrow().is_empty());
+        if self.mark.get() {
+            return Ok(0);
+        }
         let mut bytes = [0; 100];
         let count = self.recv(&mut bytes)?;
         pipe.borrow_mut().extend(&bytes[..count]);
@@ -167,6 +173,21 @@ fn bulk_is_spliced_after_two_big_reads_until_the_source_is_dry() {
     relay.set_ready(Side::Server, READABLE);
     while relay.step(&mut desk) == Step::Again {}
     assert!(!relay.to_client.waits());
+}
+
+#[test]
+fn what_is_behind_urgent_data_is_not_taken_for_the_end() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server);
+    let mut desk = Desk::new(64);
+    arrive(&server, &[1; 2 * 64], Then::Silence);
+    relay.set_ready(Side::Server, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Again);
+    arrive(&server, &[2; 10], Then::End);
+    server.mark.set(true);
+    while relay.step(&mut desk) == Step::Again {}
+    assert_eq!((client.sent.borrow().len(), client.has_shut()), (2 * 64 + 10, true));
+    assert!(relay.to_client.piped.is_none(), "the pipe is back");
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(super) enum Fault {
     Crash,
     /// Its cable is pulled.
     LinkDown,
+    /// Its cable is pulled and put in again at once.
+    LinkFlap,
     /// Its own address is gone.
     NoSource,
     /// It is told to stop.
@@ -49,6 +51,7 @@ impl Fault {
             Self::Abandoned,
             Self::Crash,
             Self::LinkDown,
+            Self::LinkFlap,
             Self::NoSource,
             Self::Stop,
             Self::Handover,
@@ -65,6 +68,8 @@ impl Fault {
         let law = &story.world.borrow().law;
         let without = match self {
             Self::Killed => law.skew() + law.slack(),
+            // Back within the down interval, it says that it left.
+            Self::LinkFlap => law.interval() + law.skew() + law.slack(),
             Self::Crash | Self::LinkDown | Self::NoSource | Self::Stalled | Self::Suspended => law.down() + law.slack(),
             // Make before break; a process that is killed or stands still leaves a kernel that answers. What remains is one
             // that preempts while its kernel is slow.
@@ -95,6 +100,10 @@ impl Story {
         self.world.borrow_mut().judge();
         self.world.borrow_mut().law.take_counts();
         self.inflict(fault, at);
+        if fault == Fault::LinkFlap {
+            self.pass(self.network.interval.as_duration()).await;
+            self.set_carrier(at, true);
+        }
         self.pass(self.settling_time() + self.asleep(fault)).await;
         // A reload may have made the interval longer.
         let bounds = fault.bounds(self);
@@ -132,8 +141,6 @@ impl Story {
         ]);
         let down = self.world.borrow().law.down();
         let length = self.random.up_to(down * 6);
-        // Of what a stall swallows nobody knows; only one that is late by more than a down interval is sure to listen first.
-        let length = if kind == SleepKind::Stalled { length + down * 2 } else { length };
         let before = self.times_master(at);
         self.put_to_sleep(at, kind, length);
         self.pass(length + self.settling_time()).await;
@@ -151,7 +158,7 @@ impl Story {
             Fault::Killed => self.kill(at, true),
             Fault::Abandoned => self.kill(at, false),
             Fault::Crash => self.crash(at),
-            Fault::LinkDown => self.set_carrier(at, false),
+            Fault::LinkDown | Fault::LinkFlap => self.set_carrier(at, false),
             Fault::NoSource => self.set_own(at, None),
             Fault::Stop => self.stop(at),
             Fault::Handover => self.hand_over(at),

@@ -41,11 +41,21 @@ pub(super) struct Lan {
     pub(super) client_part: usize,
     /// Where the client sends to: it hears every announcement of its part, and asks when it comes to another part.
     pub(super) client: BTreeMap<IpAddr, Mac>,
-    /// Something said between nodes was lost, or could not be said, and was perhaps the last of its kind.
-    pub(super) lossy: bool,
-    under_way: BTreeMap<(Instant, u64), (usize, Parcel)>,
+    /// (from, to): the last advert did not arrive. If it was a last word, clients may be where its sender was, and no
+    /// protocol can help before the receiver announces the address again.
+    unheard: BTreeMap<(usize, usize), Instant>,
+    /// When a node last announced an address where the client is.
+    announced: BTreeMap<(usize, IpAddr), Instant>,
+    under_way: BTreeMap<(Instant, u64), Transit>,
     sequence: u64,
     changed: Rc<Notify>,
+}
+
+/// A parcel on its way.
+struct Transit {
+    from: usize,
+    to: usize,
+    parcel: Parcel,
 }
 
 #[derive(Clone)]
@@ -76,7 +86,8 @@ impl Lan {
             cuts: Vec::new(),
             client_part: 0,
             client: BTreeMap::new(),
-            lossy: false,
+            unheard: BTreeMap::new(),
+            announced: BTreeMap::new(),
             under_way: BTreeMap::new(),
             sequence: 0,
             changed: Rc::default(),
@@ -97,18 +108,34 @@ impl Lan {
         self.under_way.keys().next().map(|(at, _)| *at)
     }
 
-    fn post(&mut self, at: Instant, to: usize, parcel: Parcel) {
+    fn post(&mut self, at: Instant, transit: Transit) {
         if self.next_arrival().is_none_or(|next| at < next) {
             self.changed.notify_one();
         }
         self.sequence += 1;
-        self.under_way.insert((at, self.sequence), (to, parcel));
+        self.under_way.insert((at, self.sequence), transit);
+    }
+
+    /// Whether an advert that did not arrive may have been the last word of one that gave up the address beside this node.
+    pub(super) fn is_uninformed(&self, at: usize, address: IpAddr) -> bool {
+        let announced = self.announced.get(&(at, address));
+        self.unheard.iter().any(|((_, to), when)| *to == at && announced.is_none_or(|announced| when >= announced))
+    }
+
+    /// An advert arrived, or did not.
+    fn note_advert(&mut self, from: usize, to: usize, heard: bool) {
+        if heard {
+            self.unheard.remove(&(from, to));
+        } else {
+            self.unheard.insert((from, to), now());
+        }
     }
 }
 
 impl World {
-    /// The client is in this part from now on: who owns what answers, one of them last. What nobody undid, or somebody set
-    /// by hand, is left out: no protocol can help there.
+    /// The client is in this part from now on: who owns what answers, a master last: one that leaves is gone before the
+    /// second burst of its successor's announcements, which is too late to be seen here. What nobody undid, or somebody
+    /// set by hand, is left out: no protocol can help there.
     pub(super) fn move_client(&mut self, part: usize) {
         self.lan.client_part = part;
         self.lan.client.clear();
@@ -116,6 +143,7 @@ impl World {
         if !order.is_empty() {
             let turn = self.random.below(order.len() as u32) as usize;
             order.rotate_left(turn);
+            order.sort_by_key(|at| self.hosts[*at].is_master());
         }
         for host in
             order.into_iter().map(|at| &self.hosts[at]).filter(|host| host.is_on_segment() && host.is_owner_by_role())
@@ -134,6 +162,7 @@ impl World {
     /// A packet leaves a node.
     pub(super) fn send_packet(&mut self, from: usize, packet: &PreparedPacket) -> io::Result<()> {
         if !self.hosts[from].is_on_segment() {
+            (0..self.hosts.len()).filter(|to| *to != from).for_each(|to| self.lan.note_advert(from, to, false));
             return Err(io::Error::from_raw_os_error(libc::ENETDOWN));
         }
         let unicast = Some(packet.destination).filter(|destination| !destination.is_multicast());
@@ -153,6 +182,7 @@ impl World {
         self.trace(format_args!("node {from}: announces {}", announcement.address));
         if self.lan.parts[from] == self.lan.client_part {
             self.lan.client.insert(announcement.address, announcement.mac);
+            self.lan.announced.insert((from, announcement.address), now());
         }
         self.send(from, None, &Parcel::Announcement(announcement));
     }
@@ -163,16 +193,23 @@ impl World {
             let meant = unicast.is_none_or(|address| host.prefixes().any(|prefix| prefix.address == address));
             let unheard = matches!(parcel, Parcel::Announcement(_)) && host.socket.watches.is_empty();
             let near = self.lan.parts[from] == self.lan.parts[to];
-            let reached = near && host.is_on_segment();
-            // One that sleeps does not hear a last word either.
-            self.lan.lossy |= near && meant && host.suspended;
-            if to == from || !reached || !meant || unheard {
+            let is_advert = matches!(parcel, Parcel::Packet(..));
+            if to == from || !meant || unheard {
+                continue;
+            }
+            if !near || !host.is_on_segment() {
+                // Nor does one that sleeps hear a last word.
+                if is_advert {
+                    self.lan.note_advert(from, to, false);
+                }
                 continue;
             }
             if self.lan.cuts.contains(&(from, to)) || (self.lan.loss > 0 && self.random.chance(self.lan.loss)) {
                 self.judge();
                 self.law.disturb_way(from, to, now());
-                self.lan.lossy = true;
+                if is_advert {
+                    self.lan.note_advert(from, to, false);
+                }
                 continue;
             }
             let copies = if self.lan.duplicates > 0 && self.random.chance(self.lan.duplicates) { 2 } else { 1 };
@@ -183,25 +220,34 @@ impl World {
                     self.judge();
                     self.law.disturb_way(from, to, arrival);
                 }
-                self.lan.post(arrival, to, parcel.clone());
+                self.lan.post(arrival, Transit { from, to, parcel: parcel.clone() });
             }
         }
     }
 
     fn arrive(&mut self) {
         let now = now();
-        while let Some(((at, number), (to, parcel))) = self.lan.under_way.pop_first() {
-            if at > now {
-                self.lan.under_way.insert((at, number), (to, parcel));
+        while let Some((key, transit)) = self.lan.under_way.pop_first() {
+            if key.0 > now {
+                self.lan.under_way.insert(key, transit);
                 return;
             }
+            let Transit { from, to, parcel } = transit;
+            let is_advert = matches!(parcel, Parcel::Packet(..));
+            // What is late does not cross to another part.
+            let near = self.lan.parts[from] == self.lan.parts[to];
+            if !near {
+                self.judge();
+                self.law.disturb_way(from, to, now);
+            }
             let host = &mut self.hosts[to];
-            self.lan.lossy |= host.suspended;
-            if host.is_on_segment()
-                && host.socket.take(parcel, host.mac, now)
-                && let Some(waker) = host.socket.waker.take()
-            {
+            let reached = near && host.is_on_segment();
+            let awaited = reached && host.socket.take(parcel, host.mac, now);
+            if awaited && let Some(waker) = host.socket.waker.take() {
                 waker.wake();
+            }
+            if is_advert {
+                self.lan.note_advert(from, to, awaited);
             }
         }
     }

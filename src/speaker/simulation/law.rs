@@ -159,6 +159,11 @@ impl Host {
         self.standing.alive && matches!(role, Role::Master | Role::Leaving)
     }
 
+    /// Whether its process is master.
+    pub(super) fn is_master(&self) -> bool {
+        self.standing.alive && self.registry.router(super::ROUTER).status().role == Role::Master
+    }
+
     /// Whether it could become an owner.
     fn is_candidate(&self) -> bool {
         self.runs() && !self.standing.stopping && self.has_source()

@@ -20,6 +20,7 @@ mod world;
 
 use std::future::Future;
 
+use crate::model::Priority;
 use seeds::with_seeds;
 use story::Story;
 
@@ -52,6 +53,31 @@ fn after_a_storm_one_node_owns_the_addresses() {
             assert_eq!(story.check_one_owner(), owner, "it stays the same one{}", story.describe());
         });
     });
+}
+
+/// The deadline of a takeover that a reload moves into the past is not one that was slept through.
+#[test]
+fn a_reload_that_brings_the_takeover_forward_is_not_late() {
+    for seed in 1..200 {
+        simulate(async {
+            let mut story = Story::begin(seed);
+            for at in 0..story.nodes.len() {
+                story.nodes[at].router.priority = Priority::LOWEST;
+                story.apply(at);
+            }
+            story.pass(story.settling_time()).await;
+            let owner = story.check_one_owner();
+            story.crash(owner);
+            story.pass(story.network.interval.as_duration() * 7 / 2).await;
+            for at in (0..story.nodes.len()).filter(|at| *at != owner) {
+                story.nodes[at].router.priority = Priority::new(254).unwrap();
+                story.apply(at);
+            }
+            let slack = story.world.borrow().law.slack();
+            story.pass(slack).await;
+            assert!(!story.owners().is_empty(), "seed {seed}{}", story.describe());
+        });
+    }
 }
 
 #[test]

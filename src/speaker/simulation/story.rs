@@ -229,8 +229,6 @@ impl Story {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: carrier {carrier}"));
         world.be_missed(at);
-        // Nor can one whose link is gone, or that learns of it too late.
-        world.lan.lossy |= world.hosts[at].is_owner_by_role() || world.hosts[at].standing.blocked;
         world.change(|world| {
             world.hosts[at].set_carrier(carrier);
             world.law.disturb(at);
@@ -241,8 +239,6 @@ impl Story {
     pub(super) fn set_own(&self, at: usize, own: Option<Prefix>) {
         let mut world = self.world.borrow_mut();
         world.trace(format_args!("node {at}: own address {own:?}"));
-        // A master that has nothing to send from cannot say that it leaves.
-        world.lan.lossy |= world.hosts[at].is_owner_by_role();
         world.change(|world| {
             let host = &mut world.hosts[at];
             if let Some(own) = own {
@@ -274,7 +270,13 @@ impl Story {
             router.interval.as_duration(),
             addresses.len()
         ));
-        self.nodes[at].router = router.clone();
+        self.nodes[at].router = router;
+        self.apply(at);
+    }
+
+    /// A node runs with its configuration from now on.
+    pub(super) fn apply(&self, at: usize) {
+        let router = self.nodes[at].router.clone();
         self.tell(at, Input::Apply(Box::new(vec![router].into()), oneshot::channel().0));
     }
 
@@ -318,9 +320,10 @@ impl Story {
                 let foreign = there && !wanted && !host.is_marked(prefix) && !self.is_configured(at, prefix);
                 assert!(there == wanted || foreign, "{prefix} on node {at}: {there}{}", self.describe());
                 // A last word that got lost leaves the client to its own devices; one that knows nobody asks.
-                if wanted && !world.lan.lossy {
-                    let known = world.lan.client.get(&prefix.address);
-                    assert_eq!(known.unwrap_or(&host.mac), &host.mac, "the client's {prefix}{}", self.describe());
+                let known = world.lan.client.get(&prefix.address).unwrap_or(&host.mac);
+                if wanted && *known != host.mac {
+                    world.trace(format_args!("the client knows {prefix} at {known:02x?}"));
+                    assert!(world.lan.is_uninformed(at, prefix.address), "the client's {prefix}{}", self.describe());
                 }
             }
         }

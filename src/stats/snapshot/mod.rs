@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{AdminState, Affinity, Algorithm, Config, ListenAddress, Pool, Server, ServerPort, Service};
 
+use super::check::{LastCheckSnapshot, unix_seconds};
 use super::notify::NotifySnapshot;
 use super::process::ProcessSnapshot;
-use super::registry::{CheckResult, EndReason, Health, LastCheck, Registry};
+use super::registry::{EndReason, Health, Registry};
 use super::verdict::Verdict;
 pub use router::{MasterSnapshot, RejectedSnapshot, RouterSnapshot, StrangerSnapshot};
 
@@ -59,6 +60,8 @@ pub struct Surroundings {
     pub host_name: String,
     /// Data-plane threads.
     pub workers: usize,
+    /// Proxied connections that may be open at a time.
+    pub connection_limit: u64,
     /// Troubles only `app` knows, such as `keepalived (pid 123) also speaks VRRP here`; each makes the verdict
     /// at least degraded.
     pub troubles: Vec<String>,
@@ -93,6 +96,12 @@ pub struct ServiceSnapshot {
     pub bytes_out: u64,
     /// Times a limit made it stop accepting.
     pub limited: u64,
+    /// Connections accepted in the last second.
+    #[serde(default)]
+    pub rate: u64,
+    /// Connections accepted in the best second.
+    #[serde(default)]
+    pub rate_max: u64,
 }
 
 /// One pool.
@@ -104,6 +113,15 @@ pub struct PoolSnapshot {
     pub algorithm: String,
     /// How a client stays with its server.
     pub affinity: String,
+    /// For how long it has had a server, or none; none: since the start.
+    #[serde(default)]
+    pub since_seconds: Option<f64>,
+    /// How often its last server went down.
+    #[serde(default)]
+    pub downs: u64,
+    /// Time without a server.
+    #[serde(default)]
+    pub downtime_seconds: f64,
     /// Connections that wait for a server with room.
     #[serde(default)]
     pub queued: u64,
@@ -138,6 +156,18 @@ pub struct ServerSnapshot {
     pub since_seconds: Option<f64>,
     /// The last check made.
     pub last_check: Option<LastCheckSnapshot>,
+    /// Its checks pass and ask for no new clients.
+    #[serde(default)]
+    pub stopping: bool,
+    /// What its agent said last.
+    #[serde(default)]
+    pub agent: Option<LastCheckSnapshot>,
+    /// It is down because its agent says so.
+    #[serde(default)]
+    pub agent_down: bool,
+    /// When the certificate it showed to the last check expires, in seconds since 1970.
+    #[serde(default)]
+    pub certificate_expires: Option<u64>,
     /// Most connections it may have open.
     pub max_connections: Option<u32>,
     /// Connections open now.
@@ -162,6 +192,18 @@ pub struct ServerSnapshot {
     pub checks_failed: u64,
     /// Times it went down.
     pub downs: u64,
+    /// Time it has been down.
+    #[serde(default)]
+    pub downtime_seconds: f64,
+    /// Connections given to it in the last second.
+    #[serde(default)]
+    pub rate: u64,
+    /// Connections given to it in the best second.
+    #[serde(default)]
+    pub rate_max: u64,
+    /// How long ago it was given the last one.
+    #[serde(default)]
+    pub last_session_seconds: Option<f64>,
     /// Connections that wait for this server in particular.
     #[serde(default)]
     pub queued: u64,
@@ -181,19 +223,6 @@ pub struct Counter {
     pub fall: u32,
 }
 
-/// A finished health check.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LastCheckSnapshot {
-    /// How it ended.
-    pub result: CheckResult,
-    /// The system's words for a failure.
-    pub detail: String,
-    /// How long it took.
-    pub duration_seconds: f64,
-    /// How long ago it ended.
-    pub ago_seconds: f64,
-}
-
 impl Snapshot {
     /// The moment `around.now`, as `registry` and `config` tell it.
     #[must_use]
@@ -204,6 +233,9 @@ impl Snapshot {
         let services = config.services.iter().map(|service| ServiceSnapshot::take(registry, service, &pools)).collect();
         let mut process = ProcessSnapshot::measure(around.workers);
         process.descriptor_shortages = load(&registry.descriptor_shortages);
+        process.connection_limit = around.connection_limit;
+        process.rate = registry.pulse.rate();
+        process.rate_max = registry.pulse.rate_max();
         process.log_lines_lost = load(&registry.log_lines_lost);
         process.stray_adverts = load(&registry.stray_adverts);
         process.late_wakes = registry.late_wakes.snapshot();
@@ -243,7 +275,8 @@ impl ServiceSnapshot {
             pool: service.pool.clone(),
             ready: pools
                 .iter()
-                .any(|pool| pool.name == service.pool && pool.servers.iter().any(ServerSnapshot::usable)),
+                .filter(|pool| service.pools().any(|name| *name == pool.name))
+                .any(|pool| pool.servers.iter().any(ServerSnapshot::usable)),
             open: load(&stats.open),
             open_max: load(&stats.open_max),
             max_connections: service.max_connections,
@@ -252,12 +285,15 @@ impl ServiceSnapshot {
             bytes_in: load(&stats.bytes_in),
             bytes_out: load(&stats.bytes_out),
             limited: load(&stats.limited),
+            rate: stats.pulse.rate(),
+            rate_max: stats.pulse.rate_max(),
         }
     }
 }
 
 impl PoolSnapshot {
     fn take(registry: &Registry, pool: &Pool, now: Instant) -> Self {
+        let status = registry.pool_status(&pool.name);
         Self {
             name: pool.name.clone(),
             algorithm: match pool.algorithm {
@@ -276,6 +312,9 @@ impl PoolSnapshot {
                 Affinity::Table(_) => "source table",
             }
             .to_owned(),
+            since_seconds: status.since.map(|since| ago(since, now)),
+            downs: status.downs,
+            downtime_seconds: seconds(status.downtime),
             queued: load(&registry.pool(&pool.name).queued),
             queued_max: load(&registry.pool(&pool.name).queued_max),
             servers: pool.servers.iter().map(|server| ServerSnapshot::take(registry, pool, server, now)).collect(),
@@ -298,7 +337,7 @@ impl ServerSnapshot {
         // The configuration says whether it is checked at all; before its first check a server is taken for up.
         let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
         let admin = status.admin.unwrap_or(configured);
-        let judged = server.check.is_some() || server.track.is_some();
+        let judged = server.check.is_some() || server.agent.is_some() || server.track.is_some();
         let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
             (false, false, _) => Health::Unchecked,
@@ -307,7 +346,7 @@ impl ServerSnapshot {
         };
         Self {
             name: server.name.clone(),
-            address: server_text(server),
+            address: place_text(status.place.unwrap_or((server.address, server.port))),
             weight: status.weight.unwrap_or(server.weight),
             backup: server.backup,
             draining: admin == AdminState::Drain,
@@ -320,6 +359,10 @@ impl ServerSnapshot {
             reason: status.reason,
             since_seconds: status.since.map(|since| ago(since, now)),
             last_check: status.last_check.map(|check| LastCheckSnapshot::of(check, now)),
+            stopping: status.stopping,
+            agent: status.agent.map(|said| LastCheckSnapshot::of(said, now)),
+            agent_down: status.agent_down,
+            certificate_expires: status.certificate_expires.map(unix_seconds),
             max_connections: server.max_connections,
             open: load(&stats.open),
             open_max: load(&stats.open_max),
@@ -332,6 +375,10 @@ impl ServerSnapshot {
             checks: load(&stats.checks),
             checks_failed: load(&stats.checks_failed),
             downs: load(&stats.downs),
+            downtime_seconds: seconds(status.downtime),
+            rate: stats.pulse.rate(),
+            rate_max: stats.pulse.rate_max(),
+            last_session_seconds: stats.pulse.last().map(|last| ago(last, now)),
             queued: load(&stats.queued),
             queued_max: load(&stats.queued_max),
         }
@@ -341,19 +388,8 @@ impl ServerSnapshot {
     #[must_use]
     pub fn usable(&self) -> bool {
         match self.health {
-            Health::Up | Health::Unchecked => self.weight > 0 && !self.draining,
+            Health::Up | Health::Unchecked => self.weight > 0 && !self.draining && !self.stopping,
             Health::Down | Health::Disabled => false,
-        }
-    }
-}
-
-impl LastCheckSnapshot {
-    fn of(check: LastCheck, now: Instant) -> Self {
-        Self {
-            result: check.result,
-            detail: check.detail,
-            duration_seconds: seconds(check.duration),
-            ago_seconds: ago(check.at, now),
         }
     }
 }
@@ -362,12 +398,12 @@ fn load(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-fn ago(then: Instant, now: Instant) -> f64 {
+pub(super) fn ago(then: Instant, now: Instant) -> f64 {
     seconds(now.saturating_duration_since(then))
 }
 
 /// To the microsecond: more digits say nothing and make the JSON long.
-fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e6
 }
 
@@ -376,9 +412,9 @@ fn listen_text(listen: &ListenAddress) -> String {
     listen.interface.as_ref().map_or(text.clone(), |interface| format!("{text}%{interface}"))
 }
 
-fn server_text(server: &Server) -> String {
-    let address = host(server.address);
-    match server.port {
+fn place_text((address, port): (IpAddr, ServerPort)) -> String {
+    let address = host(address);
+    match port {
         ServerPort::Same => format!("{address}:same"),
         ServerPort::Fixed(port) => format!("{address}:{port}"),
         ServerPort::Offset(offset) => format!("{address}:{offset:+}"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::Password;
+use crate::vrrp::tracking::Effect;
 use crate::wire::vrrp::{Authentication, Rejected};
 
 #[test]
@@ -343,6 +344,86 @@ fn late_is_not_dead() {
     bench.router.handle_timeout(bench.now);
     assert_eq!(bench.said(), "", "it listens first, for as long as an advert may take");
     assert!(bench.pass(ms(1200)).starts_with("@1200 send 128"));
+}
+
+#[test]
+fn a_backup_that_missed_an_advert_listens_before_it_takes_over() {
+    let mut bench = Bench::in_role(Role::Backup);
+    bench.hears("192.0.2.9", 200);
+    assert_eq!(bench.router.pulse(), Some(ms(1250)), "one advert missed is noticed");
+    bench.now += ms(3400);
+    bench.on(Event::Woke { late_by: ms(2150) });
+    assert_eq!(bench.pass(ms(1199)), "", "what the hypervisor swallowed was perhaps an advert");
+    assert_eq!(bench.hears("192.0.2.9", 200), "", "and so it was");
+    assert_eq!(bench.pass(ms(3000)), "");
+}
+
+#[test]
+fn one_that_is_always_late_takes_over_all_the_same() {
+    let mut bench = Bench::in_role(Role::Backup);
+    bench.hears("192.0.2.9", 200);
+    bench.now += ms(3000);
+    bench.on(Event::Woke { late_by: ms(499) });
+    assert_eq!(bench.router.next_deadline(), Some(bench.now + ms(500)), "a little is not late");
+    bench.on(Event::Woke { late_by: ms(500) });
+    let deadline = bench.now + ms(1200);
+    assert_eq!(bench.router.next_deadline(), Some(deadline));
+    bench.now += ms(900);
+    bench.on(Event::Woke { late_by: ms(900) });
+    assert_eq!(bench.router.next_deadline(), Some(deadline), "it has listened in this silence");
+    assert!(bench.pass(ms(300)).starts_with("@300 send 128"));
+}
+
+#[test]
+fn a_master_that_was_silent_for_a_down_interval_listens() {
+    let mut bench = Bench::in_role(Role::Master);
+    let slept = "watch, Master>Leaving (slept through the master-down interval, listening first)";
+    assert_eq!(bench.on(Event::Woke { late_by: ms(2500) }), "", "3.5 s since its last advert: nobody took over");
+    assert_eq!(bench.on(Event::Woke { late_by: ms(2501) }), slept);
+}
+
+#[test]
+fn the_last_word_of_one_that_gives_way_moves_no_third_router() {
+    let mut bench = Bench::in_role(Role::Backup);
+    bench.hears("192.0.2.8", 200);
+    bench.hears("192.0.2.8", 1);
+    assert_eq!(bench.router.next_deadline(), Some(bench.now + bench.router.skew()), "not ready: it is relieved");
+    bench.hears("192.0.2.9", 200);
+    assert_eq!(bench.hears("192.0.2.8", 1), "", "it gives way to the better one, and says so");
+    assert_eq!(bench.router.next_deadline(), Some(bench.now + ms(3500)));
+    assert_eq!(bench.router.master(), Some((ip("192.0.2.9"), 200)));
+
+    bench.now += ms(1201);
+    bench.hears("192.0.2.8", 1);
+    assert_eq!(bench.router.next_deadline(), Some(bench.now + bench.router.skew()), "the better one is silent");
+}
+
+#[test]
+fn a_master_that_was_cut_off_says_that_it_left_as_soon_as_it_can() {
+    let mut bench = Bench::in_role(Role::Master);
+    assert_eq!(bench.on(Event::LinkDown), "release 2, Master>Fault (link down)");
+    assert_eq!(bench.on(Event::LinkUp), "send 0, Fault>Backup (link up)");
+    assert_eq!(bench.on(Event::LinkDown), "Backup>Fault (link down)");
+    assert_eq!(bench.on(Event::LinkUp), "Fault>Backup (link up)", "once");
+
+    let mut bench = Bench::in_role(Role::Master);
+    bench.on(Event::LocalAddress(None));
+    bench.on(Event::LinkDown);
+    assert_eq!(bench.on(Event::LinkUp), "", "there is still no address to send from");
+    let again = "send 0, Fault>Backup (there is an address to send from again)";
+    assert_eq!(bench.on(Event::LocalAddress(Some(ip(LOCAL)))), again);
+
+    let mut bench = Bench::in_role(Role::Leaving);
+    bench.on(Event::LinkDown);
+    assert_eq!(bench.on(Event::LinkUp), "send 0, Fault>Backup (link up)", "its successor may not have heard it");
+
+    let mut bench = Bench::in_role(Role::Master);
+    bench.on(Event::Tracked(Effect { delta: 0, fault: Some("tracker t".into()) }));
+    assert_eq!(
+        bench.on(Event::Tracked(Effect::default())),
+        "Fault>Backup (what it follows is well again)",
+        "it was said"
+    );
 }
 
 #[test]

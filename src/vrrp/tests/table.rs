@@ -33,8 +33,8 @@ fn events(bench: &Bench) -> Vec<(&'static str, Event)> {
         ("faster", reconfigure(faster)),
         ("one address more", reconfigure(more)),
         ("one address less", reconfigure(fewer)),
-        ("woke a bit late", Event::Woke { late_by: ms(3500) }),
-        ("woke too late", Event::Woke { late_by: ms(3501) }),
+        ("woke a bit late", Event::Woke { late_by: ms(2500) }),
+        ("woke too late", Event::Woke { late_by: ms(2501) }),
     ]
 }
 

@@ -11,7 +11,7 @@ use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
 use crate::config::raw::{Host, Listen, ListenTuning, Located, Maybe};
 use crate::config::source::Location;
-use crate::model::{Family, InterfaceName, PortRange, Prefix};
+use crate::model::{Descriptor, Family, InterfaceName, Invalid, PortRange, Prefix};
 
 /// Connections whose SYN carries data and whose handshake is not over.
 const FAST_OPEN_QUEUE: u64 = 4096;
@@ -37,7 +37,11 @@ impl Translator<'_> {
         };
         let options = self.bind_options(options);
         for text in addresses.text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
-            let listen = self.checked(addresses, listen(text));
+            let inherited = text.strip_prefix("fd@").map(|descriptor| descriptor.parse::<Descriptor>());
+            let listen = match &inherited {
+                Some(descriptor) => self.checked(addresses, self.inherited_place(descriptor)),
+                None => self.checked(addresses, listen(text)),
+            };
             let Some(Located { value: (host, ports), at }) = listen else { continue };
             let any_v6 = host == Host::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
             proxy.listen.push(Listen {
@@ -48,6 +52,7 @@ impl Translator<'_> {
                 dual_stack: any_v6.then(|| Located::new(!options.ipv6_only, at)),
                 proxy_from: options.accepts_proxy.map(anybody).unwrap_or_default(),
                 tuning: options.tuning.clone(),
+                inherited: inherited.and_then(Result::ok).map(|descriptor| Located::new(descriptor, at)),
             });
         }
         proxy.bind_lines += 1;
@@ -58,6 +63,18 @@ impl Translator<'_> {
             proxy.listen_limit.get_or_insert(limit);
         }
         proxy.backlog = options.backlog.or(proxy.backlog);
+    }
+
+    /// Where a socket listens that the process was started with.
+    fn inherited_place(&self, descriptor: &Result<Descriptor, Invalid>) -> Result<(Host, PortRange), String> {
+        let descriptor = descriptor.as_ref().map_err(ToString::to_string)?;
+        let address = self.around.local_address(descriptor).map_err(|error| {
+            format!(
+                "`{descriptor}` cannot be listened with: {error}; the process that starts vipgate has to pass it on"
+            )
+        })?;
+        let ports = PortRange::new(address.port(), address.port()).map_err(|error| error.to_string())?;
+        Ok((Host::Address(address.ip()), ports))
     }
 
     fn bind_options(&mut self, words: &[Word]) -> BindOptions {

@@ -3,13 +3,18 @@
 
 mod balance;
 mod bind;
+mod check;
+mod check_rules;
 mod condition;
 mod endpoint;
 pub mod grammar;
+mod logging;
 mod proxy;
 mod resolvers;
+mod rules;
 mod server;
 mod service;
+mod socket;
 mod source;
 mod stats;
 mod stick;
@@ -25,13 +30,15 @@ use crate::config::raw::{self, Located};
 use crate::config::source::{Location, SourceId, Sources};
 use grammar::{Prefix, Section, Statement};
 use proxy::{Kind, Proxy};
+use socket::SocketsSaid;
+use words::Place;
 
 /// Reads source `id`.
 pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (raw::Config, Vec<Diagnostic>) {
     let mut findings = Findings::default();
     let is_section = |word: &str| keywords::haproxy().get("section", word).is_some();
     let sections = grammar::parse(sources, id, &is_section, around, &mut findings);
-    let mut translator = Translator::new(Location::new(id, 0..0), &mut findings);
+    let mut translator = Translator::new(Location::new(id, 0..0), around, &mut findings);
     for section in &sections {
         translator.section(section);
     }
@@ -39,27 +46,42 @@ pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (ra
     (config, findings.into_vec())
 }
 
+/// The words of a text that is written as a line of a haproxy.cfg is. All of them stand at `at`.
+pub(in crate::config) fn cut(text: &str, at: Location) -> Result<Vec<Word>, String> {
+    let place = Place { file: "", line: 0, section: "" };
+    let words = words::split(text, &place, &super::System).map_err(|bad| bad.message)?;
+    Ok(words.into_iter().map(|word| Word { text: word.text, at }).collect())
+}
+
 /// Everything one pass over the sections needs.
 struct Translator<'a> {
     findings: &'a mut Findings,
+    around: &'a dyn Surroundings,
     config: raw::Config,
     /// What proxies without `from` begin with.
     defaults: Proxy,
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
+    /// What holds for all control sockets.
+    sockets: SocketsSaid,
+    /// Whether servers are verified where nothing is said (`ssl-server-verify`).
+    verify_servers: bool,
     /// Findings that inherited settings would repeat.
     told: HashSet<(Location, String)>,
 }
 
 impl<'a> Translator<'a> {
-    fn new(start: Location, findings: &'a mut Findings) -> Self {
+    fn new(start: Location, around: &'a dyn Surroundings, findings: &'a mut Findings) -> Self {
         Self {
             findings,
+            around,
             config: raw::Config::default(),
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
+            sockets: SocketsSaid::default(),
+            verify_servers: true,
             told: HashSet::new(),
         }
     }
@@ -155,10 +177,28 @@ impl<'a> Translator<'a> {
                     let value = self.number(statement, arguments, 0..=50);
                     self.global_table(at).spread_checks = value;
                 }
+                "ssl-server-verify" => {
+                    self.verify_servers = self.one(statement, arguments).is_none_or(|word| word.text != "none");
+                }
                 "node" => {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                     self.global_table(at).node = value;
                 }
+                "log" => self.global_log(statement, arguments, at),
+                "log-tag" => {
+                    let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
+                    self.log_table(at).tag = value;
+                }
+                "log-send-hostname" => {
+                    let name = arguments.first().map_or(String::new(), |word| word.text.clone());
+                    self.log_table(at).host_name = Some(Located::new(name, statement.at()));
+                }
+                "stats socket" => self.stats_socket(statement, arguments),
+                "stats timeout" => {
+                    let word = self.one(statement, arguments);
+                    self.sockets.timeout = word.and_then(|word| self.checked(word, value::time(word.as_str())));
+                }
+                "stats maxconn" => self.sockets.max_connections = self.number(statement, arguments, 1..=10_000),
                 // The grammar has seen to them: they set variables.
                 _ => {}
             }
@@ -206,6 +246,8 @@ impl<'a> Translator<'a> {
 
     fn finish(mut self) -> raw::Config {
         let proxies = std::mem::take(&mut self.proxies);
+        self.finish_stats_sockets();
+        self.gather_log_targets(&proxies);
         self.assemble(&proxies);
         // HAProxy does not spread checks unless it is told to; natively they are, a little.
         if let Some(first) = proxies.first() {

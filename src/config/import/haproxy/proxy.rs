@@ -4,17 +4,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::balance::ChoiceSaid;
+use super::check::{self, CheckSaid};
 use super::grammar::{Prefix, Section, Statement};
+use super::logging::LogSaid;
+use super::rules::RulesSaid;
 use super::server::{ServerOptions, ServerSaid};
 use super::stats::StatsSaid;
 use super::stick::StickSaid;
 use super::{Translator, refusal, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
-use crate::config::import::keywords::{self, Status};
+use crate::config::import::keywords::Status;
 use crate::config::raw::{Listen, Located, Maybe, Source};
 use crate::config::source::Location;
-use crate::model::Algorithm;
+use crate::model::{Algorithm, ConnectionLine};
 
 /// Which of the four sections it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +95,10 @@ pub(super) struct Proxy {
     pub(super) default_backend: Maybe<String>,
     pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
+    pub(super) log: LogSaid,
+    /// How servers are checked.
+    pub(super) checks: CheckSaid,
+    pub(super) rules: RulesSaid,
     /// What cannot be ignored once a server is checked.
     pub(super) check_refusals: Rc<Vec<Diagnostic>>,
     // From here on nothing is inherited: `defaults` cannot say it.
@@ -129,6 +136,9 @@ impl Proxy {
             default_backend: None,
             source: None,
             stats: StatsSaid::default(),
+            log: LogSaid::default(),
+            checks: CheckSaid::default(),
+            rules: RulesSaid::default(),
             check_refusals: Rc::default(),
             listen: Vec::new(),
             listen_limit: None,
@@ -172,6 +182,7 @@ impl Translator<'_> {
         proxy.kind = kind;
         proxy.name.clone_from(&name.text);
         proxy.at = name.at;
+        proxy.checks = proxy.checks.inherited();
         self.statements(section, &mut proxy);
         self.proxies.push(proxy);
     }
@@ -218,9 +229,11 @@ impl Translator<'_> {
     }
 
     fn statements(&mut self, section: &Section, proxy: &mut Proxy) {
+        self.acls(section, proxy);
         for statement in &section.statements {
             self.statement(statement, proxy);
         }
+        self.unused_acls(proxy);
     }
 
     fn statement(&mut self, statement: &Statement, proxy: &mut Proxy) {
@@ -275,16 +288,23 @@ impl Translator<'_> {
     }
 
     fn implemented(&mut self, name: &'static str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        if let Some(option) = name.strip_prefix("option ") {
+        if check::is_about_checks(name) {
+            self.check_statement(name, statement, arguments, proxy);
+        } else if let Some(option) = name.strip_prefix("option ") {
             self.option(option, statement, arguments, proxy);
         } else if let Some(which) = name.strip_prefix("timeout ") {
             self.timeout(which, statement, arguments, proxy);
         } else if let Some(what) = name.strip_prefix("stats ") {
             self.stats_statement(what, statement, arguments, &mut proxy.stats);
+        } else if name == "tcp-request inspect-delay" {
+            let word = self.one(statement, arguments);
+            proxy.rules.inspect_delay = word.and_then(|word| self.checked(word, value::time(word.as_str())));
         } else if name.starts_with("tcp-") {
-            self.rule(name, statement, arguments);
+            self.rule(name, statement, arguments, proxy);
         } else {
             match name {
+                "log" => self.proxy_log(statement, arguments, &mut proxy.log),
+                "log-format" => self.log_format(statement, arguments, &mut proxy.log),
                 "mode" => self.mode(statement, arguments, proxy),
                 "disabled" => proxy.disabled = true,
                 "enabled" => proxy.disabled = false,
@@ -313,6 +333,10 @@ impl Translator<'_> {
                         self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                 }
                 "use_backend" => self.use_backend(statement, arguments, proxy),
+                "rate-limit sessions" => {
+                    let limit = self.number(statement, arguments, 0..=u64::from(u32::MAX));
+                    proxy.rules.sessions_per_second = limit.filter(|limit| limit.value > 0);
+                }
                 "stick-table" => self.stick_table(statement, arguments, &mut proxy.stick),
                 "stick on" => self.stick_on(statement, arguments, proxy),
                 // `id`, `guid`, `description`: of no consequence.
@@ -339,10 +363,9 @@ impl Translator<'_> {
                 proxy.server_keepalive = value;
             }
             "log-health-checks" => proxy.log_checks = value,
-            // The last of the check options counts; this one only connects.
-            "tcp-check" => {
-                Rc::make_mut(&mut proxy.check_refusals).retain(|refusal| !refusal.message.contains("`option "))
-            }
+            // In TCP mode the one for HTTP falls back to the one for TCP.
+            "tcplog" | "httplog" => proxy.log.line = value.map(|on| on.map(|_| ConnectionLine::Tcp)),
+            "dontlognull" => proxy.log.empty = value.map(|on| on.map(|on| !on)),
             // The others ask for what is done anyway.
             _ => {}
         }
@@ -389,48 +412,11 @@ impl Translator<'_> {
         // The whole statement: it is what a refusal of HTTP mode points at.
         proxy.mode = Some(Located::new(mode, statement.at()));
     }
-
-    fn use_backend(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        match arguments {
-            [] => self.findings.error(statement.at(), "`use_backend` wants the name of a backend"),
-            [name] => {
-                proxy.backend.get_or_insert_with(|| Located::new(name.text.clone(), name.at));
-            }
-            [name, word, condition]
-                if matches!((word.as_str(), condition.as_str()), ("if", "TRUE") | ("unless", "FALSE")) =>
-            {
-                proxy.backend.get_or_insert_with(|| Located::new(name.text.clone(), name.at));
-            }
-            [_, condition, ..] => self.findings.push(
-                Diagnostic::error(
-                    condition.at,
-                    "conditions are not evaluated yet, and connections would go to the wrong backend",
-                )
-                .help("give each destination a frontend of its own with `default_backend`"),
-            ),
-        }
-    }
-
-    /// `tcp-request connection accept` and its like: an action from the context named like the keyword.
-    fn rule(&mut self, name: &'static str, statement: &Statement, arguments: &[Word]) {
-        let Some(word) = arguments.first() else {
-            self.findings.error(statement.at(), format!("`{name}` wants an action after it"));
-            return;
-        };
-        let action = word.text.split('(').next().unwrap_or_default();
-        let Some(keyword) = keywords::haproxy().get(name, action) else {
-            self.unknown(name, &[action], word.at);
-            return;
-        };
-        self.tell(keyword, Location { end: word.at.end, ..statement.at() });
-    }
 }
 
 /// Refused only where a server is checked.
 fn concerns_checks(name: &str) -> bool {
-    matches!(name, "option httpchk" | "option external-check")
-        || name.starts_with("external-check")
-        || name.starts_with("tcp-check")
+    name.starts_with("tcp-check ") || name.starts_with("http-check ")
 }
 
 /// `http-request use-service prometheus-exporter ...`: /metrics is always there.

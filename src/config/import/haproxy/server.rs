@@ -1,14 +1,19 @@
 //! `server` and `default-server` lines.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use super::check_rules::protocols;
 use super::proxy::{Proxy, Timeouts};
 use super::resolvers::NamesSaid;
 use super::{Translator, endpoint, value};
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
-use crate::config::raw::{Check, CheckOptions, Host, Located, Maybe, Server, ServerChoice, Source};
+use crate::config::raw::{
+    Agent, AgentOptions, Check, CheckOptions, Host, Located, Maybe, Protocol, ProxyHeader, Server, ServerChoice,
+    Source, StepAction, TlsChoice, TlsOptions,
+};
 use crate::config::source::Location;
 use crate::model::{OnError, OnMarkedDown, OnMarkedUp, ProxyVersion, ServerPort};
 
@@ -43,11 +48,30 @@ pub(super) struct ServerOptions {
     downinter: Maybe<Duration>,
     rise: Maybe<u64>,
     fall: Maybe<u64>,
+    check_tls: Maybe<bool>,
+    check_sni: Maybe<String>,
+    check_alpn: Maybe<Vec<String>>,
+    verify: Maybe<bool>,
+    verify_host: Maybe<String>,
+    ca_file: Maybe<PathBuf>,
+    check_send_proxy: Maybe<bool>,
+    agent: Maybe<bool>,
+    agent_options: AgentOptions,
     send_proxy: Maybe<ProxyVersion>,
     source: Maybe<Source>,
     user_timeout: Maybe<Duration>,
     fast_open: Maybe<bool>,
     names: NamesSaid,
+}
+
+/// What the proxy says about the checks of its servers.
+pub(super) struct Around<'p> {
+    pub(super) timeouts: &'p Timeouts,
+    pub(super) source: &'p Maybe<Source>,
+    pub(super) protocol: Maybe<Protocol>,
+    pub(super) disable_on_404: Maybe<bool>,
+    /// Whether a server's certificate is verified where nothing is said.
+    pub(super) verify: bool,
 }
 
 /// A server line; its options include what `default-server` had said above it.
@@ -75,8 +99,8 @@ impl ServerSaid {
         Self { at, name, host: Located::new(host, written), port, service, options }
     }
 
-    /// As the raw server; the timeouts decide how long a check may take.
-    pub(super) fn raw(&self, timeouts: &Timeouts, source: &Maybe<Source>) -> Server {
+    /// As the raw server.
+    pub(super) fn raw(&self, around: &Around<'_>) -> Server {
         let options = &self.options;
         Server {
             name: Some(self.name.clone()),
@@ -85,10 +109,11 @@ impl ServerSaid {
             backup: options.backup,
             disabled: options.disabled,
             max_connections: options.max_connections,
-            check: options.check.map(|check| Located::new(self.check(check.value, timeouts), check.at)),
+            check: options.check.map(|check| Located::new(self.check(check.value, around), check.at)),
+            agent: options.agent.map(|agent| Located::new(self.agent(agent.value, around.timeouts), agent.at)),
             on_marked_down: options.on_marked_down,
             send_proxy: options.send_proxy,
-            source: options.source.clone().or_else(|| source.clone()),
+            source: options.source.clone().or_else(|| around.source.clone()),
             user_timeout: options.user_timeout,
             fast_open: options.fast_open,
             choice: ServerChoice {
@@ -109,17 +134,24 @@ impl ServerSaid {
     }
 
     /// HAProxy: `fastinter` and `downinter` are `inter` unless said otherwise. A check may take `inter`, or with
-    /// `timeout check` at most the lesser of `timeout connect` and `inter` to connect, which is all it does.
-    fn check(&self, on: bool, timeouts: &Timeouts) -> Check {
+    /// `timeout check` at most the lesser of `timeout connect` and `inter` to connect, and then as long as that says.
+    fn check(&self, on: bool, around: &Around<'_>) -> Check {
         if !on {
             return Check::Off;
         }
         let options = &self.options;
+        let timeouts = around.timeouts;
         let inter = options.inter.unwrap_or(Located::new(DEFAULT_INTER, self.at));
         let timeout = match (timeouts.check, timeouts.connect) {
             (Some(_), Some(connect)) if connect.value < inter.value => connect,
             (Some(_) | None, Some(_) | None) => inter,
         };
+        // What clients' connections begin with, checks do too, unless they go elsewhere.
+        let elsewhere = options.check_port.is_some() || options.check_address.is_some();
+        let asked = options.check_send_proxy.filter(|on| on.value).map(|on| on.at);
+        let served = options.send_proxy.filter(|_| !elsewhere).map(|version| version.at);
+        let version = options.send_proxy.map_or(ProxyVersion::V1, |version| version.value);
+        let header = asked.or(served).map(|at| Located::new(ProxyHeader::On(version), at));
         Check::On(Box::new(CheckOptions {
             port: options.check_port,
             address: options.check_address.clone(),
@@ -127,9 +159,58 @@ impl ServerSaid {
             fast_interval: Some(options.fastinter.unwrap_or(inter)),
             down_interval: Some(options.downinter.unwrap_or(inter)),
             timeout: Some(timeout),
+            response_timeout: timeouts.check,
             rise: options.rise,
             fall: options.fall,
+            proxy_header: header,
+            tls: options.check_tls.map(|tls| tls.map(|on| self.tls(on, around))),
+            disable_on_404: around.disable_on_404,
+            protocol: around.protocol.as_ref().map(|protocol| self.with_server_tls(protocol, around)),
         }))
+    }
+
+    /// A `connect ssl` of a rule verifies as the server line says.
+    fn with_server_tls(&self, protocol: &Located<Protocol>, around: &Around<'_>) -> Located<Protocol> {
+        let mut protocol = protocol.clone();
+        if let Protocol::Steps(steps) = &mut protocol.value {
+            for step in steps {
+                if let StepAction::Connect(connect) = &mut step.action
+                    && let Some(Located { value: TlsChoice::On(tls), .. }) = &mut connect.tls
+                {
+                    self.trust(tls, around);
+                }
+            }
+        }
+        protocol
+    }
+
+    fn tls(&self, on: bool, around: &Around<'_>) -> TlsChoice {
+        if !on {
+            return TlsChoice::Off;
+        }
+        let options = &self.options;
+        let mut tls = TlsOptions {
+            name: options.check_sni.clone(),
+            alpn: options.check_alpn.as_ref().map(|alpn| alpn.value.clone()).unwrap_or_default(),
+            ..TlsOptions::default()
+        };
+        self.trust(&mut tls, around);
+        TlsChoice::On(Box::new(tls))
+    }
+
+    fn trust(&self, tls: &mut TlsOptions, around: &Around<'_>) {
+        let options = &self.options;
+        tls.verify = Some(options.verify.unwrap_or(Located::new(around.verify, self.at)));
+        tls.verify_name.clone_from(&options.verify_host);
+        tls.ca_file = options.ca_file.clone().filter(|file| file.value.as_os_str() != "@system-ca");
+    }
+
+    fn agent(&self, on: bool, timeouts: &Timeouts) -> Agent {
+        if !on {
+            return Agent::Off;
+        }
+        let options = self.options.agent_options.clone();
+        Agent::On(Box::new(AgentOptions { timeout: options.timeout.or(timeouts.check), ..options }))
     }
 }
 
@@ -184,6 +265,25 @@ impl Translator<'_> {
             "maxconn" => {
                 let limit = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));
                 options.max_connections = limit.filter(|limit| limit.value > 0);
+            }
+            "check-sni" => options.check_sni = Some(Located::new(word.text.clone(), word.at)),
+            "check-alpn" => options.check_alpn = Some(Located::new(protocols(word), word.at)),
+            "verifyhost" => options.verify_host = Some(Located::new(word.text.clone(), word.at)),
+            "ca-file" => options.ca_file = Some(Located::new(PathBuf::from(text), word.at)),
+            "verify" => {
+                let verify = match text {
+                    "none" => Ok(false),
+                    "required" => Ok(true),
+                    other => Err(format!("`{other}` cannot stand here: none or required")),
+                };
+                options.verify = self.checked(word, verify);
+            }
+            "agent-port" => options.agent_options.port = self.checked(word, value::number(text, 1..=65_535)),
+            "agent-inter" => options.agent_options.interval = self.interval(word),
+            "agent-send" => options.agent_options.send = Some(Located::new(word.text.clone(), word.at)),
+            "agent-addr" => {
+                let host = endpoint::family(text).and_then(|(family, host)| endpoint::host(host, family));
+                options.agent_options.address = self.checked(word, host);
             }
             "inter" => options.inter = self.interval(word),
             "fastinter" => options.fastinter = self.interval(word),
@@ -273,6 +373,11 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
         "no-check" => (&mut options.check, false),
         "disabled" => (&mut options.disabled, true),
         "enabled" => (&mut options.disabled, false),
+        "check-ssl" => (&mut options.check_tls, true),
+        "no-check-ssl" => (&mut options.check_tls, false),
+        "check-send-proxy" => (&mut options.check_send_proxy, true),
+        "agent-check" => (&mut options.agent, true),
+        "no-agent-check" => (&mut options.agent, false),
         "tfo" => (&mut options.fast_open, true),
         "no-tfo" => (&mut options.fast_open, false),
         "non-stick" => (&mut options.non_stick, true),

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::Translator;
 use super::proxy::{Kind, Mode, Proxy};
+use super::server::Around;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
-use crate::model::Algorithm;
+use crate::model::{Algorithm, ConnectionLine};
 
 impl Translator<'_> {
     pub(super) fn assemble(&mut self, proxies: &[Proxy]) {
@@ -34,6 +35,7 @@ impl Translator<'_> {
                 ),
             }
         }
+        self.source_tables(proxies);
         self.log_checks(proxies);
     }
 
@@ -47,6 +49,7 @@ impl Translator<'_> {
         }
         let backend = proxy.backend.as_ref().or(proxy.default_backend.as_ref());
         wanted.extend(backend.map(|backend| (mode(proxy), backend.value.clone())));
+        wanted.extend(proxy.rules.pools().map(|backend| (mode(proxy), backend.clone())));
         match mode(proxy) {
             Mode::Http if proxy.stats.enabled.is_some() && proxy.servers.is_empty() && backend.is_none() => {
                 self.stats_endpoint(proxy);
@@ -64,8 +67,9 @@ impl Translator<'_> {
     /// A frontend, or the front half of a `listen`.
     fn service(&mut self, proxy: &Proxy, backend: Option<&Located<String>>) {
         let pool = match (backend, proxy.kind) {
-            (Some(backend), _) => backend.clone(),
-            (None, Kind::Listen) => Located::new(proxy.name.clone(), proxy.at),
+            (Some(backend), _) => Some(backend.clone()),
+            (None, Kind::Listen) => Some(Located::new(proxy.name.clone(), proxy.at)),
+            (None, _) if proxy.rules.pools().next().is_some() => None,
             (None, Kind::Frontend | Kind::Backend | Kind::Defaults) => {
                 self.findings.push(
                     Diagnostic::error(
@@ -77,15 +81,20 @@ impl Translator<'_> {
                 return;
             }
         };
+        let policy = self.policy(proxy);
         self.config.services.push(Service {
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
             listen: proxy.listen.clone(),
-            pool: Some(pool),
+            pool,
             max_connections: limit(proxy.max_connections).or(proxy.listen_limit),
             client_timeout: proxy.timeouts.client.map(after),
             client_fin_timeout: Some(or_none(proxy.timeouts.client_fin, proxy.at)),
             client_keepalive: Some(proxy.client_keepalive.unwrap_or(Located::new(false, proxy.at))),
             backlog: proxy.backlog,
+            log: self.logs(proxy),
+            log_line: Some(proxy.log.line.clone().unwrap_or(Located::new(ConnectionLine::Connect, proxy.at))),
+            log_empty: proxy.log.empty,
+            policy,
             ..Service::empty(proxy.at)
         });
         if proxy.kind == Kind::Listen && (backend.is_none() || !proxy.servers.is_empty()) {
@@ -102,13 +111,21 @@ impl Translator<'_> {
                 self.push_once(refusal.clone());
             }
         }
-        let affinity = self.affinity(&proxy.stick);
+        let affinity = self.affinity(proxy);
+        let (protocol, disable_on_404) = if checked { self.protocol(proxy) } else { (None, None) };
+        let around = Around {
+            timeouts: &proxy.timeouts,
+            source: &proxy.source,
+            protocol,
+            disable_on_404,
+            verify: self.verify_servers,
+        };
         let mut servers: Vec<_> = proxy.servers.iter().enumerate().collect();
         if proxy.balance.is_some_and(|balance| balance.value == Algorithm::First) {
             // In the order of their numbers, which are their places unless said otherwise.
             servers.sort_by_key(|(index, server)| server.options.id.map_or(*index as u64 + 1, |id| id.value));
         }
-        let servers = servers.into_iter().map(|(_, server)| server.raw(&proxy.timeouts, &proxy.source)).collect();
+        let servers = servers.into_iter().map(|(_, server)| server.raw(&around)).collect();
         self.config.pools.push(Pool {
             name: Some(Located::new(proxy.name.clone(), at)),
             balance: proxy.balance,
@@ -140,7 +157,7 @@ impl Translator<'_> {
     fn log_checks(&mut self, proxies: &[Proxy]) {
         let wanted = proxies.iter().filter_map(|proxy| proxy.log_checks).find(|on| on.value);
         if let Some(checks) = wanted {
-            self.config.log = Some(Log { at: checks.at, level: None, connections: None, checks: Some(checks) });
+            self.config.log.get_or_insert(Log::empty(checks.at)).checks = Some(checks);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::proxy::Proxy;
+use super::proxy::{Kind, Proxy};
 use super::{Translator, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
-use crate::config::raw::{Affinity, Located, Maybe, Table, Timeout};
+use crate::config::raw::{Affinity, Located, Maybe, SourceTable, Table, Timeout};
 use crate::config::source::Location;
 
 /// The published way of keeping TLS sessions on their server: the session id of the hello.
@@ -35,6 +35,16 @@ struct StickTable {
     size: Maybe<u64>,
     expire: Maybe<Duration>,
     nopurge: Maybe<bool>,
+    stores: Stores,
+}
+
+/// The counters of a table.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stores {
+    any: bool,
+    connection_period: Maybe<Duration>,
+    gpc0_period: Maybe<Duration>,
+    gpc1_period: Maybe<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +64,14 @@ enum Key {
 impl Translator<'_> {
     /// `stick-table type {ip | ipv6 | ..} size <size> [expire <expire>] [nopurge] ...`
     pub(super) fn stick_table(&mut self, statement: &Statement, arguments: &[Word], said: &mut StickSaid) {
-        let mut table =
-            StickTable { at: statement.at(), kind: TableKind::Other, size: None, expire: None, nopurge: None };
+        let mut table = StickTable {
+            at: statement.at(),
+            kind: TableKind::Other,
+            size: None,
+            expire: None,
+            nopurge: None,
+            stores: Stores::default(),
+        };
         let mut typed = false;
         let mut words = arguments.iter().peekable();
         while let Some(word) = words.next() {
@@ -92,6 +108,7 @@ impl Translator<'_> {
                 }
                 ("size", Some(value)) => table.size = self.checked(value, value::size(value.as_str())),
                 ("expire", Some(value)) => table.expire = self.checked(value, value::time(value.as_str())),
+                ("store", Some(value)) => self.stores(value, &mut table),
                 ("nopurge", _) => table.nopurge = Some(Located::new(true, word.at)),
                 _ => {}
             }
@@ -152,10 +169,83 @@ impl Translator<'_> {
         proxy.stick.on.get_or_insert(Located::new(key, statement.at()));
     }
 
+    /// The counters that a table keeps: `conn_rate(10s),conn_cur,gpc0`.
+    fn stores(&mut self, word: &Word, table: &mut StickTable) {
+        for kind in word.text.split(',') {
+            let (name, period) = match kind.strip_suffix(')').and_then(|kind| kind.split_once('(')) {
+                Some((name, period)) => (name, Some(period)),
+                None => (kind, None),
+            };
+            let period_of = match name {
+                "conn_rate" => &mut table.stores.connection_period,
+                "gpc0_rate" => &mut table.stores.gpc0_period,
+                "gpc1_rate" => &mut table.stores.gpc1_period,
+                "conn_cnt" | "conn_cur" | "gpc0" | "gpc1" if period.is_none() => {
+                    table.stores.any = true;
+                    continue;
+                }
+                other => {
+                    // Rules that ask for it are refused by its name.
+                    let warning = Diagnostic::warning(word.at, format!("`{other}` is not kept in tables yet"));
+                    self.findings.push(warning.help("conn_cnt, conn_cur, conn_rate, gpc0, gpc1 and their rates are"));
+                    continue;
+                }
+            };
+            table.stores.any = true;
+            match period.map(value::time) {
+                Some(Ok(period)) if !period.is_zero() => *period_of = Some(Located::new(period, word.at)),
+                _ => {
+                    self.findings.error(word.at, format!("`{name}` wants the time it counts over, as in `{name}(10s)`"))
+                }
+            }
+        }
+    }
+
+    /// The tables that rules count in.
+    pub(super) fn source_tables(&mut self, proxies: &[Proxy]) {
+        let named: Vec<(&String, Location)> = proxies
+            .iter()
+            .filter(|proxy| !proxy.disabled && matches!(proxy.kind, Kind::Frontend | Kind::Listen))
+            .flat_map(|proxy| proxy.rules.tables())
+            .collect();
+        for proxy in proxies {
+            let Some((_, at)) = named.iter().find(|(name, _)| **name == proxy.name) else { continue };
+            let Some(table) = &proxy.stick.table else { continue };
+            let ipv6_bits = match table.kind {
+                TableKind::Ipv4 => 0,
+                TableKind::Ipv6 => 128,
+                TableKind::Other => {
+                    let error = Diagnostic::error(table.at, "a table that counts sources has `type ip` or `type ipv6`");
+                    self.push_once(error.related(*at, "it is named here"));
+                    continue;
+                }
+            };
+            let no_expiry = Located::new(Timeout::None, table.at);
+            self.config.source_tables.push(SourceTable {
+                at: table.at,
+                name: Some(Located::new(proxy.name.clone(), proxy.at)),
+                size: table.size,
+                expire: Some(
+                    table
+                        .expire
+                        .filter(|time| !time.value.is_zero())
+                        .map_or(no_expiry, |time| time.map(Timeout::After)),
+                ),
+                nopurge: table.nopurge,
+                ipv6_bits: Some(Located::new(ipv6_bits, table.at)),
+                connection_period: table.stores.connection_period,
+                gpc0_period: table.stores.gpc0_period,
+                gpc1_period: table.stores.gpc1_period,
+            });
+        }
+    }
+
     /// The affinity of a pool; none when it has none.
-    pub(super) fn affinity(&mut self, said: &StickSaid) -> Maybe<Affinity> {
+    pub(super) fn affinity(&mut self, proxy: &Proxy) -> Maybe<Affinity> {
+        let said = &proxy.stick;
         let (on, table) = match (said.on, &said.table) {
             (None, None) => return None,
+            (None, Some(table)) if table.stores.any => return None,
             (None, Some(table)) => {
                 self.findings.push(
                     Diagnostic::warning(table.at, "the table has no effect: nothing sticks on it")

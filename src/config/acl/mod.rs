@@ -1,0 +1,237 @@
+//! Rules and conditions as text: HAProxy's ACL language, which haproxy.cfg and native files share.
+//!
+//! What a condition names (`acl NAME ...`) is put in its place, so that a rule stands alone. Natively an ACL in braces can
+//! have several tests with `||` between two, which HAProxy does not have: that is how an ACL of several lines is written.
+
+mod pattern;
+mod show;
+mod test;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::import::Word;
+use super::source::Location;
+use crate::model::rule::{Action, Condition, Denial, Purpose, Rule, Slot, Stage, Term, Test};
+
+pub(super) use show::show;
+pub(super) use test::tests;
+
+/// What is wrong with a rule, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) at: Location,
+    pub(super) message: String,
+}
+
+impl Fault {
+    fn new(at: Location, message: impl Into<String>) -> Self {
+        Self { at, message: message.into() }
+    }
+}
+
+/// An ACL's tests, or what is wrong with it, which matters where it is used.
+pub(super) type Acl = Result<Arc<[Test]>, Fault>;
+
+/// What rules refer to without saying it.
+pub(super) struct Scope<'a> {
+    /// The named ACLs.
+    pub(super) acls: &'a HashMap<String, Acl>,
+    /// The pool or table that is meant where none is named: that of the same section.
+    pub(super) own: Option<&'a str>,
+    /// Reads the file of `-f`.
+    pub(super) read: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// The value of an environment variable.
+    pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Names of the stages in native rules.
+const STAGES: [(&str, Stage); 3] =
+    [("connection", Stage::Connection), ("session", Stage::Session), ("content", Stage::Content)];
+/// Native for HAProxy's `use_backend`.
+const USE_POOL: &str = "use-pool";
+/// Native for what HAProxy does without a `default_backend`.
+const USE_NO_POOL: &str = "use-no-pool";
+
+/// A native rule, such as `connection reject if { src 10.0.0.0/8 }`.
+pub(super) fn rule(words: &[Word], at: Location, scope: &Scope<'_>) -> Result<Rule, Fault> {
+    let Some((first, rest)) = words.split_first() else { return Err(Fault::new(at, "an empty rule")) };
+    if let Some((_, stage)) = STAGES.iter().find(|(name, _)| *name == first.text) {
+        return staged(*stage, first.at, rest, scope);
+    }
+    let (before, when) = split(rest, scope)?;
+    let action = match (first.as_str(), before) {
+        (USE_POOL, [pool]) => Action::Pool(pool.text.clone()),
+        (USE_POOL, _) => return Err(Fault::new(first.at, "`use-pool` wants the name of one pool after it")),
+        (USE_NO_POOL, []) => Action::Nowhere,
+        (other, _) => {
+            let message = format!(
+                "a rule cannot begin with `{other}`: connection, session, content, use-pool and use-no-pool can"
+            );
+            return Err(Fault::new(first.at, message));
+        }
+    };
+    Ok(Rule { stage: Stage::Route, action, when })
+}
+
+/// A rule of a stage: `reject if { src 10.0.0.0/8 }`. `at` is where it would begin.
+pub(super) fn staged(stage: Stage, at: Location, words: &[Word], scope: &Scope<'_>) -> Result<Rule, Fault> {
+    let (before, when) = split(words, scope)?;
+    let Some((first, rest)) = before.split_first() else {
+        return Err(Fault::new(at, "an action is missing here, such as `reject`"));
+    };
+    let action = match (first.as_str(), rest) {
+        ("accept", []) => Action::Accept,
+        ("reject", []) => Action::Reject(Denial::Rule),
+        ("accept" | "reject", [more, ..]) => {
+            return Err(Fault::new(more.at, format!("`{}` cannot stand here: `if` or `unless` can", more.text)));
+        }
+        (name, rest) if name.starts_with("track-sc") => track(first, rest, scope)?,
+        (name, []) if name.starts_with("sc-inc-gpc") => increment(first)?,
+        (other, _) => {
+            return Err(Fault::new(
+                first.at,
+                format!("`{other}` is not an action: accept, reject, track-sc0 and sc-inc-gpc0(0) are"),
+            ));
+        }
+    };
+    Ok(Rule { stage, action, when })
+}
+
+/// `track-sc0 src [table NAME]`
+fn track(word: &Word, rest: &[Word], scope: &Scope<'_>) -> Result<Action, Fault> {
+    let slot = word.text.strip_prefix("track-sc").and_then(slot);
+    let slot =
+        slot.ok_or_else(|| Fault::new(word.at, format!("`{}` is not there: track-sc0 to track-sc2 are", word.text)))?;
+    let (key, table) = match rest {
+        [] => return Err(Fault::new(word.at, format!("`{}` wants `src` after it", word.text))),
+        [key] => (key, scope.own.map(str::to_owned)),
+        [key, table, name] if table.text == "table" => (key, Some(name.text.clone())),
+        [_, more, ..] => {
+            return Err(Fault::new(more.at, format!("`{}` cannot stand here: `table NAME` can", more.text)));
+        }
+    };
+    if key.text != "src" {
+        return Err(Fault::new(key.at, format!("`{}` cannot be tracked: `src` can", key.text)));
+    }
+    let table = table.ok_or_else(|| Fault::new(key.at, "say in which table: `track-sc0 src table NAME`"))?;
+    Ok(Action::Track { slot, table })
+}
+
+/// `sc-inc-gpc0(0)`
+fn increment(word: &Word) -> Result<Action, Fault> {
+    let parsed = word.text.strip_prefix("sc-inc-gpc").and_then(|rest| {
+        let (counter, slot_text) = rest.strip_suffix(')')?.split_once('(')?;
+        Some(Action::Increment { slot: slot(slot_text)?, counter: purpose(counter)? })
+    });
+    parsed.ok_or_else(|| {
+        let message = format!("`{}` is not there: sc-inc-gpc0(0) to sc-inc-gpc1(2) are", word.text);
+        Fault::new(word.at, message)
+    })
+}
+
+fn slot(text: &str) -> Option<Slot> {
+    Slot::new(text.parse().ok()?)
+}
+
+fn purpose(text: &str) -> Option<Purpose> {
+    match text {
+        "0" => Some(Purpose::Gpc0),
+        "1" => Some(Purpose::Gpc1),
+        _ => None,
+    }
+}
+
+/// What stands before `if` or `unless`, and the condition after it.
+pub(super) fn split<'w>(words: &'w [Word], scope: &Scope<'_>) -> Result<(&'w [Word], Option<Condition>), Fault> {
+    let Some(at) = words.iter().position(|word| matches!(word.as_str(), "if" | "unless")) else {
+        return Ok((words, None));
+    };
+    let (before, rest) = words.split_at(at);
+    match rest.split_first() {
+        Some((keyword, terms)) => Ok((before, Some(condition(keyword, terms, scope)?))),
+        None => Ok((before, None)),
+    }
+}
+
+/// `[!]NAME`, `[!]{ TEST }`, side by side: all of them; with `||` or `or` between: any.
+fn condition(keyword: &Word, words: &[Word], scope: &Scope<'_>) -> Result<Condition, Fault> {
+    let negated = keyword.text == "unless";
+    let mut any = vec![Vec::new()];
+    let mut words = words.iter();
+    let mut not = false;
+    let mut end = keyword.at;
+    while let Some(word) = words.next() {
+        end = word.at;
+        let name = word.text.trim_start_matches('!');
+        not ^= (word.text.len() - name.len()) % 2 == 1;
+        let tests = match name {
+            "" => continue,
+            "||" | "or" => {
+                if any.last().is_none_or(Vec::is_empty) || not {
+                    return Err(Fault::new(word.at, format!("`{name}` wants a condition before it")));
+                }
+                any.push(Vec::new());
+                continue;
+            }
+            "{" => {
+                let mut closed = false;
+                let inside = words.by_ref().take_while(|word| {
+                    closed = word.text == "}";
+                    !closed
+                });
+                let inside: Vec<Word> = inside.cloned().collect();
+                if !closed {
+                    return Err(Fault::new(word.at, "a `{` is not closed"));
+                }
+                alternatives(word, &inside, scope)?
+            }
+            name => match scope.acls.get(name) {
+                Some(acl) => acl.clone()?,
+                None => {
+                    predefined(name).ok_or_else(|| Fault::new(word.at, format!("there is no ACL called `{name}`")))?
+                }
+            },
+        };
+        let term = Term { negated: std::mem::take(&mut not), any: tests };
+        match any.last_mut() {
+            Some(line) => line.push(term),
+            None => any.push(vec![term]),
+        }
+    }
+    if any.last().is_none_or(Vec::is_empty) || not {
+        return Err(Fault::new(end, format!("a condition is missing after `{}`", keyword.text)));
+    }
+    Ok(Condition { negated, any })
+}
+
+/// The tests between `{` and `}`.
+fn alternatives(brace: &Word, words: &[Word], scope: &Scope<'_>) -> Result<Arc<[Test]>, Fault> {
+    let mut all = Vec::new();
+    for words in words.split(|word| word.text == "||") {
+        all.extend(tests(brace.at, words, scope)?);
+    }
+    Ok(all.into())
+}
+
+/// The ACLs that are there without being written (manual, section 7.4), as far as they are about TCP.
+fn predefined(name: &str) -> Option<Arc<[Test]>> {
+    use crate::model::rule::{End, Quantity};
+    let loopback = || {
+        let networks = ["127.0.0.1/8", "::1"].iter().filter_map(|text| text.parse().ok()).collect();
+        Test::Address(End::Source, crate::model::Networks::new(networks))
+    };
+    Some(Arc::new([match name {
+        "TRUE" => Test::Always(true),
+        "FALSE" => Test::Always(false),
+        "LOCALHOST" => loopback(),
+        "REQ_CONTENT" => Test::Number(Quantity::HeardBytes, vec![1..=u64::MAX]),
+        "WAIT_END" => Test::Ended,
+        _ => return None,
+    }]))
+}
+
+#[cfg(test)]
+mod tests;

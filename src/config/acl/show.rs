@@ -1,0 +1,149 @@
+//! Rules as text again. Reading it gives the same rule.
+
+use std::ops::RangeInclusive;
+
+use super::{STAGES, USE_NO_POOL, USE_POOL};
+use crate::model::rule::{
+    Action, Condition, Counted, Counter, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
+};
+
+/// A rule in the native language.
+pub(in crate::config) fn show(rule: &Rule) -> String {
+    let stage = STAGES.iter().find(|(_, stage)| *stage == rule.stage).map_or("", |(name, _)| name);
+    let action = match (&rule.action, rule.stage) {
+        (Action::Pool(pool), _) => format!("{USE_POOL} {}", quoted(pool)),
+        (Action::Nowhere, _) | (_, Stage::Route) => USE_NO_POOL.to_owned(),
+        (Action::Accept, _) => format!("{stage} accept"),
+        (Action::Reject(_), _) => format!("{stage} reject"),
+        (Action::Track { slot, table }, _) => format!("{stage} track-sc{} src table {}", slot.index(), quoted(table)),
+        (Action::Increment { slot, counter }, _) => {
+            format!("{stage} sc-inc-{}({})", purpose(*counter), slot.index())
+        }
+    };
+    match &rule.when {
+        Some(when) => format!("{action} {}", condition(when)),
+        None => action,
+    }
+}
+
+fn condition(condition: &Condition) -> String {
+    let lines = condition.any.iter().map(|line| line.iter().map(term).collect::<Vec<_>>().join(" "));
+    let keyword = if condition.negated { "unless" } else { "if" };
+    format!("{keyword} {}", lines.collect::<Vec<_>>().join(" || "))
+}
+
+fn term(term: &Term) -> String {
+    let tests = term.any.iter().map(test).collect::<Vec<_>>().join(" || ");
+    format!("{}{{ {tests} }}", if term.negated { "!" } else { "" })
+}
+
+fn test(test: &Test) -> String {
+    let end = |end: &End| if *end == End::Source { "src" } else { "dst" };
+    match test {
+        Test::Always(holds) => format!("always_{holds}"),
+        Test::Ended => "wait_end".to_owned(),
+        Test::ServerUp { pool, server } => quoted(&format!("srv_is_up({pool}/{server})")),
+        Test::Address(which, networks) => {
+            let networks = networks.listed().iter().map(ToString::to_string).collect::<Vec<_>>();
+            format!("{} {}", end(which), networks.join(" "))
+        }
+        Test::Number(Quantity::HelloVersion, ranges) => format!("req.ssl_ver {}", numbers(ranges, version)),
+        Test::Number(quantity, ranges) => {
+            let name = match quantity {
+                Quantity::Port(which) => format!("{}_port", end(which)),
+                Quantity::HeardBytes => "req.len".to_owned(),
+                Quantity::HelloType => "req.ssl_hello_type".to_owned(),
+                Quantity::HelloVersion => "req.ssl_ver".to_owned(),
+                Quantity::ServiceConnections => "fe_conn".to_owned(),
+                Quantity::PoolConnections(pool) => format!("be_conn({pool})"),
+                Quantity::UsableServers(pool) => format!("nbsrv({pool})"),
+                Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
+            };
+            format!("{} {}", quoted(&name), numbers(ranges, |number| number.to_string()))
+        }
+        Test::Text { of, ignore_case, patterns } => {
+            let name = match of {
+                Text::ServerName => "req.ssl_sni".to_owned(),
+                Text::Protocol => "req.ssl_alpn".to_owned(),
+                Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
+            };
+            format!("{name}{}{}", if *ignore_case { " -i" } else { "" }, texts(patterns))
+        }
+    }
+}
+
+fn counter(of: Counted, table: Option<&str>, counter: Counter) -> String {
+    let what = match counter {
+        Counter::ConnectionCount => "conn_cnt".to_owned(),
+        Counter::Connections => "conn_cur".to_owned(),
+        Counter::ConnectionRate => "conn_rate".to_owned(),
+        Counter::Purpose(which) => format!("get_{}", purpose(which)),
+        Counter::PurposeRate(which) => format!("{}_rate", purpose(which)),
+        Counter::Increment(which) => format!("inc_{}", purpose(which)),
+        Counter::Clear(which) => format!("clr_{}", purpose(which)),
+    };
+    let table = table.map(|table| format!("({table})")).unwrap_or_default();
+    match of {
+        Counted::Source => format!("src_{what}{table}"),
+        Counted::Tracked(slot) => format!("sc{}_{what}{table}", Slot::index(slot)),
+    }
+}
+
+fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Gpc0 => "gpc0",
+        Purpose::Gpc1 => "gpc1",
+    }
+}
+
+fn numbers(ranges: &[RangeInclusive<u64>], show: impl Fn(u64) -> String) -> String {
+    let range = |range: &RangeInclusive<u64>| match (*range.start(), *range.end()) {
+        (first, last) if first == last => show(first),
+        (first, u64::MAX) => format!("{}:", show(first)),
+        (first, last) => format!("{}:{}", show(first), show(last)),
+    };
+    ranges.iter().map(range).collect::<Vec<_>>().join(" ")
+}
+
+fn version(number: u64) -> String {
+    format!("{}.{}", number >> 16, number & 0xff)
+}
+
+/// The method of the first pattern is that of all: a test has one.
+fn texts(patterns: &[Pattern]) -> String {
+    let binary = |pattern: &Pattern| matches!(pattern, Pattern::Exact(bytes) if std::str::from_utf8(bytes).is_err());
+    let all_binary = patterns.iter().any(binary);
+    let method = match patterns.first() {
+        Some(Pattern::Exact(_)) if all_binary => "bin",
+        Some(Pattern::Exact(_)) | None => "str",
+        Some(Pattern::Found) => return " -m found".to_owned(),
+        Some(Pattern::Begin(_)) => "beg",
+        Some(Pattern::End(_)) => "end",
+        Some(Pattern::Contains(_)) => "sub",
+        Some(Pattern::Domain(_)) => "dom",
+        Some(Pattern::Regex(_)) => "reg",
+        Some(Pattern::Length(_)) => "len",
+    };
+    let one = |pattern: &Pattern| match pattern {
+        Pattern::Found => String::new(),
+        Pattern::Exact(bytes) if all_binary => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Pattern::Exact(text)
+        | Pattern::Begin(text)
+        | Pattern::End(text)
+        | Pattern::Contains(text)
+        | Pattern::Domain(text) => quoted(&String::from_utf8_lossy(text)),
+        Pattern::Regex(text) => quoted(text),
+        Pattern::Length(range) => numbers(std::slice::from_ref(range), |number| number.to_string()),
+    };
+    format!(" -m {method} -- {}", patterns.iter().map(one).collect::<Vec<_>>().join(" "))
+}
+
+/// As one word: in quotes where it would be several, or something else.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:,/()*^$+?=@%&;<>[]!".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    // Within single quotes all but a single quote stands for itself.
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

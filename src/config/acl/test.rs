@@ -1,0 +1,212 @@
+//! One test: what is looked at (a "sample fetch") and what it has to be.
+
+use super::pattern::{self, Patterns};
+use super::{Fault, Scope, purpose, slot};
+use crate::config::import::Word;
+use crate::config::source::Location;
+use crate::model::rule::{Counted, Counter, End, Quantity, Test, Text};
+use crate::rules;
+
+/// What can be looked at.
+enum Fetch {
+    Address(End),
+    Number(Quantity),
+    /// A TLS version, written `3.3`.
+    Version,
+    Text(Text),
+    /// Bytes that are no text: how they are compared has to be said.
+    Bytes(Text),
+    /// A text that is known already.
+    Constant(Option<String>),
+    Truth(Test),
+}
+
+/// `FETCH[,lower] [-i] [-m METHOD] [-f FILE] [--] PATTERN ..`. `at` is where it would begin.
+pub(in crate::config) fn tests(at: Location, words: &[Word], scope: &Scope<'_>) -> Result<Vec<Test>, Fault> {
+    let Some((first, rest)) = words.split_first() else { return Err(Fault::new(at, "a test is missing here")) };
+    let (name, converters) = converters(&first.text);
+    let lower = match converters {
+        None => false,
+        Some("lower") => true,
+        Some(converter) => {
+            return Err(Fault::new(
+                first.at,
+                format!("the converter `{converter}` of `{}` is not there yet", first.text),
+            ));
+        }
+    };
+    let fetch = fetch(name, scope).map_err(|message| Fault::new(first.at, message))?;
+    let patterns = pattern::read(first, rest, scope)?;
+    test(fetch, patterns, lower, first)
+}
+
+/// A fetch, and the converters after its first comma that is not between parentheses.
+fn converters(text: &str) -> (&str, Option<&str>) {
+    let mut depth = 0;
+    let comma = text.find(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth <= 0
+    });
+    match comma {
+        Some(comma) => (&text[..comma], Some(&text[comma + 1..])),
+        None => (text, None),
+    }
+}
+
+fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Result<Vec<Test>, Fault> {
+    if lower && !matches!(fetch, Fetch::Text(_) | Fetch::Constant(_)) {
+        return Err(Fault::new(word.at, "`lower` goes with texts only"));
+    }
+    let none_given =
+        |what: &str| Fault::new(word.at, format!("`{}` is compared with nothing: write {what} after it", word.text));
+    match fetch {
+        Fetch::Truth(test) => {
+            if let Some(more) = patterns.words.first() {
+                return Err(Fault::new(more.at, format!("`{}` is true or false: nothing can follow", word.text)));
+            }
+            Ok(vec![test])
+        }
+        Fetch::Address(end) => {
+            let networks = patterns.networks()?;
+            if networks.listed().is_empty() {
+                Err(none_given("networks"))
+            } else {
+                Ok(vec![Test::Address(end, networks)])
+            }
+        }
+        Fetch::Number(quantity) => {
+            let ranges = patterns.numbers(pattern::number)?;
+            if ranges.is_empty() {
+                Err(none_given("numbers, such as `gt 10`"))
+            } else {
+                Ok(vec![Test::Number(quantity, ranges)])
+            }
+        }
+        Fetch::Version => {
+            let ranges = patterns.numbers(pattern::version)?;
+            let test = Test::Number(Quantity::HelloVersion, ranges.clone());
+            if ranges.is_empty() { Err(none_given("versions, such as `3.3`")) } else { Ok(vec![test]) }
+        }
+        Fetch::Text(of) | Fetch::Bytes(of) => {
+            let (list, ignore_case) = patterns.texts(matches!(fetch, Fetch::Bytes(_)), lower, word)?;
+            if list.is_empty() {
+                return Err(none_given("texts, or `-m found`"));
+            }
+            Ok(vec![Test::Text { of, ignore_case, patterns: list }])
+        }
+        Fetch::Constant(value) => {
+            let (list, ignore_case) = patterns.texts(false, lower, word)?;
+            let holds = value.is_some_and(|value| rules::text_is(value.as_bytes(), ignore_case, &list));
+            Ok(vec![Test::Always(holds)])
+        }
+    }
+}
+
+/// The fetch `name(arguments)`. What is not there is refused by its name.
+fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
+    let (name, inside) = match text.split_once('(') {
+        Some((name, rest)) => {
+            let inside = rest.strip_suffix(')').ok_or_else(|| format!("`{text}` is not closed with `)`"))?;
+            (name, inside)
+        }
+        None => (text, ""),
+    };
+    let arguments: Vec<&str> = inside.split(',').map(str::trim).filter(|argument| !argument.is_empty()).collect();
+    if let Some(fetch) = counter(name, &arguments, scope)? {
+        return Ok(fetch);
+    }
+    let own = |what: &str| -> Result<String, String> {
+        let named = arguments.first().copied().or(scope.own);
+        named.map(str::to_owned).ok_or_else(|| format!("`{name}` wants the name of {what}"))
+    };
+    let fetch = match name {
+        "src" => Fetch::Address(End::Source),
+        "dst" => Fetch::Address(End::Destination),
+        "src_port" => Fetch::Number(Quantity::Port(End::Source)),
+        "dst_port" => Fetch::Number(Quantity::Port(End::Destination)),
+        "req.len" | "req_len" => Fetch::Number(Quantity::HeardBytes),
+        "req.ssl_hello_type" | "req_ssl_hello_type" => Fetch::Number(Quantity::HelloType),
+        "req.ssl_ver" | "req_ssl_ver" => Fetch::Version,
+        "req.ssl_sni" | "req_ssl_sni" => Fetch::Text(Text::ServerName),
+        "req.ssl_alpn" => Fetch::Text(Text::Protocol),
+        "req.payload" | "payload" => {
+            let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
+            match numbers.as_deref() {
+                Some([offset, 0]) => Fetch::Bytes(Text::Heard { offset: *offset, length: None }),
+                Some([offset, length]) => Fetch::Bytes(Text::Heard { offset: *offset, length: Some(*length) }),
+                _ => return Err(format!("`{name}` wants an offset and a length, as in `{name}(0,4)`")),
+            }
+        }
+        "env" => match arguments.as_slice() {
+            [variable] => Fetch::Constant((scope.variable)(variable)),
+            _ => return Err("`env` wants the name of a variable, as in `env(HOME)`".to_owned()),
+        },
+        "fe_conn" if arguments.first().is_none_or(|named| scope.own == Some(*named)) => {
+            return Ok(Fetch::Number(Quantity::ServiceConnections));
+        }
+        "fe_conn" => return Err(format!("`{text}` asks another service, which is not there yet")),
+        "be_conn" => Fetch::Number(Quantity::PoolConnections(own("a backend")?)),
+        "nbsrv" => Fetch::Number(Quantity::UsableServers(own("a backend")?)),
+        "srv_is_up" => match arguments.first().map(|named| named.split_once('/').ok_or(*named)) {
+            Some(Ok((pool, server))) => {
+                Fetch::Truth(Test::ServerUp { pool: pool.to_owned(), server: server.to_owned() })
+            }
+            Some(Err(server)) => {
+                let pool = scope.own.ok_or("`srv_is_up` wants a backend too, as in `srv_is_up(files/s1)`")?;
+                Fetch::Truth(Test::ServerUp { pool: pool.to_owned(), server: server.to_owned() })
+            }
+            None => return Err("`srv_is_up` wants a server, as in `srv_is_up(files/s1)`".to_owned()),
+        },
+        "always_true" => Fetch::Truth(Test::Always(true)),
+        "always_false" => Fetch::Truth(Test::Always(false)),
+        "wait_end" => Fetch::Truth(Test::Ended),
+        other => return Err(format!("`{other}` cannot be asked yet")),
+    };
+    let most = match name {
+        "req.payload" | "payload" => 2,
+        "be_conn" | "nbsrv" | "srv_is_up" | "env" => 1,
+        _ => 0,
+    };
+    if arguments.len() > most {
+        return Err(format!("`{text}` has more arguments than `{name}` takes"));
+    }
+    Ok(fetch)
+}
+
+/// `src_conn_rate(table)`, `sc0_conn_rate[(table)]`, `sc_conn_rate(0[,table])` and their like.
+fn counter(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<Option<Fetch>, String> {
+    let (of, what, table) = if let Some(what) = name.strip_prefix("src_") {
+        (Counted::Source, what, arguments.first().copied().or(scope.own))
+    } else if let Some(what) = name.strip_prefix("sc_") {
+        let Some(slot) = arguments.first().and_then(|number| slot(number)) else { return Ok(None) };
+        (Counted::Tracked(slot), what, arguments.get(1).copied())
+    } else if let Some((number, what)) = name.strip_prefix("sc").and_then(|rest| rest.split_once('_')) {
+        let Some(slot) = slot(number) else { return Ok(None) };
+        (Counted::Tracked(slot), what, arguments.first().copied())
+    } else {
+        return Ok(None);
+    };
+    let general = |prefix: &str| what.strip_prefix(prefix).and_then(purpose);
+    let counter = match what {
+        "conn_cnt" => Counter::ConnectionCount,
+        "conn_cur" => Counter::Connections,
+        "conn_rate" => Counter::ConnectionRate,
+        _ => {
+            let rate = what.strip_suffix("_rate").and_then(|what| purpose(what.strip_prefix("gpc")?));
+            let found = general("get_gpc").map(Counter::Purpose);
+            let found = found.or_else(|| general("inc_gpc").map(Counter::Increment));
+            match found.or_else(|| general("clr_gpc").map(Counter::Clear)).or_else(|| rate.map(Counter::PurposeRate)) {
+                Some(counter) => counter,
+                None => return Ok(None),
+            }
+        }
+    };
+    if of == Counted::Source && table.is_none() {
+        return Err(format!("`{name}` wants the name of a table, as in `{name}(clients)`"));
+    }
+    Ok(Some(Fetch::Number(Quantity::Counter { of, table: table.map(str::to_owned), counter })))
+}

@@ -1,0 +1,142 @@
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use super::*;
+use crate::config::import::haproxy::cut;
+use crate::config::source::Sources;
+
+fn read(text: &str) -> Result<Rule, String> {
+    let at = Location::new(Sources::new().add("t", text), 0..text.len());
+    let files = |path: &Path| match path.to_str() {
+        Some("/networks") => Ok("# ours\n10.0.0.0/8\n\n  192.168.0.0/16\n".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let acls = HashMap::from([
+        ("two".to_owned(), Ok(Arc::from([Test::Always(true), Test::Always(false)]))),
+        ("broken".to_owned(), Err(Fault::new(at, "no such thing"))),
+    ]);
+    let scope = Scope { acls: &acls, own: None, read: &files, variable: &|name| Some(name.to_owned()) };
+    rule(&cut(text, at).unwrap(), at, &scope).map_err(|fault| fault.message)
+}
+
+/// Reads a rule and says how it is written out; that is read as the same rule.
+#[track_caller]
+fn shown(text: &str) -> String {
+    let rule = read(text).unwrap();
+    let shown = show(&rule);
+    assert_eq!(read(&shown).unwrap(), rule, "{text}, shown as {shown}");
+    shown
+}
+
+#[test]
+fn what_is_written_out_is_the_same_rule() {
+    for text in [
+        "connection accept",
+        "connection reject if { src 10.0.0.0/8 }",
+        "session reject unless { src 10.0.0.0/8 2001:db8::/32 } { dst_port 80 443 8000:9000 1024: } || !{ wait_end }",
+        "connection track-sc0 src table clients",
+        "connection sc-inc-gpc1(2) if { sc2_gpc1_rate(other) 11: }",
+        "content reject if { req.len 1: } !{ req.ssl_hello_type 1 }",
+        "use-pool files if { req.ssl_sni -m str -- a.example b.example }",
+        "use-pool 'two words' if { req.ssl_sni -i -m end -- .example '' 'a b' 'it'\\''s' }",
+        "use-pool files if { req.ssl_sni -m reg -- '^a{2}|b' }",
+        "use-pool files if { req.ssl_sni -m found }",
+        "use-pool files if { req.ssl_sni -m len -- 3:9 }",
+        "use-pool files if { req.ssl_alpn -m dom -- h2 }",
+        "use-pool files if { req.ssl_ver 3.3: }",
+        "use-pool files if { req.payload(0,4) -m bin -- ff00 }",
+        "use-pool files if { req.payload(3,0) -m sub -- -x }",
+        "use-pool files if { fe_conn 0:9 } { be_conn(a) 10: } { nbsrv(a) 0:1 } { srv_is_up(a/s1) }",
+        "use-pool files if { src_conn_cur(t) 3 } { src_conn_cnt(t) 3 } { sc0_conn_rate 3 } { src_get_gpc0(t) 1 }",
+        "use-pool files if { src_inc_gpc0(t) 3: } { sc1_clr_gpc1 1 }",
+        "use-no-pool",
+        "use-no-pool if { always_true || src 10.0.0.1/32 }",
+    ] {
+        assert_eq!(shown(text), text);
+    }
+}
+
+#[test]
+fn other_ways_to_say_it() {
+    for (text, short) in [
+        (
+            "connection reject if two !two or TRUE",
+            "connection reject if { always_true || always_false } !{ always_true || always_false } || { always_true }",
+        ),
+        (
+            "connection reject if ! ! { src -f /networks 10.1.1.1 }",
+            "connection reject if { src 10.1.1.1/32 10.0.0.0/8 192.168.0.0/16 }",
+        ),
+        ("connection reject if { src 10.0.0.0/255.254.0.0 -- }", ""),
+        (
+            "connection reject if { dst_port ge 80 } { dst_port gt 80 90 } { dst_port le 5 lt 9 } { src_port :7 5-6 }",
+            "connection reject if { dst_port 80: } { dst_port 81: 91: } { dst_port 0:5 0:8 } { src_port 0:7 5:6 }",
+        ),
+        (
+            "content accept if REQ_CONTENT WAIT_END !FALSE",
+            "content accept if { req.len 1: } { wait_end } !{ always_false }",
+        ),
+        ("use-pool a if { req_ssl_sni,lower x.example }", "use-pool a if { req.ssl_sni -i -m str -- x.example }"),
+        ("use-pool a if { sc_conn_cur(1,t) gt 3 }", "use-pool a if { sc1_conn_cur(t) 4: }"),
+        ("use-pool a if { env(HOME) -m beg HO }", "use-pool a if { always_true }"),
+        ("use-pool a if { env(HOME) -i home }", "use-pool a if { always_true }"),
+        ("use-pool a if { env(HOME) home }", "use-pool a if { always_false }"),
+        (
+            "connection reject if { src -f /networks } !LOCALHOST",
+            "connection reject if { src 10.0.0.0/8 192.168.0.0/16 } !{ src 127.0.0.1/8 ::1/128 }",
+        ),
+    ] {
+        if short.is_empty() {
+            assert!(read(text).is_err(), "{text}");
+        } else {
+            assert_eq!(shown(text), short, "{text}");
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (text, message) in [
+        ("zork", "a rule cannot begin with `zork`"),
+        ("connection", "an action is missing here"),
+        ("connection zork", "`zork` is not an action"),
+        ("connection reject now", "`now` cannot stand here"),
+        ("connection reject if", "a condition is missing after `if`"),
+        ("connection reject if { src 10.0.0.1 } ||", "a condition is missing after `if`"),
+        ("connection reject if || { src 10.0.0.1 }", "`||` wants a condition before it"),
+        ("connection reject if !", "a condition is missing"),
+        ("connection reject if { }", "a test is missing here"),
+        ("connection reject if { src 10.0.0.1", "a `{` is not closed"),
+        ("connection reject if nope", "there is no ACL called `nope`"),
+        ("connection reject if broken", "no such thing"),
+        ("connection reject if { hdr(host) x }", "`hdr` cannot be asked yet"),
+        ("connection reject if { src }", "`src` is compared with nothing"),
+        ("connection reject if { src example.org }", "`example.org` is not a network"),
+        ("connection reject if { src 10.0.0.0/255.0.255.0 }", "its ones do not stand together"),
+        ("connection reject if { src -f /none }", "`/none` cannot be read"),
+        ("connection reject if { src -M -f /networks }", "maps (`-M`) are not there yet"),
+        ("connection reject if { src,ipmask(24) 10.0.0.0 }", "the converter `ipmask(24)` of"),
+        ("connection reject if { dst_port 80x }", "`80x` is not a whole number"),
+        ("connection reject if { dst_port gt 1:2 }", "`gt` and a range do not go together"),
+        ("connection reject if { dst_port 9:8 }", "ends before it begins"),
+        ("connection reject if { dst_port lt 0 }", "nothing is less than 0"),
+        ("connection reject if { always_true 1 }", "true or false: nothing can follow"),
+        ("connection reject if { req.ssl_sni -m dir a }", "`-m dir` cannot be asked here yet"),
+        ("connection reject if { req.ssl_sni -m reg a( }", "is not a regular expression"),
+        ("connection reject if { req.ssl_sni,lower A.example }", "never matches"),
+        ("connection reject if { req.payload(0,4) SSH- }", "say how `req.payload(0,4)` is compared"),
+        ("connection reject if { req.payload(4) -m str x }", "wants an offset and a length"),
+        ("connection reject if { src_conn_rate gt 3 }", "wants the name of a table"),
+        ("connection reject if { nbsrv lt 3 }", "wants the name of a backend"),
+        ("connection reject if { nbsrv(a,b) lt 3 }", "has more arguments"),
+        ("connection track-sc0 src", "say in which table"),
+        ("connection track-sc3 src table t", "`track-sc3` is not there"),
+        ("connection track-sc0 dst table t", "`dst` cannot be tracked"),
+        ("connection sc-inc-gpc0(3)", "`sc-inc-gpc0(3)` is not there"),
+        ("use-pool", "wants the name of one pool"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(message), "{text}: {error}");
+    }
+}

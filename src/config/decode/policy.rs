@@ -1,0 +1,90 @@
+//! The rules of a `[[service]]`, and `[[source-table]]`.
+
+use std::collections::HashMap;
+
+use super::keys;
+use super::reader::{Decoder, Fields, Value};
+use crate::config::acl::{self, Scope};
+use crate::config::files;
+use crate::config::import::haproxy::cut;
+use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
+use crate::model::rule::Rule;
+use crate::model::{PortRange, Prefix};
+
+impl Decoder<'_> {
+    pub(super) fn policy(&mut self, fields: Fields<'_>) -> Policy {
+        Policy {
+            allow: self.list(fields, "allow", Self::network),
+            deny: self.list(fields, "deny", Self::network),
+            limits: self.field(fields, "limits", Self::limits),
+            rules: self.list(fields, "rules", Self::policy_rule),
+            routes: self.list(fields, "route", Self::pool_route),
+            inspect_delay: self.field(fields, "inspect-delay", Self::duration),
+            sessions_per_second: self.field(fields, "connections-per-second", Self::number),
+        }
+    }
+
+    fn network(&mut self, value: Value<'_>, key: &str) -> Option<Located<Prefix>> {
+        Some(Located::new(self.prefix(value, key)?, value.at))
+    }
+
+    fn limits(&mut self, value: Value<'_>, key: &str) -> Option<Limits> {
+        let fields = self.table(value, key, &[&keys::LIMITS])?;
+        self.require(fields, &keys::LIMITS, &["concurrent", "connections-per-second"], "add concurrent = 100");
+        Some(Limits {
+            connections_per_second: self.field(fields, "connections-per-second", Self::number),
+            concurrent: self.field(fields, "concurrent", Self::number),
+            sources: self.field(fields, "sources", Self::number),
+        })
+    }
+
+    fn policy_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<Rule>> {
+        let text = self.text(value, key)?;
+        let words = match cut(text, value.at) {
+            Ok(words) => words,
+            Err(message) => {
+                self.error(value.at, message);
+                return None;
+            }
+        };
+        let acls = HashMap::new();
+        let scope = Scope { acls: &acls, own: None, read: &files::list, variable: &|name| std::env::var(name).ok() };
+        match acl::rule(&words, value.at, &scope) {
+            Ok(rule) => Some(Located::new(rule, value.at)),
+            Err(fault) => {
+                self.error(fault.at, fault.message);
+                None
+            }
+        }
+    }
+
+    fn pool_route(&mut self, value: Value<'_>, key: &str) -> Option<PoolRoute> {
+        let fields = self.table(value, key, &[&keys::POOL_ROUTE])?;
+        self.require(fields, &keys::POOL_ROUTE, &["pool"], "say where they go: pool = \"files\"");
+        Some(PoolRoute {
+            at: value.at,
+            sni: self.list(fields, "sni", Self::located),
+            ports: self.list(fields, "ports", |this, value, key| {
+                Some(Located::new(this.parsed(value, key, str::parse::<PortRange>)?, value.at))
+            }),
+            from: self.list(fields, "from", Self::network),
+            pool: self.field(fields, "pool", Self::string),
+        })
+    }
+
+    pub(super) fn source_table(&mut self, value: Value<'_>, key: &str) -> Option<SourceTable> {
+        let fields = self.table(value, key, &[&keys::SOURCE_TABLE])?;
+        self.require(fields, &keys::SOURCE_TABLE, &["name"], "give it the name that rules use: name = \"clients\"");
+        Some(SourceTable {
+            at: value.at,
+            name: self.field(fields, "name", Self::string),
+            size: self.field(fields, "size", Self::number),
+            expire: self.field(fields, "expire", Self::timeout),
+            nopurge: self.field(fields, "nopurge", Self::boolean),
+            ipv6_bits: self.field(fields, "ipv6-bits", Self::number),
+            connection_period: self.field(fields, "connection-period", Self::duration),
+            gpc0_period: self.field(fields, "gpc0-period", Self::duration),
+            gpc1_period: self.field(fields, "gpc1-period", Self::duration),
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! Rules of services, and tables of counters.
+
+use super::{Keys, display, duration, list, quoted, timeout};
+use crate::config::acl;
+use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
+
+pub(super) fn policy(raw: &Policy, lines: &mut Keys) {
+    lines.list("allow", raw.allow.iter().map(|prefix| display(&prefix.value)));
+    lines.list("deny", raw.deny.iter().map(|prefix| display(&prefix.value)));
+    lines.maybe("limits", &raw.limits, limits);
+    let rules: String = raw.rules.iter().map(|rule| format!("    {},\n", quoted(&acl::show(&rule.value)))).collect();
+    lines.option("rules", Some(format!("[\n{rules}]")).filter(|_| !rules.is_empty()));
+    let routes: String = raw.routes.iter().map(|raw| format!("    {},\n", route(raw))).collect();
+    lines.option("route", Some(format!("[\n{routes}]")).filter(|_| !routes.is_empty()));
+    lines.maybe("inspect-delay", &raw.inspect_delay, duration);
+    lines.maybe("connections-per-second", &raw.sessions_per_second, u64::to_string);
+}
+
+fn limits(raw: &Limits) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("connections-per-second", &raw.connections_per_second, u64::to_string);
+    keys.maybe("concurrent", &raw.concurrent, u64::to_string);
+    keys.maybe("sources", &raw.sources, u64::to_string);
+    keys.inline()
+}
+
+fn route(raw: &PoolRoute) -> String {
+    fn texts<T>(values: &[Located<T>], show: impl Fn(&T) -> String) -> Option<String> {
+        (!values.is_empty()).then(|| list(values.iter().map(|value| show(&value.value))))
+    }
+    let mut keys = Keys::new("");
+    keys.option("sni", texts(&raw.sni, |name| quoted(name)));
+    keys.option("ports", texts(&raw.ports, display));
+    keys.option("from", texts(&raw.from, display));
+    keys.maybe("pool", &raw.pool, |pool| quoted(pool));
+    keys.inline()
+}
+
+pub(super) fn source_table(raw: &SourceTable) -> String {
+    let mut lines = Keys::new("[[source-table]]");
+    lines.maybe("name", &raw.name, |name| quoted(name));
+    lines.maybe("size", &raw.size, u64::to_string);
+    lines.maybe("expire", &raw.expire, timeout);
+    lines.maybe("nopurge", &raw.nopurge, bool::to_string);
+    lines.maybe("ipv6-bits", &raw.ipv6_bits, u64::to_string);
+    lines.maybe("connection-period", &raw.connection_period, duration);
+    lines.maybe("gpc0-period", &raw.gpc0_period, duration);
+    lines.maybe("gpc1-period", &raw.gpc1_period, duration);
+    lines.lines()
+}

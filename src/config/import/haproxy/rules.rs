@@ -1,0 +1,207 @@
+//! `acl`, `use_backend` and `tcp-request`.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::grammar::{Section, Statement};
+use super::proxy::{Kind, Proxy};
+use super::{Translator, refusal};
+use crate::config::acl::{self, Acl, Fault, Scope};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::import::Word;
+use crate::config::import::keywords::{self, Status};
+use crate::config::raw::{self, Located, Maybe};
+use crate::config::source::Location;
+use crate::model::rule::{Action, Condition, Rule, Stage, Test};
+
+/// What a proxy says about who is turned away and where the others go.
+#[derive(Debug, Clone, Default)]
+pub(super) struct RulesSaid {
+    acls: HashMap<String, Acl>,
+    /// In the order of the file, the routes among them.
+    pub(super) rules: Vec<Located<Rule>>,
+    pub(super) inspect_delay: Maybe<std::time::Duration>,
+    pub(super) sessions_per_second: Maybe<u64>,
+}
+
+impl RulesSaid {
+    /// The pools that connections are sent to.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &String> {
+        self.rules.iter().filter_map(|rule| match &rule.value.action {
+            Action::Pool(pool) => Some(pool),
+            _ => None,
+        })
+    }
+
+    /// The tables that rules name.
+    pub(super) fn tables(&self) -> impl Iterator<Item = (&String, Location)> {
+        self.rules.iter().flat_map(|rule| {
+            let asked = rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test {
+                Test::Number(crate::model::rule::Quantity::Counter { table, .. }, _) => table.as_ref(),
+                _ => None,
+            });
+            let tracked = match &rule.value.action {
+                Action::Track { table, .. } => Some(table),
+                _ => None,
+            };
+            tracked.into_iter().chain(asked).map(|table| (table, rule.at))
+        })
+    }
+
+    fn listens(&self) -> bool {
+        let conditions = self.rules.iter().filter(|rule| rule.value.stage >= Stage::Content);
+        conditions.filter_map(|rule| rule.value.when.as_ref()).flat_map(Condition::tests).any(Test::listens)
+    }
+}
+
+impl Translator<'_> {
+    /// All ACLs of a section: a later line of the same name adds to it, whoever used it before.
+    pub(super) fn acls(&mut self, section: &Section, proxy: &mut Proxy) {
+        let mut lines: HashMap<&str, Acl> = HashMap::new();
+        let statements = section.statements.iter().filter(|statement| statement.keyword().text == "acl");
+        for statement in statements {
+            let Some((name, test)) = statement.arguments().split_first().filter(|(_, test)| !test.is_empty()) else {
+                self.findings.error(statement.at(), "`acl` wants a name and a test, as in `acl local src 10.0.0.0/8`");
+                continue;
+            };
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+            if !name.text.chars().all(allowed) || matches!(name.as_str(), "or") {
+                self.findings.error(name.at, format!("`{}` cannot be an ACL's name", name.text));
+                continue;
+            }
+            let tests = self.in_scope(proxy, |scope| acl::tests(statement.at(), test, scope));
+            let acl = match (lines.remove(name.as_str()), tests) {
+                (Some(Err(fault)), _) | (_, Err(fault)) => Err(fault),
+                (Some(Ok(before)), Ok(tests)) => Ok(before.iter().cloned().chain(tests).collect()),
+                (None, Ok(tests)) => Ok(tests.into()),
+            };
+            lines.insert(name.as_str(), acl);
+        }
+        proxy.rules.acls.extend(lines.into_iter().map(|(name, acl)| (name.to_owned(), acl)));
+    }
+
+    /// What cannot be evaluated matters only where it is used: then it has been an error.
+    pub(super) fn unused_acls(&mut self, proxy: &Proxy) {
+        let faults: HashSet<(Location, &str)> = proxy
+            .rules
+            .acls
+            .values()
+            .filter_map(|acl| acl.as_ref().err())
+            .map(|fault| (fault.at, fault.message.as_str()))
+            .collect();
+        for (at, message) in faults {
+            if !self.told.contains(&(at, message.to_owned())) {
+                let warning = Diagnostic::warning(at, message);
+                self.push_once(warning.help("no rule that is evaluated uses this ACL: one that did would be refused"));
+            }
+        }
+    }
+
+    fn in_scope<T>(&self, proxy: &Proxy, read: impl FnOnce(&Scope<'_>) -> T) -> T {
+        let around = self.around;
+        let own = Some(proxy.name.as_str()).filter(|name| !name.is_empty());
+        let scope = Scope {
+            acls: &proxy.rules.acls,
+            own,
+            read: &|path: &Path| around.read(path),
+            variable: &|name: &str| around.variable(name),
+        };
+        read(&scope)
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.push_once(Diagnostic::error(fault.at, fault.message));
+    }
+
+    /// `use_backend NAME [{if | unless} CONDITION]`
+    pub(super) fn use_backend(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some((name, rest)) = arguments.split_first() else {
+            self.findings.error(statement.at(), "`use_backend` wants the name of a backend");
+            return;
+        };
+        if name.text.contains("%[") {
+            let error = Diagnostic::error(name.at, "a backend's name cannot be made from the connection yet");
+            self.findings.push(error.help("write a `use_backend` line for each backend"));
+            return;
+        }
+        let when = match self.in_scope(proxy, |scope| Ok((acl::split(rest, scope)?.1, rest.first()))) {
+            Ok((Some(when), _)) => Some(when),
+            Ok((None, None)) => None,
+            Ok((None, Some(more))) => {
+                self.findings.error(more.at, format!("`{}` cannot stand here: `if` or `unless` can", more.text));
+                return;
+            }
+            Err(fault) => return self.fault(fault),
+        };
+        if proxy.backend.is_some() {
+            let warning =
+                Diagnostic::warning(statement.at(), "this is never reached: the one before takes every connection");
+            self.findings.push(warning);
+            return;
+        }
+        match when {
+            None => proxy.backend = Some(Located::new(name.text.clone(), name.at)),
+            Some(when) => {
+                let rule = Rule { stage: Stage::Route, action: Action::Pool(name.text.clone()), when: Some(when) };
+                proxy.rules.rules.push(Located::new(rule, statement.at()));
+            }
+        }
+    }
+
+    /// `tcp-request connection accept` and its like: an action from the context named like the keyword.
+    pub(super) fn rule(&mut self, name: &'static str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some(word) = arguments.first() else {
+            self.findings.error(statement.at(), format!("`{name}` wants an action after it"));
+            return;
+        };
+        let action = word.text.split('(').next().unwrap_or_default();
+        let Some(keyword) = keywords::haproxy().get(name, action) else {
+            self.unknown(name, &[action], word.at);
+            return;
+        };
+        let at = Location { end: word.at.end, ..statement.at() };
+        let stage = match name {
+            "tcp-request connection" => Stage::Connection,
+            "tcp-request session" => Stage::Session,
+            "tcp-request content" => Stage::Content,
+            _ => {
+                self.tell(keyword, at);
+                return;
+            }
+        };
+        if keyword.status != Status::Implemented {
+            self.tell(keyword, at);
+            return;
+        }
+        match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), arguments, scope)) {
+            // Backends are asked once the pool has been chosen. To accept is what happens anyway.
+            Ok(Rule { action: Action::Accept, .. }) if proxy.kind == Kind::Backend => {}
+            Ok(_) if proxy.kind == Kind::Backend => self
+                .findings
+                .push(refusal(keyword, at).help("in a backend only `accept` is: write the rule in its frontends")),
+            Ok(rule) => proxy.rules.rules.push(Located::new(rule, statement.at())),
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// The rules of a service.
+    pub(super) fn policy(&mut self, proxy: &Proxy) -> raw::Policy {
+        let said = &proxy.rules;
+        if said.rules.is_empty() && said.sessions_per_second.is_none() {
+            return raw::Policy::default();
+        }
+        let at = said.rules.first().map_or(proxy.at, |rule| rule.at);
+        if said.listens() && said.inspect_delay.is_none() {
+            let message = "rules ask for what clients say, but none of them waits for it";
+            self.push_once(Diagnostic::warning(at, message).help("add `tcp-request inspect-delay 5s`"));
+        }
+        // HAProxy does not wait unless it is told to; natively rules do.
+        let no_delay = Located::new(std::time::Duration::ZERO, at);
+        raw::Policy {
+            rules: said.rules.clone(),
+            inspect_delay: Some(said.inspect_delay.unwrap_or(no_delay)),
+            sessions_per_second: said.sessions_per_second,
+            ..raw::Policy::default()
+        }
+    }
+}

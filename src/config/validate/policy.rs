@@ -1,0 +1,249 @@
+//! Rules of services, and tables of counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::duplicate;
+use super::findings::{Findings, Unique};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::raw::{self, Located};
+use crate::config::source::Location;
+use crate::model::rule::{
+    Action, Condition, Counted, Counter, Denial, End, Pattern, Quantity, Rule, Slot, SourceTable, Stage, Term, Test,
+    Text,
+};
+use crate::model::{Networks, Policy, Prefix};
+
+/// The tables of counters, by name.
+pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<String, SourceTable> {
+    let mut names = Unique::new();
+    let mut tables = HashMap::new();
+    for raw in &raw.source_tables {
+        let Some(name) = findings.required(&raw.name, "name", raw.at) else { continue };
+        findings.name(name, "name");
+        if let Some(first) = names.insert(name.value.as_str(), name.at) {
+            duplicate(findings, "source-table", name, first);
+        }
+        let default = SourceTable::new(name.value.clone());
+        let mut period = |value, key| findings.positive(value, key).unwrap_or(default.connection_period);
+        let (connection_period, gpc0_period, gpc1_period) = (
+            period(&raw.connection_period, "connection-period"),
+            period(&raw.gpc0_period, "gpc0-period"),
+            period(&raw.gpc1_period, "gpc1-period"),
+        );
+        let table = SourceTable {
+            name: name.value.clone(),
+            size: findings.number(&raw.size, "size", 1..=100_000_000, default.size),
+            expire: findings.timeout(&raw.expire, "expire", default.expire),
+            nopurge: raw.nopurge.is_some_and(|nopurge| nopurge.value),
+            ipv6_bits: findings.number(&raw.ipv6_bits, "ipv6-bits", 0..=128, default.ipv6_bits),
+            connection_period,
+            gpc0_period,
+            gpc1_period,
+        };
+        tables.insert(name.value.clone(), table);
+    }
+    tables
+}
+
+/// What the rules of services may name.
+pub(super) struct Known<'k> {
+    pub(super) pools: &'k HashMap<&'k str, &'k raw::Pool>,
+    pub(super) tables: &'k HashMap<String, SourceTable>,
+}
+
+/// The rules of a service; none when it has none.
+pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Arc<Policy>> {
+    let said = &raw.policy;
+    let mut policy = Policy::new();
+    policy.rules.extend(admission(said));
+    if let Some(limits) = &said.limits {
+        limit(raw, limits, &mut policy, findings);
+    }
+    policy.rules.extend(said.rules.iter().map(|rule| rule.value.clone()));
+    for rule in &said.rules {
+        names(rule, known, &mut policy, findings);
+    }
+    for route in &said.routes {
+        policy.rules.extend(self::route(route, known, findings));
+    }
+    policy.inspect_delay = findings.duration(&said.inspect_delay, "inspect-delay", policy.inspect_delay);
+    policy.sessions_per_second =
+        findings.optional_number(&said.sessions_per_second, "connections-per-second", 1..=u64::from(u32::MAX));
+    if policy.rules.is_empty() && policy.sessions_per_second.is_none() {
+        return None;
+    }
+    if raw.pool.is_none() {
+        policy.rules.push(Rule { stage: Stage::Route, action: Action::Nowhere, when: None });
+    }
+    Some(Arc::new(policy))
+}
+
+/// The first pool that a rule sends connections to: stands for a service that has none of its own.
+pub(super) fn first_pool(policy: Option<&Arc<Policy>>) -> Option<String> {
+    policy?.rules.iter().find_map(|rule| match &rule.action {
+        Action::Pool(pool) => Some(pool.clone()),
+        _ => None,
+    })
+}
+
+/// `allow` and `deny`.
+fn admission(said: &raw::Policy) -> Option<Rule> {
+    let prefixes = |list: &[Located<Prefix>]| list.iter().map(|prefix| prefix.value).collect::<Vec<_>>();
+    let (allow, deny) = (prefixes(&said.allow), prefixes(&said.deny));
+    let (negated, networks) = match (allow.is_empty(), deny.is_empty()) {
+        (true, true) => return None,
+        (true, false) => (false, Networks::new(deny)),
+        (false, _) => (true, Networks::except(allow, &deny)),
+    };
+    let outside = Term { negated, any: Arc::new([Test::Address(End::Source, networks)]) };
+    Some(Rule { stage: Stage::Connection, action: Action::Reject(Denial::Rule), when: all([outside]) })
+}
+
+/// `limits`: a table of the service's own, and a rule for each limit.
+fn limit(service: &raw::Service, raw: &Located<raw::Limits>, policy: &mut Policy, findings: &mut Findings<'_>) {
+    // Native rules are told to leave this one alone.
+    let Some(slot) = Slot::new(2) else { return };
+    let taken = |rule: &&Located<Rule>| matches!(rule.value.action, Action::Track { slot: used, .. } if used == slot);
+    if let Some(rule) = service.policy.rules.iter().find(taken) {
+        let error = Diagnostic::error(rule.at, "`limits` counts with track-sc2 already");
+        findings.push(error.related(raw.at, "the limits").help("use track-sc0 or track-sc1"));
+    }
+    let limits = &raw.value;
+    let name = service.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
+    let table = SourceTable::new(format!("limits of {name}"));
+    let size = findings.number(&limits.sources, "sources", 1..=100_000_000, table.size);
+    let range = 1..=u64::from(u32::MAX);
+    let concurrent: Option<u64> = findings.optional_number(&limits.concurrent, "concurrent", range.clone());
+    let rate: Option<u64> = findings.optional_number(&limits.connections_per_second, "connections-per-second", range);
+    let when = |counter, limit: u64| {
+        let quantity = Quantity::Counter { of: Counted::Tracked(slot), table: None, counter };
+        all([Term {
+            negated: false,
+            any: Arc::new([Test::Number(quantity, vec![limit.saturating_add(1)..=u64::MAX])]),
+        }])
+    };
+    let rule = |action, when| Rule { stage: Stage::Connection, action, when };
+    policy.rules.push(rule(Action::Track { slot, table: table.name.clone() }, None));
+    let too_many = concurrent.map(|limit| when(Counter::Connections, limit));
+    let too_fast = rate.map(|limit| when(Counter::ConnectionRate, limit));
+    let denials = [too_many, too_fast].into_iter().flatten();
+    policy.rules.extend(denials.map(|when| rule(Action::Reject(Denial::Limit), when)));
+    policy.tables.push(SourceTable { size, ..table });
+}
+
+fn all(terms: impl IntoIterator<Item = Term>) -> Option<Condition> {
+    Some(Condition { negated: false, any: vec![terms.into_iter().collect()] })
+}
+
+/// Checks that the pools, servers and tables of a rule are there, and takes in the tables.
+fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings: &mut Findings<'_>) {
+    let early = rule.value.stage < Stage::Content;
+    if early && rule.value.when.iter().flat_map(Condition::tests).any(Test::listens) {
+        let message = "a rule of this stage cannot know what the client says: it is as if it said nothing";
+        findings.warning(rule.at, message, "make it a `content` rule");
+    }
+    let mut tables = Vec::new();
+    match &rule.value.action {
+        Action::Pool(pool) => pool_exists(pool, rule.at, known, findings),
+        Action::Track { table, .. } => tables.push(table),
+        _ => {}
+    }
+    for test in rule.value.when.iter().flat_map(Condition::tests) {
+        match test {
+            Test::ServerUp { pool, server } => {
+                pool_exists(pool, rule.at, known, findings);
+                server_exists(pool, server, rule.at, known, findings);
+            }
+            Test::Number(Quantity::PoolConnections(pool) | Quantity::UsableServers(pool), _) => {
+                pool_exists(pool, rule.at, known, findings);
+            }
+            Test::Number(Quantity::Counter { table: Some(table), .. }, _) => tables.push(table),
+            _ => {}
+        }
+    }
+    for table in tables {
+        match known.tables.get(table) {
+            Some(found) if policy.tables.iter().all(|there| there.name != found.name) => {
+                policy.tables.push(found.clone())
+            }
+            Some(_) => {}
+            None => {
+                let message = format!("there is no table called `{table}`");
+                findings.missing(
+                    rule.at,
+                    message,
+                    format!("add a [[source-table]] with name = \"{}\"", table.escape_debug()),
+                );
+            }
+        }
+    }
+}
+
+fn pool_exists(pool: &str, at: Location, known: &Known<'_>, findings: &mut Findings<'_>) {
+    if !known.pools.contains_key(pool) && findings.complete {
+        let error = Diagnostic::error(at, format!("there is no pool called `{pool}`"));
+        let error = findings.suggest(error, pool, known.pools.keys().copied());
+        findings.push(error.help(format!("add a [[pool]] with name = \"{}\"", pool.escape_debug())));
+    }
+}
+
+fn server_exists(pool: &str, server: &str, at: Location, known: &Known<'_>, findings: &mut Findings<'_>) {
+    let Some(raw) = known.pools.get(pool) else { return };
+    let named = |(index, raw): (usize, &raw::Server)| match &raw.name {
+        Some(name) => name.value == server,
+        None => format!("s{}", index + 1) == server,
+    };
+    if !raw.servers.iter().enumerate().any(named) {
+        findings.missing(at, format!("pool `{pool}` has no server called `{server}`"), "name one of its servers");
+    }
+}
+
+/// One entry of `route`.
+fn route(raw: &raw::PoolRoute, known: &Known<'_>, findings: &mut Findings<'_>) -> Option<Rule> {
+    let pool = findings.required(&raw.pool, "pool", raw.at)?;
+    pool_exists(&pool.value, pool.at, known, findings);
+    let mut terms = Vec::new();
+    if !raw.sni.is_empty() {
+        let patterns = raw.sni.iter().filter_map(|name| server_name(name, findings)).collect();
+        terms.push(Test::Text { of: Text::ServerName, ignore_case: true, patterns });
+    }
+    if !raw.ports.is_empty() {
+        let range =
+            |ports: &Located<crate::model::PortRange>| u64::from(ports.value.first())..=u64::from(ports.value.last());
+        terms.push(Test::Number(Quantity::Port(End::Destination), raw.ports.iter().map(range).collect()));
+    }
+    if !raw.from.is_empty() {
+        let networks = raw.from.iter().map(|prefix| prefix.value).collect();
+        terms.push(Test::Address(End::Source, Networks::new(networks)));
+    }
+    if terms.is_empty() {
+        findings.error(raw.at, "this route fits every client", "add `sni`, `ports` or `from`, or write `pool` alone");
+    }
+    let when = all(terms.into_iter().map(|test| Term { negated: false, any: Arc::new([test]) }));
+    Some(Rule { stage: Stage::Route, action: Action::Pool(pool.value.clone()), when })
+}
+
+/// `www.example.org`, `*.example.org` (names below it), or `*` (any).
+fn server_name(name: &Located<String>, findings: &mut Findings<'_>) -> Option<Pattern> {
+    let text = name.value.as_str();
+    if text == "*" {
+        return Some(Pattern::Found);
+    }
+    let below = text.strip_prefix('*');
+    let rest = below.unwrap_or(text);
+    let well_formed = !rest.is_empty()
+        && rest.len() <= 255
+        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        && below.is_none_or(|below| below.starts_with('.') && below.len() > 1);
+    if !well_formed {
+        findings.error(
+            name.at,
+            format!("`{text}` is not a server's name"),
+            "write \"www.example.org\", \"*.example.org\" or \"*\", names beyond ASCII as xn--",
+        );
+        return None;
+    }
+    let bytes = rest.to_ascii_lowercase().into_bytes();
+    Some(if below.is_some() { Pattern::End(bytes) } else { Pattern::Exact(bytes) })
+}

@@ -1,0 +1,240 @@
+//! The commands: their words, what a client must be allowed to give them, and who answers.
+
+use std::fmt::Write as _;
+
+use super::conversation::Client;
+use super::{change, info, servers, sessions, show, tables};
+use crate::model::AccessLevel;
+
+/// What comes of a command.
+pub(super) enum Turn {
+    /// This, and the next command.
+    Say(String),
+    /// This, and the end.
+    HangUp(String),
+}
+
+/// A command as `help` shows it.
+struct Verb {
+    /// Its first words.
+    words: &'static [&'static str],
+    level: AccessLevel,
+    usage: &'static str,
+    help: &'static str,
+    call: Call,
+}
+
+/// Who answers.
+#[derive(Clone, Copy)]
+enum Call {
+    ClearCounters,
+    ClearTable,
+    GetWeight,
+    Lower(AccessLevel),
+    SetMaxconnGlobal,
+    SetServer,
+    SetTable,
+    SetTimeout,
+    SetWeight,
+    SwitchServer(&'static str),
+    ShowActivity,
+    ShowBackend,
+    ShowCliLevel,
+    ShowCliSockets,
+    ShowEnv,
+    ShowErrors,
+    ShowInfo,
+    ShowNothing,
+    ShowServersConn,
+    ShowServersState,
+    ShowSessions,
+    ShowStat,
+    ShowTable,
+    ShowVersion,
+    EndSession,
+    EndSessions,
+    Help,
+    Prompt,
+    Quit,
+}
+
+/// In the order of `help`. The last three are always shown.
+#[rustfmt::skip]
+const VERBS: &[Verb] = &[
+    verb(&["clear", "counters"], AccessLevel::Operator, "clear counters [all]", "clear max statistics counters (or all counters)", Call::ClearCounters),
+    verb(&["clear", "table"], AccessLevel::Operator, "clear table <table> [<filter>]*", "remove an entry from a table (filter: data/key)", Call::ClearTable),
+    verb(&["disable", "server"], AccessLevel::Admin, "disable server (DEPRECATED)", "disable a server for maintenance (use 'set server' instead)", Call::SwitchServer("maint")),
+    verb(&["enable", "server"], AccessLevel::Admin, "enable server  (DEPRECATED)", "enable a disabled server (use 'set server' instead)", Call::SwitchServer("ready")),
+    verb(&["get", "weight"], AccessLevel::User, "get weight <bk>/<srv>", "report a server's current weight", Call::GetWeight),
+    verb(&["operator"], AccessLevel::Operator, "operator", "lower the level of the current CLI session to operator", Call::Lower(AccessLevel::Operator)),
+    verb(&["set", "maxconn", "global"], AccessLevel::Admin, "set maxconn global <value>", "change the per-process maxconn setting", Call::SetMaxconnGlobal),
+    verb(&["set", "server"], AccessLevel::Admin, "set server <bk>/<srv> [opts]", "change a server's state, weight or address", Call::SetServer),
+    verb(&["set", "table"], AccessLevel::Operator, "set table <table> key <k> [data.* <v>]*", "update or create a table entry's data", Call::SetTable),
+    verb(&["set", "timeout"], AccessLevel::User, "set timeout [cli] <delay>", "change a timeout setting", Call::SetTimeout),
+    verb(&["set", "weight"], AccessLevel::Admin, "set weight <bk>/<srv>  (DEPRECATED)", "change a server's weight (use 'set server' instead)", Call::SetWeight),
+    verb(&["show", "activity"], AccessLevel::User, "show activity", "show per-thread activity stats (for support/developers)", Call::ShowActivity),
+    verb(&["show", "backend"], AccessLevel::User, "show backend", "list backends in the current running config", Call::ShowBackend),
+    verb(&["show", "cli", "level"], AccessLevel::User, "show cli level", "display the level of the current CLI session", Call::ShowCliLevel),
+    verb(&["show", "cli", "sockets"], AccessLevel::User, "show cli sockets", "dump list of cli sockets", Call::ShowCliSockets),
+    verb(&["show", "env"], AccessLevel::Operator, "show env [var]", "dump environment variables known to the process", Call::ShowEnv),
+    verb(&["show", "errors"], AccessLevel::Operator, "show errors [<px>] [request|response]", "report last request and/or response errors for each proxy", Call::ShowErrors),
+    verb(&["show", "info"], AccessLevel::User, "show info [desc|json|typed|float]*", "report information about the running process", Call::ShowInfo),
+    verb(&["show", "peers"], AccessLevel::User, "show peers [dict|-] [section]", "dump some information about all the peers or this peers section", Call::ShowNothing),
+    verb(&["show", "resolvers"], AccessLevel::User, "show resolvers [id]", "dumps counters from all resolvers section and associated name servers", Call::ShowNothing),
+    verb(&["show", "servers", "conn"], AccessLevel::User, "show servers conn [<backend>]", "dump server connections status (all or for a single backend)", Call::ShowServersConn),
+    verb(&["show", "servers", "state"], AccessLevel::User, "show servers state [<backend>]", "dump volatile server information (all or for a single backend)", Call::ShowServersState),
+    verb(&["show", "sess"], AccessLevel::Operator, "show sess [id]", "report the list of current sessions or dump this exact session", Call::ShowSessions),
+    verb(&["show", "stat"], AccessLevel::User, "show stat [desc|json|no-maint|typed|up]*", "report counters for each proxy and server", Call::ShowStat),
+    verb(&["show", "table"], AccessLevel::User, "show table <table> [<filter>]*", "report table usage stats or dump this table's contents (filter: data/key)", Call::ShowTable),
+    verb(&["show", "version"], AccessLevel::User, "show version", "show version of the current process", Call::ShowVersion),
+    verb(&["shutdown", "session"], AccessLevel::Admin, "shutdown session [id]", "kill a specific session", Call::EndSession),
+    verb(&["shutdown", "sessions", "server"], AccessLevel::Admin, "shutdown sessions server <bk>/<srv>", "kill sessions on a server", Call::EndSessions),
+    verb(&["user"], AccessLevel::User, "user", "lower the level of the current CLI session to user", Call::Lower(AccessLevel::User)),
+    verb(&["help"], AccessLevel::User, "help [<command>]", "list matching or all commands", Call::Help),
+    verb(&["prompt"], AccessLevel::User, "prompt", "toggle interactive mode with prompt", Call::Prompt),
+    verb(&["quit"], AccessLevel::User, "quit", "disconnect", Call::Quit),
+];
+/// How many of the last are shown whatever was asked.
+const ALWAYS: usize = 3;
+/// Better matches shown for a word that is none.
+const SUGGESTIONS: usize = 5;
+
+const fn verb(
+    words: &'static [&'static str],
+    level: AccessLevel,
+    usage: &'static str,
+    help: &'static str,
+    call: Call,
+) -> Verb {
+    Verb { words, level, usage, help, call }
+}
+
+/// Carries a command out.
+pub(super) async fn answer(command: &[String], client: &mut Client) -> Turn {
+    let begins = |verb: &&Verb| {
+        command.len() >= verb.words.len() && verb.words.iter().zip(command).all(|(verb, word)| *verb == word.as_str())
+    };
+    let Some(verb) = VERBS.iter().filter(begins).max_by_key(|verb| verb.words.len()) else {
+        return Turn::Say(unknown(command));
+    };
+    if !client.access.allows(verb.level) {
+        return Turn::Say("Permission denied\n".to_owned());
+    }
+    let arguments: Vec<&str> = command.iter().skip(verb.words.len()).map(String::as_str).collect();
+    call(verb.call, &arguments, client).await
+}
+
+async fn call(call: Call, arguments: &[&str], client: &mut Client) -> Turn {
+    let shared = &client.shared;
+    Turn::Say(match call {
+        Call::Quit => return Turn::HangUp(String::new()),
+        Call::Prompt => {
+            client.prompt = !client.prompt;
+            return if client.prompt { Turn::Say(String::new()) } else { Turn::HangUp("\n".to_owned()) };
+        }
+        Call::Lower(level) => {
+            client.access.lower(level);
+            String::new()
+        }
+        Call::Help => help(arguments),
+        Call::SetTimeout => match change::timeout(arguments) {
+            Ok(timeout) => {
+                client.timeout = timeout;
+                String::new()
+            }
+            Err(text) => text,
+        },
+        Call::ClearCounters => match arguments.first() {
+            Some(&"all") if !client.access.allows(AccessLevel::Admin) => "Permission denied\n".to_owned(),
+            word => change::clear_counters(word == Some(&"all"), shared).await,
+        },
+        Call::ShowCliLevel => format!("{}\n", client.access.level().label()),
+        Call::ShowCliSockets => show::cli_sockets(&shared.sockets()),
+        Call::ShowEnv => show::environment(arguments),
+        Call::ShowVersion => format!("{}\n", env!("CARGO_PKG_VERSION")),
+        Call::ShowNothing => String::new(),
+        Call::ShowActivity => show::look(shared, |_, snapshot| show::activity(snapshot)).await,
+        Call::ShowBackend => show::look(shared, |_, snapshot| show::backends(snapshot)).await,
+        Call::ShowErrors => {
+            let proxy = arguments.first().map(|name| (*name).to_owned());
+            show::look(shared, move |_, snapshot| show::errors(proxy.as_deref(), snapshot)).await
+        }
+        Call::ShowInfo => {
+            let form = info::Form::of(arguments);
+            show::look(shared, move |config, snapshot| info::render(form, config, snapshot)).await
+        }
+        Call::ShowStat => {
+            let wanted = show::Wanted::of(arguments);
+            show::look(shared, move |config, snapshot| show::statistics(&wanted, config, snapshot)).await
+        }
+        Call::ShowServersConn => {
+            let pool = arguments.first().map(|name| (*name).to_owned());
+            show::look(shared, move |config, snapshot| servers::connections(pool.as_deref(), config, snapshot)).await
+        }
+        Call::ShowServersState => {
+            let pool = arguments.first().map(|name| (*name).to_owned());
+            show::look(shared, move |config, snapshot| servers::state(pool.as_deref(), config, snapshot)).await
+        }
+        Call::GetWeight => {
+            let server = arguments.first().map(|name| (*name).to_owned());
+            show::look(shared, move |config, snapshot| servers::weight(server.as_deref(), config, snapshot)).await
+        }
+        Call::SetServer => change::server(arguments, shared).await,
+        Call::SetWeight => change::weight(arguments, shared).await,
+        Call::SwitchServer(state) => change::switch(arguments, state, shared).await,
+        Call::SetMaxconnGlobal => change::max_connections(arguments, shared).await,
+        Call::ShowSessions => sessions::show(arguments, shared).await,
+        Call::EndSession => sessions::end(arguments, shared).await,
+        Call::EndSessions => sessions::end_of_server(arguments, shared).await,
+        Call::ShowTable => tables::show(arguments, shared).await,
+        Call::SetTable => tables::set(arguments, shared).await,
+        Call::ClearTable => tables::clear(arguments, shared).await,
+    })
+}
+
+fn help(words: &[&str]) -> String {
+    let shown = similar(words);
+    list("The following commands are valid at this level:", if words.is_empty() { VERBS } else { &[] }, &shown)
+}
+
+fn unknown(command: &[String]) -> String {
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    if words.is_empty() {
+        return list("Unknown command. Please enter one of the following commands only:", VERBS, &[]);
+    }
+    let shown = similar(&words);
+    list("Unknown command, but maybe one of the following ones is a better match:", &[], &shown)
+}
+
+/// The commands that begin so; if there is none, those that are spelled nearest.
+fn similar(words: &[&str]) -> Vec<&'static Verb> {
+    let choice = &VERBS[..VERBS.len() - ALWAYS];
+    let begins = |verb: &&Verb| {
+        let common = verb.words.iter().zip(words).take_while(|(verb, word)| verb == word).count();
+        common > 0 && common == words.len().min(verb.words.len())
+    };
+    let beginning: Vec<&Verb> = choice.iter().filter(begins).collect();
+    if !beginning.is_empty() || words.is_empty() {
+        return beginning;
+    }
+    // A word of kilobytes is no slip.
+    let text: String = words.join(" ").chars().take(64).collect();
+    let distance = |verb: &&Verb| {
+        let spelled = verb.words.join(" ");
+        strsim::damerau_levenshtein(&text, &spelled)
+    };
+    let mut near: Vec<&Verb> = choice.iter().filter(|verb| distance(verb) <= text.len().max(4) / 2 + 2).collect();
+    near.sort_by_key(distance);
+    near.truncate(SUGGESTIONS);
+    near
+}
+
+fn list(head: &str, all: &'static [Verb], some: &[&'static Verb]) -> String {
+    let always = if all.is_empty() { &VERBS[VERBS.len() - ALWAYS..] } else { &[] };
+    let mut out = format!("{head}\n");
+    for verb in all.iter().chain(some.iter().copied()).chain(always) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "  {:<40}: {}", verb.usage, verb.help);
+    }
+    out
+}

@@ -1,0 +1,137 @@
+//! What an operator changes while the process serves, and sees of it: the part of the protocol that both control sockets
+//! share.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// A change of a server, until the next restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "set", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ServerChange {
+    /// What it may do.
+    State {
+        /// New state.
+        state: ServerState,
+    },
+    /// Its weight.
+    Weight {
+        /// 0 to 256, or percent of the configured one.
+        value: u16,
+        /// `value` is percent.
+        #[serde(default)]
+        percent: bool,
+    },
+    /// Where it is reached; what is absent stays.
+    Address {
+        /// New address.
+        #[serde(default)]
+        address: Option<IpAddr>,
+        /// New port.
+        #[serde(default)]
+        port: Option<PortChange>,
+    },
+}
+
+/// What a server may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerState {
+    /// Serve.
+    Ready,
+    /// Serve the clients that stickiness brings, and nobody new.
+    Drain,
+    /// Serve nobody.
+    Maint,
+}
+
+/// A server's new port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortChange {
+    /// This one.
+    Fixed(u16),
+    /// The client's plus this.
+    Offset(i32),
+}
+
+/// A change of a stick table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum TableChange {
+    /// Remember a server as a client's.
+    Set {
+        /// The client.
+        key: IpAddr,
+        /// The server's name.
+        server: String,
+    },
+    /// Forget entries.
+    Clear {
+        /// Of this client only.
+        #[serde(default)]
+        key: Option<IpAddr>,
+        /// Of this server only.
+        #[serde(default)]
+        server: Option<String>,
+    },
+}
+
+/// An open connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// Its number, by which it can be ended.
+    pub id: String,
+    /// The service that accepted it.
+    pub service: String,
+    /// The pool that serves it.
+    pub pool: String,
+    /// Its server, if it has one yet.
+    pub server: Option<String>,
+    /// Where that is reached.
+    pub server_address: Option<SocketAddr>,
+    /// The client.
+    pub client: SocketAddr,
+    /// Where the client connected to.
+    pub destination: SocketAddr,
+    /// `greeting`, `queued`, `connecting`, `established` or `closing`.
+    pub phase: String,
+    /// Since the client was accepted.
+    pub age_seconds: f64,
+    /// Since bytes were last seen from the client.
+    pub client_idle_seconds: f64,
+    /// Since bytes were last seen from the server.
+    pub server_idle_seconds: f64,
+    /// Bytes from the client.
+    pub bytes_in: u64,
+    /// Bytes to the client.
+    pub bytes_out: u64,
+}
+
+/// A stick table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableView {
+    /// The pool it belongs to.
+    pub pool: String,
+    /// Most entries.
+    pub size: usize,
+    /// IPv6 clients are kept too.
+    pub ipv6: bool,
+    /// An entry's life after its last use; none: until it is purged.
+    pub life_seconds: Option<f64>,
+    /// Its entries, the least recently used without a live flow first.
+    pub entries: Vec<TableEntryView>,
+}
+
+/// An entry of a stick table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TableEntryView {
+    /// The client.
+    pub key: IpAddr,
+    /// Its server; none when it is no longer configured.
+    pub server: Option<String>,
+    /// What is left of its life; none: it does not expire, as for now with a live flow.
+    pub expires_in_seconds: Option<f64>,
+    /// Live flows that hold it.
+    pub flows: u32,
+}

@@ -1,0 +1,380 @@
+//! One server of the roster: its counter, what its agent says, and when either is asked next.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::balance::health::Counter;
+use crate::model::{Agent, Check, CheckResult, OnError, Pool, Server, ServerName, ServerPort};
+use crate::stats::{Health, LastCheck, Registry, ServerStats};
+
+use super::outcome::Outcome;
+use super::plan::{Plan, TlsClients};
+use super::roster::{Change, Work};
+use super::{Transition, report};
+
+/// A server, checked or not.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) pool: String,
+    pub(super) server: String,
+    address: IpAddr,
+    port: ServerPort,
+    pub(super) backup: bool,
+    pub(super) weight: u16,
+    disabled: bool,
+    probe: Option<Probe>,
+    /// The name it is known by, and why that is not resolved, if it is not.
+    name: Option<ServerName>,
+    agent: Option<Asked>,
+    /// Its checks pass and ask for no new clients.
+    pub(super) stopping: bool,
+    pub(super) stats: Arc<ServerStats>,
+}
+
+#[derive(Debug)]
+struct Probe {
+    plan: Arc<Plan>,
+    counter: Counter,
+    /// None while a check is under way.
+    due: Option<Instant>,
+    last: Option<CheckResult>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    agent: Agent,
+    /// It said so.
+    down: bool,
+    /// None while it is being asked.
+    due: Option<Instant>,
+    last: Option<CheckResult>,
+}
+
+impl Entry {
+    pub(super) fn new(
+        pool: &Pool,
+        server: &Server,
+        registry: &Registry,
+        clients: &mut TlsClients,
+        now: Instant,
+    ) -> Self {
+        let probe = checked(server).map(|check| Probe {
+            plan: Arc::new(Plan::new(check, clients)),
+            counter: Counter::new(check.rise, check.fall),
+            due: None,
+            last: None,
+        });
+        let entry = Self {
+            pool: pool.name.clone(),
+            server: server.name.clone(),
+            address: server.address,
+            port: server.port,
+            backup: server.backup,
+            weight: server.weight,
+            disabled: server.disabled,
+            probe,
+            name: server.name_of.clone(),
+            // In maintenance, too: only the agent takes back what it ordered.
+            agent: server.agent.clone().map(Asked::new),
+            stopping: false,
+            stats: registry.server(&pool.name, &server.name),
+        };
+        // The health of one that tracks another is published by the data plane.
+        if server.track.is_some() {
+            return entry;
+        }
+        entry.stats.update_status(|status| {
+            status.health = entry.health();
+            status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
+            status.reason = entry.first_reason();
+            status.since = Some(now);
+            (status.last_check, status.agent, status.certificate_expires) = (None, None, None);
+            (status.stopping, status.agent_down) = (false, false);
+        });
+        entry
+    }
+
+    /// Whether `server` is this one, to be checked at the same place: what is known of it then stays true.
+    pub(super) fn continues(&self, server: &Server) -> bool {
+        let wanted = checked(server).map(|check| check.target);
+        let checked = self.probe.as_ref().map(|probe| probe.plan.check.target);
+        self.disabled == server.disabled && self.name == server.name_of && checked == wanted
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        !self.disabled
+            && self.unresolved().is_none()
+            && self.probe.as_ref().is_none_or(|probe| probe.counter.is_up())
+            && !self.agent.as_ref().is_some_and(|asked| asked.down)
+    }
+
+    pub(super) fn is_usable(&self) -> bool {
+        self.is_up() && self.weight > 0 && !self.stopping
+    }
+
+    /// Value, rise, fall.
+    pub(super) fn counter(&self) -> (u32, u32, u32) {
+        self.probe
+            .as_ref()
+            .map_or((0, 0, 0), |probe| (probe.counter.value(), probe.plan.check.rise, probe.plan.check.fall))
+    }
+
+    /// The same of its agent, whose word counts at once.
+    pub(super) fn agent_counter(&self) -> (u32, u32, u32) {
+        (u32::from(!self.agent.as_ref().is_some_and(|asked| asked.down)), 1, 1)
+    }
+
+    pub(super) fn check_interval(&self) -> Option<Duration> {
+        self.probe.as_ref().map(|probe| probe.plan.check.interval)
+    }
+
+    pub(super) fn agent_interval(&self) -> Option<Duration> {
+        self.agent.as_ref().map(|asked| asked.agent.interval)
+    }
+
+    /// The time to its next check.
+    pub(super) fn next_interval(&self) -> Duration {
+        self.probe.as_ref().map_or(Duration::MAX, |probe| probe.counter.interval(&probe.plan.check))
+    }
+
+    pub(super) fn schedule_check(&mut self, due: Instant) {
+        if let Some(probe) = &mut self.probe {
+            probe.due = Some(due);
+        }
+    }
+
+    pub(super) fn schedule_agent(&mut self, due: Instant) {
+        if let Some(asked) = &mut self.agent {
+            asked.due = Some(due);
+        }
+    }
+
+    /// Its check, if that is what was to be made at `due`.
+    pub(super) fn take_check(&mut self, due: Instant) -> Option<Work> {
+        let sessions = self.stats.open.load(Ordering::Relaxed);
+        let probe = self.probe.as_mut().filter(|probe| probe.due == Some(due))?;
+        probe.due = None;
+        Some(Work::Check { plan: Arc::clone(&probe.plan), state: None, sessions })
+    }
+
+    /// Its agent, if it was to be asked at `due`.
+    pub(super) fn take_agent(&mut self, due: Instant) -> Option<Agent> {
+        let asked = self.agent.as_mut().filter(|asked| asked.due == Some(due))?;
+        asked.due = None;
+        Some(asked.agent.clone())
+    }
+
+    /// Counts a result. Whether it differs from the one before, or moved the counter; none without a check.
+    pub(super) fn count(&mut self, outcome: &Outcome) -> Option<bool> {
+        let probe = self.probe.as_mut()?;
+        let before = probe.counter.value();
+        let result = outcome.result;
+        // A server that is down does not come up by an answer that asks for no clients.
+        let counts_as_success = result.passed() && (result != CheckResult::L7OkConditionally || probe.counter.is_up());
+        if counts_as_success {
+            let _ = probe.counter.success();
+        } else if result != CheckResult::Starved {
+            let _ = probe.counter.failure();
+        }
+        match result {
+            CheckResult::L7OkConditionally => self.stopping = probe.counter.is_up(),
+            result if result.passed() || !probe.counter.is_up() => self.stopping = false,
+            // As HAProxy: one failure says nothing about it.
+            _ => {}
+        }
+        let differs = probe.last.replace(result) != Some(result);
+        Some(result != CheckResult::Starved && (differs || probe.counter.value() != before))
+    }
+
+    /// Connections of clients failed in a row: what that means for its counter. The time of its next check, which comes
+    /// soon; none without a check, or where it is down anyway.
+    pub(super) fn observe(&mut self, on_error: OnError, now: Instant) -> Option<Instant> {
+        let probe = self.probe.as_mut().filter(|probe| probe.counter.is_up())?;
+        match on_error {
+            OnError::FastCheck => {}
+            OnError::FailCheck => _ = probe.counter.failure(),
+            OnError::SuddenDeath => probe.counter.weaken(),
+            OnError::MarkDown => _ = probe.counter.fail(),
+        }
+        let soon = now + probe.plan.check.fast_interval;
+        // One that is under way is soon enough.
+        if probe.due.is_some_and(|due| soon < due) {
+            probe.due = Some(soon);
+        }
+        Some(soon)
+    }
+
+    /// Takes what its agent said of its health. The time to the next question, and whether the answer is a new one.
+    pub(super) fn listen(&mut self, outcome: &Outcome, up: Option<bool>) -> Option<(Duration, bool)> {
+        let asked = self.agent.as_mut()?;
+        if let Some(up) = up {
+            asked.down = !up;
+        }
+        let differs = asked.last.replace(outcome.result) != Some(outcome.result);
+        Some((asked.agent.interval, differs))
+    }
+
+    /// Another check at the same place: a time before the one that is set, if that is when it is to be made.
+    pub(super) fn change_check(&mut self, server: &Server, clients: &mut TlsClients, now: Instant) -> Option<Instant> {
+        let (Some(probe), Some(check)) = (&mut self.probe, &server.check) else { return None };
+        if probe.plan.check == *check {
+            return None;
+        }
+        probe.counter = probe.counter.with_limits(check.rise, check.fall);
+        probe.plan = Arc::new(Plan::new(check, clients));
+        let latest = now + probe.counter.interval(check);
+        let earlier = probe.due.is_some_and(|due| latest < due).then_some(latest);
+        if earlier.is_some() {
+            probe.due = earlier;
+        }
+        let counter = Some((probe.counter.value(), probe.counter.maximum()));
+        self.stats.update_status(|status| status.counter = counter);
+        earlier
+    }
+
+    /// Another agent, or none: when to ask it. What the one before said is forgotten where it is another one.
+    pub(super) fn change_agent(&mut self, server: &Server, now: Instant) -> Option<Instant> {
+        let wanted = server.agent.as_ref();
+        match (&mut self.agent, wanted) {
+            (Some(asked), Some(agent)) if asked.agent == *agent => return None,
+            (Some(asked), Some(agent)) if asked.agent.target == agent.target => asked.agent = agent.clone(),
+            (_, wanted) => {
+                self.agent = wanted.cloned().map(Asked::new);
+                let health = self.health();
+                self.stats.update_status(|status| {
+                    (status.agent, status.agent_down, status.health) = (None, false, health);
+                });
+            }
+        }
+        let asked = self.agent.as_mut()?;
+        // One that is being asked is scheduled when it has answered.
+        let due = asked.due.map_or(now, |due| due.min(now + asked.agent.interval));
+        asked.due = Some(due);
+        Some(due)
+    }
+
+    /// `UP 2/3; address=...`, as HAProxy says it.
+    pub(super) fn state_header(&self, node: &str, pool_weight: u32, pool_sessions: u64) -> String {
+        let (value, rise, fall) = self.counter();
+        let state = match (self.is_up(), self.stopping) {
+            (true, true) => "NOLB".to_owned(),
+            (true, false) if value + 1 < rise + fall => format!("UP {}/{fall}", (value + 1).saturating_sub(rise)),
+            (true, false) => "UP".to_owned(),
+            (false, _) if value > 0 => format!("DOWN {value}/{rise}"),
+            (false, _) => "DOWN".to_owned(),
+        };
+        let port = match self.port {
+            ServerPort::Fixed(port) => port.to_string(),
+            ServerPort::Same => "0".to_owned(),
+            ServerPort::Offset(offset) => format!("{offset:+}"),
+        };
+        let sessions = self.stats.open.load(Ordering::Relaxed);
+        format!(
+            "{state}; address={}; port={port}; name={}/{}; node={node}; weight={}/{pool_weight}; \
+             scur={sessions}/{pool_sessions}; qcur=0",
+            self.address, self.pool, self.server, self.weight
+        )
+    }
+
+    fn health(&self) -> Health {
+        match (&self.probe, &self.agent) {
+            _ if self.disabled => Health::Disabled,
+            _ if !self.is_up() => Health::Down,
+            (None, None) => Health::Unchecked,
+            (Some(_), _) | (_, Some(_)) => Health::Up,
+        }
+    }
+
+    /// Why it has no address.
+    fn unresolved(&self) -> Option<&str> {
+        self.name.as_ref().and_then(|name| name.unresolved.as_deref())
+    }
+
+    fn first_reason(&self) -> String {
+        match (&self.probe, self.unresolved()) {
+            _ if self.disabled => "disabled in the configuration".to_owned(),
+            (_, Some(reason)) => format!("name not resolved: {reason}"),
+            (None, None) => "without a check".to_owned(),
+            (Some(_), None) => "not checked yet".to_owned(),
+        }
+    }
+
+    pub(super) fn reconfigured(&self) -> Transition {
+        Transition {
+            pool: self.pool.clone(),
+            server: self.server.clone(),
+            up: self.is_up(),
+            reason: match &self.name {
+                Some(ServerName { unresolved: None, name, .. }) => format!("{name} is resolved"),
+                Some(_) => self.first_reason(),
+                None => format!("the configuration changed: {}", self.first_reason()),
+            },
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// For statistics: a check's result.
+    pub(super) fn record(&self, outcome: &Outcome, change: Change, now: Instant) {
+        self.stats.checks.fetch_add(1, Ordering::Relaxed);
+        if !outcome.result.passed() && outcome.result != CheckResult::Starved {
+            self.stats.checks_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.record_change(change, now);
+        self.stats.update_status(|status| {
+            status.counter = self.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
+            status.reason = report::reason(outcome);
+            status.last_check = Some(last(outcome, now));
+            status.stopping = self.stopping;
+            // A check that did not get that far does not make a certificate unknown.
+            status.certificate_expires = outcome.certificate_expires.or(status.certificate_expires);
+        });
+    }
+
+    /// For statistics: what the agent said.
+    pub(super) fn record_agent(&self, outcome: &Outcome, change: Change, now: Instant) {
+        self.record_change(change, now);
+        self.stats.update_status(|status| {
+            if change != Change::Nothing {
+                status.reason = report::reason(outcome);
+            }
+            status.agent = Some(last(outcome, now));
+            status.agent_down = self.agent.as_ref().is_some_and(|asked| asked.down);
+        });
+    }
+
+    fn record_change(&self, change: Change, now: Instant) {
+        if change == Change::Down {
+            self.stats.downs.fetch_add(1, Ordering::Relaxed);
+        }
+        self.stats.update_status(|status| {
+            if matches!(change, Change::Up | Change::Down) {
+                status.since = Some(now);
+            }
+            status.health = self.health();
+        });
+    }
+}
+
+impl Asked {
+    fn new(agent: Agent) -> Self {
+        Self { agent, down: false, due: None, last: None }
+    }
+}
+
+fn last(outcome: &Outcome, now: Instant) -> LastCheck {
+    LastCheck {
+        result: outcome.result,
+        code: outcome.code,
+        detail: outcome.info.clone(),
+        duration: outcome.duration,
+        at: now,
+    }
+}
+
+/// The check of a server that can be checked.
+fn checked(server: &Server) -> Option<&Check> {
+    let resolved = server.name_of.as_ref().is_none_or(|name| name.unresolved.is_none());
+    server.check.as_ref().filter(|_| !server.disabled && resolved)
+}

@@ -1,0 +1,166 @@
+//! Between accept and the choice of a server, for services that have rules: who is turned away, what the client says first,
+//! and which pool it goes to. What it says is looked at and stays where it is, for the relay to read.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::connection::{Binding, Connection, Reset, State, Verdict, pool_of};
+use super::relay::Ready;
+use super::ruling::{Around, Ruled};
+use super::upstream::Upstream;
+use super::worker::Context;
+use crate::model::Algorithm;
+use crate::model::rule::{Denial, Stage};
+use crate::os::tcp::Stream;
+use crate::rules::{self, Facts, Outcome};
+use crate::stats::EndReason;
+
+/// More than this of what a client says first is not looked at.
+const MOST_HEARD: usize = 16 * 1024;
+
+/// A client that is listened to.
+#[derive(Debug)]
+pub(super) struct Inspecting {
+    /// How it will go on.
+    pub(super) upstream: Box<Upstream>,
+    stage: Stage,
+    from: usize,
+    until: Instant,
+}
+
+/// The rules that are asked on accept. An error says why the client is turned away.
+pub(super) fn admit(
+    stream: &Stream,
+    client: SocketAddr,
+    binding: &Binding,
+    now: Instant,
+) -> Result<Option<Box<Ruled>>, EndReason> {
+    let service = &binding.service;
+    let Some(ruling) = &service.ruling else { return Ok(None) };
+    ruling.count(now);
+    let mut ruled = None;
+    let facts = Facts::unheard(client, binding.destination(stream));
+    let mut around = Around { service, ruling, source: client.ip(), ruled: &mut ruled, now };
+    match rules::decide(ruling.policy(), Stage::Connection, 0, &facts, ruling.expressions(), &mut around) {
+        Outcome::Reject(denial) => Err(reason(Stage::Connection, denial)),
+        Outcome::Pass | Outcome::Pool(_) | Outcome::Nowhere | Outcome::Wait { .. } => Ok(ruled),
+    }
+}
+
+fn reason(stage: Stage, denial: Denial) -> EndReason {
+    match (denial, stage) {
+        (Denial::Limit, _) => EndReason::SourceLimit,
+        (Denial::Rule, Stage::Connection) => EndReason::DeniedConnection,
+        (Denial::Rule, Stage::Session) => EndReason::DeniedSession,
+        (Denial::Rule, Stage::Content | Stage::Route) => EndReason::DeniedContent,
+    }
+}
+
+impl Connection {
+    /// The client's address is certain: asks the rules from there on, then chooses a server.
+    pub(super) fn inspect(&mut self, context: &mut Context<'_>) -> Verdict {
+        if self.binding.service.ruling.is_none() {
+            return self.dispatch(context);
+        }
+        let binding = Rc::clone(&self.binding);
+        let (service, Some(ruling)) = (&binding.service, &binding.service.ruling) else { return Verdict::Keep };
+        let facts = Facts::unheard(self.client, self.destination);
+        let mut around = Around { service, ruling, source: self.client.ip(), ruled: &mut self.ruled, now: context.now };
+        if let Outcome::Reject(denial) =
+            rules::decide(ruling.policy(), Stage::Session, 0, &facts, ruling.expressions(), &mut around)
+        {
+            return Verdict::End(reason(Stage::Session, denial), Reset::Client);
+        }
+        let State::Upstream(upstream) = std::mem::replace(&mut self.state, State::Over) else { return Verdict::Keep };
+        let until = context.now + ruling.delay();
+        self.state = State::Inspecting(Box::new(Inspecting { upstream, stage: Stage::Content, from: 0, until }));
+        self.listen(context)
+    }
+
+    /// Something was reported about a client that is listened to.
+    pub(super) fn on_heard(&mut self, ready: Ready, context: &mut Context<'_>) -> Verdict {
+        let State::Inspecting(inspecting) = &mut self.state else { return Verdict::Keep };
+        inspecting.upstream.client_ready.add(ready);
+        self.listen(context)
+    }
+
+    /// Its time is over, or the client's.
+    pub(super) fn on_inspection_timer(&mut self, context: &mut Context<'_>) -> Verdict {
+        let State::Inspecting(inspecting) = &self.state else { return Verdict::Keep };
+        if context.now < inspecting.until {
+            return Verdict::End(EndReason::ClientTimeout, Reset::None);
+        }
+        self.listen(context)
+    }
+
+    pub(super) fn inspection_deadline(&self, inspecting: &Inspecting) -> Instant {
+        let silence = self.binding.service.spec.client_timeout.map(|silence| self.started + silence);
+        silence.map_or(inspecting.until, |at| at.min(inspecting.until))
+    }
+
+    /// Looks at what the client has said, and asks the rules that wait for it.
+    fn listen(&mut self, context: &mut Context<'_>) -> Verdict {
+        let binding = Rc::clone(&self.binding);
+        let service = &binding.service;
+        let (Some(ruling), State::Inspecting(inspecting)) = (&service.ruling, &mut self.state) else {
+            return Verdict::Keep;
+        };
+        let Inspecting { upstream, stage, from, until } = inspecting.as_mut();
+        let scratch = context.workspace.scratch();
+        let heard = if ruling.listens { peek(&upstream.client, scratch) } else { Ok((0, false)) };
+        let Ok((count, over)) = heard else { return Verdict::End(EndReason::ClientAborted, Reset::None) };
+        let ended = over || upstream.client_ready.read_end || context.now >= *until;
+        let heard = scratch.get(..count).unwrap_or_default();
+        let facts = Facts::new(self.client, self.destination, heard, ended);
+        let mut around = Around { service, ruling, source: self.client.ip(), ruled: &mut self.ruled, now: context.now };
+        loop {
+            match rules::decide(ruling.policy(), *stage, *from, &facts, ruling.expressions(), &mut around) {
+                Outcome::Pass if *stage == Stage::Content => (*stage, *from) = (Stage::Route, 0),
+                Outcome::Pass => break,
+                Outcome::Pool(name) => {
+                    let place = ruling.pools.iter().position(|(known, _)| known == name);
+                    self.ruled.get_or_insert_default().pool = place;
+                    break;
+                }
+                Outcome::Wait { from: rule } => {
+                    *from = rule;
+                    return Verdict::Keep;
+                }
+                Outcome::Reject(denial) => {
+                    // Bytes that nobody read would turn the end of the stream into a reset.
+                    let _read = context.workspace.scratch().get_mut(..count).map(|heard| upstream.client.recv(heard));
+                    return Verdict::End(reason(*stage, denial), Reset::None);
+                }
+                Outcome::Nowhere => return Verdict::End(EndReason::NoServer, Reset::Client),
+            }
+        }
+        let pool = pool_of(&self.binding, self.ruled.as_deref()).spec();
+        if pool.algorithm == Algorithm::Sni && !ended && facts.is_open() {
+            return Verdict::Keep;
+        }
+        self.spec = pool;
+        let State::Inspecting(inspecting) = std::mem::replace(&mut self.state, State::Over) else {
+            return Verdict::Keep;
+        };
+        if let Some(name) = facts.into_hello().and_then(|hello| hello.server_name) {
+            self.ruled.get_or_insert_default().server_name = Some(name.into());
+        }
+        let Inspecting { mut upstream, .. } = *inspecting;
+        upstream.restart(context.now);
+        self.state = State::Upstream(upstream);
+        self.dispatch(context)
+    }
+}
+
+/// Bytes that wait to be read, and whether more would not be looked at or will not come.
+fn peek(client: &Stream, scratch: &mut [u8]) -> io::Result<(usize, bool)> {
+    let room = scratch.len().min(MOST_HEARD);
+    let Some(scratch) = scratch.get_mut(..room) else { return Ok((0, true)) };
+    match client.peek(scratch) {
+        Ok(count) => Ok((count, count == 0 || count == room)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok((0, false)),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,124 @@
+//! What is told of each connection: to whoever keeps the log, or as an event of the process.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::model;
+use crate::stats::EndReason;
+
+/// Keeps the log of connections. Called on the workers' threads: it must not block.
+pub trait Journal: Send + Sync {
+    /// A client was accepted by a service whose line is [`model::ConnectionLine::Connect`].
+    fn accepted(&self, service: &model::Service, client: SocketAddr, destination: SocketAddr);
+
+    /// A connection has ended.
+    fn ended(&self, ended: &Ended<'_>);
+}
+
+/// Where the journal is put once it is there.
+#[derive(Default)]
+pub(super) struct Slot(pub(super) OnceLock<Arc<dyn Journal>>);
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot(..)")
+    }
+}
+
+/// A connection that has ended.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Ended<'a> {
+    pub service: &'a model::Service,
+    pub pool: &'a str,
+    pub server: Option<&'a str>,
+    pub client: SocketAddr,
+    /// Where the client connected to.
+    pub destination: SocketAddr,
+    /// The name in the client's TLS hello, where rules asked for it.
+    pub sni: Option<&'a str>,
+    pub server_address: Option<SocketAddr>,
+    pub reason: EndReason,
+    /// How far it came.
+    pub phase: Phase,
+    /// From the client.
+    pub bytes_in: u64,
+    /// To the client.
+    pub bytes_out: u64,
+    /// From accept to the first attempt to connect to a server; none: it came to none.
+    pub waited: Option<Duration>,
+    /// From there to the established connection; none: there was none.
+    pub connect: Option<Duration>,
+    /// From accept to the end.
+    pub duration: Duration,
+    /// Further attempts after the first.
+    pub retries: u32,
+    /// It ended up at another server than the one it began with.
+    pub redispatched: bool,
+    pub open: OpenCounts,
+}
+
+/// How far a connection came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It waited for a server with room.
+    Queue,
+    /// It was being connected to a server.
+    Connect,
+    /// Bytes flowed.
+    Data,
+}
+
+/// Connections that were open when one ended, itself included, as far as the process and the service are concerned.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct OpenCounts {
+    pub process: u64,
+    pub service: u64,
+    pub pool: u64,
+    pub server: u64,
+}
+
+impl Ended<'_> {
+    /// Tells it as an event of the process.
+    pub fn trace(&self) {
+        // To the microsecond: more digits say nothing.
+        let millis = |duration: Duration| duration.as_micros() as f64 / 1000.0;
+        let connected = self.waited.zip(self.connect).map(|(waited, connect)| waited + connect);
+        tracing::info!(
+            target: "vipgate::connection",
+            service = self.service.name,
+            client = %self.client,
+            destination = %self.destination,
+            sni = self.sni,
+            pool = self.pool,
+            server = self.server,
+            server_address = self.server_address.map(tracing::field::display),
+            reason = self.reason.label(),
+            bytes_in = self.bytes_in,
+            bytes_out = self.bytes_out,
+            connect_ms = connected.map(millis),
+            duration_ms = millis(self.duration),
+            "connection ended"
+        );
+    }
+
+    /// HAProxy's termination code: who ended it, and what it was doing (configuration manual, section 8.5).
+    #[must_use]
+    pub fn termination(&self) -> String {
+        let by = self.reason.letter();
+        let doing = match self.phase {
+            _ if matches!(by, '-' | 'D' | 'K' | 'U') => '-',
+            // Rules turned it away.
+            Phase::Queue if by == 'P' => 'R',
+            // Nobody was there to wait for.
+            Phase::Queue if by == 'S' => 'C',
+            Phase::Queue => 'Q',
+            Phase::Connect => 'C',
+            Phase::Data => 'D',
+        };
+        format!("{by}{doing}")
+    }
+}

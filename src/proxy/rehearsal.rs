@@ -1,0 +1,135 @@
+//! What the rules of a service would make of a client, told by the code that decides and without any effect.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Proxy;
+use super::ruling::{Around, Ruling};
+use crate::model::rule::{Counted, Counter, Purpose, Slot, Stage};
+use crate::rules::{self, Effects, Facts, Outcome, World};
+
+/// What rules would make of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// One line a stage that was asked.
+    pub steps: Vec<String>,
+    /// The pool it would go to; none: it would be turned away, or there is no pool for it.
+    pub pool: Option<String>,
+}
+
+impl Proxy {
+    /// What the rules of a service would make of a client now that connected to `destination` and, if `server_name` is
+    /// given, sent a TLS hello with that name; otherwise it says nothing. None when the service is not known.
+    #[must_use]
+    pub fn rehearse(
+        &self,
+        service: &str,
+        client: SocketAddr,
+        destination: SocketAddr,
+        server_name: Option<&str>,
+    ) -> Option<Rehearsal> {
+        let service = self.services.get(service)?;
+        let mut rehearsal = Rehearsal { steps: Vec::new(), pool: Some(service.spec.pool.clone()) };
+        let Some(ruling) = &service.ruling else { return Some(rehearsal) };
+        let mut nothing = None;
+        let around = Around { service, ruling, source: client.ip(), ruled: &mut nothing, now: Instant::now() };
+        let mut world = Onlooker { around, tracked: [None; Slot::COUNT] };
+        for stage in [Stage::Connection, Stage::Session, Stage::Content, Stage::Route] {
+            let facts = if stage < Stage::Content {
+                Facts::unheard(client, destination)
+            } else {
+                Facts::told(client, destination, server_name)
+            };
+            if !rehearsal.play(ruling, stage, &facts, &mut world) {
+                break;
+            }
+        }
+        Some(rehearsal)
+    }
+}
+
+impl Rehearsal {
+    /// Whether the connection goes on after this stage.
+    fn play(&mut self, ruling: &Ruling, stage: Stage, facts: &Facts<'_>, world: &mut dyn Effects) -> bool {
+        let policy = ruling.policy();
+        if policy.of(stage).next().is_none() {
+            return true;
+        }
+        let name = match stage {
+            Stage::Connection => "connection",
+            Stage::Session => "session",
+            Stage::Content => "content",
+            Stage::Route => "pool",
+        };
+        let (step, goes_on) = match rules::decide(policy, stage, 0, facts, ruling.expressions(), world) {
+            Outcome::Pass if stage == Stage::Route => {
+                (format!("{name} rules: none holds, so it is the service's own"), true)
+            }
+            Outcome::Pass | Outcome::Wait { .. } => (format!("{name} rules: let in"), true),
+            Outcome::Reject(_) => (format!("{name} rules: turned away"), false),
+            Outcome::Nowhere => (format!("{name} rules: there is no pool for it"), false),
+            Outcome::Pool(pool) => {
+                self.pool = Some(pool.to_owned());
+                (format!("{name} rules: {pool}"), true)
+            }
+        };
+        self.steps.push(step);
+        if !goes_on {
+            self.pool = None;
+        }
+        goes_on
+    }
+}
+
+/// Sees the process as a connection does, and changes nothing.
+struct Onlooker<'a> {
+    around: Around<'a>,
+    /// The tables in which the source would be tracked.
+    tracked: [Option<&'a str>; Slot::COUNT],
+}
+
+impl World for Onlooker<'_> {
+    fn service_connections(&self) -> u64 {
+        self.around.service_connections()
+    }
+
+    fn pool_connections(&self, pool: &str) -> u64 {
+        self.around.pool_connections(pool)
+    }
+
+    fn usable_servers(&self, pool: &str) -> u64 {
+        self.around.usable_servers(pool)
+    }
+
+    fn is_up(&self, pool: &str, server: &str) -> bool {
+        self.around.is_up(pool, server)
+    }
+
+    fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64> {
+        let (counter, more) = match counter {
+            Counter::Increment(purpose) => (Counter::Purpose(purpose), 1),
+            Counter::Clear(purpose) => (Counter::Purpose(purpose), 0),
+            // It would be one connection more itself.
+            Counter::ConnectionCount | Counter::Connections | Counter::ConnectionRate => {
+                (counter, u64::from(matches!(of, Counted::Tracked(_))))
+            }
+            other => (other, 0),
+        };
+        let table = match of {
+            Counted::Tracked(slot) => table.or(*self.tracked.get(slot.index())?)?,
+            Counted::Source => table?,
+        };
+        Some(self.around.counter(Counted::Source, Some(table), counter).unwrap_or(0) + more)
+    }
+}
+
+impl Effects for Onlooker<'_> {
+    fn track(&mut self, slot: Slot, table: &str) {
+        let table = self.around.ruling.policy().tables.iter().find(|known| known.name == table);
+        if let (Some(table), Some(place)) = (table, self.tracked.get_mut(slot.index())) {
+            place.get_or_insert(&table.name);
+        }
+    }
+
+    fn increment(&mut self, _: Slot, _: Purpose) {}
+}

@@ -1,0 +1,270 @@
+//! The rules of a service as its connections ask them: with the pools they lead to, and the tables they count in.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Proxy;
+use super::shared::{PoolShared, ServiceShared};
+use crate::balance::KeyHash;
+use crate::model::rule::{Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
+use crate::model::{Algorithm, Policy, Service};
+use crate::rules::{Counters, Effects, Expressions, Held, Rate, World};
+
+/// The rules of a service, ready to be asked.
+#[derive(Debug)]
+pub(super) struct Ruling {
+    policy: Arc<Policy>,
+    expressions: Expressions,
+    /// The pools its rules name.
+    pub(super) pools: Vec<(String, Arc<PoolShared>)>,
+    tables: Vec<Arc<TableShared>>,
+    /// New connections, where they are limited.
+    sessions: Option<Mutex<Rate>>,
+    /// Some rule asks for what the client says, or a pool hashes the name in its hello.
+    pub(super) listens: bool,
+    /// A pool hashes the name in the hello.
+    hashes_names: bool,
+}
+
+/// A table of counters; one value for its whole life, over reloads.
+#[derive(Debug)]
+pub(super) struct TableShared {
+    name: String,
+    counters: Mutex<Counters>,
+}
+
+/// What rules have made of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Ruled {
+    /// The pool it goes to, by its place in the ruling; none: the service's own.
+    pub(super) pool: Option<usize>,
+    /// The name in its TLS hello, where that was listened for.
+    pub(super) server_name: Option<Box<str>>,
+    /// The sources that it counts for, until it is dropped.
+    tracked: [Option<(Arc<TableShared>, Held)>; Slot::COUNT],
+}
+
+impl TableShared {
+    pub(super) fn new(spec: SourceTable) -> Self {
+        Self { name: spec.name.clone(), counters: Mutex::new(Counters::new(spec)) }
+    }
+
+    pub(super) fn reconfigure(&self, spec: &SourceTable, now: Instant) {
+        let mut counters = self.lock();
+        if counters.spec() != spec {
+            counters.reconfigure(spec.clone(), now);
+        }
+    }
+
+    pub(super) fn len(&self, now: Instant) -> usize {
+        self.lock().len(now)
+    }
+
+    /// Nothing panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ruling {
+    /// What of `pools` and `tables` the rules name; what is not there answers as if it were empty.
+    pub(super) fn new(
+        policy: &Arc<Policy>,
+        hashes_names: bool,
+        pools: &BTreeMap<String, Arc<PoolShared>>,
+        tables: &BTreeMap<String, Arc<TableShared>>,
+        now: Instant,
+    ) -> Self {
+        let mut named: Vec<(String, Arc<PoolShared>)> = Vec::new();
+        for name in policy.pools() {
+            if !named.iter().any(|(known, _)| known == name) {
+                named.extend(pools.get(name).map(|pool| (name.to_owned(), Arc::clone(pool))));
+            }
+        }
+        let mut conditions = [Stage::Content, Stage::Route]
+            .into_iter()
+            .flat_map(|stage| policy.of(stage))
+            .filter_map(|rule| rule.when.as_ref());
+        Self {
+            expressions: Expressions::of(policy),
+            pools: named,
+            tables: policy.tables.iter().filter_map(|spec| tables.get(&spec.name).cloned()).collect(),
+            sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
+            listens: hashes_names || conditions.any(|condition| condition.tests().any(Test::listens)),
+            hashes_names,
+            policy: Arc::clone(policy),
+        }
+    }
+
+    /// Whether it leads to the same pools and tables as another one of the same policy.
+    pub(super) fn is_wired_as(&self, other: &Self) -> bool {
+        self.hashes_names == other.hashes_names
+            && self.pools.len() == other.pools.len()
+            && self.pools.iter().zip(&other.pools).all(|(one, other)| Arc::ptr_eq(&one.1, &other.1))
+            && self.tables.len() == other.tables.len()
+            && self.tables.iter().zip(&other.tables).all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// How long a client may take to say what is asked for. A name that is hashed is always waited for.
+    pub(super) fn delay(&self) -> Duration {
+        match self.policy.inspect_delay {
+            Duration::ZERO if self.hashes_names => Policy::new().inspect_delay,
+            delay => delay,
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(super) fn expressions(&self) -> &Expressions {
+        &self.expressions
+    }
+
+    /// The pools that it sends connections to or looks at.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &Arc<PoolShared>> {
+        self.pools.iter().map(|(_, pool)| pool)
+    }
+
+    /// The pool that a connection was sent to.
+    pub(super) fn pool(&self, ruled: &Ruled) -> Option<&Arc<PoolShared>> {
+        self.pools.get(ruled.pool?).map(|(_, pool)| pool)
+    }
+
+    fn named(&self, name: &str) -> Option<&PoolShared> {
+        self.pools.iter().find(|(known, _)| known == name).map(|(_, pool)| pool.as_ref())
+    }
+
+    /// One more connection was accepted.
+    pub(super) fn count(&self, now: Instant) {
+        if let Some(rate) = &self.sessions {
+            lock(rate).add(SECOND, now);
+        }
+    }
+
+    /// Whether one more connection may be accepted now.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        let limit = self.policy.sessions_per_second.map_or(u64::MAX, u64::from);
+        self.sessions.as_ref().is_none_or(|rate| lock(rate).value(SECOND, now) < limit)
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn lock(rate: &Mutex<Rate>) -> MutexGuard<'_, Rate> {
+    rate.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What rules see of the process, for one connection.
+pub(super) struct Around<'a> {
+    pub(super) service: &'a ServiceShared,
+    pub(super) ruling: &'a Ruling,
+    pub(super) source: IpAddr,
+    pub(super) ruled: &'a mut Option<Box<Ruled>>,
+    pub(super) now: Instant,
+}
+
+impl Around<'_> {
+    fn table(&self, name: &str) -> Option<&Arc<TableShared>> {
+        self.ruling.tables.iter().find(|table| table.name == name)
+    }
+
+    fn held(&self, slot: Slot) -> Option<&(Arc<TableShared>, Held)> {
+        self.ruled.as_ref()?.tracked.get(slot.index())?.as_ref()
+    }
+}
+
+impl World for Around<'_> {
+    fn service_connections(&self) -> u64 {
+        self.service.stats.open.load(Ordering::Relaxed)
+    }
+
+    fn pool_connections(&self, pool: &str) -> u64 {
+        self.ruling.named(pool).map_or(0, PoolShared::open)
+    }
+
+    fn usable_servers(&self, pool: &str) -> u64 {
+        self.ruling.named(pool).map_or(0, PoolShared::usable_servers)
+    }
+
+    fn is_up(&self, pool: &str, server: &str) -> bool {
+        self.ruling.named(pool).is_some_and(|pool| pool.is_up(server))
+    }
+
+    fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64> {
+        match (of, table) {
+            (Counted::Tracked(slot), None) => {
+                let (table, held) = self.held(slot)?;
+                table.lock().of_held(*held, counter, self.now)
+            }
+            // The same source in another table.
+            (Counted::Tracked(slot), Some(table)) => {
+                self.held(slot)?;
+                self.table(table)?.lock().of_source(self.source, counter, self.now)
+            }
+            (Counted::Source, table) => self.table(table?)?.lock().of_source(self.source, counter, self.now),
+        }
+    }
+}
+
+impl Effects for Around<'_> {
+    fn track(&mut self, slot: Slot, table: &str) {
+        if self.held(slot).is_some() {
+            return;
+        }
+        let Some(table) = self.table(table).map(Arc::clone) else { return };
+        let held = table.lock().hold(self.source, self.now);
+        if let Some(held) = held
+            && let Some(place) = self.ruled.get_or_insert_default().tracked.get_mut(slot.index())
+        {
+            *place = Some((table, held));
+        }
+    }
+
+    fn increment(&mut self, slot: Slot, counter: Purpose) {
+        let _new = self.counter(Counted::Tracked(slot), None, Counter::Increment(counter));
+    }
+}
+
+/// The name in a connection's hello, for hashes.
+pub(super) fn name_of(ruled: Option<&Ruled>) -> Option<KeyHash> {
+    ruled.and_then(|ruled| ruled.server_name.as_deref()).map(KeyHash::of_name)
+}
+
+impl Drop for Ruled {
+    fn drop(&mut self) {
+        if self.tracked.iter().all(Option::is_none) {
+            return;
+        }
+        let now = Instant::now();
+        for (table, held) in self.tracked.iter().flatten() {
+            table.lock().release(*held, now);
+        }
+    }
+}
+
+impl Proxy {
+    /// The rules of a service. One without any has some all the same when a pool wants to know the name in the hello.
+    pub(super) fn ruling_of(&self, service: &Service, now: Instant) -> Option<Ruling> {
+        let hashes = |name: &str| self.pools.get(name).is_some_and(|pool| pool.spec().algorithm == Algorithm::Sni);
+        let hashes_names = service.pools().any(hashes);
+        let policy = service.policy.clone().or_else(|| hashes_names.then(Arc::default))?;
+        Some(Ruling::new(&policy, hashes_names, &self.pools, &self.tables, now))
+    }
+
+    /// What a table has counted stays as long as a service names it.
+    pub(super) fn commit_tables(&mut self, services: &[Service], now: Instant) {
+        let specs: Vec<_> =
+            services.iter().filter_map(|service| service.policy.as_ref()).flat_map(|policy| &policy.tables).collect();
+        self.tables.retain(|name, _| specs.iter().any(|spec| spec.name == *name));
+        for spec in specs {
+            match self.tables.get(&spec.name) {
+                Some(table) => table.reconfigure(spec, now),
+                None => _ = self.tables.insert(spec.name.clone(), Arc::new(TableShared::new(spec.clone()))),
+            }
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! Whether a condition holds, while perhaps not all is known yet.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::model::Policy;
+use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
+use crate::wire::hello::{self, ClientHello, Heard};
+
+/// An answer that may have to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It is so, and stays so.
+    Yes,
+    /// It is not so, and stays so.
+    No,
+    /// More bytes, or their end, will tell.
+    Unknown,
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    /// Where it connected to.
+    pub local: SocketAddr,
+    heard: &'a [u8],
+    ended: bool,
+    hello: OnceCell<Heard>,
+}
+
+/// What rules ask about the rest of the process.
+pub trait World {
+    /// Open connections of this service.
+    fn service_connections(&self) -> u64;
+    /// Open connections of a pool.
+    fn pool_connections(&self, pool: &str) -> u64;
+    /// Servers of a pool that can be used.
+    fn usable_servers(&self, pool: &str) -> u64;
+    /// Whether a server is up.
+    fn is_up(&self, pool: &str, server: &str) -> bool;
+    /// A counter of a source; none: it is not counted.
+    fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64>;
+}
+
+/// The regular expressions of a policy, compiled.
+#[derive(Debug, Default)]
+pub struct Expressions {
+    /// Those for which upper and lower case differ.
+    exact: HashMap<String, Regex>,
+    /// Those for which they are the same.
+    folded: HashMap<String, Regex>,
+}
+
+/// A larger program than this is no pattern of a person's.
+const LARGEST_EXPRESSION: usize = 1 << 20;
+
+impl Expressions {
+    /// Those of a policy. What cannot be compiled never matches; [`Expressions::check`] tells beforehand.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let mut compiled = Self::default();
+        for test in policy.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::tests) {
+            let Test::Text { ignore_case, patterns, .. } = test else { continue };
+            for pattern in patterns {
+                if let Pattern::Regex(text) = pattern
+                    && let Ok(regex) = compile(text, *ignore_case)
+                {
+                    let expressions = if *ignore_case { &mut compiled.folded } else { &mut compiled.exact };
+                    expressions.insert(text.clone(), regex);
+                }
+            }
+        }
+        compiled
+    }
+
+    /// Why an expression cannot be compiled.
+    pub fn check(text: &str) -> Result<(), String> {
+        compile(text, false).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn matches(&self, text: &str, ignore_case: bool, bytes: &[u8]) -> bool {
+        let expressions = if ignore_case { &self.folded } else { &self.exact };
+        expressions.get(text).is_some_and(|regex| regex.is_match(bytes))
+    }
+}
+
+fn compile(text: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).case_insensitive(ignore_case).unicode(false).size_limit(LARGEST_EXPRESSION).build()
+}
+
+impl<'a> Facts<'a> {
+    /// Before the client was listened to: what it says counts as nothing.
+    #[must_use]
+    pub fn unheard(client: SocketAddr, local: SocketAddr) -> Self {
+        Self::new(client, local, &[], true)
+    }
+
+    /// With what the client has said so far; `ended`: it will not say more, or not be listened to any longer.
+    #[must_use]
+    pub fn new(client: SocketAddr, local: SocketAddr, heard: &'a [u8], ended: bool) -> Self {
+        Self { client, local, heard, ended, hello: OnceCell::new() }
+    }
+
+    /// Of a client that sent a TLS hello with this name, or says nothing at all.
+    #[must_use]
+    pub fn told(client: SocketAddr, local: SocketAddr, server_name: Option<&str>) -> Self {
+        let hello = server_name.map_or(Heard::Other, |name| {
+            let (version, versions) = (0x0303, vec![0x0304, 0x0303]);
+            let server_name = Some(name.to_owned());
+            Heard::Hello(ClientHello { version, versions, server_name, ..ClientHello::default() })
+        });
+        Self { hello: OnceCell::from(hello), ..Self::unheard(client, local) }
+    }
+
+    /// What the bytes are; none while that is open.
+    fn hello(&self) -> Option<Option<&ClientHello>> {
+        match self.hello.get_or_init(|| hello::hear(self.heard)) {
+            Heard::Hello(hello) => Some(Some(hello)),
+            Heard::Other => Some(None),
+            Heard::Part => None,
+        }
+    }
+
+    /// Whether it is not yet known if the client sends a hello.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.hello().is_none()
+    }
+
+    /// The client's hello, if it sent one.
+    #[must_use]
+    pub fn into_hello(self) -> Option<ClientHello> {
+        let _heard = self.hello();
+        match self.hello.into_inner() {
+            Some(Heard::Hello(hello)) => Some(hello),
+            _ => None,
+        }
+    }
+
+    fn address(&self, end: End) -> SocketAddr {
+        match end {
+            End::Source => self.client,
+            End::Destination => self.local,
+        }
+    }
+
+    /// No, once nothing can change it any more.
+    fn no_or_unknown(&self) -> Answer {
+        if self.ended { Answer::No } else { Answer::Unknown }
+    }
+}
+
+impl Answer {
+    fn of(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+
+    fn negated(self, negated: bool) -> Self {
+        match (self, negated) {
+            (Self::Yes, true) => Self::No,
+            (Self::No, true) => Self::Yes,
+            (answer, _) => answer,
+        }
+    }
+}
+
+/// Whether a condition holds. As in HAProxy, parts that cannot change the answer are not asked.
+pub(super) fn holds(condition: &Condition, facts: &Facts<'_>, expressions: &Expressions, world: &dyn World) -> Answer {
+    let line = |terms: &Vec<Term>| all(terms.iter().map(|term| term_holds(term, facts, expressions, world)));
+    any(condition.any.iter().map(line)).negated(condition.negated)
+}
+
+fn term_holds(term: &Term, facts: &Facts<'_>, expressions: &Expressions, world: &dyn World) -> Answer {
+    any(term.any.iter().map(|test| test_holds(test, facts, expressions, world))).negated(term.negated)
+}
+
+fn any(answers: impl Iterator<Item = Answer>) -> Answer {
+    let mut result = Answer::No;
+    for answer in answers {
+        match answer {
+            Answer::Yes => return Answer::Yes,
+            Answer::Unknown => result = Answer::Unknown,
+            Answer::No => {}
+        }
+    }
+    result
+}
+
+fn all(answers: impl Iterator<Item = Answer>) -> Answer {
+    any(answers.map(|answer| answer.negated(true))).negated(true)
+}
+
+fn test_holds(test: &Test, facts: &Facts<'_>, expressions: &Expressions, world: &dyn World) -> Answer {
+    match test {
+        Test::Always(holds) => Answer::of(*holds),
+        Test::Ended if facts.ended => Answer::Yes,
+        Test::Ended => Answer::Unknown,
+        Test::Address(end, networks) => Answer::of(networks.contains(facts.address(*end).ip())),
+        Test::Number(quantity, ranges) => number_holds(quantity, ranges, facts, world),
+        Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, facts, expressions),
+        Test::ServerUp { pool, server } => Answer::of(world.is_up(pool, server)),
+    }
+}
+
+fn number_holds(
+    quantity: &Quantity,
+    ranges: &[std::ops::RangeInclusive<u64>],
+    facts: &Facts<'_>,
+    world: &dyn World,
+) -> Answer {
+    let inside = |number: u64| ranges.iter().any(|range| range.contains(&number));
+    let value = match quantity {
+        Quantity::Port(end) => Some(u64::from(facts.address(*end).port())),
+        // More bytes may bring it into a range, none can take back that it was in one.
+        Quantity::HeardBytes if inside(facts.heard.len() as u64) => return Answer::Yes,
+        Quantity::HeardBytes => return facts.no_or_unknown(),
+        Quantity::HelloType | Quantity::HelloVersion => match facts.hello() {
+            None => return facts.no_or_unknown(),
+            Some(hello) => hello.map(|hello| match quantity {
+                Quantity::HelloVersion => u64::from(hello.version >> 8) << 16 | u64::from(hello.version & 0xff),
+                _ => 1,
+            }),
+        },
+        Quantity::ServiceConnections => Some(world.service_connections()),
+        Quantity::PoolConnections(pool) => Some(world.pool_connections(pool)),
+        Quantity::UsableServers(pool) => Some(world.usable_servers(pool)),
+        Quantity::Counter { of, table, counter } => world.counter(*of, table.as_deref(), *counter),
+    };
+    Answer::of(value.is_some_and(inside))
+}
+
+fn text_holds(
+    of: Text,
+    ignore_case: bool,
+    patterns: &[Pattern],
+    facts: &Facts<'_>,
+    expressions: &Expressions,
+) -> Answer {
+    let text = match of {
+        Text::ServerName | Text::Protocol => {
+            let Some(hello) = facts.hello() else { return facts.no_or_unknown() };
+            let text = hello.and_then(|hello| match of {
+                Text::ServerName => hello.server_name.as_ref().map(String::as_bytes),
+                _ => hello.protocols.first().map(Vec::as_slice),
+            });
+            match text {
+                Some(text) => text,
+                None => return Answer::No,
+            }
+        }
+        Text::Heard { offset, length: Some(length) } => match facts.heard.get(offset..offset.saturating_add(length)) {
+            Some(bytes) => bytes,
+            None => return facts.no_or_unknown(),
+        },
+        // All that comes: what does not match yet may do so with more.
+        Text::Heard { offset, length: None } => {
+            let bytes = facts.heard.get(offset..).filter(|bytes| !bytes.is_empty());
+            let found = bytes.is_some_and(|bytes| matches(bytes, ignore_case, patterns, expressions));
+            return if found { Answer::Yes } else { facts.no_or_unknown() };
+        }
+    };
+    Answer::of(matches(text, ignore_case, patterns, expressions))
+}
+
+fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &Expressions) -> bool {
+    let folded = fold(text, ignore_case);
+    patterns.iter().any(|pattern| match pattern {
+        Pattern::Found => true,
+        Pattern::Exact(wanted) => *folded == *fold(wanted, ignore_case),
+        Pattern::Begin(wanted) => folded.starts_with(&fold(wanted, ignore_case)),
+        Pattern::End(wanted) => folded.ends_with(&fold(wanted, ignore_case)),
+        Pattern::Contains(wanted) => places(&folded, &fold(wanted, ignore_case)).next().is_some(),
+        Pattern::Domain(wanted) => is_part(&folded, &fold(wanted, ignore_case)),
+        Pattern::Regex(wanted) => expressions.matches(wanted, ignore_case, text),
+        Pattern::Length(range) => range.contains(&(text.len() as u64)),
+    })
+}
+
+/// Whether a text is as one of the patterns wants it; for texts that are known when a file is read. No regular expressions.
+#[must_use]
+pub fn text_is(text: &[u8], ignore_case: bool, patterns: &[Pattern]) -> bool {
+    matches(text, ignore_case, patterns, &Expressions::default())
+}
+
+fn fold(text: &[u8], ignore_case: bool) -> Cow<'_, [u8]> {
+    if ignore_case { text.to_ascii_lowercase().into() } else { text.into() }
+}
+
+/// Where `wanted` stands in `text`.
+fn places<'t>(text: &'t [u8], wanted: &'t [u8]) -> impl Iterator<Item = usize> + 't {
+    (0..=text.len().saturating_sub(wanted.len())).filter(move |at| text[*at..].starts_with(wanted))
+}
+
+/// Whether `wanted` stands in `text` with a separator or an end on both sides. Separators around it do not count.
+fn is_part(text: &[u8], wanted: &[u8]) -> bool {
+    let separates = |byte: &u8| b"/?.:".contains(byte);
+    let first = wanted.iter().position(|byte| !separates(byte)).unwrap_or(wanted.len());
+    let last = wanted.iter().rposition(|byte| !separates(byte)).map_or(first, |last| last + 1);
+    let wanted = &wanted[first..last];
+    !wanted.is_empty()
+        && places(text, wanted).any(|at| {
+            at.checked_sub(1).and_then(|before| text.get(before)).is_none_or(separates)
+                && text.get(at + wanted.len()).is_none_or(separates)
+        })
+}

@@ -1,0 +1,219 @@
+//! Counters of sources by address: bounded, and what is held by an open connection is never forgotten.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use crate::model::rule::{Counter, Purpose, SourceTable};
+
+/// The counters of one table.
+#[derive(Debug)]
+pub struct Counters {
+    spec: SourceTable,
+    rows: Vec<Row>,
+    free: Vec<u32>,
+    by_source: HashMap<IpAddr, u32>,
+    /// Sources without an open connection, by their last one.
+    idle: BTreeSet<(Instant, u32)>,
+}
+
+/// A source that a connection counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held(u32);
+
+#[derive(Debug)]
+struct Row {
+    source: IpAddr,
+    count: u64,
+    open: u64,
+    rate: Rate,
+    purpose: [u64; 2],
+    purpose_rate: [Rate; 2],
+    last: Instant,
+}
+
+/// How often something happened within the last period, on the assumption that it was spread evenly over the period
+/// before: two numbers, and as HAProxy counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    began: Instant,
+    current: u64,
+    before: u64,
+}
+
+impl Rate {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self { began: now, current: 0, before: 0 }
+    }
+
+    fn roll(&mut self, period: Duration, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.began);
+        if elapsed >= period * 2 {
+            *self = Self::new(now);
+        } else if elapsed >= period {
+            *self = Self { began: self.began + period, current: 0, before: self.current };
+        }
+    }
+
+    /// It happened once more.
+    pub fn add(&mut self, period: Duration, now: Instant) {
+        self.roll(period, now);
+        self.current += 1;
+    }
+
+    /// How often it happened within the last `period`.
+    #[must_use]
+    pub fn value(mut self, period: Duration, now: Instant) -> u64 {
+        self.roll(period, now);
+        let left = period.saturating_sub(now.saturating_duration_since(self.began));
+        let share = left.as_secs_f64() / period.as_secs_f64().max(f64::MIN_POSITIVE);
+        self.current + (self.before as f64 * share) as u64
+    }
+}
+
+impl Counters {
+    /// An empty table.
+    #[must_use]
+    pub fn new(spec: SourceTable) -> Self {
+        Self { spec, rows: Vec::new(), free: Vec::new(), by_source: HashMap::new(), idle: BTreeSet::new() }
+    }
+
+    /// Other bounds and times (a reload): what was counted stays.
+    pub fn reconfigure(&mut self, spec: SourceTable, now: Instant) {
+        self.spec = spec;
+        self.expire(now);
+        while self.by_source.len() > self.spec.size && self.forget_oldest() {}
+    }
+
+    /// What it was made for.
+    #[must_use]
+    pub fn spec(&self) -> &SourceTable {
+        &self.spec
+    }
+
+    /// Sources that are known.
+    pub fn len(&mut self, now: Instant) -> usize {
+        self.expire(now);
+        self.by_source.len()
+    }
+
+    /// Counts one more connection of a source, until [`Counters::release`]. None: the source is not counted, for its family
+    /// or because the table is full.
+    pub fn hold(&mut self, source: IpAddr, now: Instant) -> Option<Held> {
+        let period = self.spec.connection_period;
+        let row = self.make(source, now)?;
+        let place = self.rows.get_mut(row as usize)?;
+        self.idle.remove(&(place.last, row));
+        place.last = now;
+        place.count += 1;
+        place.open += 1;
+        place.rate.add(period, now);
+        Some(Held(row))
+    }
+
+    /// A connection that was counted has ended.
+    pub fn release(&mut self, held: Held, now: Instant) {
+        if let Some(row) = self.rows.get_mut(held.0 as usize) {
+            row.open = row.open.saturating_sub(1);
+            row.last = now;
+            if row.open == 0 {
+                self.idle.insert((now, held.0));
+            }
+        }
+    }
+
+    /// A counter of a source; none when it is not known. (To change one of an unknown source makes it known.)
+    pub fn of_source(&mut self, source: IpAddr, counter: Counter, now: Instant) -> Option<u64> {
+        self.expire(now);
+        let row = match counter {
+            Counter::Increment(_) => self.make(source, now)?,
+            _ => *self.by_source.get(&self.key(source)?)?,
+        };
+        self.of_held(Held(row), counter, now)
+    }
+
+    /// A counter of a source that a connection counts for.
+    pub fn of_held(&mut self, held: Held, counter: Counter, now: Instant) -> Option<u64> {
+        let periods = [self.spec.gpc0_period, self.spec.gpc1_period];
+        let row = self.rows.get_mut(held.0 as usize)?;
+        let place = |purpose: Purpose| usize::from(purpose == Purpose::Gpc1);
+        Some(match counter {
+            Counter::ConnectionCount => row.count,
+            Counter::Connections => row.open,
+            Counter::ConnectionRate => row.rate.value(self.spec.connection_period, now),
+            Counter::Purpose(purpose) => row.purpose[place(purpose)],
+            Counter::PurposeRate(purpose) => row.purpose_rate[place(purpose)].value(periods[place(purpose)], now),
+            Counter::Increment(purpose) => {
+                row.purpose_rate[place(purpose)].add(periods[place(purpose)], now);
+                row.purpose[place(purpose)] += 1;
+                row.purpose[place(purpose)]
+            }
+            Counter::Clear(purpose) => std::mem::take(&mut row.purpose[place(purpose)]),
+        })
+    }
+
+    /// The row of a source, made if it is new and may be had.
+    fn make(&mut self, source: IpAddr, now: Instant) -> Option<u32> {
+        self.expire(now);
+        let source = self.key(source)?;
+        if let Some(row) = self.by_source.get(&source) {
+            return Some(*row);
+        }
+        if self.by_source.len() >= self.spec.size && (self.spec.nopurge || !self.forget_oldest()) {
+            return None;
+        }
+        let new = Row {
+            source,
+            count: 0,
+            open: 0,
+            rate: Rate::new(now),
+            purpose: [0; 2],
+            purpose_rate: [Rate::new(now); 2],
+            last: now,
+        };
+        let row = match self.free.pop() {
+            Some(row) => {
+                *self.rows.get_mut(row as usize)? = new;
+                row
+            }
+            None => {
+                self.rows.push(new);
+                u32::try_from(self.rows.len() - 1).ok()?
+            }
+        };
+        self.by_source.insert(source, row);
+        self.idle.insert((now, row));
+        Some(row)
+    }
+
+    /// What a source is counted as.
+    fn key(&self, source: IpAddr) -> Option<IpAddr> {
+        match source.to_canonical() {
+            IpAddr::V4(address) => Some(IpAddr::V4(address)),
+            IpAddr::V6(address) => {
+                let others = 128u32.checked_sub(u32::from(self.spec.ipv6_bits))?;
+                let network = u128::MAX.checked_shl(others)?;
+                Some(IpAddr::V6(Ipv6Addr::from(u128::from(address) & network)))
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let Some(life) = self.spec.expire else { return };
+        while self.idle.first().is_some_and(|(last, _)| now.saturating_duration_since(*last) >= life) {
+            self.forget_oldest();
+        }
+    }
+
+    /// False when every source has an open connection.
+    fn forget_oldest(&mut self) -> bool {
+        let Some((_, row)) = self.idle.pop_first() else { return false };
+        if let Some(place) = self.rows.get(row as usize) {
+            self.by_source.remove(&place.source);
+            self.free.push(row);
+        }
+        true
+    }
+}

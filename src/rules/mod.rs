@@ -1,0 +1,82 @@
+//! The rules of a service, and the counters of its sources. Pure: what the client has said, what is open and what time it
+//! is are told by the caller.
+
+mod condition;
+mod counters;
+
+pub use condition::{Answer, Expressions, Facts, World, text_is};
+pub use counters::{Counters, Held, Rate};
+
+use crate::model::Policy;
+use crate::model::rule::{Action, Denial, Purpose, Rule, Slot, Stage, Test};
+
+/// What one stage of a policy came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// The connection goes on.
+    Pass,
+    /// The connection ends.
+    Reject(Denial),
+    /// It goes to this pool.
+    Pool(&'a str),
+    /// No pool is meant for it.
+    Nowhere,
+    /// What the client has said does not suffice: ask again from this rule of the stage on, with more.
+    Wait {
+        /// Place of the rule among those of the stage.
+        from: usize,
+    },
+}
+
+/// What rules do beside deciding.
+pub trait Effects: World {
+    /// Counts the connection as its source's, unless the slot is taken.
+    fn track(&mut self, slot: Slot, table: &str);
+    /// Adds one to a tracked source's counter.
+    fn increment(&mut self, slot: Slot, counter: Purpose);
+}
+
+/// Asks the rules of one stage, beginning at its rule number `from`.
+pub fn decide<'a>(
+    policy: &'a Policy,
+    stage: Stage,
+    from: usize,
+    facts: &Facts<'_>,
+    expressions: &Expressions,
+    world: &mut dyn Effects,
+) -> Outcome<'a> {
+    for (place, rule) in policy.of(stage).enumerate().skip(from) {
+        let answer = match &rule.when {
+            Some(condition) => condition::holds(condition, facts, expressions, world),
+            None => Answer::Yes,
+        };
+        match (answer, &rule.action) {
+            (Answer::No, _) => {}
+            // Nothing that comes later could turn it away: there is nothing to wait for.
+            (Answer::Unknown, Action::Accept) if !is_delay(rule) && is_harmless(policy, stage, place + 1) => {
+                return Outcome::Pass;
+            }
+            (Answer::Unknown, _) => return Outcome::Wait { from: place },
+            (Answer::Yes, Action::Accept) => return Outcome::Pass,
+            (Answer::Yes, Action::Reject(denial)) => return Outcome::Reject(*denial),
+            (Answer::Yes, Action::Pool(pool)) => return Outcome::Pool(pool),
+            (Answer::Yes, Action::Nowhere) => return Outcome::Nowhere,
+            (Answer::Yes, Action::Track { slot, table }) => world.track(*slot, table),
+            (Answer::Yes, Action::Increment { slot, counter }) => world.increment(*slot, *counter),
+        }
+    }
+    Outcome::Pass
+}
+
+/// Whether a rule is there to let the client wait (`accept if WAIT_END`).
+fn is_delay(rule: &Rule) -> bool {
+    rule.when.iter().flat_map(|condition| condition.tests()).any(|test| matches!(test, Test::Ended))
+}
+
+/// Whether all rules from this one on accept.
+fn is_harmless(policy: &Policy, stage: Stage, from: usize) -> bool {
+    policy.of(stage).skip(from).all(|rule| rule.action == Action::Accept && !is_delay(rule))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::model::Networks;
+use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, SourceTable, Term, Text};
+
+/// A process in which everything is 3.
+struct Still;
+
+impl World for Still {
+    fn service_connections(&self) -> u64 {
+        3
+    }
+    fn pool_connections(&self, _: &str) -> u64 {
+        3
+    }
+    fn usable_servers(&self, _: &str) -> u64 {
+        3
+    }
+    fn is_up(&self, pool: &str, server: &str) -> bool {
+        (pool, server) == ("p", "up")
+    }
+    fn counter(&self, _: Counted, _: Option<&str>, counter: Counter) -> Option<u64> {
+        (counter == Counter::Connections).then_some(3)
+    }
+}
+
+impl Effects for Still {
+    fn track(&mut self, _: Slot, _: &str) {}
+    fn increment(&mut self, _: Slot, _: Purpose) {}
+}
+
+fn if_all(tests: impl IntoIterator<Item = (bool, Test)>) -> Option<Condition> {
+    let term = |(negated, test)| Term { negated, any: Arc::new([test]) };
+    Some(Condition { negated: false, any: vec![tests.into_iter().map(term).collect()] })
+}
+
+fn content(action: Action, when: Option<Condition>) -> Rule {
+    Rule { stage: Stage::Content, action, when }
+}
+
+fn facts(heard: &[u8], ended: bool) -> Facts<'_> {
+    Facts::new("10.1.2.3:4000".parse().unwrap(), "192.0.2.1:443".parse().unwrap(), heard, ended)
+}
+
+fn answer(test: Test, heard: &[u8], ended: bool) -> Answer {
+    let condition = if_all([(false, test)]).unwrap();
+    let policy = Policy { rules: vec![content(Action::Accept, Some(condition.clone()))], ..Policy::new() };
+    condition::holds(&condition, &facts(heard, ended), &Expressions::of(&policy), &Still)
+}
+
+fn number(quantity: Quantity, range: std::ops::RangeInclusive<u64>) -> Test {
+    Test::Number(quantity, vec![range])
+}
+
+fn text(of: Text, ignore_case: bool, pattern: Pattern) -> Test {
+    Test::Text { of, ignore_case, patterns: vec![pattern] }
+}
+
+const ALL: Text = Text::Heard { offset: 0, length: None };
+const REJECT: Action = Action::Reject(Denial::Rule);
+
+/// A client hello for `a.example.org`, in one record.
+fn hello() -> Vec<u8> {
+    let mut hello = vec![22, 3, 1, 0, 0x45, 1, 0, 0, 0x41, 3, 3];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0x13, 1, 1, 0, 0, 22, 0, 0, 0, 18, 0, 16, 0, 0, 13]);
+    hello.extend(b"a.example.org");
+    let length = (hello.len() - 5) as u8;
+    hello[4] = length;
+    hello[8] = length - 4;
+    hello
+}
+
+#[test]
+fn answers_wait_only_for_what_can_change_them() {
+    use Answer::{No, Unknown, Yes};
+    assert_eq!(answer(number(Quantity::HeardBytes, 1..=u64::MAX), b"", false), Unknown);
+    assert_eq!(answer(number(Quantity::HeardBytes, 1..=u64::MAX), b"", true), No);
+    assert_eq!(answer(number(Quantity::HeardBytes, 1..=u64::MAX), b"x", false), Yes);
+    let tls = || number(Quantity::HelloType, 1..=1);
+    assert_eq!(answer(tls(), &hello(), false), Yes);
+    assert_eq!(answer(tls(), &hello()[..40], false), Unknown);
+    assert_eq!(answer(tls(), &hello()[..40], true), No);
+    // Garbage passes at once.
+    assert_eq!(answer(tls(), b"SSH-2.0", false), No);
+    assert_eq!(answer(number(Quantity::HelloVersion, 3 << 16 | 3..=u64::MAX), &hello(), false), Yes);
+    assert_eq!(answer(Test::Ended, b"x", false), Unknown);
+    assert_eq!(answer(Test::Ended, b"", true), Yes);
+    // What has nothing to do with bytes is known at once.
+    assert_eq!(answer(number(Quantity::Port(End::Destination), 443..=443), b"", false), Yes);
+    assert_eq!(answer(number(Quantity::Port(End::Source), 443..=443), b"", false), No);
+    assert_eq!(answer(number(Quantity::UsableServers("p".into()), 0..=2), b"", false), No);
+    let counter = |counter| Quantity::Counter { of: Counted::Source, table: None, counter };
+    assert_eq!(answer(number(counter(Counter::Connections), 3..=3), b"", false), Yes);
+    assert_eq!(answer(number(counter(Counter::ConnectionCount), 0..=u64::MAX), b"", false), No);
+    assert_eq!(answer(Test::ServerUp { pool: "p".into(), server: "up".into() }, b"", false), Yes);
+    let inside = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(answer(Test::Address(End::Source, inside), b"", false), Yes);
+}
+
+#[test]
+fn texts_match_as_their_method_says() {
+    let sni =
+        |ignore_case, pattern| answer(text(Text::ServerName, ignore_case, pattern), &hello(), false) == Answer::Yes;
+    assert!(
+        sni(false, Pattern::Exact(b"a.example.org".into())) && !sni(false, Pattern::Exact(b"A.example.org".into()))
+    );
+    assert!(sni(true, Pattern::Exact(b"A.Example.org".into())));
+    assert!(sni(false, Pattern::End(b".example.org".into())) && !sni(false, Pattern::End(b".example.com".into())));
+    assert!(sni(false, Pattern::Begin(b"a.".into())) && !sni(false, Pattern::Begin(b"b.".into())));
+    assert!(sni(false, Pattern::Contains(b"mple.o".into())));
+    assert!(sni(false, Pattern::Domain(b"example".into())) && sni(false, Pattern::Domain(b".example.org".into())));
+    assert!(!sni(false, Pattern::Domain(b"exampl".into())) && !sni(false, Pattern::Domain(b".".into())));
+    assert!(sni(false, Pattern::Regex("^a\\.ex.*g$".into())) && !sni(false, Pattern::Regex("^A".into())));
+    assert!(sni(true, Pattern::Regex("^A".into())));
+    assert!(sni(false, Pattern::Length(13..=13)) && sni(false, Pattern::Found));
+    // Without TLS there is no name, whatever is asked about it.
+    assert_eq!(answer(text(Text::ServerName, false, Pattern::Found), b"GET /", false), Answer::No);
+    assert_eq!(answer(text(Text::ServerName, false, Pattern::Found), b"", false), Answer::Unknown);
+    let heard = |of, heard, pattern| answer(text(of, false, pattern), heard, false);
+    assert_eq!(heard(ALL, b"SSH-2", Pattern::Begin(b"SSH-2.0".into())), Answer::Unknown);
+    assert_eq!(heard(ALL, b"SSH-2.0-", Pattern::Begin(b"SSH-2.0".into())), Answer::Yes);
+    let three = Text::Heard { offset: 1, length: Some(3) };
+    assert_eq!(heard(three, b"xSS", Pattern::Exact(b"SSH".into())), Answer::Unknown);
+    assert_eq!(heard(three, b"xSSH", Pattern::Exact(b"SSH".into())), Answer::Yes);
+    assert_eq!(heard(three, b"xGET", Pattern::Exact(b"SSH".into())), Answer::No);
+    assert!(Expressions::check("a(").is_err() && Expressions::check("a{1000}{1000}{1000}").is_err());
+}
+
+#[test]
+fn conditions_are_lines_of_terms() {
+    let yes = || (false, Test::Always(true));
+    let no = || (false, Test::Always(false));
+    let open = |negated| (negated, number(Quantity::HeardBytes, 1..=1));
+    let ask = |lines: Vec<Option<Condition>>, negated| {
+        let any = lines.into_iter().flatten().flat_map(|condition| condition.any).collect();
+        condition::holds(&Condition { negated, any }, &facts(b"", false), &Expressions::default(), &Still)
+    };
+    assert_eq!(ask(vec![if_all([yes(), no()]), if_all([yes()])], false), Answer::Yes);
+    assert_eq!(ask(vec![if_all([yes(), no()])], true), Answer::Yes);
+    assert_eq!(ask(vec![if_all([yes(), open(false)])], false), Answer::Unknown);
+    assert_eq!(ask(vec![if_all([no(), open(true)])], false), Answer::No);
+    assert_eq!(ask(vec![if_all([open(true)]), if_all([yes()])], true), Answer::No);
+    assert_eq!(ask(vec![if_all([])], false), Answer::Yes);
+    assert_eq!(ask(vec![], false), Answer::No);
+}
+
+fn run(rules: Vec<Rule>, heard: &[u8], ended: bool) -> Outcome<'static> {
+    let policy = Box::leak(Box::new(Policy { rules, ..Policy::new() }));
+    let expressions = Expressions::of(policy);
+    decide(policy, Stage::Content, 0, &facts(heard, ended), &expressions, &mut Still)
+}
+
+#[test]
+fn rules_wait_for_what_matters_only() {
+    let said = || if_all([(false, number(Quantity::HeardBytes, 1..=u64::MAX))]);
+    let tls = || if_all([(false, number(Quantity::HelloType, 1..=1))]);
+    // The idiom of `accept if clienthello`, with nothing to reject: nobody waits.
+    assert_eq!(run(vec![content(Action::Accept, tls())], b"", false), Outcome::Pass);
+    let strict = || vec![content(Action::Accept, tls()), content(REJECT, None)];
+    assert_eq!(run(strict(), b"", false), Outcome::Wait { from: 0 });
+    assert_eq!(run(strict(), b"GET", false), Outcome::Reject(Denial::Rule));
+    assert_eq!(run(strict(), b"", true), Outcome::Reject(Denial::Rule));
+    assert_eq!(run(strict(), &hello(), false), Outcome::Pass);
+    // Who speaks before the server does is sent away, the others wait for that.
+    assert_eq!(run(vec![content(REJECT, said())], b"", false), Outcome::Wait { from: 0 });
+    assert_eq!(run(vec![content(REJECT, said())], b"EHLO", false), Outcome::Reject(Denial::Rule));
+    assert_eq!(run(vec![content(REJECT, said())], b"", true), Outcome::Pass);
+    // A delay is one.
+    let delay = || vec![content(Action::Accept, if_all([(false, Test::Ended)]))];
+    assert_eq!(run(delay(), b"x", false), Outcome::Wait { from: 0 });
+    assert_eq!(run(delay(), b"x", true), Outcome::Pass);
+    // The first that holds decides.
+    assert_eq!(run(vec![content(Action::Accept, None), content(REJECT, None)], b"", false), Outcome::Pass);
+    assert_eq!(run(vec![Rule { stage: Stage::Route, ..content(REJECT, None) }], b"", false), Outcome::Pass);
+}
+
+fn source(last: u8) -> IpAddr {
+    IpAddr::from([10, 0, 0, last])
+}
+
+fn origin() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "an origin for the virtual clock")]
+    Instant::now()
+}
+
+#[test]
+fn counters_count_and_forget() {
+    let start = origin();
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    let spec = SourceTable { size: 2, connection_period: Duration::from_secs(10), ..SourceTable::new("t") };
+    let mut table = Counters::new(SourceTable { expire: Some(Duration::from_secs(100)), ..spec.clone() });
+    let first = table.hold(source(1), at(0)).unwrap();
+    let again = table.hold(source(1), at(1)).unwrap();
+    assert_eq!(first, again);
+    assert_eq!(table.of_held(first, Counter::Connections, at(1)), Some(2));
+    assert_eq!(table.of_source(source(1), Counter::ConnectionCount, at(1)), Some(2));
+    assert_eq!(table.of_source(source(1), Counter::ConnectionRate, at(9)), Some(2));
+    // Half of the period later half of what was before still counts.
+    assert_eq!(table.of_source(source(1), Counter::ConnectionRate, at(15)), Some(1));
+    assert_eq!(table.of_source(source(1), Counter::ConnectionRate, at(20)), Some(0));
+    assert_eq!(table.of_source(source(9), Counter::Connections, at(20)), None);
+    let second = table.hold(source(2), at(20)).unwrap();
+    // Full, and both have a connection.
+    assert_eq!(table.hold(source(3), at(20)), None);
+    table.release(second, at(21));
+    assert!(table.hold(source(3), at(22)).is_some());
+    assert_eq!(table.of_source(source(2), Counter::ConnectionCount, at(22)), None);
+    table.release(first, at(30));
+    table.release(again, at(40));
+    assert_eq!(table.of_source(source(1), Counter::Connections, at(40)), Some(0));
+    assert_eq!((table.len(at(139)), table.len(at(140))), (2, 1));
+    let mut keeps = Counters::new(SourceTable { nopurge: true, size: 1, ..spec });
+    let held = keeps.hold(source(1), at(0)).unwrap();
+    keeps.release(held, at(0));
+    assert_eq!(keeps.hold(source(2), at(1)), None);
+}
+
+#[test]
+fn purposes_and_families() {
+    let start = origin();
+    let mut table = Counters::new(SourceTable::new("t"));
+    let gpc0 = Purpose::Gpc0;
+    assert_eq!(table.of_source(source(1), Counter::Increment(gpc0), start), Some(1));
+    assert_eq!(table.of_source(source(1), Counter::Increment(gpc0), start), Some(2));
+    assert_eq!(table.of_source(source(1), Counter::PurposeRate(gpc0), start), Some(2));
+    assert_eq!(table.of_source(source(1), Counter::Purpose(Purpose::Gpc1), start), Some(0));
+    assert_eq!(table.of_source(source(1), Counter::Clear(gpc0), start), Some(2));
+    assert_eq!(table.of_source(source(1), Counter::Purpose(gpc0), start), Some(0));
+    // A whole /64 is one source, an address in IPv6 clothes its IPv4 self.
+    let v6 = |text: &str| text.parse::<IpAddr>().unwrap();
+    table.hold(v6("2001:db8::1"), start).unwrap();
+    table.hold(v6("2001:db8::2"), start).unwrap();
+    assert_eq!(table.of_source(v6("2001:db8::ffff"), Counter::Connections, start), Some(2));
+    assert_eq!(table.of_source(v6("2001:db8:0:1::1"), Counter::Connections, start), None);
+    assert_eq!(table.of_source(v6("::ffff:10.0.0.1"), Counter::Connections, start), Some(0));
+    let mut v4 = Counters::new(SourceTable { ipv6_bits: 0, ..SourceTable::new("t") });
+    assert_eq!(v4.hold(v6("2001:db8::1"), start), None);
+}

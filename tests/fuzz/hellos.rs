@@ -1,0 +1,114 @@
+//! Client hellos, altered and cut, and what has to hold of every reading.
+
+use vipgate::wire::hello::{Heard, hear};
+
+/// How much got how far.
+#[derive(Debug, Default)]
+pub(crate) struct Shares {
+    pub(crate) read: u64,
+    pub(crate) awaited: u64,
+    pub(crate) refused: u64,
+}
+
+pub(crate) struct Fuzzer {
+    state: u64,
+    pub(crate) shares: Shares,
+}
+
+impl Fuzzer {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { state: seed | 1, shares: Shares::default() }
+    }
+
+    /// One hello: what its beginning was said to be, once that was certain, all of it is too.
+    pub(crate) fn execute(&mut self) {
+        let mut message = self.message();
+        if self.below(3) > 0 {
+            self.alter(&mut message);
+        }
+        let size = [1, 3, 4, 5, 100, 16_384][self.below(6)];
+        let mut bytes: Vec<u8> =
+            message.chunks(size).flat_map(|part| [&[22, 3, 1][..], &vector16(part)].concat()).collect();
+        if self.below(4) == 0 {
+            self.alter(&mut bytes);
+        }
+        if self.below(4) == 0 {
+            bytes.truncate(self.below(bytes.len() + 1));
+        }
+        let whole = hear(&bytes);
+        for _ in 0..4 {
+            let end = self.below(bytes.len() + 1);
+            let part = hear(&bytes[..end]);
+            assert!(part == Heard::Part || part == whole, "{end} of {bytes:02x?}: {part:?}, then {whole:?}");
+        }
+        if let Heard::Hello(hello) = &whole {
+            assert!(hello.session_id.len() <= 32);
+            let name = hello.server_name.as_deref().unwrap_or("a");
+            assert!(!name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()));
+        }
+        match whole {
+            Heard::Hello(_) => self.shares.read += 1,
+            Heard::Part => self.shares.awaited += 1,
+            Heard::Other => self.shares.refused += 1,
+        }
+    }
+
+    fn message(&mut self) -> Vec<u8> {
+        let name = &b"a.very.long.name.of.a.server.example.org"[..self.below(41)];
+        let names = vector16(&[&[0][..], &vector16(name)].concat());
+        let share = self.below(1300);
+        let extensions = [
+            extension(0x1a1a, &[]),
+            extension(51, &vec![7; share]),
+            extension(0, &names),
+            extension(16, &vector16(&[vector8(b"h2"), vector8(b"http/1.1")].concat())),
+            extension(43, &vector8(&[0x2a, 0x2a, 3, 4, 3, 3])),
+        ];
+        let session = vec![5; self.below(34)];
+        let body = [
+            &[3, 3][..],
+            &[9; 32],
+            &vector8(&session),
+            &vector16(&[0x13, 1]),
+            &vector8(&[0]),
+            &vector16(&extensions.concat()),
+        ]
+        .concat();
+        [&[1][..], &(body.len() as u32).to_be_bytes()[1..], &body].concat()
+    }
+
+    /// A few bytes changed, taken out or put in.
+    fn alter(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..=self.below(3) {
+            if bytes.is_empty() {
+                return;
+            }
+            let at = self.below(bytes.len());
+            match self.below(4) {
+                0 => bytes[at] ^= 1 << self.below(8),
+                1 => bytes[at] = [0, 1, 3, 22, 127, 255][self.below(6)],
+                2 => drop(bytes.drain(at..(at + 1 + self.below(4)).min(bytes.len()))),
+                _ => bytes.insert(at, self.below(256) as u8),
+            }
+        }
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        (self.state % bound.max(1) as u64) as usize
+    }
+}
+
+fn vector8(bytes: &[u8]) -> Vec<u8> {
+    [&[bytes.len() as u8], bytes].concat()
+}
+
+fn vector16(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
+}
+
+fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
+    [&kind.to_be_bytes()[..], &vector16(content)].concat()
+}
