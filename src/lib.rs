@@ -11,6 +11,7 @@ pub mod control;
 pub mod fence;
 pub mod guardian;
 pub mod model;
+pub mod names;
 pub mod notify;
 pub mod os;
 pub mod peer;

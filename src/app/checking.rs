@@ -12,7 +12,9 @@ impl Node {
     pub(super) fn refresh_checks(&self) {
         let config = self.shared.config();
         let node = config.global.node.as_deref().unwrap_or(self.shared.host_name());
-        self.prober.apply(&in_force(&config.pools, &self.proxy), policy(&config), node);
+        let mut pools = in_force(&config.pools, &self.proxy);
+        self.places.mark_unresolved(&mut pools);
+        self.prober.apply(&pools, policy(&config), node);
     }
 }
 
@@ -46,6 +48,9 @@ fn follow(server: &mut Server, view: &ServerView) {
         {
             check.target.set_port(now);
         }
+    }
+    if let Some(agent) = server.agent.as_mut().filter(|agent| agent.target.ip() == server.address) {
+        agent.target.set_ip(view.address);
     }
     (server.address, server.port) = (view.address, view.port);
 }

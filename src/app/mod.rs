@@ -12,6 +12,7 @@ mod hooks;
 mod keep;
 mod load;
 mod log;
+mod names;
 mod node;
 mod operate;
 mod operator;

@@ -18,6 +18,7 @@ use super::explain;
 use super::hooks::Hooks;
 use super::keep::{self, Keeper};
 use super::log::Log;
+use super::names::Places;
 use super::reload::{Read, Reads};
 use super::shared::Shared;
 use super::signals::Request as Signal;
@@ -28,6 +29,7 @@ use crate::control::server::Call;
 use crate::control::{Reply, Request};
 use crate::guardian::{Guardian, GuardianError};
 use crate::model::{Estate, Peering};
+use crate::names::{Names, Resolved};
 use crate::notify::Notifier;
 use crate::peer::Peers;
 use crate::probe::{self, Observation, Prober};
@@ -71,6 +73,7 @@ pub(super) struct Inbox {
     pub(super) calls: mpsc::Receiver<Call>,
     pub(super) notices: UnboundedReceiver<Notice>,
     pub(super) checks: UnboundedReceiver<probe::Event>,
+    pub(super) resolved: UnboundedReceiver<Resolved>,
     pub(super) tracked: UnboundedReceiver<track::Changed>,
     pub(super) done: UnboundedReceiver<Done>,
 }
@@ -83,6 +86,9 @@ pub(super) struct Node {
     pub(super) proxy: Proxy,
     pub(super) speaker: Arc<Speaker>,
     pub(super) prober: Prober,
+    pub(super) names: Names,
+    /// What the names of servers say now.
+    pub(super) places: Places,
     pub(super) endpoint: Option<Endpoint>,
     /// Control sockets that speak HAProxy's language.
     pub(super) sockets: Sockets,
@@ -139,6 +145,11 @@ impl Node {
                 Some(notice) = inbox.notices.recv() => self.notice(notice),
                 Some(signal) = inbox.signals.recv() => self.signal(signal),
                 Some(event) = inbox.checks.recv() => self.checked(event),
+                Some(first) = inbox.resolved.recv() => {
+                    let more = std::iter::from_fn(|| inbox.resolved.try_recv().ok());
+                    self.resolved(std::iter::once(first).chain(more).collect());
+                    Flow::Continue
+                }
                 Some(tracked) = inbox.tracked.recv() => {
                     self.tracked(tracked);
                     Flow::Continue

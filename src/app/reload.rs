@@ -179,7 +179,9 @@ impl Node {
     pub(super) fn commit(&mut self, prepared: proxy::Prepared) {
         let config = self.shared.config();
         self.proxy.commit(prepared);
+        self.places.retain(&config);
         self.refresh_checks();
+        self.names.apply(&config.pools, &config.resolvers);
         self.trackers.apply(&config.trackers);
         self.refresh_serving();
     }

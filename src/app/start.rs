@@ -19,6 +19,7 @@ use super::hooks::Hooks;
 use super::keep::Keeper;
 use super::load::{self, Loaded};
 use super::log::{self, Log};
+use super::names::Places;
 use super::node::{Done, Inbox, Node};
 use super::peers;
 use super::reload::{self, Reads};
@@ -31,6 +32,7 @@ use crate::control::haproxy::Sockets;
 use crate::control::server::{BindError as ControlError, Server};
 use crate::fence::FenceName;
 use crate::model::{Config, Estate, LogLevel, Peering};
+use crate::names::Names;
 use crate::notify::Notifier;
 use crate::os::{caps, inherited};
 use crate::probe::Prober;
@@ -113,6 +115,7 @@ async fn start(
     };
     let (notice_sender, notices) = unbounded_channel();
     let (check_sender, checks) = unbounded_channel();
+    let (resolved_sender, resolved) = unbounded_channel();
     let (tracked_sender, tracked) = unbounded_channel();
     let (done, done_receiver) = unbounded_channel();
     let observer = done.clone();
@@ -143,6 +146,8 @@ async fn start(
         run,
         log,
         prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
+        names: Names::start(resolved_sender),
+        places: Places::default(),
         proxy,
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),
@@ -187,7 +192,7 @@ async fn start(
     if reload {
         node.start_reload(None);
     }
-    Ok(node.serve(Inbox { signals, calls, notices, checks, tracked, done: done_receiver }).await)
+    Ok(node.serve(Inbox { signals, calls, notices, checks, resolved, tracked, done: done_receiver }).await)
 }
 
 /// Reads the files. None: a signal ended the process meanwhile, for a name or a lost file system can take long. True: HUP

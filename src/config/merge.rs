@@ -30,6 +30,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
         rules,
         services,
         pools,
+        resolvers,
         source_tables,
     } = other;
     let mut join = |table: &str, first: Option<Location>, second: Option<Location>| {
@@ -58,6 +59,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     config.rules.extend(rules);
     config.services.extend(services);
     config.pools.extend(pools);
+    config.resolvers.extend(resolvers);
     config.source_tables.extend(source_tables);
 }
 

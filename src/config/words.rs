@@ -1,10 +1,12 @@
 //! The words of the schema and what they mean: one table for reading and writing.
 
 use crate::model::{
-    AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, DatabaseRole, Failback, HashType, InitialState, LogDress,
-    LogFormat, LogLevel, OnError, OnMarkedDown, OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind, Scope,
-    Severity,
+    AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, DatabaseRole, Failback, Family, HashType, InitialState,
+    LogDress, LogFormat, LogLevel, OnError, OnMarkedDown, OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind,
+    Scope, Severity, Wanted,
 };
+
+use super::raw::ResolveWhen;
 
 /// A word and its meaning.
 pub(super) type Words<T> = [(&'static str, T)];
@@ -82,6 +84,15 @@ pub(super) const MARKED_UP: &Words<OnMarkedUp> =
     &[("keep", OnMarkedUp::Keep), ("reset-backups", OnMarkedUp::ShutdownBackupSessions)];
 pub(super) const MARKED_DOWN: &Words<OnMarkedDown> =
     &[("keep", OnMarkedDown::Keep), ("reset", OnMarkedDown::ShutdownSessions)];
+
+pub(super) const RESOLVE: &Words<ResolveWhen> =
+    &[("at-start", ResolveWhen::AtStart), ("running", ResolveWhen::Running)];
+pub(super) const FAMILIES: &Words<Wanted> = &[
+    ("ipv4-first", Wanted::First(Family::V4)),
+    ("ipv6-first", Wanted::First(Family::V6)),
+    ("ipv4", Wanted::Only(Family::V4)),
+    ("ipv6", Wanted::Only(Family::V6)),
+];
 pub(super) const PROXY_VERSIONS: &Words<ProxyVersion> = &[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 pub(super) const DATABASE_ROLES: &Words<DatabaseRole> =
     &[("primary", DatabaseRole::Primary), ("replica", DatabaseRole::Replica)];

@@ -13,7 +13,7 @@ use super::socket::ProxyVersion;
 /// A health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Where it connects.
+    /// Where it connects. Of a server that is known by its name, address and port are its own where they are unspecified (and 0).
     pub target: SocketAddr,
     /// Between checks at full health.
     pub interval: Duration,

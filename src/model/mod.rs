@@ -11,6 +11,7 @@ mod command;
 mod control;
 mod estate;
 mod log;
+mod name;
 mod net;
 mod networks;
 mod notify;
@@ -36,6 +37,7 @@ pub use command::{Command, User};
 pub use control::{AccessLevel, Descriptor, SocketPlace, StatsSocket};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use log::{ConnectionLine, Log, LogDress, LogFormat, LogLevel, LogPlace, LogTarget, Severity};
+pub use name::{Hold, NameKind, Resolver, ServerName, Wanted};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
@@ -79,6 +81,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// The server pools, by unique name.
     pub pools: Vec<Pool>,
+    /// Who is asked for the names of servers, by unique name.
+    pub resolvers: Vec<Resolver>,
     /// The HTTP statistics endpoint; absent unless configured.
     pub stats: Option<Stats>,
     /// Control sockets that speak HAProxy's language.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::check::{Agent, Check};
+use super::name::ServerName;
 use super::socket::{ProxyVersion, Source};
 
 /// One server of a pool.
@@ -11,8 +12,10 @@ use super::socket::{ProxyVersion, Source};
 pub struct Server {
     /// Name, unique in its pool.
     pub name: String,
-    /// Its address.
+    /// Its address; unspecified (`0.0.0.0`, `::`) for one that is known by its name.
     pub address: IpAddr,
+    /// Its name, where that is resolved while the process runs.
+    pub name_of: Option<ServerName>,
     /// Its port, relative to the one the client connected to.
     pub port: ServerPort,
     /// Weight, 0 to 256; 0 gets sticky clients only.
@@ -58,6 +61,7 @@ impl Server {
         Self {
             name: name.into(),
             address,
+            name_of: None,
             port: ServerPort::Same,
             weight: 1,
             backup: false,

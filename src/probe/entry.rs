@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::balance::health::Counter;
-use crate::model::{Agent, CheckResult, OnError, Pool, Server, ServerPort};
+use crate::model::{Agent, Check, CheckResult, OnError, Pool, Server, ServerName, ServerPort};
 use crate::stats::{Health, LastCheck, Registry, ServerStats};
 
 use super::outcome::Outcome;
@@ -25,6 +25,8 @@ pub(super) struct Entry {
     pub(super) weight: u16,
     disabled: bool,
     probe: Option<Probe>,
+    /// The name it is known by, and why that is not resolved, if it is not.
+    name: Option<ServerName>,
     agent: Option<Asked>,
     /// Its checks pass and ask for no new clients.
     pub(super) stopping: bool,
@@ -58,7 +60,7 @@ impl Entry {
         clients: &mut TlsClients,
         now: Instant,
     ) -> Self {
-        let probe = server.check.as_ref().filter(|_| !server.disabled).map(|check| Probe {
+        let probe = checked(server).map(|check| Probe {
             plan: Arc::new(Plan::new(check, clients)),
             counter: Counter::new(check.rise, check.fall),
             due: None,
@@ -73,6 +75,7 @@ impl Entry {
             weight: server.weight,
             disabled: server.disabled,
             probe,
+            name: server.name_of.clone(),
             // In maintenance, too: only the agent takes back what it ordered.
             agent: server.agent.clone().map(Asked::new),
             stopping: false,
@@ -85,7 +88,7 @@ impl Entry {
         entry.stats.update_status(|status| {
             status.health = entry.health();
             status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
-            status.reason = entry.first_reason().to_owned();
+            status.reason = entry.first_reason();
             status.since = Some(now);
             (status.last_check, status.agent, status.certificate_expires) = (None, None, None);
             (status.stopping, status.agent_down) = (false, false);
@@ -95,13 +98,14 @@ impl Entry {
 
     /// Whether `server` is this one, to be checked at the same place: what is known of it then stays true.
     pub(super) fn continues(&self, server: &Server) -> bool {
-        let wanted = server.check.as_ref().filter(|_| !server.disabled).map(|check| check.target);
+        let wanted = checked(server).map(|check| check.target);
         let checked = self.probe.as_ref().map(|probe| probe.plan.check.target);
-        self.disabled == server.disabled && checked == wanted
+        self.disabled == server.disabled && self.name == server.name_of && checked == wanted
     }
 
     pub(super) fn is_up(&self) -> bool {
         !self.disabled
+            && self.unresolved().is_none()
             && self.probe.as_ref().is_none_or(|probe| probe.counter.is_up())
             && !self.agent.as_ref().is_some_and(|asked| asked.down)
     }
@@ -283,11 +287,17 @@ impl Entry {
         }
     }
 
-    fn first_reason(&self) -> &'static str {
-        match &self.probe {
-            _ if self.disabled => "disabled in the configuration",
-            None => "without a check",
-            Some(_) => "not checked yet",
+    /// Why it has no address.
+    fn unresolved(&self) -> Option<&str> {
+        self.name.as_ref().and_then(|name| name.unresolved.as_deref())
+    }
+
+    fn first_reason(&self) -> String {
+        match (&self.probe, self.unresolved()) {
+            _ if self.disabled => "disabled in the configuration".to_owned(),
+            (_, Some(reason)) => format!("name not resolved: {reason}"),
+            (None, None) => "without a check".to_owned(),
+            (Some(_), None) => "not checked yet".to_owned(),
         }
     }
 
@@ -296,7 +306,11 @@ impl Entry {
             pool: self.pool.clone(),
             server: self.server.clone(),
             up: self.is_up(),
-            reason: format!("the configuration changed: {}", self.first_reason()),
+            reason: match &self.name {
+                Some(ServerName { unresolved: None, name, .. }) => format!("{name} is resolved"),
+                Some(_) => self.first_reason(),
+                None => format!("the configuration changed: {}", self.first_reason()),
+            },
             duration: Duration::ZERO,
         }
     }
@@ -357,4 +371,10 @@ fn last(outcome: &Outcome, now: Instant) -> LastCheck {
         duration: outcome.duration,
         at: now,
     }
+}
+
+/// The check of a server that can be checked.
+fn checked(server: &Server) -> Option<&Check> {
+    let resolved = server.name_of.as_ref().is_none_or(|name| name.unresolved.is_none());
+    server.check.as_ref().filter(|_| !server.disabled && resolved)
 }

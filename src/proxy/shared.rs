@@ -238,7 +238,11 @@ impl PoolShared {
             places: HashMap::new(),
         };
         let pool = Arc::new_cyclic(|me| Self { waiting: AtomicU64::new(0), me: me.clone(), state: Mutex::new(state) });
-        pool.lock().renew_servers(registry, now);
+        {
+            let mut state = pool.lock();
+            state.renew_servers(registry, now);
+            state.close_nameless(now);
+        }
         pool
     }
 
@@ -255,6 +259,7 @@ impl PoolShared {
             find(&spec.servers).is_some_and(|place| find(&before.servers) == Some(place))
         });
         state.renew_servers(registry, now);
+        state.close_nameless(now);
         drop(state);
         self.renew_hash();
         self.on_room();
@@ -426,6 +431,13 @@ impl PoolState {
         };
         self.servers = self.spec.servers.iter().map(server).collect();
         self.show_states(now);
+    }
+
+    /// Servers whose name is not resolved yet serve nobody: to connect to no address would reach this node.
+    fn close_nameless(&mut self, now: Instant) {
+        for server in self.servers.iter().filter(|server| server.place.address.is_unspecified()) {
+            self.balance.set_up(&server.name, false, now);
+        }
     }
 
     /// Publishes what an administrator set.

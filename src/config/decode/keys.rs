@@ -15,7 +15,7 @@ pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
-    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &HOLD,
 ];
 
 #[rustfmt::skip]
@@ -23,7 +23,7 @@ pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
         "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route",
-        "rule", "service", "pool", "source-table",
+        "rule", "service", "pool", "source-table", "resolver",
     ],
 };
 pub(super) const GLOBAL: Keys = Keys {
@@ -231,5 +231,14 @@ pub(super) const SERVER: Keys = Keys {
         "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "agent", "on-marked-down",
         "send-proxy", "source", "user-timeout", "fast-open",
         "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
+        "srv", "most", "resolve", "resolver", "family", "networks", "share-address", "initial-address",
     ],
 };
+#[rustfmt::skip]
+pub(super) const RESOLVER: Keys = Keys {
+    table: "[[resolver]]",
+    keys: &[
+        "name", "servers", "system", "retries", "timeout", "least-refresh", "most-refresh", "payload-size", "hold",
+    ],
+};
+pub(super) const HOLD: Keys = Keys { table: "hold", keys: &["nx", "timeout", "refused", "other", "obsolete"] };

@@ -7,6 +7,7 @@ mod command;
 mod control;
 pub mod keys;
 mod log;
+mod names;
 mod policy;
 mod reader;
 mod router;
@@ -58,6 +59,7 @@ impl Decoder<'_> {
             source_tables: self.tables(fields, "source-table", Self::source_table),
             services: Vec::new(),
             pools: self.tables(fields, "pool", Self::pool),
+            resolvers: self.tables(fields, "resolver", Self::resolver),
         };
         for (service, pool) in self.tables(fields, "service", Self::service) {
             config.services.push(service);

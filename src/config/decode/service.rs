@@ -136,8 +136,12 @@ impl Decoder<'_> {
             return Some(Server { port, ..Server::new(value.at, Located::new(host, value.at)) });
         }
         let fields = self.table(value, key, &[&keys::SERVER])?;
-        self.require(fields, &keys::SERVER, &["address"], "add address = \"10.0.0.11\"");
-        let address = self.field(fields, "address", |this, value, key| this.parsed(value, key, syntax::server));
+        self.require(fields, &keys::SERVER, &["address", "srv"], "add address = \"10.0.0.11\"");
+        let mut naming = self.server_naming(fields);
+        let address = match self.service_name(fields, &mut naming) {
+            None => self.field(fields, "address", |this, value, key| this.parsed(value, key, syntax::server)),
+            service => service,
+        };
         let port = self.field(fields, "port", Self::server_port);
         let name = self.field(fields, "name", Self::string);
         let weight = self.field(fields, "weight", Self::number);
@@ -172,6 +176,7 @@ impl Decoder<'_> {
             user_timeout,
             fast_open,
             choice,
+            naming,
         })
     }
 

@@ -3,6 +3,7 @@
 mod check;
 mod choice;
 mod control;
+mod names;
 mod notify;
 mod policy;
 mod router;
@@ -18,7 +19,7 @@ use super::raw::{
     Timeout,
 };
 use super::words::{self, Words, word_for};
-use crate::model::{Family, PortRange, ServerPort};
+use crate::model::{Family, NameKind, PortRange, ServerPort};
 
 /// The whole configuration as one TOML file.
 #[must_use]
@@ -40,6 +41,7 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.source_tables.iter().map(policy::source_table));
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
+    sections.extend(config.resolvers.iter().map(names::resolver));
     sections.join("\n")
 }
 
@@ -166,6 +168,11 @@ fn server(raw: &Server) -> String {
     keys.maybe("user-timeout", &raw.user_timeout, duration);
     keys.maybe("fast-open", &raw.fast_open, bool::to_string);
     choice::server(&mut keys, &raw.choice);
+    names::server(&mut keys, &raw.naming);
+    if raw.naming.kind.is_some_and(|kind| kind.value == NameKind::Service) {
+        keys.add("srv", quoted(&host(&raw.host.value)));
+        return keys.inline();
+    }
     keys.or_inline("address", quoted(&address))
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod choice;
 mod control;
 mod log;
+mod names;
 mod notify;
 mod policy;
 mod router;
@@ -32,6 +33,7 @@ pub use check::{
 pub use choice::{PoolChoice, ServerChoice};
 pub use control::StatsSocket;
 pub use log::{Log, LogTarget};
+pub use names::{Hold, ResolveWhen, Resolver, ServerNaming};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
@@ -94,6 +96,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[pool]]`, and the pools written inside a service, which are named like it.
     pub pools: Vec<Pool>,
+    /// `[[resolver]]`.
+    pub resolvers: Vec<Resolver>,
     /// `[[source-table]]`.
     pub source_tables: Vec<SourceTable>,
 }
@@ -253,7 +257,7 @@ impl Listen {
     }
 }
 
-/// An address, or a name that is resolved when the configuration is loaded.
+/// An address, or a name: resolved when the configuration is loaded, a server's also while the process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// An address. `*` is `0.0.0.0`.
@@ -387,6 +391,7 @@ pub struct Server {
     pub user_timeout: Maybe<Duration>,
     pub fast_open: Maybe<bool>,
     pub choice: ServerChoice,
+    pub naming: ServerNaming,
 }
 
 impl Server {
@@ -410,6 +415,7 @@ impl Server {
             user_timeout: None,
             fast_open: None,
             choice: ServerChoice::default(),
+            naming: ServerNaming::default(),
         }
     }
 }

@@ -10,6 +10,7 @@ mod control;
 mod findings;
 mod group;
 mod log;
+mod names;
 mod overlap;
 mod policy;
 mod pool;
@@ -81,10 +82,24 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
     let pools = pool::pools(raw, &services, &commands, findings);
+    let resolvers = names::resolvers(raw, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);
     let (routes, rules) = (routing::routes(&raw.routes, findings), routing::rules(&raw.rules, findings));
-    Config { global, routers, groups, trackers, routes, rules, notify, services, pools, stats, stats_sockets }
+    Config {
+        global,
+        routers,
+        groups,
+        trackers,
+        routes,
+        rules,
+        notify,
+        services,
+        pools,
+        resolvers,
+        stats,
+        stats_sockets,
+    }
 }
 
 fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {

@@ -1,12 +1,14 @@
 //! Pools, servers and their checks.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::check::{self, Checked, without_check_port};
 use super::command::Commands;
 use super::duplicate;
 use super::findings::{Findings, Unique};
+use super::names;
 use super::router::not_a_host;
 use super::service::fin_timeout;
 use super::socket;
@@ -14,8 +16,8 @@ use super::track_server;
 use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
 use crate::model::{
-    Affinity, Algorithm, Failback, HashType, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool, RefuseWith, Server,
-    ServerPort, Service, TableSpec,
+    Affinity, Algorithm, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool, RefuseWith,
+    Server, ServerPort, Service, TableSpec,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -151,7 +153,7 @@ fn affinity(raw: &Maybe<raw::Affinity>, findings: &mut Findings<'_>) -> Affinity
 }
 
 fn servers(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> Vec<Server> {
-    let mut names: Unique<String> = Unique::new();
+    let mut unique: Unique<String> = Unique::new();
     let mut portless = Vec::new();
     let mut servers = Vec::new();
     for (index, raw_server) in raw.servers.iter().enumerate() {
@@ -162,10 +164,12 @@ fn servers(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) 
             }
             None => Located::new(format!("s{}", index + 1), raw_server.at),
         };
-        if let Some(first) = names.insert(name.value.clone(), name.at) {
-            duplicate(findings, "server", &name, first);
+        for name in names::numbered(raw_server, name, findings) {
+            if let Some(first) = unique.insert(name.value.clone(), name.at) {
+                duplicate(findings, "server", &name, first);
+            }
+            servers.extend(server(raw_server, (index, name.value), raw, context, &mut portless, findings));
         }
-        servers.extend(server(raw_server, (index, name.value), raw, context, &mut portless, findings));
     }
     without_check_port(raw, &portless, findings);
     servers
@@ -179,12 +183,21 @@ fn server(
     portless: &mut Vec<(String, Location)>,
     findings: &mut Findings<'_>,
 ) -> Option<Server> {
-    let port = raw.port.map_or(ServerPort::Same, |port| port.value);
+    let name_of = names::server_name(raw, findings);
+    let port = match &name_of {
+        // An SRV record says it.
+        Some(name) if name.kind == NameKind::Service => ServerPort::Fixed(0),
+        Some(_) | None => raw.port.map_or(ServerPort::Same, |port| port.value),
+    };
     if let (Some(located), Some(clients)) = (&raw.port, context.clients) {
         offset_in_range(located, clients, findings);
     }
-    let address = findings.address(&raw.host);
-    if let Some(kind) = address.and_then(not_a_host) {
+    let address = match &name_of {
+        Some(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        None => findings.address(&raw.host),
+    };
+    let known = address.filter(|_| name_of.is_none());
+    if let Some(kind) = known.and_then(not_a_host) {
         findings.error(raw.host.at, format!("this is {kind}"), "write the server's own address");
     }
     let mut environment = context.environment.clone();
@@ -196,7 +209,7 @@ fn server(
         raw.on_marked_down.or(pool.on_marked_down).map_or(OnMarkedDown::Keep, |on_marked_down| on_marked_down.value);
     let weight = findings.number(&raw.weight, "weight", 0..=256, 1);
     let max_connections = findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX));
-    let source = raw.source.as_ref().and_then(|source| socket::source(&source.value, address, findings));
+    let source = raw.source.as_ref().and_then(|source| socket::source(&source.value, known, findings));
     let user_timeout = findings.positive(&raw.user_timeout, "user-timeout");
     let choice = &raw.choice;
     if let (Some(track), Some(_)) = (&choice.track, &check) {
@@ -221,6 +234,7 @@ fn server(
         observe: limit.map(|error_limit| Observe { error_limit, on_error }).filter(|_| check.is_some()),
         on_marked_up: choice.on_marked_up.map_or(OnMarkedUp::Keep, |what| what.value),
         name,
+        name_of,
         address: address?,
         port,
         weight,

@@ -160,7 +160,8 @@ pub(super) fn looping(
             let reaches = |listen: &ListenAddress| {
                 let any = listen.address.is_unspecified()
                     && (listen.address.is_ipv4() == server.address.is_ipv4() || listen.dual_stack);
-                (listen.address == server.address || any && here(server.address)) && reached(listen, server.port)
+                let same = listen.address == server.address || any && here(server.address);
+                server.name_of.is_none() && same && reached(listen, server.port)
             };
             let listen = service.listen.iter().zip(&raw_service.listen).find(|(listen, _)| reaches(listen));
             if let Some((_, listen)) = listen {

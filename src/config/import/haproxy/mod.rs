@@ -10,6 +10,7 @@ mod endpoint;
 pub mod grammar;
 mod logging;
 mod proxy;
+mod resolvers;
 mod rules;
 mod server;
 mod service;
@@ -93,6 +94,7 @@ impl<'a> Translator<'a> {
             "frontend" => self.proxy(section, Kind::Frontend),
             "backend" => self.proxy(section, Kind::Backend),
             "listen" => self.proxy(section, Kind::Listen),
+            "resolvers" => self.resolvers(section),
             _ => {}
         }
     }

@@ -316,6 +316,7 @@ impl Translator<'_> {
                 "hash-balance-factor" => self.hash_balance_factor(statement, arguments, &mut proxy.choice),
                 "bind" => self.bind(statement, arguments, proxy),
                 "server" => self.server(statement, arguments, proxy),
+                "server-template" => self.server_template(statement, arguments, proxy),
                 "default-server" => self.server_options(arguments, &mut proxy.default_server),
                 "source" => match arguments.split_first() {
                     Some((address, words)) => {

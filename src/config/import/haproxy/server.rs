@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::check_rules::protocols;
 use super::proxy::{Proxy, Timeouts};
+use super::resolvers::NamesSaid;
 use super::{Translator, endpoint, value};
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
@@ -60,6 +61,7 @@ pub(super) struct ServerOptions {
     source: Maybe<Source>,
     user_timeout: Maybe<Duration>,
     fast_open: Maybe<bool>,
+    names: NamesSaid,
 }
 
 /// What the proxy says about the checks of its servers.
@@ -79,10 +81,24 @@ pub(super) struct ServerSaid {
     name: Located<String>,
     host: Located<Host>,
     port: Maybe<ServerPort>,
+    /// Its name is that of an SRV record.
+    service: bool,
     pub(super) options: ServerOptions,
 }
 
 impl ServerSaid {
+    pub(super) fn new(
+        at: Location,
+        name: Located<String>,
+        endpoint: Located<(Host, Option<ServerPort>)>,
+        service: bool,
+        options: ServerOptions,
+    ) -> Self {
+        let Located { value: (host, port), at: written } = endpoint;
+        let port = port.filter(|_| !service).map(|port| Located::new(port, written));
+        Self { at, name, host: Located::new(host, written), port, service, options }
+    }
+
     /// As the raw server.
     pub(super) fn raw(&self, around: &Around<'_>) -> Server {
         let options = &self.options;
@@ -112,6 +128,7 @@ impl ServerSaid {
                 on_error: options.on_error,
                 on_marked_up: options.on_marked_up,
             },
+            naming: options.names.raw(&self.host, self.service),
             ..Server::new(self.at, self.host.clone())
         }
     }
@@ -207,14 +224,10 @@ impl Translator<'_> {
         let endpoint = self.checked(address, endpoint(address.as_str()));
         let mut options = proxy.default_server.clone();
         self.server_options(words, &mut options);
-        let Some(Located { value: (host, port), at }) = endpoint else { return };
-        proxy.servers.push(ServerSaid {
-            at: statement.at(),
-            name: Located::new(name.text.clone(), name.at),
-            host: Located::new(host, at),
-            port: port.map(|port| Located::new(port, at)),
-            options,
-        });
+        let Some(endpoint) = endpoint else { return };
+        let service = address.text.starts_with('_');
+        let name = Located::new(name.text.clone(), name.at);
+        proxy.servers.push(ServerSaid::new(statement.at(), name, endpoint, service, options));
     }
 
     pub(super) fn server_options(&mut self, words: &[Word], options: &mut ServerOptions) {
@@ -333,8 +346,8 @@ impl Translator<'_> {
                     },
                 );
             }
-            // `cookie`: of no consequence.
-            _ => {}
+            // What is not about names is of no consequence.
+            other => self.names_option(other, word, &mut options.names),
         }
     }
 
@@ -375,7 +388,7 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
 }
 
 /// A server's address and port: none for the client's, `+N` and `-N` relative to it.
-fn endpoint(text: &str) -> Result<(Host, Option<ServerPort>), String> {
+pub(super) fn endpoint(text: &str) -> Result<(Host, Option<ServerPort>), String> {
     let (family, rest) = endpoint::family(text)?;
     let (host, port) = endpoint::split_port(rest);
     if matches!(host, "" | "*" | "0.0.0.0" | "::") {

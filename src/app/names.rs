@@ -1,0 +1,70 @@
+//! What the names of servers say now: the data plane goes there, and checks do.
+
+use std::collections::HashMap;
+
+use super::node::Node;
+use crate::model::{Config, Pool, Server, ServerPort, ServerRef};
+use crate::names::{Place, Resolved};
+
+/// Where servers are that are known by their names, or why that is not known.
+#[derive(Debug, Default)]
+pub(super) struct Places(HashMap<ServerRef, Result<Place, String>>);
+
+impl Places {
+    /// Tells the servers that have no address why, so that they count as down.
+    pub(super) fn mark_unresolved(&self, pools: &mut [Pool]) {
+        for Pool { name: pool, servers, .. } in pools {
+            for Server { name: server, name_of, .. } in servers {
+                let Some(name) = name_of else { continue };
+                let at = ServerRef { pool: pool.clone(), server: server.clone() };
+                name.unresolved = match self.0.get(&at) {
+                    Some(Ok(_)) => None,
+                    Some(Err(reason)) => Some(reason.clone()),
+                    None => Some(format!("{}: not answered yet", name.name)),
+                };
+            }
+        }
+    }
+
+    /// Forgets servers that are gone.
+    pub(super) fn retain(&mut self, config: &Config) {
+        self.0.retain(|at, _| {
+            let server =
+                config.pool(&at.pool).and_then(|pool| pool.servers.iter().find(|server| server.name == at.server));
+            server.is_some_and(|server| server.name_of.is_some())
+        });
+    }
+}
+
+impl Node {
+    /// Takes what was resolved, all of it at a time: checks compare every server.
+    pub(super) fn resolved(&mut self, news: Vec<Resolved>) {
+        let config = self.shared.config();
+        let mut servers = Vec::new();
+        for Resolved { pool, server, place } in news {
+            let known = config.pool(&pool).and_then(|pool| pool.servers.iter().find(|known| known.name == server));
+            let Some(known) = known.filter(|server| server.name_of.is_some()) else { continue };
+            if let Ok(Place { address, port }) = place {
+                let port = port.map_or(known.port, ServerPort::Fixed);
+                // Both are known: the configuration in force has them.
+                let _ = self.proxy.set_server_address(&pool, &server, Some(address), Some(port));
+            }
+            let at = ServerRef { pool, server };
+            let before = self.places.0.insert(at.clone(), place.clone());
+            if let Ok(Place { address, .. }) = place
+                && before != Some(place)
+            {
+                tracing::info!(target: "vipgate", "{}/{} is at {address}", at.pool, at.server);
+            }
+            servers.push(at);
+        }
+        if servers.is_empty() {
+            return;
+        }
+        self.refresh_checks();
+        for ServerRef { pool, server } in servers {
+            self.proxy.set_server_up(&pool, &server, self.prober.is_up(&pool, &server));
+        }
+        self.refresh_serving();
+    }
+}

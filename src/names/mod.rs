@@ -1,0 +1,125 @@
+//! Names of servers, resolved while the process runs: one task asks for each name when its last answer has lived, and reports
+//! what changed. [`book`] decides what is due and what an answer means; here the clock is, in [`ask`] the sockets.
+
+#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
+
+mod ask;
+mod book;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+
+use self::book::Book;
+use crate::model::{Pool, Resolver};
+
+/// Where a server that is known by its name is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Its pool.
+    pub pool: String,
+    /// Its name there.
+    pub server: String,
+    /// Where it is, or why that is not known.
+    pub place: Result<Place, String>,
+}
+
+/// Where a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The address.
+    pub address: IpAddr,
+    /// The port, where an SRV record says it.
+    pub port: Option<u16>,
+}
+
+/// Questions under way at a time; more wait.
+const UNDER_WAY: usize = 64;
+
+/// The running resolution. Dropped, it stops.
+#[derive(Debug)]
+pub struct Names {
+    shared: Arc<Shared>,
+    resolved: mpsc::UnboundedSender<Resolved>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    book: Mutex<Book>,
+    /// Told when the book changed under the task.
+    changed: Notify,
+}
+
+impl Names {
+    /// Starts without names; [`Names::apply`] brings them. To be called within a tokio runtime.
+    #[must_use]
+    pub fn start(resolved: mpsc::UnboundedSender<Resolved>) -> Self {
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(run(Arc::clone(&shared), resolved.clone()));
+        Self { shared, resolved, task }
+    }
+
+    /// Resolves the names of these servers from now on. What is known of one that stays is reported again.
+    pub fn apply(&self, pools: &[Pool], resolvers: &[Resolver]) {
+        for resolved in lock(&self.shared.book).apply(pools, resolvers, Instant::now()) {
+            // Without a receiver the process is ending.
+            let _ = self.resolved.send(resolved);
+        }
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(shared: Arc<Shared>, resolved: mpsc::UnboundedSender<Resolved>) {
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let next = {
+            let mut book = lock(&shared.book);
+            let now = Instant::now();
+            while under_way.len() < UNDER_WAY
+                && let Some((id, question)) = book.take_due(now)
+            {
+                under_way.push(async move { (id, ask::ask(&question).await) });
+            }
+            if under_way.len() < UNDER_WAY { book.next_due() } else { None }
+        };
+        tokio::select! {
+            Some((id, answer)) = under_way.next() => {
+                let (changes, line) = lock(&shared.book).settle(id, answer, Instant::now());
+                if let Some(line) = line {
+                    tracing::warn!(target: "vipgate", "{line}");
+                }
+                for change in changes {
+                    let _ = resolved.send(change);
+                }
+            }
+            () = sleep_until(next) => {}
+            () = shared.changed.notified() => {}
+        }
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
+    book.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
