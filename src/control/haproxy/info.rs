@@ -1,5 +1,4 @@
 //! `show info`.
-#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;

@@ -1,5 +1,4 @@
 //! What is shown from one look at the process.
-#![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 use std::fmt::Write as _;
 use std::sync::Arc;
