@@ -367,7 +367,7 @@ fn a_slow_reader_behind_a_fast_writer_costs_little() {
     table.row(&[&format!("{rate:.0} kB/s"), &kib(highest / readers), &pipes.to_string(), &kib(both)]);
     table.print();
     assert!((50.0..=101.0).contains(&rate), "{rate} kB/s is not what was to be measured");
-    assert!(highest <= readers * EACH, "{} KiB a connection", highest / readers >> 10);
+    assert!(highest <= readers * EACH, "{} KiB a connection", (highest / readers) >> 10);
     // 32 a thread, and no connection has two.
     assert!(pipes <= 64, "{pipes} pipes");
     assert!(both <= EACH, "{} KiB a connection, pipes included", both >> 10);
