@@ -220,10 +220,16 @@ fn fronts_are_the_services_on_its_addresses_unless_named() {
 }
 
 #[test]
-fn names_are_resolved_once_loaded() {
-    let config = config(&with_service("listen = \"*:22\"\nservers = [\"files.example\", \"ipv4@files.example:22\"]"));
-    assert_eq!(config.pools[0].servers[0].address, "2001:db8::7".parse::<IpAddr>().unwrap());
-    assert_eq!(config.pools[0].servers[1].address, "10.0.0.7".parse::<IpAddr>().unwrap());
+fn names_resolved_at_the_start_have_an_address_and_the_others_none() {
+    let at_start = |name: &str| format!("{{ address = \"{name}\", resolve = \"at-start\" }}");
+    let servers = [at_start("files.example"), at_start("ipv4@files.example:22"), "\"no.example:22\"".to_owned()];
+    let config = config(&with_service(&format!("listen = \"*:22\"\nservers = [{}]", servers.join(", "))));
+    let servers = &config.pools[0].servers;
+    assert_eq!(servers[0].address, "2001:db8::7".parse::<IpAddr>().unwrap());
+    assert_eq!(servers[1].address, "10.0.0.7".parse::<IpAddr>().unwrap());
+    assert!(servers[0].name_of.is_none() && servers[1].name_of.is_none());
+    assert!(servers[2].address.is_unspecified());
+    assert_eq!(servers[2].name_of.as_ref().map(|name| name.name.as_str()), Some("no.example"));
 }
 
 #[test]
@@ -342,7 +348,7 @@ fn a_megabyte_takes_no_longer_a_byte_than_a_kilobyte() {
         text.push_str(&format!(
             "[[service]]\nname = \"s{index}\"\nlisten = \"10.{}.{}.1:1-65535\"\npool = \"p{index}\"\n\
              [[pool]]\nname = \"p{index}\"\ncheck = {{ port = 22 }}\nservers = [\"172.16.0.1\", \"172.16.0.2\", \"172.16.0.3\"]\n\
-             [[pool]]\nname = \"unused{index}\"\nservers = [\"nowhere\"]\nretrys = 1\n",
+             [[pool]]\nname = \"unused{index}\"\nservers = [{{ address = \"nowhere\", resolve = \"at-start\" }}]\nretrys = 1\n",
             index / 250,
             index % 250
         ));
