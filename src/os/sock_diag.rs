@@ -90,6 +90,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "real sockets to be found")]
 mod tests {
     use super::*;
 

@@ -117,6 +117,7 @@ impl Registry {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "an instant to count from")]
 mod tests {
     use super::*;
 
