@@ -84,6 +84,8 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "limits" => "limits",
             "source" => "a source",
             "source-table" => "[[source-table]]",
+            "resolver" if kind == "the file" => "[[resolver]]",
+            "hold" => "hold",
             "route" => "a tracker's route",
             "rule" => "a rule",
             "sync-group" => "[[sync-group]]",

@@ -10,8 +10,8 @@ use import_support::{haproxy_text, keepalived_text, load, loading, model, resolv
 use vipgate::config::Loading;
 use vipgate::config::emit::emit;
 use vipgate::model::{
-    Affinity, Algorithm, Check, Config, InitialState, InterfaceName, OnMarkedDown, Priority, Scope, ServerPort,
-    TableSpec, Version,
+    Affinity, Algorithm, Check, CheckKind, Config, InitialState, InterfaceName, OnMarkedDown, Priority, Scope,
+    ServerPort, TableSpec, Version,
 };
 
 macro_rules! fixture {
@@ -129,10 +129,13 @@ fn hsts_transfer_ports_stick_together() {
 }
 
 #[test]
-fn hsts_role_checks_are_refused_rather_than_reduced_to_a_connect() {
-    let errors = haproxy_text(fixture!("hsts-haproxy-with-checks.cfg")).errors();
-    assert_eq!(errors.len(), 4, "{errors:?}");
-    assert!(errors[0].starts_with("error 4: `tcp-check send` is not there yet"), "{errors:?}");
+fn hsts_role_checks_ask_for_the_role() {
+    let config = model(None, Some(fixture!("hsts-haproxy-with-checks.cfg")));
+    for server in &config.pool("redis").unwrap().servers {
+        let check = server.check.as_ref().unwrap();
+        let CheckKind::Conversation(conversation) = &check.kind else { panic!("{check:?}") };
+        assert!(conversation.scripted && conversation.steps.len() >= 4, "{conversation:?}");
+    }
 }
 
 #[test]
@@ -152,8 +155,9 @@ fn ovd_adverts_on_a_dedicated_link() {
 fn debian_default_file_starts() {
     let loaded = load(None, Some(fixture!("debian-12-haproxy.cfg"))).unwrap_or_else(|failed| panic!("{failed}"));
     assert!(loaded.config.services.is_empty());
+    assert_eq!(loaded.config.stats_sockets.len(), 1);
     let warned = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect::<Vec<_>>();
-    for word in ["chroot", "stats socket", "user", "daemon", "ssl-default-bind-options", "errorfile"] {
+    for word in ["chroot", "user", "daemon", "ssl-default-bind-options", "errorfile"] {
         assert!(warned.iter().any(|warning| warning.starts_with(&format!("`{word}`"))), "{word}: {warned:?}");
     }
 }

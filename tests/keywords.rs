@@ -135,6 +135,7 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
             let space = if example.is_empty() || example.starts_with('(') { "" } else { " " };
             (listen(&format!("{context} {name}{space}{example}")), vec![6])
         }
+        "resolvers" => (format!("resolvers x\n {line}\n"), vec![1]),
         section => (format!("{section} x\n {line} x\n"), vec![1]),
     }
 }
