@@ -90,7 +90,11 @@ impl Entry {
             status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
             status.reason = entry.first_reason();
             status.since = Some(now);
-            (status.last_check, status.agent, status.certificate_expires) = (None, None, None);
+            // What was found last is still told while it is in maintenance, as HAProxy does.
+            if !entry.disabled {
+                status.last_check = None;
+            }
+            (status.agent, status.certificate_expires) = (None, None);
             (status.stopping, status.agent_down) = (false, false);
         });
         entry

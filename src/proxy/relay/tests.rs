@@ -185,6 +185,7 @@ fn what_is_behind_urgent_data_is_not_taken_for_the_end() {
     assert_eq!(relay.step(&mut desk), Step::Again);
     arrive(&server, &[2; 10], Then::End);
     server.mark.set(true);
+    relay.set_ready(Side::Server, ENDED);
     while relay.step(&mut desk) == Step::Again {}
     assert_eq!((client.sent.borrow().len(), client.has_shut()), (2 * 64 + 10, true));
     assert!(relay.to_client.piped.is_none(), "the pipe is back");
