@@ -132,6 +132,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         queue_timeout: findings.timeout(&raw.choice.queue_timeout, "queue-timeout", None),
         max_queue: findings.optional_number(&raw.choice.max_queue, "max-queue", 0..=u64::from(u32::MAX)),
         persist: raw.choice.persist.is_some_and(|persist| persist.value),
+        abort_on_close: raw.choice.abort_on_close.is_some_and(|abort| abort.value),
         failback: raw.choice.failback.map_or(Failback::New, |failback| failback.value),
         refusal: raw.choice.refuse_with.map_or(RefuseWith::Reset, |how| how.value),
     };
