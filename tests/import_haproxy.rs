@@ -598,6 +598,18 @@ fn a_source_may_be_the_client_s() {
 }
 
 #[test]
+fn timeouts_that_cut_idle_transfers_are_told() {
+    let warned = |lines: &str| {
+        let text = format!("listen l\n bind 127.0.0.1:7000\n timeout client 30s\n{lines}\n");
+        let loaded = load(None, Some(&text)).unwrap_or_else(|failed| panic!("{failed}"));
+        loaded.warnings.iter().any(|warning| warning.message == "idle sessions of `l` are cut after 30s")
+    };
+    assert!(warned(" server s 10.0.0.1:22"));
+    assert!(!warned(" server s 10.0.0.1:80"));
+    assert!(!warned(" timeout tunnel 1h\n server s 10.0.0.1:22"));
+}
+
+#[test]
 fn first_goes_by_the_numbers_of_servers() {
     let pool = pool(" balance first\n server a 10.0.0.1 id 9\n server b 10.0.0.2\n server c 10.0.0.3 id 1");
     assert_eq!(pool.servers.iter().map(|server| server.name.as_str()).collect::<Vec<_>>(), ["c", "b", "a"]);

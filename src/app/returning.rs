@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpSocket;
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 
 use super::node::{Done, Node};
 use crate::fence::{Divert, FenceName};
-use crate::model::ServerRef;
+use crate::model::{Server, ServerRef, returning};
 use crate::proxy::Unanswered;
 
 /// How long a server may take to answer this node.
@@ -32,6 +33,13 @@ impl Node {
     pub(super) fn lead_back(&mut self) {
         let config = self.shared.config();
         self.returning.tried.retain(|at, _| config.pool(&at.pool).is_some());
+        for pool in &config.pools {
+            let is_own = |server: &&Server| server.source.as_ref().is_none_or(|source| source.transparent.is_none());
+            for server in pool.servers.iter().filter(is_own) {
+                let stats = self.shared.registry.server(&pool.name, &server.name);
+                stats.return_path_lost.store(false, Ordering::Relaxed);
+            }
+        }
         match (config.is_transparent(), &self.returning.divert) {
             (false, _) => self.returning.divert = None,
             (true, Some(_)) => {}
@@ -41,7 +49,7 @@ impl Node {
                     target: "vipgate",
                     %error,
                     "what servers answer to clients' addresses is not led back to this node; mark it for table {} by other means",
-                    crate::model::returning::TABLE
+                    returning::TABLE
                 ),
             },
         }
@@ -72,7 +80,7 @@ impl Node {
         if !known {
             return;
         }
-        self.shared.registry.server(pool, server).return_path_lost.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.shared.registry.server(pool, server).return_path_lost.store(true, Ordering::Relaxed);
         tracing::warn!(
             "Server {pool}/{server} at {address} answers this node, but what it answers to {} does not come back through this \
              node: make this node its gateway to its clients, or end `transparent` (`usesrc`) and send it PROXY headers",

@@ -42,6 +42,14 @@ pub struct Source {
     pub transparent: Option<Transparent>,
 }
 
+impl Source {
+    /// Where this node's own connections come from: those of checks.
+    #[must_use]
+    pub fn own(&self) -> Self {
+        Self { transparent: None, ports: None, ..self.clone() }
+    }
+}
+
 /// The address of somebody else that a server sees its connections come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Transparent {
