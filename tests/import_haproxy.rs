@@ -585,7 +585,7 @@ fn a_source_may_be_the_client_s() {
     for (line, words) in [
         ("source 0.0.0.0 usesrc hdr_ip(x-forwarded-for)", "HTTP's"),
         ("source 0.0.0.0 usesrc nobody", "neither `client`"),
-        ("source 0.0.0.0 usesrc fd00::9", "not an IPv4 address"),
+        ("source 0.0.0.0 usesrc [fd00::9]", "not an IPv4 address"),
         ("source 0.0.0.0:1000-2000 usesrc client", "the port is the client's"),
     ] {
         let text = format!("listen l\n bind 127.0.0.1:7000\n server s 10.0.0.9 {line}\n");
