@@ -4,6 +4,9 @@
 //! validation; the shares are printed. `VIPGATE_FUZZ=10000000 cargo test --release --test fuzz_wire -- --nocapture`.
 
 #[cfg(test)]
+#[path = "fuzz/flights.rs"]
+mod flights;
+#[cfg(test)]
 #[path = "fuzz/hellos.rs"]
 mod hellos;
 #[cfg(test)]
@@ -43,4 +46,31 @@ fn no_hello_panics_and_what_is_certain_stays() {
         read * 4 > executions && refused * 10 > executions && awaited * 20 > executions,
         "every answer is seen often"
     );
+}
+
+#[test]
+fn no_server_flight_panics_and_no_cut_changes_what_is_heard() {
+    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let mut fuzzer = flights::Fuzzer::new(0xf119);
+    for _ in 0..executions {
+        fuzzer.execute();
+    }
+    let flights::Shares { said, awaited, refused } = fuzzer.shares;
+    println!("{executions} flights of servers: {said} told something, {awaited} awaited, {refused} refused");
+    assert!(
+        said * 4 > executions && refused * 20 > executions && awaited * 20 > executions,
+        "every answer is seen often: {said} {awaited} {refused}"
+    );
+}
+
+#[test]
+fn no_hello_panics_however_many_there_are() {
+    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let mut fuzzer = hellos::Fuzzer::new(0x7156);
+    for _ in 0..executions {
+        fuzzer.execute_quickly();
+    }
+    let hellos::Shares { read, awaited, refused } = fuzzer.shares;
+    println!("{executions} hellos, each in one cut: {read} read, {awaited} awaited, {refused} refused");
+    assert!(read * 4 > executions && refused * 10 > executions, "{read} {awaited} {refused}");
 }

@@ -11,7 +11,7 @@ use vipgate::config::Loading;
 use vipgate::config::emit::emit;
 use vipgate::model::{
     Affinity, Algorithm, Check, CheckKind, Config, InitialState, InterfaceName, OnMarkedDown, Priority, Scope,
-    ServerPort, TableSpec, Version,
+    ServerPort, TableSpec, TlsAffinity, TlsFallback, Version,
 };
 
 macro_rules! fixture {
@@ -77,11 +77,12 @@ fn udmg_http_frontends_are_refused_with_their_line() {
 }
 
 #[test]
-fn ccc_tls_pass_through_keeps_clients_by_address_until_sessions_are_learnt() {
+fn ccc_tls_pass_through_keeps_clients_by_their_sessions() {
     let config = model(None, Some(fixture!("ccc-haproxy.cfg")));
     let pool = config.pool("app").unwrap();
     let table = TableSpec { size: 30_720, expire: Some(Duration::from_secs(1800)), nopurge: false, ipv6: true };
-    assert_eq!((pool.algorithm, &pool.affinity), (Algorithm::RoundRobin, &Affinity::Table(table)));
+    let tls = TlsAffinity { wait: Duration::from_secs(5), fallback: TlsFallback::Source, table };
+    assert_eq!((pool.algorithm, &pool.affinity), (Algorithm::RoundRobin, &Affinity::Tls(tls)));
     assert!(pool.redispatch, "a dead server must not keep half of the clients waiting");
     assert_eq!((pool.connect_timeout, pool.server_timeout), (None, None));
     assert_eq!(pool.servers[0].check, None);

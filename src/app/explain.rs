@@ -65,6 +65,10 @@ fn because(choice: &Explanation) -> String {
                 "the client had it first, and returns (failback = \"drain\")".to_owned()
             }
             Why::Remembered { .. } => "connections of this client are open there".to_owned(),
+            Why::Ticket => "it knows the key of the client's TLS ticket".to_owned(),
+            Why::Session => "it made the client's TLS session".to_owned(),
+            Why::Unnamed => "the client's TLS session is of no server whose key is known".to_owned(),
+            Why::Trial => "to see whether it knows the key of the client's TLS ticket, too".to_owned(),
             Why::Hash => "the hash says so".to_owned(),
             Why::Turn(algorithm) => turn(*algorithm).to_owned(),
             Why::Elsewhere => {

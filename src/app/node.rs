@@ -223,6 +223,7 @@ impl Node {
                 self.tell_server(&transition);
             }
             probe::Event::Wish(wish) => self.grant(&wish),
+            probe::Event::KeyName { pool, server, name } => self.proxy.set_key_name(&pool, &server, &name),
         }
         self.refresh_serving();
         Flow::Continue

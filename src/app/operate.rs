@@ -9,7 +9,7 @@ use crate::control::operate::{
     PortChange, ServerChange, ServerState, SessionView, TableChange, TableEntryView, TableView,
 };
 use crate::control::server::Answer;
-use crate::model::{AdminState, Affinity, ServerPort};
+use crate::model::{AdminState, ServerPort};
 use crate::proxy::{OperateError, Session, SessionPhase};
 
 impl Node {
@@ -86,7 +86,7 @@ impl Node {
         let config = self.shared.config();
         let pools = config.pools.iter().filter(|pool| only.is_none_or(|name| pool.name == name));
         let table = |pool: &crate::model::Pool| {
-            let Affinity::Table(spec) = &pool.affinity else { return None };
+            let spec = pool.affinity.table()?;
             let entries = self.proxy.table_entries(&pool.name).ok()?;
             Some(TableView {
                 pool: pool.name.clone(),

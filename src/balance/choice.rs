@@ -1,14 +1,13 @@
 //! The decision itself: who had the client, else who is next. It changes nothing but whose turn it is, so that it can be
 //! asked without being meant ([`Pool::explain`]).
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use super::algorithm::at_weight;
-use super::candidate::{Candidate, ServerId};
+use super::candidate::Candidate;
 use super::maglev::KeyHash;
 use super::pool::{Pool, Refusal, Request};
-use crate::model::{AdminState, Affinity, Algorithm, Failback, HashType};
+use crate::model::{AdminState, Affinity, Algorithm, HashType};
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +24,14 @@ pub enum Why {
         /// It has.
         proven: bool,
     },
+    /// It knows the key of the ticket that the client brings.
+    Ticket,
+    /// It made the TLS session that the client brings.
+    Session,
+    /// Nobody is known to know the ticket that the client brings, and of this server no key is known.
+    Unnamed,
+    /// To see whether it knows the key of the ticket, too, as others do.
+    Trial,
     /// A hash says so.
     Hash,
     /// It is next by this algorithm.
@@ -67,10 +74,10 @@ impl Pool {
     ) -> Result<Decision, Refusal> {
         let mut elsewhere = false;
         if request.exclude.is_empty()
-            && let Some((position, proven)) = self.remembered(request.client, now)
+            && let Some((position, why)) = self.home(request, loads, now)
         {
             if self.has_room(position, request, loads, now) {
-                return Ok(Decision { position, why: Why::Remembered { proven } });
+                return Ok(Decision { position, why });
             }
             if let Some(refusal) = self.wait_for(position, request) {
                 return Err(refusal);
@@ -79,23 +86,6 @@ impl Pool {
         }
         let decision = self.balance(request, loads, now)?;
         Ok(if elsewhere { Decision { why: Why::Elsewhere, ..decision } } else { decision })
-    }
-
-    /// The server that the client belongs to, if it can serve; and whether it ever has.
-    fn remembered(&mut self, client: IpAddr, now: Instant) -> Option<(usize, bool)> {
-        let remembered = match self.affinity {
-            Affinity::None => return None,
-            Affinity::Source | Affinity::Table(_) => self.table.as_mut()?.get(client, now)?,
-        };
-        let returns = self.failback == Failback::Drain && !remembered.live;
-        let home = returns.then_some(remembered.home);
-        let serving = |id: ServerId| {
-            let position = *self.positions.get(&id)?;
-            let candidate = &self.candidates[position];
-            let forced = self.persist && candidate.admin != AdminState::Maintenance;
-            (candidate.in_service() || forced).then_some(position)
-        };
-        home.and_then(serving).or_else(|| serving(remembered.server)).map(|position| (position, remembered.proven))
     }
 
     /// Whether a server takes the connection now: who came earlier and waits for it comes first.
@@ -118,7 +108,7 @@ impl Pool {
     }
 
     /// The choice among the active servers; among the backups when no active one is up.
-    fn balance(
+    pub(super) fn balance(
         &mut self,
         request: &Request<'_>,
         loads: &impl Fn(usize) -> u64,

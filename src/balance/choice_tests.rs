@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
-use crate::model::{self, TableSpec};
+use crate::balance::ServerId;
+use crate::model::{self, Failback, TableSpec};
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]

@@ -11,6 +11,7 @@ use super::hash::Hash;
 use super::maglev::KeyHash;
 use super::queue::{Queue, Ticket};
 use super::sticky::{Bounds, Pin, Table};
+use super::tls::{Learnt, Offer};
 use crate::model::{self, Affinity, Algorithm, Failback, HashType};
 
 /// A pool of servers, and what it remembers of clients.
@@ -31,6 +32,8 @@ pub struct Pool {
     /// Only where a consistent hash chooses.
     pub(super) hash: Option<Hash>,
     pub(super) table: Option<Table>,
+    /// Only where clients are kept by their TLS sessions.
+    pub(super) learnt: Option<Learnt>,
     pub(super) queue: Queue,
     /// The backups go on to serve although an active server is back.
     pub(super) failed_over: bool,
@@ -43,6 +46,8 @@ pub struct Request<'a> {
     pub client: IpAddr,
     /// The name in its TLS hello, if that is known.
     pub sni: Option<KeyHash>,
+    /// What it brings of a TLS session; none: it does not speak TLS, or was not listened to.
+    pub offer: Option<&'a Offer>,
     /// Servers that failed this connection.
     pub exclude: &'a [ServerId],
     /// The entry of the stick table it holds already, from an earlier choice.
@@ -55,7 +60,7 @@ impl Request<'_> {
     /// The first request of a connection of this client.
     #[must_use]
     pub fn of(client: IpAddr) -> Self {
-        Self { client, sni: None, exclude: &[], held: None, waited: false }
+        Self { client, sni: None, offer: None, exclude: &[], held: None, waited: false }
     }
 }
 
@@ -105,6 +110,7 @@ impl Pool {
             turns: Turns::default(),
             hash: None,
             table: None,
+            learnt: None,
             queue: Queue::default(),
             failed_over: false,
         };
@@ -167,10 +173,11 @@ impl Pool {
     }
 
     fn set_affinity(&mut self, affinity: Affinity, now: Instant) {
+        self.set_learnt(&affinity);
         let bounds = match &affinity {
             Affinity::None => None,
             Affinity::Source => Some(Bounds::LiveFlows),
-            Affinity::Table(spec) => Some(Bounds::Stick(spec.clone())),
+            Affinity::Table(_) | Affinity::Tls(_) => affinity.table().cloned().map(Bounds::Stick),
         };
         match (bounds, &mut self.table) {
             (Some(bounds), Some(table)) => table.set_bounds(bounds, now),
@@ -182,12 +189,21 @@ impl Pool {
         self.affinity = affinity;
     }
 
+    fn set_learnt(&mut self, affinity: &Affinity) {
+        let Affinity::Tls(spec) = affinity else {
+            self.learnt = None;
+            return;
+        };
+        let (size, life) = (spec.table.size, spec.table.expire);
+        let learnt = self.learnt.get_or_insert_with(|| Learnt::new(size, life));
+        learnt.set_bounds(size, life);
+        learnt.retain(|id| self.positions.contains_key(&id));
+    }
+
     /// The stick table, as far as clients are remembered beyond their flows.
     pub(super) fn table_mut(&mut self) -> Option<&mut Table> {
-        match self.affinity {
-            Affinity::Table(_) => self.table.as_mut(),
-            Affinity::None | Affinity::Source => None,
-        }
+        self.affinity.table()?;
+        self.table.as_mut()
     }
 
     /// Sets a server's health; false when it had that already, or is not known.
@@ -279,15 +295,18 @@ impl Pool {
         let sticky = why == Why::Remembered { proven: true };
         // The client still belongs to the server that is full.
         let forgets = non_stick || why == Why::Elsewhere;
+        if let (Why::Trial, Some(offer), Some(learnt)) = (why, request.offer, &mut self.learnt) {
+            learnt.try_at(offer, id);
+        }
         let pin = match (&self.affinity, &mut self.table) {
-            (Affinity::Source | Affinity::Table(_), Some(table)) if !forgets => match request.held {
+            (Affinity::Source | Affinity::Table(_) | Affinity::Tls(_), Some(table)) if !forgets => match request.held {
                 Some(pin) => {
                     table.assign(pin, id);
                     Some(pin)
                 }
                 None => table.pin(request.client, id, now),
             },
-            (Affinity::None | Affinity::Source | Affinity::Table(_), _) => request.held,
+            (_, _) => request.held,
         };
         Choice { position, id, sticky, pin }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::pool::Pool;
 use super::{HashPlan, ServerId};
-use crate::model::{AdminState, Affinity};
+use crate::model::AdminState;
 
 /// Heaviest weight, HAProxy's.
 const HEAVIEST: u16 = 256;
@@ -124,7 +124,7 @@ impl Pool {
     /// Whether clients are remembered beyond their flows.
     #[must_use]
     pub fn has_table(&self) -> bool {
-        matches!(self.affinity, Affinity::Table(_))
+        self.affinity.table().is_some()
     }
 
     /// The entries of the stick table, the least recently used ones without a live flow first.

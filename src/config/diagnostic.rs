@@ -12,6 +12,8 @@ pub enum Severity {
     Error,
     /// It can, but perhaps not as meant.
     Warning,
+    /// It can, and does what is meant in another way.
+    Info,
 }
 
 /// One finding about a configuration.
@@ -45,6 +47,12 @@ impl Diagnostic {
     #[must_use]
     pub fn warning(at: Location, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(at, message) }
+    }
+
+    /// Something to know.
+    #[must_use]
+    pub fn info(at: Location, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Info, ..Self::error(at, message) }
     }
 
     /// With a few words under the text.
@@ -132,6 +140,7 @@ fn report<'a>(diagnostic: &'a Diagnostic, sources: &'a Sources) -> Group<'a> {
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
+        Severity::Info => Level::INFO,
     };
     let title = level.primary_title(normalize_untrusted_str(&diagnostic.message));
     let group = if diagnostic.secret {

@@ -3,7 +3,7 @@
 use crate::model::{
     AccessLevel, Algorithm, ArgumentsMatch, ChecksumMode, DatabaseRole, Failback, Family, HashType, InitialState,
     LogDress, LogFormat, LogLevel, OnError, OnMarkedDown, OnMarkedUp, ProbeMethod, ProxyVersion, RefuseWith, RouteKind,
-    Scope, Severity, Wanted,
+    Scope, Severity, TlsFallback, Wanted,
 };
 
 use super::raw::ResolveWhen;
@@ -42,6 +42,7 @@ pub(super) const FACILITIES: &Words<u8> = &[
     ("cron", 9), ("auth2", 10), ("ftp", 11), ("ntp", 12), ("audit", 13), ("alert", 14), ("cron2", 15), ("local0", 16),
     ("local1", 17), ("local2", 18), ("local3", 19), ("local4", 20), ("local5", 21), ("local6", 22), ("local7", 23),
 ];
+pub(super) const TLS_FALLBACK: &Words<TlsFallback> = &[("source", TlsFallback::Source), ("none", TlsFallback::None)];
 pub(super) const ACCESS: &Words<AccessLevel> =
     &[("user", AccessLevel::User), ("operator", AccessLevel::Operator), ("admin", AccessLevel::Admin)];
 pub(super) const START: &Words<InitialState> = &[("backup", InitialState::Backup), ("master", InitialState::Master)];

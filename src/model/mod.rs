@@ -43,7 +43,7 @@ pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
-pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec};
+pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec, TlsAffinity, TlsFallback};
 pub use routing::{Route, RouteKind, Rule};
 pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};

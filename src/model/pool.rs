@@ -150,6 +150,51 @@ pub enum Affinity {
     Source,
     /// A table keyed by source address remembers the choice (HAProxy's `stick on src`).
     Table(TableSpec),
+    /// By its TLS session: it goes to the server that can resume it.
+    Tls(TlsAffinity),
+}
+
+impl Affinity {
+    /// The table that remembers the servers of source addresses, if there is one.
+    #[must_use]
+    pub fn table(&self) -> Option<&TableSpec> {
+        match self {
+            Self::Table(spec) => Some(spec),
+            Self::Tls(tls) => Some(&tls.table).filter(|_| tls.fallback == TlsFallback::Source),
+            Self::None | Self::Source => None,
+        }
+    }
+}
+
+/// How clients are kept by their TLS sessions, which are not terminated here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsAffinity {
+    /// How long a client may take to say hello, or to show that it does not speak TLS.
+    pub wait: Duration,
+    /// Who brings nothing that is known: a session of an unknown server, or no TLS at all. A client without a session is
+    /// new, and goes where the algorithm sends it.
+    pub fallback: TlsFallback,
+    /// Dimensions of the table of sessions that are remembered one by one, and of the one of sources.
+    pub table: TableSpec,
+}
+
+/// Where clients go whose TLS session nobody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsFallback {
+    /// Where the algorithm sends them.
+    None,
+    /// To the server that their source address had last.
+    Source,
+}
+
+impl Default for TlsAffinity {
+    fn default() -> Self {
+        Self {
+            wait: Duration::from_secs(1),
+            fallback: TlsFallback::Source,
+            table: TableSpec { size: 100_000, expire: Some(Duration::from_secs(1800)), nopurge: false, ipv6: true },
+        }
+    }
 }
 
 /// Dimensions of a stick table.

@@ -30,6 +30,8 @@ pub(super) struct Entry {
     agent: Option<Asked>,
     /// Its checks pass and ask for no new clients.
     pub(super) stopping: bool,
+    /// Clients are kept by their TLS sessions: the names of its ticket keys are wanted.
+    pub(super) keeps_sessions: bool,
     pub(super) stats: Arc<ServerStats>,
 }
 
@@ -79,6 +81,7 @@ impl Entry {
             // In maintenance, too: only the agent takes back what it ordered.
             agent: server.agent.clone().map(Asked::new),
             stopping: false,
+            keeps_sessions: false,
             stats: registry.server(&pool.name, &server.name),
         };
         // The health of one that tracks another is published by the data plane.
@@ -161,6 +164,12 @@ impl Entry {
         let probe = self.probe.as_mut().filter(|probe| probe.due == Some(due))?;
         probe.due = None;
         Some(Work::Check { plan: Arc::clone(&probe.plan), state: None, sessions })
+    }
+
+    /// Its check, where that can find the names of its ticket keys, and they are wanted.
+    pub(super) fn key_finder(&self) -> Option<Arc<Plan>> {
+        let plan = &self.probe.as_ref().filter(|_| self.keeps_sessions)?.plan;
+        plan.tls().map(|_| Arc::clone(plan))
     }
 
     /// Its agent, if it was to be asked at `due`.

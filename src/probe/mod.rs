@@ -17,6 +17,7 @@ mod plan;
 mod postgres;
 mod report;
 mod roster;
+mod tickets;
 mod tls;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,6 +79,15 @@ pub enum Event {
     Transition(Transition),
     /// A server, or its agent, asks for something.
     Wish(Wish),
+    /// The name of a server's TLS ticket key was found.
+    KeyName {
+        /// Its pool.
+        pool: String,
+        /// Its name.
+        server: String,
+        /// The bytes that its tickets begin with.
+        name: Vec<u8>,
+    },
 }
 
 /// Connections of clients to a server failed in a row.
@@ -178,6 +188,7 @@ impl Drop for Prober {
 enum Result {
     Check(Outcome),
     Agent(agent::Answer),
+    Keys(Vec<Vec<u8>>),
 }
 
 async fn run(shared: Arc<Shared>, run_command: RunCommand, events: mpsc::UnboundedSender<Event>) {
@@ -194,7 +205,11 @@ async fn run(shared: Arc<Shared>, run_command: RunCommand, events: mpsc::Unbound
             if under_way.len() < UNDER_WAY { roster.next_due() } else { None }
         };
         tokio::select! {
-            Some((id, result)) = under_way.next() => settle(&shared, id, result, &events),
+            Some((id, result)) = under_way.next() => {
+                if let Some(due) = settle(&shared, id, result, &events) {
+                    under_way.push(work(due, &run_command));
+                }
+            }
             () = sleep_until(next) => {}
             () = shared.changed.notified() => {}
         }
@@ -207,28 +222,43 @@ async fn work(due: Due, run_command: &RunCommand) -> (u64, Result) {
             plan::Work::Conversation(steps) => conversation::hold(&plan, steps, state.as_deref()).await,
             plan::Work::Command(check) => command::run(&plan.check, check, sessions, run_command).await,
         }),
+        Work::Keys(plan) => Result::Keys(tickets::key_names(&plan).await),
         Work::Agent(agent) => Result::Agent(agent::ask(&agent).await),
     };
     (due.id, result)
 }
 
-fn settle(shared: &Shared, id: u64, result: Result, events: &mpsc::UnboundedSender<Event>) {
+/// What is to be done at once after it.
+fn settle(shared: &Shared, id: u64, result: Result, events: &mpsc::UnboundedSender<Event>) -> Option<Due> {
     let now = Instant::now();
+    let mut next = None;
     let (finding, orders) = match result {
         Result::Check(outcome) => {
-            let Some(finding) = lock(&shared.roster).finish(id, outcome, now) else { return };
-            (finding, Vec::new())
+            let mut roster = lock(&shared.roster);
+            next = roster.keys_to_find(id).filter(|_| outcome.result.passed());
+            (roster.finish(id, outcome, now), Vec::new())
         }
         Result::Agent(answer) => {
-            let Some(heard) = lock(&shared.roster).heard(id, answer, now) else { return };
-            heard
+            let (finding, orders) = lock(&shared.roster).heard(id, answer, now)?;
+            (Some(finding), orders)
+        }
+        Result::Keys(names) => {
+            let (pool, server) = lock(&shared.roster).name_of(id)?;
+            for name in names {
+                let (pool, server) = (pool.clone(), server.clone());
+                let _ = events.send(Event::KeyName { pool, server, name });
+            }
+            return None;
         }
     };
-    report::log(&finding);
-    for event in finding.into_events(orders) {
-        // Without a receiver the process is ending.
-        let _ = events.send(event);
+    if let Some(finding) = finding {
+        report::log(&finding);
+        for event in finding.into_events(orders) {
+            // Without a receiver the process is ending.
+            let _ = events.send(event);
+        }
     }
+    next
 }
 
 async fn sleep_until(instant: Option<Instant>) {

@@ -83,6 +83,15 @@ impl Plan {
         matches!(&self.check.kind, CheckKind::Conversation(conversation) if conversation.disable_on_404)
     }
 
+    /// How it speaks TLS with the server: on the first connection that it makes so.
+    pub(super) fn tls(&self) -> Option<(&Connect, &Tls)> {
+        let Work::Conversation(steps) = &self.work else { return None };
+        steps.iter().find_map(|step| match &step.action {
+            Action::Connect(opening) => Some((&opening.connect, opening.connect.tls.as_ref()?)),
+            _ => None,
+        })
+    }
+
     /// Whether a request says how this node sees the server.
     pub(super) fn sends_state(&self) -> bool {
         let Work::Conversation(steps) = &self.work else { return false };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::model::{Agent, CheckResult, OnError, Pool, Server};
+use crate::model::{Affinity, Agent, CheckResult, OnError, Pool, Server};
 use crate::stats::Registry;
 
 use super::agent::{self, Order};
@@ -57,6 +57,8 @@ pub(super) enum Work {
         sessions: u64,
     },
     Agent(Agent),
+    /// The names of its ticket keys are to be found as this check would.
+    Keys(Arc<Plan>),
 }
 
 /// What a result meant.
@@ -151,7 +153,7 @@ impl Roster {
                 let id = before.get(&pool.name).and_then(|members| members.servers.get(&server.name)).copied();
                 let old = id.and_then(|id| known.remove(&id).map(|entry| (id, entry)));
                 let was_up = old.as_ref().map(|(_, entry)| entry.is_up());
-                let (id, entry) = match old {
+                let (id, mut entry) = match old {
                     Some((id, entry)) if entry.continues(server) => {
                         (id, self.carry_over(id, entry, server, &mut clients, now))
                     }
@@ -161,6 +163,7 @@ impl Roster {
                         (self.last_id, Entry::new(pool, server, &self.registry, &mut clients, now))
                     }
                 };
+                entry.keeps_sessions = matches!(pool.affinity, Affinity::Tls(_));
                 if was_up.is_some_and(|was_up| was_up != entry.is_up()) {
                     transitions.push(entry.reconfigured());
                 }
@@ -223,6 +226,17 @@ impl Roster {
         entry.record(&outcome, change, now);
         let logged = self.policy.log_checks && counted;
         self.finding(id, outcome, change, was_usable, logged, false)
+    }
+
+    /// After a check that passed: the names of the server's ticket keys, where they are wanted.
+    pub(super) fn keys_to_find(&self, id: u64) -> Option<Due> {
+        let plan = self.entries.get(&id)?.key_finder()?;
+        Some(Due { id, work: Work::Keys(plan) })
+    }
+
+    /// The pool and the name of a server, unless it was forgotten meanwhile.
+    pub(super) fn name_of(&self, id: u64) -> Option<(String, String)> {
+        self.entries.get(&id).map(|entry| (entry.pool.clone(), entry.server.clone()))
     }
 
     /// Takes an agent's answer and schedules the next question. None when the server was forgotten meanwhile, or has no

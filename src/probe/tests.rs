@@ -40,7 +40,7 @@ fn no_commands() -> RunCommand {
 
 fn target_of(due: &Due) -> SocketAddr {
     match &due.work {
-        Work::Check { plan, .. } => plan.check.target,
+        Work::Check { plan, .. } | Work::Keys(plan) => plan.check.target,
         Work::Agent(agent) => agent.target,
     }
 }
@@ -260,7 +260,7 @@ fn runtime() -> tokio::runtime::Runtime {
 async fn next_transition(told: &mut mpsc::UnboundedReceiver<Event>) -> Transition {
     match tokio::time::timeout(Duration::from_secs(5), told.recv()).await.unwrap().unwrap() {
         Event::Transition(transition) => transition,
-        Event::Wish(wish) => panic!("{wish:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

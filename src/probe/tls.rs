@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::SupportedProtocolVersion;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{ClientSessionStore, Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -27,8 +28,29 @@ pub(super) fn client(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
     config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
     config.enable_sni = tls.server_name.is_some();
     // Each check shows what a new client would see.
-    config.resumption = rustls::client::Resumption::disabled();
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
+}
+
+/// The configuration of clients that keep their sessions in `store`, of this version. What they are for is no secret, and the
+/// check has judged the certificate: everybody is believed.
+pub(super) fn resuming(
+    tls: &Tls,
+    version: &'static SupportedProtocolVersion,
+    store: Arc<dyn ClientSessionStore>,
+) -> Option<Arc<ClientConfig>> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier { provider: Arc::clone(&provider), chain: None, known: Vec::new(), name: None };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .ok()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect();
+    config.enable_sni = tls.server_name.is_some();
+    config.resumption = Resumption::store(store);
+    Some(Arc::new(config))
 }
 
 /// The name that the server at `address` is asked for; its address where that is none.

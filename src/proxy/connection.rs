@@ -264,6 +264,7 @@ impl Connection {
         if !client_spoke {
             context.watch_silence();
         }
+        let relay = relay.following(self.server_flight());
         self.state = State::Relay(relay);
         self.step(context)
     }
@@ -280,12 +281,16 @@ impl Connection {
             self.last_server = context.now;
         }
         self.half_closed = relay.is_half_closed();
+        let heard = relay.take_heard();
         if relay.is_blocked(Side::Client) && !self.watches_writes {
             self.watches_writes = true;
             let watched = context.poller.watch_writes(relay.socket(Side::Client), token(context.key, Side::Client));
             if watched.is_err() {
                 return Verdict::End(EndReason::Resources, Reset::Both);
             }
+        }
+        if let Some(flight) = heard {
+            self.learn(*flight, context.now);
         }
         match step {
             Step::Wait => Verdict::Keep,

@@ -4,14 +4,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{Binding, Connection, Reset, State, Verdict, pool_of};
 use super::relay::Ready;
-use super::ruling::{Around, Ruled};
+use super::ruling::{Around, Ruled, hello_wait};
+use super::tls_session::offer;
 use super::upstream::Upstream;
 use super::worker::Context;
-use crate::model::Algorithm;
+use crate::model::Affinity;
 use crate::model::rule::{Denial, Stage};
 use crate::os::tcp::Stream;
 use crate::rules::{self, Facts, Outcome};
@@ -27,6 +29,7 @@ pub(super) struct Inspecting {
     pub(super) upstream: Box<Upstream>,
     stage: Stage,
     from: usize,
+    since: Instant,
     until: Instant,
 }
 
@@ -75,7 +78,13 @@ impl Connection {
         }
         let State::Upstream(upstream) = std::mem::replace(&mut self.state, State::Over) else { return Verdict::Keep };
         let until = context.now + ruling.delay();
-        self.state = State::Inspecting(Box::new(Inspecting { upstream, stage: Stage::Content, from: 0, until }));
+        self.state = State::Inspecting(Box::new(Inspecting {
+            upstream,
+            stage: Stage::Content,
+            from: 0,
+            since: context.now,
+            until,
+        }));
         self.listen(context)
     }
 
@@ -107,7 +116,7 @@ impl Connection {
         let (Some(ruling), State::Inspecting(inspecting)) = (&service.ruling, &mut self.state) else {
             return Verdict::Keep;
         };
-        let Inspecting { upstream, stage, from, until } = inspecting.as_mut();
+        let Inspecting { upstream, stage, from, since, until } = inspecting.as_mut();
         let scratch = context.workspace.scratch();
         let heard = if ruling.listens { peek(&upstream.client, scratch) } else { Ok((0, false)) };
         let Ok((count, over)) = heard else { return Verdict::End(EndReason::ClientAborted, Reset::None) };
@@ -137,15 +146,22 @@ impl Connection {
             }
         }
         let pool = pool_of(&self.binding, self.ruled.as_deref()).spec();
-        if pool.algorithm == Algorithm::Sni && !ended && facts.is_open() {
-            return Verdict::Keep;
+        if let Some(wait) = hello_wait(&pool).filter(|_| !ended && facts.is_open()) {
+            // Rules may wait for longer than the pool, but no longer now that they are done.
+            *until = (*until).min(*since + wait);
+            if context.now < *until {
+                return Verdict::Keep;
+            }
         }
+        let keeps_sessions = matches!(pool.affinity, Affinity::Tls(_));
         self.spec = pool;
         let State::Inspecting(inspecting) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;
         };
-        if let Some(name) = facts.into_hello().and_then(|hello| hello.server_name) {
-            self.ruled.get_or_insert_default().server_name = Some(name.into());
+        if let Some(hello) = facts.into_hello() {
+            let ruled = self.ruled.get_or_insert_default();
+            ruled.offer = keeps_sessions.then(|| Arc::new(offer(&hello)));
+            ruled.server_name = hello.server_name.map(String::into_boxed_str);
         }
         let Inspecting { mut upstream, .. } = *inspecting;
         upstream.restart(context.now);

@@ -28,6 +28,7 @@ mod shared;
 mod slab;
 mod steering;
 mod timer;
+mod tls_session;
 mod upstream;
 mod worker;
 

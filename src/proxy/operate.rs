@@ -10,7 +10,7 @@ use super::mailbox::{Command, Report};
 use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
 use super::{Proxy, Rehearsal};
-use crate::balance::{Explanation, KeyHash, ServerState, TableEntry, WeightChange};
+use crate::balance::{Explanation, KeyHash, Offer, ServerState, TableEntry, WeightChange};
 use crate::model::{AdminState, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use crate::stats::{EndReason, ServerStats};
 
@@ -85,7 +85,10 @@ impl Proxy {
         let listen = self.services.get(service)?.spec.listen.first()?;
         let destination = SocketAddr::new(listen.address, listen.ports.first());
         let Rehearsal { steps, pool } = self.rehearse(service, client, destination, sni)?;
-        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), exclude: &[] };
+        // A client that sends a hello has no session, as far as can be told from its name.
+        let offer = sni.map(|_| Offer::default());
+        let wanted =
+            Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), offer: offer.as_ref(), exclude: &[] };
         let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
         let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
         Some(ServiceExplanation { steps, pool, choice })
@@ -135,6 +138,13 @@ impl Proxy {
         let now = Instant::now();
         shared.change(now, |balance| balance.set_weight(server, weight, now));
         Ok(())
+    }
+
+    /// A check found the name of a server's TLS ticket key. Nothing changes where clients are not kept by their sessions.
+    pub fn set_key_name(&self, pool: &str, server: &str, name: &[u8]) {
+        if let Some(shared) = self.pools.get(pool) {
+            shared.set_key_name(server, name);
+        }
     }
 
     /// Sets where a server is reached; what is not given stays. Open connections go on.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::mailbox::{Command, Mailbox};
 use super::shared::{Assigned, PoolShared, PoolState};
 use super::slab::Key;
-use crate::balance::{KeyHash, Pin, Request, ServerId, Ticket};
+use crate::balance::{KeyHash, Offer, Pin, Request, ServerId, Ticket};
 use crate::stats::ServerStats;
 
 /// A connection in the queue.
@@ -17,6 +17,7 @@ use crate::stats::ServerStats;
 pub(super) struct Waiter {
     pub(super) client: IpAddr,
     pub(super) sni: Option<KeyHash>,
+    pub(super) offer: Option<Arc<Offer>>,
     /// Servers that failed it.
     pub(super) exclude: Vec<ServerId>,
     pub(super) held: Option<Pin>,
@@ -135,9 +136,10 @@ impl PoolState {
 
     fn grant(&mut self, ticket: Ticket, pool: &PoolShared, now: Instant) -> Option<(Waiter, Grant)> {
         let Self { balance, servers, waiters, .. } = self;
-        let Waiter { client, sni, ref exclude, held, .. } = *waiters.get(&ticket)?;
+        let Waiter { client, sni, ref offer, ref exclude, held, .. } = *waiters.get(&ticket)?;
         let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
-        let request = Request { client, sni, exclude, held, waited: true };
+        let offer = offer.as_deref();
+        let request = Request { client, sni, offer, exclude, held, waited: true };
         let choice = balance.select(&request, load, now).ok()?;
         let waiter = self.forget(ticket, pool)?;
         let assigned = self.assign(&choice, pool);

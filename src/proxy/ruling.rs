@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::Proxy;
 use super::shared::{PoolShared, ServiceShared};
-use crate::balance::KeyHash;
+use crate::balance::{KeyHash, Offer};
 use crate::model::rule::{Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
-use crate::model::{Algorithm, Policy, Service};
+use crate::model::{self, Affinity, Algorithm, Policy, Service};
 use crate::rules::{Counters, Effects, Expressions, Held, Rate, World};
 
 /// The rules of a service, ready to be asked.
@@ -25,8 +25,8 @@ pub(super) struct Ruling {
     sessions: Option<Mutex<Rate>>,
     /// Some rule asks for what the client says, or a pool hashes the name in its hello.
     pub(super) listens: bool,
-    /// A pool hashes the name in the hello.
-    hashes_names: bool,
+    /// How long a client may take to say what is asked for.
+    delay: Duration,
 }
 
 /// A table of counters; one value for its whole life, over reloads.
@@ -41,6 +41,8 @@ pub(super) struct TableShared {
 pub(super) struct Ruled {
     /// The pool it goes to, by its place in the ruling; none: the service's own.
     pub(super) pool: Option<usize>,
+    /// What it brings of a TLS session, where its pool keeps clients by those.
+    pub(super) offer: Option<Arc<Offer>>,
     /// The name in its TLS hello, where that was listened for.
     pub(super) server_name: Option<Box<str>>,
     /// The sources that it counts for, until it is dropped.
@@ -70,10 +72,11 @@ impl TableShared {
 }
 
 impl Ruling {
-    /// What of `pools` and `tables` the rules name; what is not there answers as if it were empty.
+    /// What of `pools` and `tables` the rules name; what is not there answers as if it were empty. `hello`: a pool wants to
+    /// see the client's hello, and may wait so long for it.
     pub(super) fn new(
         policy: &Arc<Policy>,
-        hashes_names: bool,
+        hello: Option<Duration>,
         pools: &BTreeMap<String, Arc<PoolShared>>,
         tables: &BTreeMap<String, Arc<TableShared>>,
         now: Instant,
@@ -93,27 +96,25 @@ impl Ruling {
             pools: named,
             tables: policy.tables.iter().filter_map(|spec| tables.get(&spec.name).cloned()).collect(),
             sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
-            listens: hashes_names || conditions.any(|condition| condition.tests().any(Test::listens)),
-            hashes_names,
+            listens: hello.is_some() || conditions.any(|condition| condition.tests().any(Test::listens)),
+            delay: if policy.inspect_delay.is_zero() { hello.unwrap_or_default() } else { policy.inspect_delay },
             policy: Arc::clone(policy),
         }
     }
 
     /// Whether it leads to the same pools and tables as another one of the same policy.
     pub(super) fn is_wired_as(&self, other: &Self) -> bool {
-        self.hashes_names == other.hashes_names
+        self.listens == other.listens
+            && self.delay == other.delay
             && self.pools.len() == other.pools.len()
             && self.pools.iter().zip(&other.pools).all(|(one, other)| Arc::ptr_eq(&one.1, &other.1))
             && self.tables.len() == other.tables.len()
             && self.tables.iter().zip(&other.tables).all(|(one, other)| Arc::ptr_eq(one, other))
     }
 
-    /// How long a client may take to say what is asked for. A name that is hashed is always waited for.
+    /// How long a client may take to say what is asked for.
     pub(super) fn delay(&self) -> Duration {
-        match self.policy.inspect_delay {
-            Duration::ZERO if self.hashes_names => Policy::new().inspect_delay,
-            delay => delay,
-        }
+        self.delay
     }
 
     pub(super) fn policy(&self) -> &Policy {
@@ -229,6 +230,13 @@ impl Effects for Around<'_> {
     }
 }
 
+/// How long a pool waits for a client's hello; none: it does not want to see it.
+pub(super) fn hello_wait(pool: &model::Pool) -> Option<Duration> {
+    let hashed = (pool.algorithm == Algorithm::Sni).then(|| Policy::new().inspect_delay);
+    let kept = if let Affinity::Tls(spec) = &pool.affinity { Some(spec.wait) } else { None };
+    hashed.max(kept)
+}
+
 /// The name in a connection's hello, for hashes.
 pub(super) fn name_of(ruled: Option<&Ruled>) -> Option<KeyHash> {
     ruled.and_then(|ruled| ruled.server_name.as_deref()).map(KeyHash::of_name)
@@ -247,12 +255,12 @@ impl Drop for Ruled {
 }
 
 impl Proxy {
-    /// The rules of a service. One without any has some all the same when a pool wants to know the name in the hello.
+    /// The rules of a service. One without any has some all the same when a pool wants to see the client's hello.
     pub(super) fn ruling_of(&self, service: &Service, now: Instant) -> Option<Ruling> {
-        let hashes = |name: &str| self.pools.get(name).is_some_and(|pool| pool.spec().algorithm == Algorithm::Sni);
-        let hashes_names = service.pools().any(hashes);
-        let policy = service.policy.clone().or_else(|| hashes_names.then(Arc::default))?;
-        Some(Ruling::new(&policy, hashes_names, &self.pools, &self.tables, now))
+        let hello = service.pools().filter_map(|name| hello_wait(&self.pools.get(name)?.spec())).max();
+        let none = || hello.map(|_| Arc::new(Policy { inspect_delay: Duration::ZERO, ..Policy::new() }));
+        let policy = service.policy.clone().or_else(none)?;
+        Some(Ruling::new(&policy, hello, &self.pools, &self.tables, now))
     }
 
     /// What a table has counted stays as long as a service names it.

@@ -14,7 +14,7 @@ use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
 use super::returning::Unanswered;
 use super::ruling::Ruling;
-use crate::balance::{self, Choice, Explanation, KeyHash, Pin, Refusal, ServerId, ServerState, Ticket};
+use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, Ticket};
 use crate::model;
 use crate::os::tcp::ConnectOptions;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
@@ -127,6 +127,8 @@ pub(super) struct Assigned {
 pub(super) struct Wanted<'a> {
     pub(super) client: IpAddr,
     pub(super) sni: Option<KeyHash>,
+    /// What it brings of a TLS session.
+    pub(super) offer: Option<&'a Offer>,
     /// Servers that failed it.
     pub(super) exclude: &'a [ServerId],
 }
@@ -399,8 +401,8 @@ impl PoolShared {
 
 impl Wanted<'_> {
     fn request(&self, held: Option<Pin>) -> balance::Request<'_> {
-        let Self { client, sni, exclude } = *self;
-        balance::Request { client, sni, exclude, held, waited: false }
+        let Self { client, sni, offer, exclude } = *self;
+        balance::Request { client, sni, offer, exclude, held, waited: false }
     }
 }
 

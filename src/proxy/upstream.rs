@@ -13,6 +13,7 @@ use super::queue::{Grant, Waiter, Waiting};
 use super::relay::{Ready, Relay, Side};
 use super::ruling::name_of;
 use super::shared::{Assigned, Place, ServerShared, Wanted};
+use super::tls_session::offer_of;
 use super::worker::{Context, token};
 use crate::balance::{Refusal, ServerId};
 use crate::model::{ProxyVersion, RefuseWith};
@@ -108,7 +109,9 @@ impl Connection {
     /// Chooses a server and connects to it.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        let wanted = Wanted { client: self.client.ip(), sni: name_of(self.ruled.as_deref()), exclude: &upstream.tried };
+        let ruled = self.ruled.as_deref();
+        let offer = offer_of(ruled).map(Arc::as_ref);
+        let wanted = Wanted { client: self.client.ip(), sni: name_of(ruled), offer, exclude: &upstream.tried };
         match pool_of(&self.binding, self.ruled.as_deref()).select(&wanted, &mut self.pin, context.now) {
             Ok(assigned) => self.connect_to(assigned, context),
             Err(Refusal::NoneUp) => self.refuse(EndReason::NoServer),
@@ -149,6 +152,7 @@ impl Connection {
         let waiter = Waiter {
             client: self.client.ip(),
             sni: name_of(self.ruled.as_deref()),
+            offer: offer_of(self.ruled.as_deref()).cloned(),
             exclude: upstream.tried.clone(),
             held: self.pin,
             mailbox: Arc::clone(context.mailbox),

@@ -9,7 +9,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::model::Policy;
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
-use crate::wire::hello::{self, ClientHello, Heard};
+use crate::wire::tls::client_hello::{self, ClientHello, Heard};
 
 /// An answer that may have to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,7 +120,7 @@ impl<'a> Facts<'a> {
 
     /// What the bytes are; none while that is open.
     fn hello(&self) -> Option<Option<&ClientHello>> {
-        match self.hello.get_or_init(|| hello::hear(self.heard)) {
+        match self.hello.get_or_init(|| client_hello::hear(self.heard)) {
             Heard::Hello(hello) => Some(Some(hello)),
             Heard::Other => Some(None),
             Heard::Part => None,

@@ -125,6 +125,8 @@ pub struct ServerStatus {
     pub last_check: Option<LastCheck>,
     /// Its checks pass and ask for no new clients (HAProxy's NOLB).
     pub stopping: bool,
+    /// The names of its TLS ticket keys as far as learnt, in hexadecimal, the newest first.
+    pub key_names: Vec<String>,
     /// What its agent said last.
     pub agent: Option<LastCheck>,
     /// It is down because its agent says so.

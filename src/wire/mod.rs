@@ -3,13 +3,13 @@
 
 pub mod arp;
 pub mod checksum;
-pub mod hello;
 pub mod icmp;
 pub mod ip;
 pub mod ndp;
 pub mod nft;
 pub mod proxy_header;
 pub mod sk_lookup;
+pub mod tls;
 pub mod vrrp;
 mod vrrp_seal;
 

@@ -189,7 +189,8 @@ pub(super) const POOL: Keys = Keys {
         "servers",
     ],
 };
-pub(super) const TABLE: Keys = Keys { table: "affinity", keys: &["table", "size", "expire", "nopurge", "ipv6"] };
+pub(super) const TABLE: Keys =
+    Keys { table: "affinity", keys: &["table", "size", "expire", "nopurge", "ipv6", "wait", "fallback"] };
 #[rustfmt::skip]
 pub(super) const CHECK: Keys = Keys {
     table: "check",

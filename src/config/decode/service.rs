@@ -5,10 +5,18 @@ use toml::de::DeValue;
 use super::keys;
 use super::reader::{Decoder, Fields, Value};
 use crate::config::diagnostic::Diagnostic;
-use crate::config::raw::{Affinity, Listen, Located, Maybe, Pool, Server, Service, Table};
+use crate::config::raw::{Affinity, Listen, Located, Maybe, Pool, Server, Service, Table, TlsAffinity};
 
 use crate::config::{syntax, words};
 use crate::model::ServerPort;
+
+/// An affinity that says no more than its kind.
+#[derive(Clone, Copy)]
+enum AffinityWord {
+    None,
+    Source,
+    Tls,
+}
 
 impl Decoder<'_> {
     /// A service, and the pool that is written inside it.
@@ -115,18 +123,33 @@ impl Decoder<'_> {
 
     fn affinity(&mut self, value: Value<'_>, key: &str) -> Option<Affinity> {
         if !matches!(value.value, DeValue::Table(_)) {
-            let source = self.word(value, key, &[("none", false), ("source", true)])?;
-            return Some(if source { Affinity::Source } else { Affinity::None });
+            let words = [("none", AffinityWord::None), ("source", AffinityWord::Source), ("tls", AffinityWord::Tls)];
+            return self.word(value, key, &words).map(|word| match word {
+                AffinityWord::None => Affinity::None,
+                AffinityWord::Source => Affinity::Source,
+                AffinityWord::Tls => Affinity::Tls(Box::default()),
+            });
         }
         let fields = self.table(value, key, &[&keys::TABLE])?;
         self.require(fields, &keys::TABLE, &["table"], "say what it is keyed by: table = \"source\"");
-        self.field(fields, "table", |this, value, key| this.word(value, key, &[("source", ())]));
-        Some(Affinity::Table(Table {
+        let kinds = [("source", false), ("tls", true)];
+        let tls = self.field(fields, "table", |this, value, key| this.word(value, key, &kinds))?.value;
+        let table = Table {
             size: self.field(fields, "size", Self::number),
             expire: self.field(fields, "expire", Self::timeout),
             nopurge: self.field(fields, "nopurge", Self::boolean),
             ipv6: self.field(fields, "ipv6", Self::boolean),
-        }))
+        };
+        let wait = self.field(fields, "wait", Self::duration);
+        let fallback = self.field(fields, "fallback", |this, value, key| this.word(value, key, words::TLS_FALLBACK));
+        if tls {
+            return Some(Affinity::Tls(Box::new(TlsAffinity { wait, fallback, table })));
+        }
+        for at in [wait.map(|wait| wait.at), fallback.map(|fallback| fallback.at)].into_iter().flatten() {
+            let error = Diagnostic::error(at, "a table of sources waits for no TLS session");
+            self.diagnostics.push(error.help("write table = \"tls\", or remove this"));
+        }
+        Some(Affinity::Table(table))
     }
 
     fn server(&mut self, value: Value<'_>, key: &str) -> Option<Server> {

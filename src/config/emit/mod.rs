@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::raw::{
     Affinity, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server, Service, Source, Stats,
-    Timeout,
+    Table, Timeout,
 };
 use super::words::{self, Words, word_for};
 use crate::model::{Family, NameKind, PortRange, ServerPort, Transparent};
@@ -137,16 +137,24 @@ fn affinity(raw: &Affinity) -> String {
     match raw {
         Affinity::None => quoted("none"),
         Affinity::Source => quoted("source"),
-        Affinity::Table(table) => {
-            let mut keys = Keys::new("");
-            keys.add("table", quoted("source"));
-            keys.maybe("size", &table.size, u64::to_string);
-            keys.maybe("expire", &table.expire, timeout);
-            keys.maybe("nopurge", &table.nopurge, bool::to_string);
-            keys.maybe("ipv6", &table.ipv6, bool::to_string);
+        Affinity::Table(table) => self::table("source", table).inline(),
+        Affinity::Tls(tls) => {
+            let mut keys = self::table("tls", &tls.table);
+            keys.maybe("wait", &tls.wait, duration);
+            keys.maybe("fallback", &tls.fallback, |fallback| word(words::TLS_FALLBACK, fallback));
             keys.inline()
         }
     }
+}
+
+fn table(kind: &str, table: &Table) -> Keys {
+    let mut keys = Keys::new("");
+    keys.add("table", quoted(kind));
+    keys.maybe("size", &table.size, u64::to_string);
+    keys.maybe("expire", &table.expire, timeout);
+    keys.maybe("nopurge", &table.nopurge, bool::to_string);
+    keys.maybe("ipv6", &table.ipv6, bool::to_string);
+    keys
 }
 
 fn server(raw: &Server) -> String {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use super::source::Location;
 use crate::model::{
     Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, OnMarkedDown, PortRange, Prefix, ProxyVersion,
-    ServerPort,
+    ServerPort, TlsFallback,
 };
 
 pub use check::{
@@ -350,6 +350,19 @@ pub enum Affinity {
     Source,
     /// `{ table = "source", .. }`.
     Table(Table),
+    /// `"tls"`, or `{ table = "tls", .. }`.
+    Tls(Box<TlsAffinity>),
+}
+
+/// See [`model::TlsAffinity`](crate::model::TlsAffinity).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TlsAffinity {
+    /// Natively 1 second when absent.
+    pub wait: Maybe<Duration>,
+    /// Natively by source when absent.
+    pub fallback: Maybe<TlsFallback>,
+    /// Entries and their life.
+    pub table: Table,
 }
 
 /// A stick table: see [`model::TableSpec`](crate::model::TableSpec).

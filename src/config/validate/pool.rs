@@ -17,7 +17,7 @@ use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
 use crate::model::{
     Affinity, Agent, Algorithm, Check, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool,
-    RefuseWith, Server, ServerPort, Service, Source, TableSpec,
+    RefuseWith, Server, ServerPort, Service, Source, TableSpec, TlsAffinity,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -26,6 +26,9 @@ struct ClientPorts {
     lowest: u16,
     highest: u16,
 }
+
+/// Nobody waits longer for a client's hello.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// All pools that can be made out.
 pub(super) fn pools(
@@ -144,12 +147,28 @@ fn affinity(raw: &Maybe<raw::Affinity>, findings: &mut Findings<'_>) -> Affinity
     match &raw.value {
         raw::Affinity::None => Affinity::None,
         raw::Affinity::Source => Affinity::Source,
-        raw::Affinity::Table(table) => Affinity::Table(TableSpec {
-            size: findings.number(&table.size, "size", 1..=1_000_000_000, 100_000),
-            expire: findings.timeout(&table.expire, "expire", Some(Duration::from_secs(1800))),
-            nopurge: table.nopurge.is_some_and(|nopurge| nopurge.value),
-            ipv6: table.ipv6.is_none_or(|ipv6| ipv6.value),
-        }),
+        raw::Affinity::Table(table) => Affinity::Table(self::table(table, findings)),
+        raw::Affinity::Tls(tls) => {
+            let default = TlsAffinity::default();
+            if let Some(wait) = tls.wait.filter(|wait| wait.value > LONGEST_WAIT) {
+                let error = format!("{} s are longer than a client should wait", wait.value.as_secs());
+                findings.error(wait.at, error, "write at most 1m: a client that speaks TLS says hello at once");
+            }
+            Affinity::Tls(TlsAffinity {
+                wait: findings.positive(&tls.wait, "wait").unwrap_or(default.wait),
+                fallback: tls.fallback.map_or(default.fallback, |fallback| fallback.value),
+                table: self::table(&tls.table, findings),
+            })
+        }
+    }
+}
+
+fn table(table: &raw::Table, findings: &mut Findings<'_>) -> TableSpec {
+    TableSpec {
+        size: findings.number(&table.size, "size", 1..=1_000_000_000, 100_000),
+        expire: findings.timeout(&table.expire, "expire", Some(Duration::from_secs(1800))),
+        nopurge: table.nopurge.is_some_and(|nopurge| nopurge.value),
+        ipv6: table.ipv6.is_none_or(|ipv6| ipv6.value),
     }
 }
 

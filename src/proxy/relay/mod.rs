@@ -11,6 +11,7 @@ use std::io;
 
 pub use splice::{MOST_PIPES, Workspace};
 
+use crate::wire::tls::server_flight::Flight;
 use splice::{Held, Pace};
 
 /// Reads of one direction in a step before others get their turn: many bulk transfers must not delay a keystroke.
@@ -129,6 +130,8 @@ struct Flow<P> {
     pace: Pace,
     stage: Stage,
     bytes: u64,
+    /// Who listens to what is read, as long as it wants to.
+    listener: Option<Box<Flight>>,
 }
 
 /// What was read and not yet taken by the other side.
@@ -169,6 +172,18 @@ impl<S: Transport> Relay<S> {
             to_server: Flow::default(),
             to_client: Flow::default(),
         }
+    }
+
+    /// With a listener to what the server says first. Nothing is spliced before that has heard enough.
+    #[must_use]
+    pub fn following(mut self, listener: Option<Box<Flight>>) -> Self {
+        self.to_client.listener = listener;
+        self
+    }
+
+    /// The listener, once it has heard enough.
+    pub fn take_heard(&mut self) -> Option<Box<Flight>> {
+        self.to_client.listener.take_if(|listener| listener.is_over())
     }
 
     /// Takes both sockets back, with what was read from them and not written yet.
@@ -303,6 +318,9 @@ fn read<S: Transport>(
             from.active = true;
             // After a short read the queue was empty. If the peer had ended by then, this was all of it.
             let drained = count < workspace.scratch.len() && !from.ready.urgent;
+            if let Some(listener) = &mut flow.listener {
+                listener.hear(&workspace.scratch[..count]);
+            }
             flow.pace.note(count, workspace);
             if drained && from.ready.read_end && !from.failed {
                 flow.stage = Stage::Ended;
@@ -398,7 +416,7 @@ impl<S: Transport> Endpoint<S> {
 
 impl<P> Default for Flow<P> {
     fn default() -> Self {
-        Self { pending: None, piped: None, pace: Pace::default(), stage: Stage::Open, bytes: 0 }
+        Self { pending: None, piped: None, pace: Pace::default(), stage: Stage::Open, bytes: 0, listener: None }
     }
 }
 

@@ -87,7 +87,7 @@ pub(super) fn read<S: Transport>(
     flow: &mut Flow<S::Pipe>,
     workspace: &mut Workspace<S::Pipe>,
 ) -> bool {
-    if flow.pace.big_reads < STREAK || from.ready.urgent {
+    if flow.pace.big_reads < STREAK || from.ready.urgent || flow.listener.is_some() {
         return false;
     }
     if flow.piped.is_none() {

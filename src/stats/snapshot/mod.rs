@@ -137,6 +137,9 @@ pub struct PoolSnapshot {
 pub struct ServerSnapshot {
     /// Its name.
     pub name: String,
+    /// The names of its TLS ticket keys as far as learnt, in hexadecimal, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub key_names: Vec<String>,
     /// Its address and port, as `192.0.2.1:same`, `192.0.2.1:80` or `192.0.2.1:+1000`; its name in the place of an address
     /// that is not known yet.
     pub address: String,
@@ -314,6 +317,7 @@ impl PoolSnapshot {
                 Affinity::None => "none",
                 Affinity::Source => "source hash",
                 Affinity::Table(_) => "source table",
+                Affinity::Tls(_) => "TLS session",
             }
             .to_owned(),
             since_seconds: status.since.map(|since| ago(since, now)),
@@ -352,6 +356,7 @@ impl ServerSnapshot {
         };
         Self {
             name: server.name.clone(),
+            key_names: status.key_names.clone(),
             address: match (status.place, &server.name_of) {
                 (None, Some(name)) if server.address.is_unspecified() => place_text(name.name.clone(), server.port),
                 (place, _) => {

@@ -339,6 +339,7 @@ impl Translator<'_> {
                 }
                 "stick-table" => self.stick_table(statement, arguments, &mut proxy.stick),
                 "stick on" => self.stick_on(statement, arguments, proxy),
+                "stick store-response" => self.stick_store_response(arguments),
                 // `id`, `guid`, `description`: of no consequence.
                 _ => {}
             }

@@ -25,9 +25,8 @@ impl Translator<'_> {
             };
             if word.text == "usesrc" {
                 transparent = self.checked(value, shown(value.as_str()));
-                if transparent.is_none() {
-                    return None;
-                }
+                // What cannot be read was said.
+                transparent.as_ref()?;
                 continue;
             }
             interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));

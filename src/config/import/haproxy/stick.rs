@@ -8,7 +8,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
-use crate::config::raw::{Affinity, Located, Maybe, SourceTable, Table, Timeout};
+use crate::config::raw::{Affinity, Located, Maybe, SourceTable, Table, Timeout, TlsAffinity};
 use crate::config::source::Location;
 
 /// The published way of keeping TLS sessions on their server: the session id of the hello.
@@ -159,14 +159,24 @@ impl Translator<'_> {
         }
         if key == Key::TlsSession {
             self.findings.push(
-                Diagnostic::warning(
-                    statement.at(),
-                    "TLS sessions are not learnt yet: clients are kept by source address",
-                )
-                .help("a client's sessions stay on one server all the same, as long as its address is the same"),
+                Diagnostic::info(statement.at(), "done as affinity by TLS sessions: ids, and tickets of TLS 1.2 and 1.3")
+                    .help("as written, it would learn nothing from servers, and make an entry that nobody finds again of each connection of TLS 1.3"),
             );
         }
         proxy.stick.on.get_or_insert(Located::new(key, statement.at()));
+    }
+
+    /// `stick store-response <pattern> [table <table>] [{if | unless} <condition>]`: the half of the idiom that looks at
+    /// the server.
+    pub(super) fn stick_store_response(&mut self, arguments: &[Word]) {
+        match arguments.first() {
+            Some(pattern) if pattern.text == TLS_SESSION_ID => {}
+            Some(pattern) => {
+                let message = format!("`stick store-response {}` is not there yet: nothing is stored", pattern.text);
+                self.findings.push(Diagnostic::warning(pattern.at, message));
+            }
+            None => {}
+        }
     }
 
     /// The counters that a table keeps: `conn_rate(10s),conn_cur,gpc0`.
@@ -277,6 +287,13 @@ impl Translator<'_> {
             nopurge: table.nopurge,
             ipv6: Some(Located::new(ipv6, table.at)),
         };
-        Some(Located::new(Affinity::Table(table), on.at))
+        Some(on.map(|key| match key {
+            Key::Source => Affinity::Table(table),
+            Key::TlsSession => {
+                // A table of addresses too, which may be of either family.
+                let wait = proxy.rules.inspect_delay.filter(|delay| !delay.value.is_zero());
+                Affinity::Tls(Box::new(TlsAffinity { wait, fallback: None, table: Table { ipv6: None, ..table } }))
+            }
+        }))
     }
 }

@@ -1,23 +1,22 @@
 //! The first message of a TLS client (RFC 8446 section 4.1.2, RFC 6066 section 3), as far as a front node needs it,
 //! read from what the client has sent so far, however that is cut into segments and records.
 
+use super::{HANDSHAKE, LONGEST_RECORD, MESSAGE_HEADER, RECORD_HEADER, Reader, is_grease, opening};
+use super::{PRE_SHARED_KEY, SESSION_TICKET, SUPPORTED_VERSIONS, TLS13};
+
 /// A longer client hello is taken for none. Post-quantum key shares make hellos of 2 to 6 KiB.
 pub const LONGEST: usize = 16 * 1024;
 
-/// Content type of a handshake record.
-const HANDSHAKE: u8 = 22;
 /// Handshake type of a client hello.
 const CLIENT_HELLO: u8 = 1;
-/// Bytes of a record's header.
-const RECORD_HEADER: usize = 5;
-/// Bytes of a handshake message's header.
-const MESSAGE_HEADER: usize = 4;
-/// Longest record: 2^14 bytes (RFC 8446 section 5.1).
-const LONGEST_RECORD: usize = 1 << 14;
 
 const SERVER_NAME: u16 = 0;
 const ALPN: u16 = 16;
-const SUPPORTED_VERSIONS: u16 = 43;
+/// A hello inside the hello, which only the server can read (RFC 9849).
+const ENCRYPTED_HELLO: u16 = 0xfe0d;
+
+/// Tickets of TLS 1.3 that are looked at: clients send one, or two.
+const MOST_IDENTITIES: usize = 8;
 
 /// What the first bytes of a client are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +42,13 @@ pub struct ClientHello {
     pub server_name: Option<String>,
     /// The protocols it offers, in its order, GREASE left out.
     pub protocols: Vec<Vec<u8>>,
+    /// The [`opening`] of its ticket of TLS 1.2 (RFC 5077).
+    pub ticket: Option<Vec<u8>>,
+    /// The openings of its tickets of TLS 1.3, the identities of pre-shared keys; the first eight.
+    pub identities: Vec<Vec<u8>>,
+    /// It may be the outer one of two hellos, with identities that mean nothing; many clients only pretend that
+    /// (GREASE), so that theirs do.
+    pub encrypted: bool,
 }
 
 /// What the bytes that a client has sent so far are. Takes time in proportion to the number of records while the hello
@@ -145,10 +151,20 @@ impl ClientHello {
                 SERVER_NAME => hello.server_name = server_name(&mut content)?,
                 ALPN => hello.protocols = protocols(&mut content)?,
                 SUPPORTED_VERSIONS => hello.versions = versions(&mut content)?,
+                // An empty one asks for a ticket.
+                SESSION_TICKET => hello.ticket = Some(content.0).filter(|ticket| !ticket.is_empty()).map(opening),
+                PRE_SHARED_KEY => hello.identities = identities(&mut content)?,
+                ENCRYPTED_HELLO => hello.encrypted = content.0.first() == Some(&0),
                 _ => {}
             }
         }
         Some(hello)
+    }
+
+    /// Whether it offers TLS 1.3, in which a session id says nothing.
+    #[must_use]
+    pub fn offers_tls13(&self) -> bool {
+        self.versions.contains(&TLS13)
     }
 
     /// The newest version it offers, such as 0x0304 for TLS 1.3.
@@ -186,6 +202,19 @@ fn protocols(content: &mut Reader<'_>) -> Option<Vec<Vec<u8>>> {
     Some(protocols)
 }
 
+fn identities(content: &mut Reader<'_>) -> Option<Vec<Vec<u8>>> {
+    let mut list = Reader(content.vector16()?);
+    let mut identities = Vec::new();
+    while !list.0.is_empty() {
+        let identity = list.vector16()?;
+        let _age = list.take(4)?;
+        if identities.len() < MOST_IDENTITIES {
+            identities.push(opening(identity));
+        }
+    }
+    Some(identities)
+}
+
 fn versions(content: &mut Reader<'_>) -> Option<Vec<u16>> {
     let mut list = Reader(content.vector8()?);
     let mut versions = Vec::new();
@@ -196,42 +225,6 @@ fn versions(content: &mut Reader<'_>) -> Option<Vec<u16>> {
     Some(versions)
 }
 
-/// Reserved values that clients send so that servers get used to unknown ones (RFC 8701).
-fn is_grease(value: u16) -> bool {
-    value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
-}
-
-/// What is left of a message.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn number8(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn number(&mut self) -> Option<u16> {
-        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
-    }
-
-    /// Bytes with their count in one byte before them.
-    fn vector8(&mut self) -> Option<&'a [u8]> {
-        let count = self.number8()?;
-        self.take(usize::from(count))
-    }
-
-    /// Bytes with their count in two bytes before them.
-    fn vector16(&mut self) -> Option<&'a [u8]> {
-        let count = self.number()?;
-        self.take(usize::from(count))
-    }
-}
-
 #[cfg(test)]
-#[path = "hello_tests.rs"]
+#[path = "client_hello_tests.rs"]
 mod tests;

@@ -1,3 +1,4 @@
+use super::super::OPENING;
 use super::*;
 
 fn vector8(bytes: &[u8]) -> Vec<u8> {
@@ -129,4 +130,47 @@ fn grease_is_what_the_rfc_reserves() {
     let reserved = (0..=u16::MAX).filter(|value| is_grease(*value)).collect::<Vec<_>>();
     assert_eq!(reserved.len(), 16);
     assert!(reserved.contains(&0x0a0a) && reserved.contains(&0xfafa) && !reserved.contains(&0x0a1a));
+}
+
+fn resuming(extensions: &[(u16, Vec<u8>)]) -> ClientHello {
+    let extensions: Vec<u8> = extensions.iter().flat_map(|(kind, content)| extension(*kind, content)).collect();
+    let body =
+        [&[3, 3][..], &[9; 32], &vector8(&[]), &vector16(&[0x13, 1]), &vector8(&[0]), &vector16(&extensions)].concat();
+    let message = framed(CLIENT_HELLO, &body);
+    let bytes = records(&message, 11);
+    for end in 0..bytes.len() {
+        assert_eq!(hear(&bytes[..end]), Heard::Part);
+    }
+    hello(&bytes)
+}
+
+/// A pre_shared_key extension with tickets of these sizes.
+fn pre_shared_keys(tickets: &[Vec<u8>]) -> Vec<u8> {
+    let identities: Vec<u8> =
+        tickets.iter().flat_map(|ticket| [&vector16(ticket)[..], &[1, 2, 3, 4]].concat()).collect();
+    [vector16(&identities), vector16(&vector8(&[0; 32]))].concat()
+}
+
+#[test]
+fn tickets_are_known_by_their_beginning() {
+    let ticket: Vec<u8> = (0..230).collect();
+    let hello =
+        resuming(&[(SESSION_TICKET, ticket.clone()), (PRE_SHARED_KEY, pre_shared_keys(&[ticket.clone(), vec![8; 6]]))]);
+    assert_eq!(hello.ticket.as_deref(), Some(&ticket[..OPENING]));
+    assert_eq!(hello.identities, [ticket[..OPENING].to_vec(), vec![8; 6]]);
+    assert!(!hello.encrypted);
+    // A client that only asks for a ticket has none.
+    assert_eq!(resuming(&[(SESSION_TICKET, Vec::new())]).ticket, None);
+}
+
+#[test]
+fn no_client_makes_us_keep_a_thousand_tickets() {
+    let many = vec![vec![1]; 1000];
+    assert_eq!(resuming(&[(PRE_SHARED_KEY, pre_shared_keys(&many))]).identities.len(), MOST_IDENTITIES);
+}
+
+#[test]
+fn a_hello_around_another_one_is_seen() {
+    assert!(resuming(&[(ENCRYPTED_HELLO, vec![0, 0, 1, 0, 1])]).encrypted);
+    assert!(!resuming(&[(ENCRYPTED_HELLO, vec![1])]).encrypted, "the inner one");
 }

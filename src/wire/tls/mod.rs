@@ -1,0 +1,64 @@
+//! TLS as far as it speaks in the clear (RFC 8446, RFC 5246, RFC 5077): what a client offers and what a server answers. Enough
+//! to tell which session is resumed and whether that succeeds; nothing is decrypted.
+
+pub mod client_hello;
+pub mod server_flight;
+
+/// Content type of a handshake record.
+const HANDSHAKE: u8 = 22;
+/// Bytes of a record's header.
+const RECORD_HEADER: usize = 5;
+/// Bytes of a handshake message's header.
+const MESSAGE_HEADER: usize = 4;
+/// Longest record: 2^14 bytes (RFC 8446 section 5.1).
+const LONGEST_RECORD: usize = 1 << 14;
+
+const SESSION_TICKET: u16 = 35;
+const PRE_SHARED_KEY: u16 = 41;
+const SUPPORTED_VERSIONS: u16 = 43;
+
+const TLS13: u16 = 0x0304;
+
+/// As many bytes of a ticket are kept: more than the name of any server's key, and enough to tell tickets apart.
+pub const OPENING: usize = 32;
+
+/// The first bytes of a ticket.
+fn opening(ticket: &[u8]) -> Vec<u8> {
+    ticket.get(..OPENING).unwrap_or(ticket).to_vec()
+}
+
+/// Reserved values that clients send so that servers get used to unknown ones (RFC 8701).
+fn is_grease(value: u16) -> bool {
+    value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
+}
+
+/// What is left of a message.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn number(&mut self) -> Option<u16> {
+        self.take(2)?.try_into().ok().map(u16::from_be_bytes)
+    }
+
+    /// Bytes with their count in one byte before them.
+    fn vector8(&mut self) -> Option<&'a [u8]> {
+        let count = self.number8()?;
+        self.take(usize::from(count))
+    }
+
+    /// Bytes with their count in two bytes before them.
+    fn vector16(&mut self) -> Option<&'a [u8]> {
+        let count = self.number()?;
+        self.take(usize::from(count))
+    }
+}
