@@ -24,7 +24,8 @@ pub(super) fn observation(observed: Observed) -> Observation {
     Observation { pool, server, errors, on_error }
 }
 
-fn in_force(pools: &[Pool], proxy: &Proxy) -> Vec<Pool> {
+/// The servers where they are now.
+pub(super) fn in_force(pools: &[Pool], proxy: &Proxy) -> Vec<Pool> {
     let in_force = |pool: &Pool| {
         let mut pool = pool.clone();
         for (server, view) in pool.servers.iter_mut().zip(proxy.servers(&pool.name).unwrap_or_default()) {

@@ -214,6 +214,7 @@ impl Node {
             probe::Event::Transition(transition) => {
                 self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
                 self.tell_server(&transition);
+                self.keeper.hurry();
             }
             probe::Event::Wish(wish) => self.grant(&wish),
         }
@@ -256,6 +257,7 @@ impl Node {
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
             Request::Server { pool, server, change } => {
+                self.keeper.hurry();
                 _ = answer.finish(self.change_server(&pool, &server, change));
             }
             Request::Sessions => self.list_sessions(answer),
@@ -406,6 +408,7 @@ impl Node {
             endpoint,
             sockets,
             keeper,
+            places,
             stopping,
             shared,
             beats,
@@ -435,7 +438,7 @@ impl Node {
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
         let config = shared.config();
         let stop = tokio::task::spawn_blocking(move || {
-            keep::keep_at_the_end(&keeper, &proxy, &shared.registry, &config);
+            keep::keep_at_the_end(&keeper, &proxy, &places, &shared.registry, &config);
             proxy.stop(grace);
         });
         if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {

@@ -14,7 +14,15 @@ use crate::proxy::{OperateError, Session, SessionPhase};
 
 impl Node {
     pub(super) fn set_server(&self, pool: &str, server: &str, change: ServerChange) -> Result<(), OperateError> {
-        let changed = match change {
+        let changed = self.set_in_proxy(pool, server, change);
+        // It is checked where it is, and not in maintenance.
+        self.refresh_checks();
+        changed
+    }
+
+    /// In the data plane only.
+    pub(super) fn set_in_proxy(&self, pool: &str, server: &str, change: ServerChange) -> Result<(), OperateError> {
+        match change {
             ServerChange::State { state } => self.proxy.set_server_admin(pool, server, admin(state)),
             ServerChange::Weight { value, percent } => {
                 let change = if percent { WeightChange::Percent(value) } else { WeightChange::Absolute(value) };
@@ -27,10 +35,7 @@ impl Node {
                 });
                 self.proxy.set_server_address(pool, server, address, port)
             }
-        };
-        // It is checked where it is, and not in maintenance.
-        self.refresh_checks();
-        changed
+        }
     }
 
     pub(super) fn change_server(&self, pool: &str, server: &str, change: ServerChange) -> Reply {

@@ -101,6 +101,9 @@ async fn start(
     let commands = Commands::new(spawner.as_ref().map(Spawner::runner));
     let owners = commands.clone();
     proxy.look_for_owners_by(move |address| owners.listeners_on(address));
+    // Servers are known before anybody is served: what was learnt of them comes first.
+    let pools = proxy.prepare(&[], &config.pools).map_err(|errors| Failure::Fatal(reload::bind_errors(&errors)))?;
+    proxy.commit(pools);
     let prepared = proxy.prepare(&config.services, &config.pools).map_err(|errors| {
         let denied = errors.iter().any(|error| matches!(error.reason, BindReason::Permission));
         let text = reload::bind_errors(&errors);
@@ -176,9 +179,9 @@ async fn start(
         node.start_guardian();
     }
     node.tell_as_configured(&Config::default(), &config);
+    node.take_up_learnt();
     node.commit(prepared);
     node.say_where_statistics_are();
-    node.take_up_learnt();
     node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {

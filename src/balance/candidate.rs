@@ -54,10 +54,10 @@ impl Candidate {
     }
 
     /// The same server under another configuration. What was set while it ran holds on unless the configuration now says
-    /// something else than it did. Without a check it is up.
+    /// something else than it did. Without a check or an agent it is up.
     pub(super) fn reconfigured(&self, spec: &model::Server) -> Self {
         let mut new = Self::new(self.id, spec);
-        new.up = spec.check.is_none() && spec.track.is_none() || self.up;
+        new.up = spec.check.is_none() && spec.agent.is_none() && spec.track.is_none() || self.up;
         new.risen = self.risen;
         if self.configured_disabled == spec.disabled {
             new.admin = self.admin;

@@ -11,6 +11,7 @@ use crate::stats::{Health, LastCheck, Registry, ServerStats};
 
 use super::outcome::Outcome;
 use super::plan::{Plan, TlsClients};
+use super::recall::Memory;
 use super::roster::{Change, Work};
 use super::{Transition, report};
 
@@ -98,6 +99,26 @@ impl Entry {
             (status.stopping, status.agent_down) = (false, false);
         });
         entry
+    }
+
+    /// Begins with what an earlier life of the process knew of it.
+    pub(super) fn recall(&mut self, memory: &mut Memory, now: Instant) {
+        let Some(probe) = &mut self.probe else { return };
+        let check = &probe.plan.check;
+        let Some(known) = memory.take(&self.pool, &self.server, check, now) else { return };
+        probe.counter = known.count(check, now);
+        probe.last = Some(known.last.result);
+        self.stopping = known.stopping && probe.counter.is_up();
+        let counter = Some((probe.counter.value(), probe.counter.maximum()));
+        if let Some(asked) = &mut self.agent {
+            asked.down = known.agent_down;
+        }
+        let (health, agent_down) = (self.health(), self.agent.as_ref().is_some_and(|asked| asked.down));
+        self.stats.update_status(|status| {
+            (status.health, status.counter, status.reason) = (health, counter, known.reason);
+            (status.since, status.last_check) = (Some(known.since), Some(known.last));
+            (status.stopping, status.agent_down) = (self.stopping, agent_down);
+        });
     }
 
     /// Whether `server` is this one, to be checked at the same place: what is known of it then stays true.

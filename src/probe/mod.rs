@@ -15,6 +15,7 @@ mod matching;
 mod outcome;
 mod plan;
 mod postgres;
+mod recall;
 mod report;
 mod roster;
 mod tls;
@@ -35,6 +36,7 @@ use self::roster::{Due, Roster, Work};
 
 pub use self::agent::Order;
 pub use self::command::{Ended, Job, RunCommand};
+pub use self::recall::Recalled;
 
 /// A server went down or came up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +142,12 @@ impl Prober {
             let _ = self.events.send(Event::Transition(transition));
         }
         self.shared.changed.notify_one();
+    }
+
+    /// What an earlier life of the process knew of servers that [`Prober::apply`] is to bring. It is believed for a while,
+    /// where they are still checked at the same place; checked they are at once, as every new one.
+    pub fn recall(&self, recalled: Vec<Recalled>) {
+        lock(&self.shared.roster).recall(recalled);
     }
 
     /// Connections of clients failed in a row: that counts as the server's configuration says, and it is checked soon.

@@ -14,6 +14,7 @@ use super::agent::{self, Order};
 use super::entry::Entry;
 use super::outcome::{Outcome, Verdict};
 use super::plan::{Plan, TlsClients};
+use super::recall::{Memory, Recalled};
 use super::{Event, Observation, Policy, Transition, Wants, Wish, report};
 
 /// Every server, checked or not.
@@ -31,6 +32,8 @@ pub(super) struct Roster {
     starved: bool,
     /// The node's name, for requests that say how it sees a server.
     node: String,
+    /// What an earlier life of the process knew.
+    memory: Memory,
 }
 
 /// What there is to be done for a server.
@@ -134,7 +137,13 @@ impl Roster {
             random: Random(RandomState::new().hash_one(0)),
             starved: false,
             node: String::new(),
+            memory: Memory::default(),
         }
+    }
+
+    /// What an earlier life of the process knew of servers that are still to come.
+    pub(super) fn recall(&mut self, recalled: Vec<Recalled>) {
+        self.memory = Memory::of(recalled);
     }
 
     /// Replaces the servers. Returns those that were there before and are in another state by it.
@@ -158,7 +167,9 @@ impl Roster {
                     Some(_) | None => {
                         self.last_id += 1;
                         fresh.push(self.last_id);
-                        (self.last_id, Entry::new(pool, server, &self.registry, &mut clients, now))
+                        let mut entry = Entry::new(pool, server, &self.registry, &mut clients, now);
+                        entry.recall(&mut self.memory, now);
+                        (self.last_id, entry)
                     }
                 };
                 if was_up.is_some_and(|was_up| was_up != entry.is_up()) {

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod control;
+mod imported;
+mod learnt;
 mod limits;
 mod logging;
 mod owning;
