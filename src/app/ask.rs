@@ -70,6 +70,7 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::Drain { .. }
         | Request::Reload
         | Request::Server { .. }
+        | Request::Service { .. }
         | Request::Sessions
         | Request::EndSession { .. }
         | Request::EndSessions { .. }

@@ -14,6 +14,7 @@ impl Node {
         let node = config.global.node.as_deref().unwrap_or(self.shared.host_name());
         let mut pools = in_force(&config.pools, &self.proxy);
         self.places.mark_unresolved(&mut pools);
+        self.tunings.tune(&mut pools);
         self.prober.apply(&pools, policy(&config), node);
     }
 }

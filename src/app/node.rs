@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::commands::Commands;
 use super::drain::Drain;
 use super::explain;
+use super::fronts::Fronts;
 use super::hooks::Hooks;
 use super::keep::{self, Keeper};
 use super::log::Log;
@@ -23,6 +24,7 @@ use super::reload::{Read, Reads};
 use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
+use super::tunings::Tunings;
 use crate::cli::Run;
 use crate::control::haproxy::Sockets;
 use crate::control::server::Call;
@@ -89,6 +91,10 @@ pub(super) struct Node {
     pub(super) names: Names,
     /// What the names of servers say now.
     pub(super) places: Places,
+    /// What an operator set of services.
+    pub(super) fronts: Fronts,
+    /// Where an operator has servers checked.
+    pub(super) tunings: Tunings,
     pub(super) endpoint: Option<Endpoint>,
     /// Control sockets that speak HAProxy's language.
     pub(super) sockets: Sockets,
@@ -260,6 +266,7 @@ impl Node {
                 self.keeper.hurry();
                 _ = answer.finish(self.change_server(&pool, &server, change));
             }
+            Request::Service { service, change } => _ = answer.finish(self.change_service(&service, change)),
             Request::Sessions => self.list_sessions(answer),
             Request::EndSession { id } => self.end_session(&id, answer),
             Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
@@ -360,7 +367,7 @@ impl Node {
         let serving: BTreeSet<String> = config
             .services
             .iter()
-            .filter(|service| self.proxy.ready(&service.name))
+            .filter(|service| self.proxy.ready(&service.name) && !self.fronts.is_closed(&service.name))
             .map(|service| service.name.clone())
             .collect();
         for service in &config.services {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 use super::checking;
 use super::commands::Commands;
 use super::failure::Failure;
+use super::fronts::Fronts;
 use super::hooks::Hooks;
 use super::keep::Keeper;
 use super::load::{self, Loaded};
@@ -25,6 +26,7 @@ use super::peers;
 use super::reload::{self, Reads};
 use super::shared::Shared;
 use super::signals::{self, Request as Signal};
+use super::tunings::Tunings;
 use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
@@ -151,6 +153,8 @@ async fn start(
         prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
         names: Names::start(resolved_sender),
         places: Places::default(),
+        fronts: Fronts::default(),
+        tunings: Tunings::default(),
         proxy,
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),

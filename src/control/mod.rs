@@ -13,7 +13,7 @@ pub mod table;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Snapshot;
-use operate::{ServerChange, SessionView, TableChange, TableView};
+use operate::{ServerChange, ServiceChange, SessionView, TableChange, TableView};
 
 /// The socket's name in the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -56,6 +56,13 @@ pub enum Request {
         server: String,
         /// What to change.
         change: ServerChange,
+    },
+    /// Change what a service does, until the next restart.
+    Service {
+        /// Its name.
+        service: String,
+        /// What to change.
+        change: ServiceChange,
     },
     /// The open connections.
     Sessions,

@@ -38,7 +38,7 @@ pub(super) struct Roster {
 
 /// What there is to be done for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Errand {
+pub(super) enum Errand {
     Check,
     Agent,
 }
@@ -80,6 +80,10 @@ pub(super) struct Finding {
     pub(super) usable: (usize, usize),
     /// Connections the server has.
     pub(super) sessions: u64,
+    /// An operator said so.
+    pub(super) by_hand: bool,
+    /// It was down before it was [`Change::Stopping`] or [`Change::Resumed`].
+    pub(super) came_up: bool,
 }
 
 /// What changed by a result, as far as somebody wants to know.
@@ -100,13 +104,16 @@ impl Finding {
     /// What it means for others, with what an agent ordered.
     pub(super) fn into_events(self, orders: Vec<Order>) -> Vec<Event> {
         let reason = report::reason(&self.outcome);
-        let Self { pool, server, change, outcome, .. } = self;
+        let Self { pool, server, change, outcome, came_up, .. } = self;
         let wish = |wants: Wants| Event::Wish(Wish { pool: pool.clone(), server: server.clone(), wants });
         let mut events: Vec<Event> = orders.into_iter().map(|order| wish(Wants::Order(order))).collect();
         let transition = |up: bool| {
             let (pool, server, reason) = (pool.clone(), server.clone(), reason.clone());
             Event::Transition(Transition { pool, server, up, reason, duration: outcome.duration })
         };
+        if came_up && change != Change::Up {
+            events.push(transition(true));
+        }
         match change {
             Change::Up => events.push(transition(true)),
             Change::Down => events.push(transition(false)),
@@ -164,11 +171,14 @@ impl Roster {
                     Some((id, entry)) if entry.continues(server) => {
                         (id, self.carry_over(id, entry, server, &mut clients, now))
                     }
-                    Some(_) | None => {
+                    old => {
                         self.last_id += 1;
                         fresh.push(self.last_id);
                         let mut entry = Entry::new(pool, server, &self.registry, &mut clients, now);
                         entry.recall(&mut self.memory, now);
+                        if let Some((_, before)) = old {
+                            entry.stay_paused(&before);
+                        }
                         (self.last_id, entry)
                     }
                 };
@@ -194,6 +204,10 @@ impl Roster {
             }
             self.queue.pop();
             let Some(entry) = self.entries.get_mut(&id) else { continue };
+            if let Some(later) = entry.put_off(errand, due, now) {
+                self.queue.push(Reverse((later, id, errand)));
+                continue;
+            }
             let work = match errand {
                 Errand::Check => entry.take_check(due),
                 Errand::Agent => entry.take_agent(due).map(Work::Agent),
@@ -273,7 +287,13 @@ impl Roster {
         self.finding(id, outcome, change, was_usable, logged, false)
     }
 
-    fn finding(
+    /// A server by its names.
+    pub(super) fn find(&mut self, pool: &str, server: &str) -> Option<(u64, &mut Entry)> {
+        let id = *self.pools.get(pool)?.servers.get(server)?;
+        self.entries.get_mut(&id).map(|entry| (id, entry))
+    }
+
+    pub(super) fn finding(
         &mut self,
         id: u64,
         outcome: Outcome,
@@ -296,6 +316,8 @@ impl Roster {
             counter: if by_agent { entry.agent_counter() } else { entry.counter() },
             usable: (members.active, members.backup),
             sessions: entry.stats.open.load(Ordering::Relaxed),
+            by_hand: false,
+            came_up: false,
         })
     }
 

@@ -137,6 +137,13 @@ impl Proxy {
         Ok(())
     }
 
+    /// Sets how many connections a server may have at a time; none: any number.
+    pub fn set_server_limit(&self, pool: &str, server: &str, limit: Option<u32>) -> Result<(), OperateError> {
+        let (shared, _) = self.find(pool, server)?;
+        shared.set_limit(server, limit, &self.global.registry, Instant::now());
+        Ok(())
+    }
+
     /// Sets where a server is reached; what is not given stays. Open connections go on.
     pub fn set_server_address(
         &self,

@@ -14,3 +14,4 @@ mod signals;
 mod starting;
 mod stats_socket;
 mod support;
+mod verbs;

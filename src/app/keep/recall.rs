@@ -59,7 +59,11 @@ impl Node {
             weight.map(|value| ServerChange::Weight { value, percent: false }),
             place.map(|place| ServerChange::Address { address: Some(place.address), port: place.port }),
         ];
-        changes.into_iter().flatten().filter(|change| self.set_in_proxy(pool, &server.name, *change).is_ok()).count()
+        changes
+            .into_iter()
+            .flatten()
+            .filter(|change| self.set_in_proxy(pool, &server.name, change.clone()).is_ok())
+            .count()
     }
 
     /// Whether the entry could be taken: a server or a table that is no longer configured has no clients.

@@ -181,6 +181,7 @@ pub(super) const POOL: Keys = Keys {
         "redispatch-every",
         "queue-timeout",
         "max-queue",
+        "full-load",
         "persist",
         "failback",
         "refuse-with",
@@ -230,7 +231,7 @@ pub(super) const SERVER: Keys = Keys {
     keys: &[
         "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "agent", "on-marked-down",
         "send-proxy", "source", "user-timeout", "fast-open",
-        "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
+        "min-connections", "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
         "srv", "most", "resolve", "resolver", "family", "networks", "share-address", "initial-address",
     ],
 };

@@ -5,7 +5,9 @@
 
 mod access;
 mod change;
+mod checks;
 mod conversation;
+mod fronts;
 mod info;
 mod open;
 mod servers;

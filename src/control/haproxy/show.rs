@@ -24,6 +24,19 @@ where
     text.await.unwrap_or_else(|_| "Internal error\n".to_owned())
 }
 
+/// What there is to be seen for a command that goes on by it.
+pub(super) async fn see<T: Default + Send + 'static>(
+    shared: &Arc<Shared>,
+    read: impl FnOnce(&Config, &Snapshot) -> T + Send + 'static,
+) -> T {
+    let look = Arc::clone(&shared.look);
+    let seen = tokio::task::spawn_blocking(move || {
+        let (config, snapshot) = look();
+        read(&config, &snapshot)
+    });
+    seen.await.unwrap_or_default()
+}
+
 /// What `show stat` is asked for.
 pub(super) struct Wanted {
     proxy: Option<String>,

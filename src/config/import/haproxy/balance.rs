@@ -22,6 +22,7 @@ pub(super) struct ChoiceSaid {
     persist: Maybe<bool>,
     redispatch_every: Maybe<u64>,
     pub(super) queue_timeout: Maybe<Duration>,
+    pub(super) full_load: Maybe<u64>,
 }
 
 impl ChoiceSaid {
@@ -34,6 +35,7 @@ impl ChoiceSaid {
             hash_balance_factor: self.hash_balance_factor,
             redispatch_every: self.redispatch_every,
             queue_timeout: self.queue_timeout.map(|time| time.map(Timeout::After)),
+            full_load: self.full_load.filter(|full| full.value > 0),
             persist: self.persist,
             refuse_with: Some(Located::new(RefuseWith::Close, at)),
             ..PoolChoice::default()
