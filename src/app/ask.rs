@@ -76,6 +76,8 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::EndSessions { .. }
         | Request::Tables { .. }
         | Request::Table { .. }
+        | Request::Sources { .. }
+        | Request::ForgetSources { .. }
         | Request::ClearCounters { .. }
         | Request::MaxConnections { .. }
         | Request::Explain { .. }

@@ -272,6 +272,8 @@ impl Node {
             Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
             Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
+            Request::Sources { table } => _ = answer.finish(self.sources(table.as_deref())),
+            Request::ForgetSources { table, sources } => _ = answer.finish(self.forget_sources(&table, &sources)),
             Request::ClearCounters { all } => _ = answer.finish(self.clear_counters(all)),
             Request::MaxConnections { value } => _ = answer.finish(self.bound_connections(value)),
             Request::Explain { service, from, sni } => {

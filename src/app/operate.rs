@@ -8,12 +8,15 @@ use super::tunings::{Place, Tune};
 use crate::balance::{TableEntry, WeightChange};
 use crate::control::Reply;
 use crate::control::operate::{
-    PortChange, ServerChange, ServerHealth, ServerState, SessionView, TableChange, TableEntryView, TableView,
+    PortChange, ServerChange, ServerHealth, ServerState, SessionView, SourceTableView, SourceView, TableChange,
+    TableEntryView, TableView,
 };
 use crate::control::server::Answer;
+use crate::model::rule::SourceTable;
 use crate::model::{AdminState, Affinity, ServerPort};
 use crate::probe::{HealthWish, Overrule};
 use crate::proxy::{OperateError, Session, SessionPhase};
+use crate::rules::Source;
 
 impl Node {
     pub(super) fn set_server(&self, pool: &str, server: &str, change: ServerChange) -> Result<(), OperateError> {
@@ -154,6 +157,33 @@ impl Node {
                 Ok(count) => Reply::done(format!("{pool}: {count} entries forgotten")),
                 Err(error) => refusal(&error),
             },
+        }
+    }
+
+    pub(super) fn sources(&self, table: Option<&str>) -> Reply {
+        let source = |source: Source| SourceView {
+            address: source.address,
+            connections: source.count,
+            open: source.open,
+            rate: source.rate,
+            purpose: source.purpose,
+            purpose_rate: source.purpose_rate,
+            expires_in_seconds: source.expires_in.as_ref().map(Duration::as_secs_f64),
+        };
+        let view = |(spec, sources): (SourceTable, Vec<Source>)| SourceTableView {
+            name: spec.name,
+            size: spec.size,
+            ipv6: spec.ipv6_bits > 0,
+            period_seconds: spec.connection_period.as_secs_f64(),
+            sources: sources.into_iter().map(source).collect(),
+        };
+        Reply::Sources { sources: self.proxy.sources(table).into_iter().map(view).collect() }
+    }
+
+    pub(super) fn forget_sources(&self, table: &str, sources: &[IpAddr]) -> Reply {
+        match self.proxy.forget_sources(table, sources) {
+            Some(count) => Reply::done(format!("{table}: {count} sources forgotten")),
+            None => Reply::failed(format!("no table is called {table}"), "`show table` lists them"),
         }
     }
 

@@ -10,10 +10,12 @@ pub mod routers;
 pub mod server;
 pub mod table;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Snapshot;
-use operate::{ServerChange, ServiceChange, SessionView, TableChange, TableView};
+use operate::{ServerChange, ServiceChange, SessionView, SourceTableView, TableChange, TableView};
 
 /// The socket's name in the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -91,6 +93,19 @@ pub enum Request {
         /// What to do.
         change: TableChange,
     },
+    /// The tables that count sources.
+    Sources {
+        /// This one only.
+        #[serde(default)]
+        table: Option<String>,
+    },
+    /// Forget sources that have no open connection.
+    ForgetSources {
+        /// In this table.
+        table: String,
+        /// These.
+        sources: Vec<IpAddr>,
+    },
     /// Set counters back: what was the most so far, or all of them.
     ClearCounters {
         /// Not only what was the most.
@@ -157,6 +172,11 @@ pub enum Reply {
     Tables {
         /// The tables.
         tables: Vec<TableView>,
+    },
+    /// To [`Request::Sources`].
+    Sources {
+        /// The tables.
+        sources: Vec<SourceTableView>,
     },
     /// To [`Request::Explain`].
     Explained {

@@ -215,3 +215,37 @@ pub struct TableEntryView {
     /// Live flows that hold it.
     pub flows: u32,
 }
+
+/// A table that counts sources.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceTableView {
+    /// Its name.
+    pub name: String,
+    /// Most sources.
+    pub size: usize,
+    /// IPv6 sources are counted too.
+    pub ipv6: bool,
+    /// The time that connections are counted over, in seconds.
+    pub period_seconds: f64,
+    /// What it knows.
+    pub sources: Vec<SourceView>,
+}
+
+/// A source in such a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Its address, or its network's.
+    pub address: IpAddr,
+    /// Its connections so far.
+    pub connections: u64,
+    /// Its open connections.
+    pub open: u64,
+    /// Its connections within the period.
+    pub rate: u64,
+    /// `gpc0` and `gpc1`.
+    pub purpose: [u64; 2],
+    /// How often they were raised within their periods.
+    pub purpose_rate: [u64; 2],
+    /// When it is forgotten; none: never, or not as long as a connection is open.
+    pub expires_in_seconds: Option<f64>,
+}

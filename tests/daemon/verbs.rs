@@ -317,3 +317,90 @@ fn limits_of_servers_change_while_they_run() {
     until_true("all to be served", PATIENCE, || load(&admin, "lo") == (4, 0));
     drop(clients);
 }
+
+#[test]
+fn every_frontend_has_its_own_log_targets() {
+    let (ip, servers) = (own_ip(), servers());
+    let sockets = [(); 2].map(|()| std::net::UdpSocket::bind((own_ip(), 0)).unwrap());
+    let [global, own] = sockets.each_ref().map(|socket| {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.local_addr().unwrap()
+    });
+    let text = config(ip, servers).replacen("global\n", &format!("global\n log {global} local0\n"), 1);
+    let text = text.replace("defaults\n", "defaults\n log global\n option tcplog\n");
+    let text = text.replace("frontend fe\n", &format!("frontend fe\n no log\n log {own} local1\n"));
+    let text = text.replace("listen li\n", &format!("listen li\n log {own} local2\n"));
+    let text = text.replace("listen lo\n", "listen lo\n no log\n");
+    let _daemon = start(&text, |_, _| {});
+    for port in [7001, 7002, 7003, 7002] {
+        drop(exchange(ip, port));
+    }
+    // The lines of connections, up to the one that came last to both.
+    let heard = sockets.each_ref().map(|socket| {
+        let mut lines = Vec::new();
+        let mut buffer = [0; 2048];
+        while lines.iter().filter(|line| *line == "li li/a").count() < 2 {
+            let count = socket.recv(&mut buffer).unwrap();
+            let line = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            let places = ["fe be/s1", "li li/a", "lo lo/a"];
+            lines.extend(
+                places.iter().find(|place| line.contains(&format!("] {place} "))).map(|place| (*place).to_owned()),
+            );
+        }
+        lines.sort();
+        lines
+    });
+    assert_eq!(heard[0], ["li li/a", "li li/a"], "the process's targets");
+    assert_eq!(heard[1], ["fe be/s1", "li li/a", "li li/a"], "those of frontends");
+}
+
+#[test]
+fn sources_that_are_counted_are_shown_and_forgotten() {
+    let servers = servers();
+    let (here, there) = (own_ip(), own_ip());
+    let config = |ip: IpAddr| {
+        let rules = " tcp-request connection track-sc0 src table cnt\n default_backend be\n";
+        let table =
+            "backend cnt\n stick-table type ip size 1k expire 30m store gpc0,conn_cnt,conn_rate(10s),conn_cur\n";
+        config(ip, servers).replace(" default_backend be\n", rules) + table
+    };
+    let Some(haproxy) = Haproxy::start(&config(there)) else { return };
+    let daemon = start(&config(here), |_, _| {});
+    let fronts = [(there, haproxy.socket("admin")), (here, daemon.dir.path().join("admin.sock"))];
+    let from = |client: &str, ip: IpAddr| {
+        let mut client = super::support::Client::connect_from(client.parse().unwrap(), (ip, 7001).into());
+        assert!(client.echoes());
+        client
+    };
+    let seen = fronts.map(|(ip, admin)| {
+        let _open = from("127.0.0.5", ip);
+        drop((from("127.0.0.6", ip), from("127.0.0.6", ip)));
+        until_true("they to be gone", PATIENCE, || ask(&admin, "show table cnt data.conn_cur gt 0").contains("used:2"));
+        let idle = "show table cnt key 127.0.0.6";
+        until_true("they to be gone", PATIENCE, || ask(&admin, idle).contains("conn_cur=0"));
+        let mut said = Vec::new();
+        for line in [
+            "show table cnt",
+            "show table cnt data.conn_cur gt 0",
+            "show table cnt data.conn_rate gt 1",
+            "show table cnt data.server_id eq 1",
+            "show table cnt key 127.0.0.5",
+            "clear table cnt data.conn_cur eq 1",
+            "clear table cnt key 127.0.0.6",
+            "show table cnt",
+            "clear table cnt",
+            "show table cnt",
+            "clear table cnt data.foo eq 1",
+        ] {
+            let answer = ask(&admin, line);
+            let word = |word: &str| !word.starts_with("0x") && !word.starts_with("exp=");
+            let lines =
+                answer.lines().map(|line| line.split(' ').filter(|one| word(one)).collect::<Vec<_>>().join(" "));
+            let mut lines: Vec<String> = lines.collect();
+            lines.sort();
+            said.push(format!("{line}: {}", lines.join("|")));
+        }
+        said
+    });
+    assert_eq!(seen[1], seen[0]);
+}

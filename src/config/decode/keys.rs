@@ -37,8 +37,10 @@ pub(super) const MAIL: Keys =
     Keys { table: "[mail]", keys: &["server", "helo", "from", "to", "timeout", "routers", "servers", "faults", "gap"] };
 pub(super) const LOG: Keys =
     Keys { table: "[log]", keys: &["level", "connections", "checks", "format", "targets", "tag", "host-name"] };
-pub(super) const LOG_TARGET: Keys =
-    Keys { table: "a log target", keys: &["to", "format", "facility", "level", "most-severe", "length"] };
+pub(super) const LOG_TARGET: Keys = Keys {
+    table: "a log target",
+    keys: &["to", "format", "facility", "level", "most-severe", "length", "connections"],
+};
 pub(super) const STATS_SOCKET: Keys = Keys {
     table: "[[stats-socket]]",
     keys: &["address", "mode", "user", "group", "level", "timeout", "max-connections"],
@@ -134,6 +136,7 @@ pub(super) const SERVICE: Keys = Keys {
         "backlog",
         "log",
         "log-line",
+        "log-targets",
         "log-empty",
         "allow",
         "deny",

@@ -22,6 +22,7 @@ pub(super) async fn request(shared: &Shared, request: Request) -> String {
         | Reply::Status { .. }
         | Reply::Sessions { .. }
         | Reply::Tables { .. }
+        | Reply::Sources { .. }
         | Reply::Explained { .. }
         | Reply::Progress { .. }
         | Reply::Event { .. } => String::new(),

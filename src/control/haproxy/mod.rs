@@ -13,6 +13,7 @@ mod open;
 mod servers;
 mod sessions;
 mod show;
+mod sources;
 mod tables;
 mod verbs;
 mod words;

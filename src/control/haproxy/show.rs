@@ -125,7 +125,9 @@ pub(super) fn errors(proxy: Option<&str>, snapshot: &Snapshot) -> String {
         snapshot.services.iter().any(|service| service.name == name)
             || snapshot.pools.iter().any(|pool| pool.name == name)
     };
-    if proxy.is_some_and(|name| !known(name)) {
+    // A number is some proxy's, or -1 for all.
+    let numbered = |name: &str| name.parse::<i64>().is_ok();
+    if proxy.is_some_and(|name| !known(name) && !numbered(name)) {
         return "No such proxy.\n".to_owned();
     }
     format!("Total events captured on [{}] : 0\n", clock::haproxy_date(SystemTime::now()))
