@@ -10,13 +10,13 @@
 //! - A pool that stays, by name, keeps its stick table; a server that stays, by name, its health, turn, clients and counters.
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
-mod commit;
 mod connection;
 mod ending;
 mod greeting;
 mod inspect;
 mod journal;
 mod listener;
+mod listeners;
 mod mailbox;
 mod operate;
 mod queue;
@@ -41,7 +41,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-pub use commit::Prepared;
 pub use journal::{Ended, Journal, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
@@ -49,12 +48,13 @@ pub use rehearsal::Rehearsal;
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
-use crate::model::Service;
+use crate::model::{Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
 use journal::Slot;
 use listener::{ListenKey, PortOwners};
+use listeners::{CalledBack, Claim, Listeners};
 use mailbox::{Command, Mailbox, Report};
 use ruling::{Ruling, TableShared};
 use shared::{Gate, Global, PoolShared, ServiceShared};
@@ -72,21 +72,22 @@ pub struct Proxy {
     pools: BTreeMap<String, Arc<PoolShared>>,
     /// Counters of sources, by name.
     tables: BTreeMap<String, Arc<TableShared>>,
-    listeners: HashMap<ListenKey, Open>,
-    /// Listeners that are still there for [`commit::HANDSHAKES`].
-    leaving: Vec<(Instant, SocketAddr)>,
-    next_listener: u64,
-    next_worker: usize,
+    listeners: Listeners,
     max_connections: Option<u32>,
     owners: PortOwners,
     steering: Option<Steering>,
 }
 
-/// An open listener: its sockets, each with its worker and its number there.
+/// A configuration whose new listeners are bound, and which nothing serves yet. Dropped, it leaves no trace.
 #[derive(Debug)]
-struct Open {
-    service: Arc<ServiceShared>,
-    sockets: Vec<(usize, u64, Arc<Listener>)>,
+#[must_use]
+pub struct Prepared {
+    services: Vec<Service>,
+    pools: Vec<Pool>,
+    bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
+    called_back: CalledBack,
+    claims: HashMap<ListenKey, Claim>,
+    ranges: Vec<steering::Range>,
 }
 
 impl Proxy {
@@ -124,10 +125,7 @@ impl Proxy {
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
             tables: BTreeMap::new(),
-            listeners: HashMap::new(),
-            leaving: Vec::new(),
-            next_listener: 0,
-            next_worker: 0,
+            listeners: Listeners::default(),
             max_connections,
             owners: PortOwners::default(),
             steering: None,
@@ -149,6 +147,136 @@ impl Proxy {
     /// Has ranges of ports come to one listener a worker rather than one a port.
     pub fn steer_by(&mut self, steering: Steering) {
         self.steering = Some(steering);
+    }
+
+    /// Binds what `services` listen on and is not bound yet. On failure nothing has changed, and every address that cannot be
+    /// had is named.
+    pub fn prepare(&mut self, services: &[Service], pools: &[Pool]) -> Result<Prepared, Vec<BindError>> {
+        let prepared = self.bind(services, pools, self.steering.is_some())?;
+        let Err(error) = self.stage(&prepared.ranges) else { return Ok(prepared) };
+        tracing::warn!(%error, "the kernel does not steer ranges of ports: each port gets a listener and a descriptor");
+        drop(prepared);
+        let prepared = self.bind(services, pools, false)?;
+        // To end what is steered now cannot fail.
+        let _staged = self.stage(&[]);
+        Ok(prepared)
+    }
+
+    fn stage(&mut self, ranges: &[steering::Range]) -> io::Result<()> {
+        self.steering.as_mut().map_or(Ok(()), |steering| steering.stage(ranges))
+    }
+
+    fn bind(&self, services: &[Service], pools: &[Pool], steer: bool) -> Result<Prepared, Vec<BindError>> {
+        let stays = |address, ports| self.listeners.steers(address, ports);
+        let wanted = listener::wanted(services, steer, stays)?;
+        let mut errors = Vec::new();
+        let mut bound = HashMap::new();
+        let mut called_back = CalledBack::none(&self.global.workers);
+        let mut claims = HashMap::new();
+        let mut ranges = Vec::new();
+        for (key, wanted) in wanted {
+            let service = wanted.service;
+            if let Some(missing) = service.pools().find(|name| !pools.iter().any(|pool| pool.name == *name)) {
+                let (service, reason) = (service.name.clone(), BindReason::NoPool(missing.to_owned()));
+                errors.push(BindError { service, address: key.address, reason });
+                continue;
+            }
+            if wanted.steered {
+                errors.extend(key.taken(&wanted, |address| self.listeners.in_the_way(address), &self.owners));
+            }
+            let open = self.listeners.sockets(&key).or_else(|| self.listeners.call_back(&key, &mut called_back));
+            let needed = wanted.sockets(self.global.workers.len());
+            if open.is_none_or(|open| open < needed) {
+                let ours = self.listeners.in_the_way(key.address);
+                match key.open(&wanted, needed - open.unwrap_or(0), ours, &self.owners) {
+                    Ok(sockets) => _ = bound.insert(key.clone(), sockets),
+                    Err(error) => errors.push(error),
+                }
+            }
+            if wanted.steered {
+                let new = bound.get(&key).and_then(|sockets| sockets.first());
+                let listener = new.or_else(|| called_back.first(&key)).or_else(|| self.listeners.first(&key));
+                ranges.extend(listener.map(|listener| key.range(wanted.ports, listener)));
+            }
+            let claim = Claim {
+                service: service.name.clone(),
+                ports: wanted.ports,
+                proxy_from: wanted.listen.proxy_from.as_slice().into(),
+                tuning: wanted.listen.tuning.clone(),
+            };
+            claims.insert(key, claim);
+        }
+        if errors.is_empty() {
+            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, called_back, claims, ranges })
+        } else {
+            errors.sort_by_key(|error| error.address);
+            Err(errors)
+        }
+    }
+
+    /// Serves what was prepared, touching only the difference to what is served now.
+    pub fn commit(&mut self, prepared: Prepared) {
+        let Prepared { services, pools, bound, mut called_back, claims, ranges: _ } = prepared;
+        let gone = self.commit_pools_and_services(&services, &pools);
+        let mut commands: Vec<Vec<Command>> = self.global.workers.iter().map(|_| Vec::new()).collect();
+        let service = |name: &str| self.services.get(name).map(Arc::clone);
+        self.listeners.commit(bound, &mut called_back, claims, service, &mut commands);
+        for name in gone {
+            let name: Arc<str> = name.into();
+            for commands in &mut commands {
+                commands.push(Command::ResetService { name: Arc::clone(&name) });
+            }
+        }
+        // Before old listeners are closed: new connections come to the new ones.
+        if let Some(steering) = &mut self.steering {
+            steering.commit();
+        }
+        for (worker, commands) in self.global.workers.iter().zip(commands) {
+            worker.send(commands);
+        }
+        self.apply_limit();
+    }
+
+    /// Returns the services that are gone.
+    fn commit_pools_and_services(&mut self, services: &[Service], pools: &[Pool]) -> Vec<String> {
+        let now = Instant::now();
+        let registry = Arc::clone(&self.global.registry);
+        self.pools.retain(|name, _| pools.iter().any(|pool| pool.name == *name));
+        for spec in pools {
+            match self.pools.get(&spec.name) {
+                Some(pool) => pool.reconfigure(spec, &registry, now),
+                None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
+            }
+        }
+        self.commit_tables(services, now);
+        self.follow_tracked();
+        let mut gone = Vec::new();
+        self.services.retain(|name, _| {
+            let stays = services.iter().any(|service| service.name == *name);
+            if !stays {
+                gone.push(name.clone());
+            }
+            stays
+        });
+        for spec in services {
+            let Some(pool) = self.pools.get(&spec.pool) else { continue };
+            let ruling = self.ruling_of(spec, now);
+            let same = |running: &Arc<ServiceShared>| {
+                let wired = match (&running.ruling, &ruling) {
+                    (Some(running), Some(new)) => running.is_wired_as(new),
+                    (None, None) => true,
+                    _ => false,
+                };
+                running.spec == *spec && Arc::ptr_eq(&running.pool, pool) && wired
+            };
+            if !self.services.get(&spec.name).is_some_and(same) {
+                let running = self.services.get(&spec.name).map(Arc::as_ref);
+                let (pool, global) = (Arc::clone(pool), Arc::clone(&self.global));
+                let service = ServiceShared::new(spec.clone(), pool, ruling, running, global);
+                self.services.insert(spec.name.clone(), Arc::new(service));
+            }
+        }
+        gone
     }
 
     /// Bounds all services together; none: as many as there are descriptors for.
@@ -234,12 +362,12 @@ impl Proxy {
     /// Listening descriptors.
     #[must_use]
     pub fn listeners(&self) -> usize {
-        self.listeners.values().map(|open| open.sockets.len()).sum()
+        self.listeners.count()
     }
 
     /// Stops accepting, gives open connections `grace` to end, resets the rest. Blocks until that is done.
     pub fn stop(mut self, grace: Duration) {
-        self.listeners.clear();
+        self.listeners = Listeners::default();
         let deadline = Instant::now() + grace;
         for worker in &self.global.workers {
             worker.send(vec![Command::Stop { deadline }]);
