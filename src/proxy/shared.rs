@@ -338,7 +338,10 @@ impl PoolShared {
     pub(super) fn set_limit(&self, server: &str, limit: Option<u32>, registry: &Registry, now: Instant) {
         {
             let mut state = self.lock();
-            state.balance.set_limit(server, limit, now);
+            // An agent repeats itself.
+            if !state.balance.set_limit(server, limit, now) {
+                return;
+            }
             state.renew_servers(registry, now);
         }
         self.on_room();

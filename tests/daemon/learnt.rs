@@ -21,16 +21,17 @@ fn what_was_learnt_survives_a_restart_and_a_damaged_file_does_no_harm() {
     let (ip, servers) = (own_ip(), servers());
     let mut daemon = start(&config(ip, servers), |_, _| {});
     let admin = daemon.dir.path().join("admin.sock");
-    ask(
-        &admin,
-        "set table be key 192.0.2.7 data.server_id 2; set server be/s1 weight 5; set server li/a state drain; set server li/a addr 127.0.0.2 port 7103",
-    );
+    ask(&admin, "set table be key 192.0.2.7 data.server_id 2; set server be/s1 weight 5; set server li/a state drain");
+    ask(&admin, "set server li/a addr 127.0.0.2 port 7103; set maxconn server li/a 9");
     stop(&mut daemon);
     start_again(&mut daemon);
     assert!(ask(&admin, "show table be").contains("key=192.0.2.7 use=0 exp=17"), "{}", ask(&admin, "show table be"));
     assert_eq!(ask(&admin, "get weight be/s1"), "5 (initial 10)\n\n");
     let moved = ask(&admin, "show stat li 4 -1");
-    assert!(moved.contains(",DRAIN,") && moved.contains("127.0.0.2:7103"), "{moved}");
+    assert!(
+        moved.contains(",DRAIN,") && moved.contains("127.0.0.2:7103") && moved.contains("li,a,0,0,0,0,9,"),
+        "{moved}"
+    );
     stop(&mut daemon);
     // What the configuration says anew holds.
     let file = daemon.dir.path().join("haproxy.cfg");

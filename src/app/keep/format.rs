@@ -45,6 +45,9 @@ pub(super) struct Server {
     pub(super) weight: Option<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) place: Option<Place>,
+    /// Most connections, 0 for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) limit: Option<u32>,
     /// What the configuration said when that was set; what it says otherwise by now holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) configured: Option<Configured>,
@@ -69,6 +72,8 @@ pub(super) struct Configured {
     pub(super) disabled: bool,
     pub(super) weight: u16,
     pub(super) place: Place,
+    #[serde(default)]
+    pub(super) limit: Option<u32>,
 }
 
 /// What the checks of a server found.
@@ -158,7 +163,13 @@ mod tests {
             state: Some(ServerState::Drain),
             weight: Some(5),
             place: Some(place),
-            configured: Some(Configured { disabled: false, weight: 7, place: Place { port: None, ..place } }),
+            limit: Some(0),
+            configured: Some(Configured {
+                disabled: false,
+                weight: 7,
+                place: Place { port: None, ..place },
+                limit: None,
+            }),
             health,
         };
         let pool = Pool { name: "files".to_owned(), servers: vec![server], entries };

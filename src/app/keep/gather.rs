@@ -54,16 +54,17 @@ fn keep(server: &model::Server, reached: &model::Server, status: &ServerStatus, 
     // One that has a name is where that says.
     let place = status.place.filter(|_| server.name_of.is_none()).map(|(address, port)| place(address, port));
     let health = health(reached, status, now);
-    let set = state.is_some() || status.weight.is_some() || place.is_some();
+    let limit = status.limit.filter(|limit| *limit != server.max_connections.unwrap_or(0));
+    let set = state.is_some() || status.weight.is_some() || place.is_some() || limit.is_some();
     let configured = set.then(|| configuration(server));
     let said = set || health.is_some();
-    said.then(|| Server { name: server.name.clone(), state, weight: status.weight, place, configured, health })
+    said.then(|| Server { name: server.name.clone(), state, weight: status.weight, place, limit, configured, health })
 }
 
 /// What the configuration says of what an operator can change.
 pub(super) fn configuration(server: &model::Server) -> Configured {
-    let model::Server { disabled, weight, address, port, .. } = *server;
-    Configured { disabled, weight, place: place(address, port) }
+    let model::Server { disabled, weight, address, port, max_connections: limit, .. } = *server;
+    Configured { disabled, weight, place: place(address, port), limit }
 }
 
 fn place(address: IpAddr, port: ServerPort) -> Place {

@@ -54,7 +54,9 @@ impl Node {
         let state = server.state.filter(|_| then.disabled == now.disabled);
         let weight = server.weight.filter(|_| then.weight == now.weight);
         let place = server.place.filter(|_| then.place == now.place && known.name_of.is_none());
+        let limit = server.limit.filter(|_| then.limit == now.limit);
         let changes = [
+            limit.map(|limit| ServerChange::MaxConnections { value: Some(limit).filter(|limit| *limit > 0) }),
             state.map(|state| ServerChange::State { state }),
             weight.map(|value| ServerChange::Weight { value, percent: false }),
             place.map(|place| ServerChange::Address { address: Some(place.address), port: place.port }),
