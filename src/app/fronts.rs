@@ -115,11 +115,12 @@ mod tests {
         assert!(fronts.is_closed("web") && !fronts.is_closed("other"));
         let registry = Registry::default();
         registry.service("web").set_status(status);
-        fronts.retain(&[web.clone()], &registry);
+        fronts.retain(std::slice::from_ref(&web), &registry);
         assert_eq!(registry.service("web").status(), status);
         let changed = Service { backlog: 9, ..web };
-        assert_eq!(fronts.in_force(&[changed.clone()]), [changed.clone()]);
-        fronts.retain(&[changed], &registry);
+        let changed = [changed];
+        assert_eq!(fronts.in_force(&changed), changed);
+        fronts.retain(&changed, &registry);
         assert!(!fronts.is_closed("web") && registry.service("web").status() == ServiceStatus::default());
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::tests::{config, interface, router, with_router};
+use super::tests::{config, router, with_router};
 use crate::model::{Command, HmacKey, InterfaceName, Peer, RouteKind, Scope, Track, Tracked, Vmac, Watched};
 
 #[test]

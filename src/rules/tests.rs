@@ -243,7 +243,7 @@ fn purposes_and_families() {
 
 #[test]
 fn sources_are_listed_and_those_without_a_connection_forgotten() {
-    let now = Instant::now();
+    let now = origin();
     let mut counters = Counters::new(SourceTable::new("t"));
     let [open, gone, unknown] = [1, 2, 3].map(|host| IpAddr::from([192, 0, 2, host]));
     let _held = counters.hold(open, now).unwrap();

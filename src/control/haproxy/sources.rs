@@ -70,8 +70,11 @@ enum Filter {
     /// Nobody has what is no address.
     Key(Option<IpAddr>),
     /// All of these hold.
-    Data(Vec<(fn(&SourceView) -> u64, Compare, u64)>),
+    Data(Vec<(Figure, Compare, u64)>),
 }
+
+/// A counter of a source.
+type Figure = fn(&SourceView) -> u64;
 
 impl Filter {
     fn of(words: &[&str]) -> Result<Self, String> {
@@ -83,7 +86,7 @@ impl Filter {
         let mut all = Vec::new();
         for (index, filter) in words.chunks(3).enumerate() {
             let failed = |text: &str| Err(format!("Filter entry #{}: {text}\n", index + 1));
-            let figure: fn(&SourceView) -> u64 = match filter[0] {
+            let figure: Figure = match filter[0] {
                 "data.conn_cnt" => |source| source.connections,
                 "data.conn_cur" => |source| source.open,
                 "data.conn_rate" => |source| source.rate,
