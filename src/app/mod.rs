@@ -20,6 +20,7 @@ mod operator;
 mod peers;
 mod readiness;
 mod reload;
+mod returning;
 mod shared;
 mod signals;
 mod start;

@@ -16,8 +16,8 @@ use super::track_server;
 use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
 use crate::model::{
-    Affinity, Algorithm, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool, RefuseWith,
-    Server, ServerPort, Service, TableSpec,
+    Affinity, Agent, Algorithm, Check, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool,
+    RefuseWith, Server, ServerPort, Service, Source, TableSpec,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -133,6 +133,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         max_queue: findings.optional_number(&raw.choice.max_queue, "max-queue", 0..=u64::from(u32::MAX)),
         full_load: findings.optional_number(&raw.choice.full_load, "full-load", 1..=u64::from(u32::MAX)),
         persist: raw.choice.persist.is_some_and(|persist| persist.value),
+        abort_on_close: raw.choice.abort_on_close.is_some_and(|abort| abort.value),
         failback: raw.choice.failback.map_or(Failback::New, |failback| failback.value),
         refusal: raw.choice.refuse_with.map_or(RefuseWith::Reset, |how| how.value),
     };
@@ -211,6 +212,9 @@ fn server(
     let weight = findings.number(&raw.weight, "weight", 0..=256, 1);
     let max_connections = findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX));
     let source = raw.source.as_ref().and_then(|source| socket::source(&source.value, known, findings));
+    let own = source.as_ref().map(Source::own);
+    let check = check.map(|check| Check { source: own.clone(), ..check });
+    let agent = agent.map(|agent| Agent { source: own, ..agent });
     let user_timeout = findings.positive(&raw.user_timeout, "user-timeout");
     let choice = &raw.choice;
     if let (Some(track), Some(_)) = (&choice.track, &check) {

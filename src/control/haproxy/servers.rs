@@ -1,7 +1,7 @@
 //! `show servers state` and `conn`, `get weight`; and finding the server that a command names.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Shared;
 use crate::model::{CheckResult, Config, Server};
@@ -102,11 +102,11 @@ fn state_line(
     let check_state = asked(check.is_some(), server.check_paused) | u8::from(maintenance) << 3;
     let agent = configured.and_then(|server| server.agent.as_ref());
     let agent_state = asked(agent.is_some(), server.agent_paused) | u8::from(agent.is_some()) << 4;
-    let own = configured.map(|server| (server.address, server.port.resolve(0).unwrap_or(0)));
+    let (own_address, own_port) = (address.parse::<IpAddr>().ok(), port.parse().unwrap_or(0));
     let checked_at = server.check_target.filter(|_| check.is_some());
-    let check_port = checked_at.filter(|at| own.is_none_or(|own| at.port() != own.1)).map_or(0, |at| at.port());
+    let check_port = checked_at.filter(|at| at.port() != own_port).map_or(0, |at| at.port());
     let elsewhere = |at: Option<SocketAddr>| {
-        let at = at.filter(|at| own.is_none_or(|own| at.ip() != own.0));
+        let at = at.filter(|at| Some(at.ip()) != own_address);
         at.map_or_else(|| "-".to_owned(), |at| at.ip().to_string())
     };
     let check_address = elsewhere(checked_at);
@@ -178,7 +178,10 @@ pub(super) fn connections(only: Option<&str>, config: &Config, snapshot: &Snapsh
 fn place(server: &ServerSnapshot) -> (String, String) {
     let (address, port) = server.address.rsplit_once(':').unwrap_or((&server.address, "0"));
     let port = if port == "same" { "0" } else { port.trim_start_matches('+') };
-    (address.trim_matches(['[', ']']).to_owned(), port.to_owned())
+    let address = address.trim_matches(['[', ']']);
+    // A name that is not resolved yet is shown as none.
+    let address = if address.parse::<IpAddr>().is_ok() { address } else { "-" };
+    (address.to_owned(), port.to_owned())
 }
 
 fn configured<'a>(config: &'a Config, pool: &PoolSnapshot, server: &ServerSnapshot) -> Option<&'a Server> {
