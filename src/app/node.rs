@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::commands::Commands;
 use super::drain::Drain;
 use super::explain;
+use super::fronts::Fronts;
 use super::hooks::Hooks;
 use super::keep::{self, Keeper};
 use super::log::Log;
@@ -24,6 +25,7 @@ use super::returning::Returning;
 use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
+use super::tunings::Tunings;
 use crate::cli::Run;
 use crate::control::haproxy::Sockets;
 use crate::control::server::Call;
@@ -94,6 +96,10 @@ pub(super) struct Node {
     pub(super) names: Names,
     /// What the names of servers say now.
     pub(super) places: Places,
+    /// What an operator set of services.
+    pub(super) fronts: Fronts,
+    /// Where an operator has servers checked.
+    pub(super) tunings: Tunings,
     pub(super) endpoint: Option<Endpoint>,
     /// Control sockets that speak HAProxy's language.
     pub(super) sockets: Sockets,
@@ -171,6 +177,8 @@ impl Node {
                 Flow::Left => return self.end(inbox.signals).await,
                 Flow::Quit => {
                     tracing::info!(target: "vipgate", "INT: ending now, the guardian cleans up");
+                    // It begins when its pipe closes: with the last thread, for one that lives would put back what it removes.
+                    std::mem::forget((self.guardian.take(), Arc::clone(&self.speaker)));
                     return ExitCode::SUCCESS;
                 }
             }
@@ -221,6 +229,7 @@ impl Node {
             probe::Event::Transition(transition) => {
                 self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
                 self.tell_server(&transition);
+                self.keeper.hurry();
             }
             probe::Event::Wish(wish) => self.grant(&wish),
             probe::Event::KeyName { pool, server, name } => self.proxy.set_key_name(&pool, &server, &name),
@@ -266,13 +275,17 @@ impl Node {
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
             Request::Server { pool, server, change } => {
+                self.keeper.hurry();
                 _ = answer.finish(self.change_server(&pool, &server, change));
             }
+            Request::Service { service, change } => _ = answer.finish(self.change_service(&service, change)),
             Request::Sessions => self.list_sessions(answer),
             Request::EndSession { id } => self.end_session(&id, answer),
             Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
             Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
+            Request::Sources { table } => _ = answer.finish(self.sources(table.as_deref())),
+            Request::ForgetSources { table, sources } => _ = answer.finish(self.forget_sources(&table, &sources)),
             Request::ClearCounters { all } => _ = answer.finish(self.clear_counters(all)),
             Request::MaxConnections { value } => _ = answer.finish(self.bound_connections(value)),
             Request::Explain { service, from, sni } => {
@@ -374,7 +387,7 @@ impl Node {
         let serving: BTreeSet<String> = config
             .services
             .iter()
-            .filter(|service| self.proxy.ready(&service.name))
+            .filter(|service| self.proxy.ready(&service.name) && !self.fronts.is_closed(&service.name))
             .map(|service| service.name.clone())
             .collect();
         for service in &config.services {
@@ -422,6 +435,7 @@ impl Node {
             endpoint,
             sockets,
             keeper,
+            places,
             stopping,
             shared,
             beats,
@@ -451,7 +465,7 @@ impl Node {
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
         let config = shared.config();
         let stop = tokio::task::spawn_blocking(move || {
-            keep::keep_at_the_end(&keeper, &proxy, &shared.registry, &config);
+            keep::keep_at_the_end(&keeper, &proxy, &places, &shared.registry, &config);
             proxy.stop(grace);
         });
         if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {

@@ -82,7 +82,8 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let owned: HashSet<IpAddr> =
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
-    let pools = pool::pools(raw, &services, &commands, findings);
+    let mut pools = pool::pools(raw, &services, &commands, findings);
+    pool::full_loads(&mut pools, &services, global.max_connections);
     let resolvers = names::resolvers(raw, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);

@@ -24,9 +24,7 @@ impl Translator<'_> {
                 return None;
             };
             if word.text == "usesrc" {
-                transparent = self.checked(value, shown(value.as_str()));
-                // What cannot be read was said.
-                transparent.as_ref()?;
+                transparent = Some(self.checked(value, shown(value.as_str()))?);
                 continue;
             }
             interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));
