@@ -9,6 +9,9 @@ mod hellos;
 #[cfg(test)]
 #[path = "fuzz/packets.rs"]
 mod packets;
+#[cfg(test)]
+#[path = "fuzz/peers.rs"]
+mod peers;
 
 use packets::{Fuzzer, Shares};
 
@@ -41,6 +44,21 @@ fn no_hello_panics_and_what_is_certain_stays() {
     println!("{executions} hellos: {read} read, {awaited} awaited, {refused} refused");
     assert!(
         read * 4 > executions && refused * 10 > executions && awaited * 20 > executions,
+        "every answer is seen often"
+    );
+}
+
+#[test]
+fn no_peer_panics_and_pieces_make_no_difference() {
+    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let mut fuzzer = peers::Fuzzer::new(0x9ee5);
+    for _ in 0..executions {
+        fuzzer.execute();
+    }
+    let peers::Shares { messages, updates, refused } = fuzzer.shares;
+    println!("{executions} sessions of peers: {messages} messages, {updates} updates; {refused} refused");
+    assert!(
+        messages > executions && updates * 2 > executions && refused * 20 > executions,
         "every answer is seen often"
     );
 }

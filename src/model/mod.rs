@@ -22,6 +22,7 @@ pub mod rule;
 mod server;
 mod service;
 mod socket;
+mod stick;
 mod track;
 mod vrrp;
 
@@ -48,6 +49,7 @@ pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
 pub use socket::{ListenTuning, ProxyVersion, Source};
+pub use stick::{Key, KeyType};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,
