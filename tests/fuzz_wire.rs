@@ -58,7 +58,7 @@ fn no_peer_panics_and_pieces_make_no_difference() {
     let peers::Shares { messages, updates, refused } = fuzzer.shares;
     println!("{executions} sessions of peers: {messages} messages, {updates} updates; {refused} refused");
     assert!(
-        messages > executions && updates * 2 > executions && refused * 20 > executions,
+        messages > executions && updates * 3 > executions && refused * 20 > executions,
         "every answer is seen often"
     );
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use import_support::{World, haproxy_in, haproxy_text, load, model};
 use vipgate::model::{
-    Action, Affinity, Algorithm, CheckKind, Expect, Failback, HashType, HttpExpect, Observe, OnError, OnMarkedDown,
-    OnMarkedUp, Pattern, Pool, ProxyVersion, RefuseWith, ServerPort, ServerRef, Step, Trust,
+    Action, Affinity, Algorithm, CheckKind, Expect, Failback, HashType, HttpExpect, KeyType, Observe, OnError,
+    OnMarkedDown, OnMarkedUp, Pattern, Pool, ProxyVersion, RefuseWith, ServerPort, ServerRef, Step, Trust,
 };
 
 fn pool(lines: &str) -> Pool {
@@ -490,11 +490,11 @@ fn stick_tables() {
     let Affinity::Table(table) = affinity(" stick-table type ip size 1k\n stick on src table l") else {
         panic!("a table")
     };
-    assert_eq!((table.size, table.expire, table.nopurge, table.ipv6), (1024, None, false, false));
+    assert_eq!((table.size, table.expire, table.nopurge, table.kind), (1024, None, false, KeyType::Ipv4));
     let Affinity::Table(table) = affinity(" stick on src\n stick-table type ipv6 size 5 expire 90 nopurge") else {
         panic!("a table")
     };
-    assert_eq!((table.expire, table.nopurge, table.ipv6), (Some(Duration::from_millis(90)), true, true));
+    assert_eq!((table.expire, table.nopurge, table.kind), (Some(Duration::from_millis(90)), true, KeyType::Ipv6));
     for (lines, errors) in [
         (" stick on src", 1),
         (" stick-table type string size 1k\n stick on src", 1),

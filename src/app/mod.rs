@@ -19,6 +19,7 @@ mod operator;
 mod peers;
 mod readiness;
 mod reload;
+mod replicas;
 mod shared;
 mod signals;
 mod start;

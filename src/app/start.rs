@@ -23,6 +23,7 @@ use super::names::Places;
 use super::node::{Done, Inbox, Node};
 use super::peers;
 use super::reload::{self, Reads};
+use super::replicas::Replicas;
 use super::shared::Shared;
 use super::signals::{self, Request as Signal};
 use super::watchdog::{self, Watched};
@@ -142,6 +143,7 @@ async fn start(
     let look = Arc::new(move || (looked.config(), looked.snapshot()));
     let mut node = Node {
         sockets: Sockets::new(call_sender.clone(), look),
+        replicas: Replicas::default(),
         keeper: Keeper::new(&run.state_dir),
         run,
         log,
@@ -179,6 +181,7 @@ async fn start(
     node.commit(prepared);
     node.say_where_statistics_are();
     node.take_up_learnt();
+    node.refresh_replicas();
     node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {

@@ -1,14 +1,14 @@
 //! The decision itself: who had the client, else who is next. It changes nothing but whose turn it is, so that it can be
 //! asked without being meant ([`Pool::explain`]).
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use super::algorithm::at_weight;
 use super::candidate::{Candidate, ServerId};
 use super::maglev::KeyHash;
 use super::pool::{Pool, Refusal, Request};
-use crate::model::{AdminState, Affinity, Algorithm, Failback, HashType};
+use super::sticky::Remembered;
+use crate::model::{AdminState, Affinity, Algorithm, Failback, HashType, Key};
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Pool {
     ) -> Result<Decision, Refusal> {
         let mut elsewhere = false;
         if request.exclude.is_empty()
-            && let Some((position, proven)) = self.remembered(request.client, now)
+            && let Some((position, proven)) = self.remembered(request, now)
         {
             if self.has_room(position, request, loads, now) {
                 return Ok(Decision { position, why: Why::Remembered { proven } });
@@ -82,11 +82,8 @@ impl Pool {
     }
 
     /// The server that the client belongs to, if it can serve; and whether it ever has.
-    fn remembered(&mut self, client: IpAddr, now: Instant) -> Option<(usize, bool)> {
-        let remembered = match self.affinity {
-            Affinity::None => return None,
-            Affinity::Source | Affinity::Table(_) => self.table.as_mut()?.get(client, now)?,
-        };
+    fn remembered(&self, request: &Request<'_>, now: Instant) -> Option<(usize, bool)> {
+        let remembered = self.known(request, now)?;
         let returns = self.failback == Failback::Drain && !remembered.live;
         let home = returns.then_some(remembered.home);
         let serving = |id: ServerId| {
@@ -96,6 +93,15 @@ impl Pool {
             (candidate.in_service() || forced).then_some(position)
         };
         home.and_then(serving).or_else(|| serving(remembered.server)).map(|position| (position, remembered.proven))
+    }
+
+    /// What the table knows of a client.
+    pub(super) fn known(&self, request: &Request<'_>, now: Instant) -> Option<Remembered> {
+        let mut table = self.table.as_ref()?.lock();
+        match request.keys {
+            None => table.get(&Key::from(request.client), now),
+            Some(keys) => keys.matches.iter().find_map(|key| table.get(key, now)),
+        }
     }
 
     /// Whether a server takes the connection now: who came earlier and waits for it comes first.

@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::*;
-use crate::model::{self, TableSpec};
+use crate::model::{self, KeyType, TableSpec};
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -24,7 +24,7 @@ fn spec(names: &[&str], algorithm: Algorithm) -> model::Pool {
 }
 
 fn stick() -> Affinity {
-    Affinity::Table(TableSpec { size: 100, expire: None, nopurge: false, ipv6: false })
+    Affinity::Table(TableSpec::new(KeyType::Ipv4, 100))
 }
 
 /// A client that comes, is served, and goes, while nothing else is open.

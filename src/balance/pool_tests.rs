@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::TableSpec;
+use crate::model::{KeyType, TableSpec};
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -29,7 +29,7 @@ fn spec(names: &[&str], algorithm: Algorithm, affinity: Affinity) -> model::Pool
 }
 
 fn stick() -> Affinity {
-    Affinity::Table(TableSpec { size: 100, expire: None, nopurge: false, ipv6: false })
+    Affinity::Table(TableSpec::new(KeyType::Ipv4, 100))
 }
 
 /// A connection that is established and stays open.

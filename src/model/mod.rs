@@ -16,6 +16,7 @@ mod net;
 mod networks;
 mod notify;
 mod peering;
+mod peers;
 mod pool;
 mod routing;
 pub mod rule;
@@ -43,6 +44,7 @@ pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
+pub use peers::{Member, PeerGroup, PeerKeys};
 pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec};
 pub use routing::{Route, RouteKind, Rule};
 pub use rule::Policy;
@@ -85,6 +87,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Who is asked for the names of servers, by unique name.
     pub resolvers: Vec<Resolver>,
+    /// Nodes that share stick tables.
+    pub peer_groups: Vec<PeerGroup>,
     /// The HTTP statistics endpoint; absent unless configured.
     pub stats: Option<Stats>,
     /// Control sockets that speak HAProxy's language.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::server::Server;
+use super::stick::KeyType;
 
 /// A pool of servers, HAProxy's `backend`.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,7 +145,7 @@ pub enum Affinity {
     /// Deterministic: the consistent hash of the source address chooses, on every node alike; only while flows of a
     /// client live does it stay where it was although the set of servers changed.
     Source,
-    /// A table keyed by source address remembers the choice (HAProxy's `stick on src`).
+    /// A table remembers the choice (HAProxy's `stick on src`); by the source address, unless the pool says else.
     Table(TableSpec),
 }
 
@@ -157,6 +158,24 @@ pub struct TableSpec {
     pub expire: Option<Duration>,
     /// A full table refuses new entries instead (HAProxy's `nopurge`).
     pub nopurge: bool,
-    /// Whether IPv6 clients are kept too: HAProxy's `type ip` cannot hold them.
-    pub ipv6: bool,
+    /// What clients are known by: HAProxy's `type ip` cannot hold IPv6 ones.
+    pub kind: KeyType,
+    /// Pools that say the same name share one table, whose dimensions are the same; none: the pool's own.
+    pub name: Option<String>,
+    /// The group of peers that share it.
+    pub peers: Option<String>,
+}
+
+impl TableSpec {
+    /// A table of this type for so many clients, for ever; the pool's own, and no peer's.
+    #[must_use]
+    pub fn new(kind: KeyType, size: usize) -> Self {
+        Self { size, expire: None, nopurge: false, kind, name: None, peers: None }
+    }
+
+    /// The table's name, for this pool: its own name, where it says none.
+    #[must_use]
+    pub fn table_name<'n>(&'n self, pool: &'n str) -> &'n str {
+        self.name.as_deref().unwrap_or(pool)
+    }
 }

@@ -16,7 +16,7 @@ use super::shared::{Assigned, PoolShared, ServiceShared};
 use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
-use crate::balance::Pin;
+use crate::balance::{Pin, StickKeys};
 use crate::model::{self, Prefix};
 use crate::os::epoll::Event;
 use crate::os::pipe::Pipe;
@@ -65,6 +65,8 @@ pub(super) struct Connection {
     pub(super) state: State,
     pub(super) assigned: Option<Assigned>,
     pub(super) pin: Option<Pin>,
+    /// What the stick table knows it by, where that is not its address alone.
+    pub(super) stick_keys: Option<Arc<StickKeys>>,
     /// What rules have made of it.
     pub(super) ruled: Option<Box<Ruled>>,
     /// The deadline it has in the thread's timers.
@@ -186,6 +188,7 @@ impl Connection {
             state,
             assigned: None,
             pin: None,
+            stick_keys: None,
             ruled,
             timer: None,
             queued: false,

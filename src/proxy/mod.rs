@@ -25,6 +25,7 @@ mod session;
 mod shared;
 mod slab;
 mod steering;
+mod stick;
 mod timer;
 mod upstream;
 mod worker;
@@ -46,6 +47,7 @@ pub use rehearsal::Rehearsal;
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
+use crate::balance::SharedTable;
 use crate::model::{ListenTuning, Pool, Prefix, Service};
 use crate::os::port_owner::{self, PortOwner};
 use crate::os::tcp::Listener;
@@ -72,6 +74,8 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     services: BTreeMap<String, Arc<ServiceShared>>,
     pools: BTreeMap<String, Arc<PoolShared>>,
+    /// Stick tables, by name: a pool's own has the pool's.
+    stick_tables: BTreeMap<String, SharedTable>,
     /// Counters of sources, by name.
     tables: BTreeMap<String, Arc<TableShared>>,
     listeners: HashMap<ListenKey, Open>,
@@ -144,6 +148,7 @@ impl Proxy {
             threads,
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
+            stick_tables: BTreeMap::new(),
             tables: BTreeMap::new(),
             listeners: HashMap::new(),
             leaving: Vec::new(),
@@ -273,6 +278,7 @@ impl Proxy {
                 None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
             }
         }
+        self.commit_stick_tables(pools, now);
         self.commit_tables(services, now);
         self.follow_tracked();
         let mut gone = Vec::new();

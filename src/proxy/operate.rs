@@ -11,7 +11,7 @@ use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
 use super::{Proxy, Rehearsal};
 use crate::balance::{Explanation, KeyHash, ServerState, TableEntry, WeightChange};
-use crate::model::{AdminState, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
+use crate::model::{AdminState, Key, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use crate::stats::{EndReason, ServerStats};
 
 /// Why something could not be changed.
@@ -32,7 +32,7 @@ pub enum OperateError {
     #[error("pool {0} has no stick table: give it `affinity` with a table")]
     NoTable(String),
     /// The table cannot take the entry.
-    #[error("the stick table of {0} takes no entry for this client: it is full, or cannot hold this family")]
+    #[error("the stick table of {0} takes no entry for this client: it is full, or cannot hold such a key")]
     NoRoom(String),
 }
 
@@ -85,7 +85,7 @@ impl Proxy {
         let listen = self.services.get(service)?.spec.listen.first()?;
         let destination = SocketAddr::new(listen.address, listen.ports.first());
         let Rehearsal { steps, pool } = self.rehearse(service, client, destination, sni)?;
-        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), exclude: &[] };
+        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), keys: None, exclude: &[] };
         let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
         let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
         Some(ServiceExplanation { steps, pool, choice })
@@ -158,7 +158,7 @@ impl Proxy {
 
     /// Remembers `server` as the client's. With `left` the entry has only this much of its life before it, as one that was
     /// learnt earlier: those restored in order of `left` take constant time each.
-    pub fn table_set(&self, pool: &str, key: IpAddr, server: &str, left: Option<Duration>) -> Result<(), OperateError> {
+    pub fn table_set(&self, pool: &str, key: Key, server: &str, left: Option<Duration>) -> Result<(), OperateError> {
         let (shared, _) = self.find(pool, server)?;
         let mut state = shared.lock();
         if !state.balance.has_table() {
@@ -169,7 +169,7 @@ impl Proxy {
     }
 
     /// Forgets entries of a stick table: those of a client, of a server, of both, or all. Returns their number.
-    pub fn table_clear(&self, pool: &str, key: Option<IpAddr>, server: Option<&str>) -> Result<usize, OperateError> {
+    pub fn table_clear(&self, pool: &str, key: Option<&Key>, server: Option<&str>) -> Result<usize, OperateError> {
         let shared = self.find_pool(pool)?;
         if let Some(server) = server {
             let _known = self.find(pool, server)?;

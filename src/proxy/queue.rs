@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::mailbox::{Command, Mailbox};
 use super::shared::{Assigned, PoolShared, PoolState};
 use super::slab::Key;
-use crate::balance::{KeyHash, Pin, Request, ServerId, Ticket};
+use crate::balance::{KeyHash, Pin, Request, ServerId, StickKeys, Ticket};
 use crate::stats::ServerStats;
 
 /// A connection in the queue.
@@ -17,6 +17,8 @@ use crate::stats::ServerStats;
 pub(super) struct Waiter {
     pub(super) client: IpAddr,
     pub(super) sni: Option<KeyHash>,
+    /// What the stick table knows it by; none: its address.
+    pub(super) keys: Option<Arc<StickKeys>>,
     /// Servers that failed it.
     pub(super) exclude: Vec<ServerId>,
     pub(super) held: Option<Pin>,
@@ -135,9 +137,9 @@ impl PoolState {
 
     fn grant(&mut self, ticket: Ticket, pool: &PoolShared, now: Instant) -> Option<(Waiter, Grant)> {
         let Self { balance, servers, waiters, .. } = self;
-        let Waiter { client, sni, ref exclude, held, .. } = *waiters.get(&ticket)?;
+        let Waiter { client, sni, ref keys, ref exclude, held, .. } = *waiters.get(&ticket)?;
         let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
-        let request = Request { client, sni, exclude, held, waited: true };
+        let request = Request { client, sni, keys: keys.as_deref(), exclude, held, waited: true };
         let choice = balance.select(&request, load, now).ok()?;
         let waiter = self.forget(ticket, pool)?;
         let assigned = self.assign(&choice, pool);

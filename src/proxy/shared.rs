@@ -13,7 +13,7 @@ use super::mailbox::Mailbox;
 use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
 use super::ruling::Ruling;
-use crate::balance::{self, Choice, Explanation, KeyHash, Pin, Refusal, ServerId, ServerState, Ticket};
+use crate::balance::{self, Choice, Explanation, KeyHash, Pin, Refusal, ServerId, ServerState, StickKeys, Ticket};
 use crate::model;
 use crate::os::tcp::ConnectOptions;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
@@ -124,6 +124,8 @@ pub(super) struct Assigned {
 pub(super) struct Wanted<'a> {
     pub(super) client: IpAddr,
     pub(super) sni: Option<KeyHash>,
+    /// What the stick table knows it by; none: its address.
+    pub(super) keys: Option<&'a StickKeys>,
     /// Servers that failed it.
     pub(super) exclude: &'a [ServerId],
 }
@@ -396,8 +398,8 @@ impl PoolShared {
 
 impl Wanted<'_> {
     fn request(&self, held: Option<Pin>) -> balance::Request<'_> {
-        let Self { client, sni, exclude } = *self;
-        balance::Request { client, sni, exclude, held, waited: false }
+        let Self { client, sni, keys, exclude } = *self;
+        balance::Request { client, sni, keys, exclude, held, waited: false }
     }
 }
 

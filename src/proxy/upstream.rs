@@ -101,7 +101,12 @@ impl Connection {
     /// Chooses a server and connects to it.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
-        let wanted = Wanted { client: self.client.ip(), sni: name_of(self.ruled.as_deref()), exclude: &upstream.tried };
+        let wanted = Wanted {
+            client: self.client.ip(),
+            sni: name_of(self.ruled.as_deref()),
+            keys: self.stick_keys.as_deref(),
+            exclude: &upstream.tried,
+        };
         match pool_of(&self.binding, self.ruled.as_deref()).select(&wanted, &mut self.pin, context.now) {
             Ok(assigned) => self.connect_to(assigned, context),
             Err(Refusal::NoneUp) => self.refuse(EndReason::NoServer),
@@ -142,6 +147,7 @@ impl Connection {
         let waiter = Waiter {
             client: self.client.ip(),
             sni: name_of(self.ruled.as_deref()),
+            keys: self.stick_keys.clone(),
             exclude: upstream.tried.clone(),
             held: self.pin,
             mailbox: Arc::clone(context.mailbox),

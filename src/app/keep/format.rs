@@ -1,7 +1,5 @@
 //! The file of what was learnt: a line that says what follows and proves it whole, then JSON.
 
-use std::net::IpAddr;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -44,8 +42,8 @@ pub(super) struct Server {
     pub(super) weight: Option<u16>,
 }
 
-/// A client, its server, and in milliseconds what was left of the entry's life; none: it does not expire, or was in use.
-pub(super) type Entry = (IpAddr, String, Option<u64>);
+/// A client as its table shows it, its server, and in milliseconds what was left of the entry's life; none: it does not expire, or was in use.
+pub(super) type Entry = (String, String, Option<u64>);
 
 /// Why a file is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +92,7 @@ mod tests {
 
     fn learnt() -> Learnt {
         let entries =
-            vec![([192, 0, 2, 9].into(), "s1".to_owned(), Some(1_200)), ([0; 16].into(), "s2".to_owned(), None)];
+            vec![("192.0.2.9".to_owned(), "s1".to_owned(), Some(1_200)), ("::".to_owned(), "s2".to_owned(), None)];
         let server = Server { name: "s1".to_owned(), state: Some(ServerState::Drain), weight: Some(5) };
         let pool = Pool { name: "files".to_owned(), servers: vec![server], entries };
         Learnt { saved: 1_795_288_417_284, pools: vec![pool] }

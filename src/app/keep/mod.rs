@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::node::Node;
 use crate::control::operate::ServerState;
-use crate::model::{AdminState, Config};
+use crate::model::{AdminState, Affinity, Config, KeyType};
 use crate::proxy::Proxy;
 use crate::stats::Registry;
 use format::{Damage, LONGEST, Learnt, Pool, Server};
@@ -85,6 +85,14 @@ fn store(path: &Path, learnt: &Learnt) -> io::Result<()> {
     fs::rename(&fresh, path)
 }
 
+/// What a pool's stick table knows clients by; none: it has no table.
+fn kind(pool: &crate::model::Pool) -> Option<KeyType> {
+    match &pool.affinity {
+        Affinity::Table(spec) => Some(spec.kind),
+        Affinity::None | Affinity::Source => None,
+    }
+}
+
 /// What is worth keeping now.
 fn gather(proxy: &Proxy, registry: &Registry, config: &Config) -> Learnt {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -93,7 +101,7 @@ fn gather(proxy: &Proxy, registry: &Registry, config: &Config) -> Learnt {
         entries.drain(..entries.len().saturating_sub(MOST_ENTRIES));
         let entry = |entry: crate::balance::TableEntry| {
             let left = entry.expires_in.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-            Some((entry.key, entry.server?, left))
+            Some((kind(pool)?.show(&entry.key), entry.server?, left))
         };
         let server = |server: &crate::model::Server| {
             let status = registry.server(&pool.name, &server.name).status();
@@ -144,7 +152,9 @@ impl Node {
                     None => None,
                 };
                 // A server or a table that is no longer configured has no clients.
-                entries += usize::from(self.proxy.table_set(&pool.name, *key, server, left).is_ok());
+                let key = self.shared.config().pool(&pool.name).and_then(kind).and_then(|kind| kind.read(key));
+                entries +=
+                    usize::from(key.is_some_and(|key| self.proxy.table_set(&pool.name, key, server, left).is_ok()));
             }
         }
         if entries + servers > 0 {

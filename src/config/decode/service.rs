@@ -8,7 +8,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Affinity, Listen, Located, Maybe, Pool, Server, Service, Table};
 
 use crate::config::{syntax, words};
-use crate::model::ServerPort;
+use crate::model::{KeyType, ServerPort};
 
 impl Decoder<'_> {
     /// A service, and the pool that is written inside it.
@@ -125,8 +125,18 @@ impl Decoder<'_> {
             size: self.field(fields, "size", Self::number),
             expire: self.field(fields, "expire", Self::timeout),
             nopurge: self.field(fields, "nopurge", Self::boolean),
-            ipv6: self.field(fields, "ipv6", Self::boolean),
+            kind: self.key_type(fields),
+            name: self.field(fields, "name", Self::string),
+            peers: self.field(fields, "peers", Self::string),
         }))
+    }
+
+    /// `type`, or `ipv6` for whether IPv6 clients are kept.
+    fn key_type(&mut self, fields: Fields<'_>) -> Maybe<KeyType> {
+        let kind = self.field(fields, "type", |this, value, key| this.parsed(value, key, syntax::key_type));
+        let ipv6 = self.field(fields, "ipv6", Self::boolean);
+        let family = |ipv6: bool| if ipv6 { KeyType::Ipv6 } else { KeyType::Ipv4 };
+        kind.or(ipv6.map(|ipv6| ipv6.map(family)))
     }
 
     fn server(&mut self, value: Value<'_>, key: &str) -> Option<Server> {

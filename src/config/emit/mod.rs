@@ -5,6 +5,7 @@ mod choice;
 mod control;
 mod names;
 mod notify;
+mod peers;
 mod policy;
 mod router;
 mod routing;
@@ -19,7 +20,7 @@ use super::raw::{
     Timeout,
 };
 use super::words::{self, Words, word_for};
-use crate::model::{Family, NameKind, PortRange, ServerPort};
+use crate::model::{Family, KeyType, NameKind, PortRange, ServerPort};
 
 /// The whole configuration as one TOML file.
 #[must_use]
@@ -42,6 +43,7 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
     sections.extend(config.resolvers.iter().map(names::resolver));
+    sections.extend(config.peer_groups.iter().map(peers::group));
     sections.join("\n")
 }
 
@@ -143,9 +145,18 @@ fn affinity(raw: &Affinity) -> String {
             keys.maybe("size", &table.size, u64::to_string);
             keys.maybe("expire", &table.expire, timeout);
             keys.maybe("nopurge", &table.nopurge, bool::to_string);
-            keys.maybe("ipv6", &table.ipv6, bool::to_string);
+            keys.maybe("type", &table.kind, |kind| quoted(&key_type(*kind)));
+            keys.maybe("name", &table.name, |name| quoted(name));
+            keys.maybe("peers", &table.peers, |peers| quoted(peers));
             keys.inline()
         }
+    }
+}
+
+fn key_type(kind: KeyType) -> String {
+    match kind {
+        KeyType::Ipv4 | KeyType::Ipv6 | KeyType::Integer => kind.name().to_owned(),
+        KeyType::Text(length) | KeyType::Binary(length) => format!("{} {length}", kind.name()),
     }
 }
 

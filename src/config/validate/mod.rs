@@ -12,6 +12,7 @@ mod group;
 mod log;
 mod names;
 mod overlap;
+mod peers;
 mod policy;
 mod pool;
 mod router;
@@ -83,6 +84,8 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
     let pools = pool::pools(raw, &services, &commands, findings);
     let resolvers = names::resolvers(raw, findings);
+    let peer_groups = peers::groups(raw, findings);
+    peers::tables(raw, &pools, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);
     let (routes, rules) = (routing::routes(&raw.routes, findings), routing::rules(&raw.rules, findings));
@@ -97,6 +100,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
         services,
         pools,
         resolvers,
+        peer_groups,
         stats,
         stats_sockets,
     }

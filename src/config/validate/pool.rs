@@ -9,6 +9,7 @@ use super::command::Commands;
 use super::duplicate;
 use super::findings::{Findings, Unique};
 use super::names;
+use super::peers;
 use super::router::not_a_host;
 use super::service::fin_timeout;
 use super::socket;
@@ -16,8 +17,8 @@ use super::track_server;
 use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
 use crate::model::{
-    Affinity, Algorithm, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool, RefuseWith,
-    Server, ServerPort, Service, TableSpec,
+    Affinity, Algorithm, Failback, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool,
+    RefuseWith, Server, ServerPort, Service, TableSpec,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -147,7 +148,9 @@ fn affinity(raw: &Maybe<raw::Affinity>, findings: &mut Findings<'_>) -> Affinity
             size: findings.number(&table.size, "size", 1..=1_000_000_000, 100_000),
             expire: findings.timeout(&table.expire, "expire", Some(Duration::from_secs(1800))),
             nopurge: table.nopurge.is_some_and(|nopurge| nopurge.value),
-            ipv6: table.ipv6.is_none_or(|ipv6| ipv6.value),
+            kind: table.kind.map_or(KeyType::Ipv6, |kind| kind.value),
+            name: peers::text(&table.name),
+            peers: peers::text(&table.peers),
         }),
     }
 }

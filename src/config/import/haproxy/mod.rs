@@ -9,6 +9,7 @@ mod condition;
 mod endpoint;
 pub mod grammar;
 mod logging;
+mod peers;
 mod proxy;
 mod resolvers;
 mod rules;
@@ -63,6 +64,8 @@ struct Translator<'a> {
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
+    /// Stick tables by name.
+    tables: HashMap<String, stick::StickTable>,
     /// What holds for all control sockets.
     sockets: SocketsSaid,
     /// Whether servers are verified where nothing is said (`ssl-server-verify`).
@@ -80,6 +83,7 @@ impl<'a> Translator<'a> {
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
+            tables: HashMap::new(),
             sockets: SocketsSaid::default(),
             verify_servers: true,
             told: HashSet::new(),
@@ -95,6 +99,7 @@ impl<'a> Translator<'a> {
             "backend" => self.proxy(section, Kind::Backend),
             "listen" => self.proxy(section, Kind::Listen),
             "resolvers" => self.resolvers(section),
+            "peers" => self.peers(section),
             _ => {}
         }
     }
@@ -247,6 +252,7 @@ impl<'a> Translator<'a> {
     fn finish(mut self) -> raw::Config {
         let proxies = std::mem::take(&mut self.proxies);
         self.finish_stats_sockets();
+        self.gather_tables(&proxies);
         self.gather_log_targets(&proxies);
         self.assemble(&proxies);
         // HAProxy does not spread checks unless it is told to; natively they are, a little.

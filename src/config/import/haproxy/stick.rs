@@ -10,6 +10,8 @@ use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
 use crate::config::raw::{Affinity, Located, Maybe, SourceTable, Table, Timeout};
 use crate::config::source::Location;
+use crate::config::syntax;
+use crate::model::KeyType;
 
 /// The published way of keeping TLS sessions on their server: the session id of the hello.
 const TLS_SESSION_ID: &str = "payload_lv(43,1)";
@@ -19,6 +21,8 @@ const TLS_SESSION_ID: &str = "payload_lv(43,1)";
 pub(super) struct StickSaid {
     table: Option<StickTable>,
     on: Maybe<Key>,
+    /// The table that it is in, where that is not its own.
+    elsewhere: Maybe<String>,
 }
 
 impl StickSaid {
@@ -29,13 +33,21 @@ impl StickSaid {
 }
 
 #[derive(Debug, Clone)]
-struct StickTable {
+pub(super) struct StickTable {
     at: Location,
-    kind: TableKind,
+    kind: KeyType,
+    peers: Maybe<String>,
     size: Maybe<u64>,
     expire: Maybe<Duration>,
     nopurge: Maybe<bool>,
     stores: Stores,
+}
+
+impl StickTable {
+    /// The same table as one of a section `peers`.
+    pub(super) fn shared_by(self, group: &Word) -> Self {
+        Self { peers: Some(Located::new(group.text.clone(), group.at)), ..self }
+    }
 }
 
 /// The counters of a table.
@@ -45,13 +57,6 @@ struct Stores {
     connection_period: Maybe<Duration>,
     gpc0_period: Maybe<Duration>,
     gpc1_period: Maybe<Duration>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TableKind {
-    Ipv4,
-    Ipv6,
-    Other,
 }
 
 /// What entries are kept by.
@@ -64,9 +69,15 @@ enum Key {
 impl Translator<'_> {
     /// `stick-table type {ip | ipv6 | ..} size <size> [expire <expire>] [nopurge] ...`
     pub(super) fn stick_table(&mut self, statement: &Statement, arguments: &[Word], said: &mut StickSaid) {
+        said.table = self.table_said(statement, arguments).or(said.table.take());
+    }
+
+    /// `type {ip | ipv6 | ..} size <size> ...`
+    pub(super) fn table_said(&mut self, statement: &Statement, arguments: &[Word]) -> Option<StickTable> {
         let mut table = StickTable {
             at: statement.at(),
-            kind: TableKind::Other,
+            kind: KeyType::Ipv4,
+            peers: None,
             size: None,
             expire: None,
             nopurge: None,
@@ -77,12 +88,12 @@ impl Translator<'_> {
         while let Some(word) = words.next() {
             let Some(keyword) = keywords::haproxy().get("stick-table", word.as_str()) else {
                 self.unknown("stick-table", &[word.as_str()], word.at);
-                return;
+                return None;
             };
             let value = if keyword.places == "+" { words.next() } else { None };
             if keyword.places == "+" && value.is_none() {
                 self.findings.error(word.at, format!("`{}` wants a value after it", word.text));
-                return;
+                return None;
             }
             if !self.tell(keyword, word.at) {
                 continue;
@@ -90,25 +101,20 @@ impl Translator<'_> {
             match (keyword.name, value) {
                 ("type", Some(value)) => {
                     typed = true;
-                    table.kind = match value.as_str() {
-                        "ip" => TableKind::Ipv4,
-                        "ipv6" => TableKind::Ipv6,
-                        "integer" | "string" | "binary" => TableKind::Other,
-                        other => {
-                            self.findings.error(
-                                value.at,
-                                format!("`{other}` is none of the types ip, ipv6, integer, string, binary"),
-                            );
-                            return;
+                    let length = words.next_if(|word| word.text == "len").and_then(|_| words.next());
+                    let text = length.map_or(value.text.clone(), |length| format!("{} {}", value.text, length.text));
+                    match syntax::key_type(&text) {
+                        Ok(kind) => table.kind = kind,
+                        Err(reason) => {
+                            self.findings.error(length.unwrap_or(value).at, reason.to_string());
+                            return None;
                         }
-                    };
-                    if words.next_if(|word| word.text == "len").is_some() {
-                        words.next();
                     }
                 }
                 ("size", Some(value)) => table.size = self.checked(value, value::size(value.as_str())),
                 ("expire", Some(value)) => table.expire = self.checked(value, value::time(value.as_str())),
                 ("store", Some(value)) => self.stores(value, &mut table),
+                ("peers", Some(value)) => table.peers = Some(Located::new(value.text.clone(), value.at)),
                 ("nopurge", _) => table.nopurge = Some(Located::new(true, word.at)),
                 _ => {}
             }
@@ -117,7 +123,7 @@ impl Translator<'_> {
         if !typed || !sized {
             self.findings.error(statement.at(), "a stick table wants `type` and `size`, as in `type ip size 10k`");
         }
-        said.table = Some(table);
+        Some(table)
     }
 
     /// `stick on <pattern> [table <table>] [{if | unless} <condition>]`
@@ -143,7 +149,7 @@ impl Translator<'_> {
         let rest = match rest {
             [table, name, rest @ ..] if table.text == "table" => {
                 if name.text != proxy.name {
-                    self.findings.error(name.at, "a table of another proxy cannot be used: `stick on` has its own");
+                    proxy.stick.elsewhere = Some(Located::new(name.text.clone(), name.at));
                 }
                 rest
             }
@@ -201,6 +207,12 @@ impl Translator<'_> {
         }
     }
 
+    /// Every table by its name: its proxy's, or that of a section `peers` and its own.
+    pub(super) fn gather_tables(&mut self, proxies: &[Proxy]) {
+        let tables = proxies.iter().filter_map(|proxy| Some((proxy.name.clone(), proxy.stick.table.clone()?)));
+        self.tables.extend(tables);
+    }
+
     /// The tables that rules count in.
     pub(super) fn source_tables(&mut self, proxies: &[Proxy]) {
         let named: Vec<(&String, Location)> = proxies
@@ -212,9 +224,9 @@ impl Translator<'_> {
             let Some((_, at)) = named.iter().find(|(name, _)| **name == proxy.name) else { continue };
             let Some(table) = &proxy.stick.table else { continue };
             let ipv6_bits = match table.kind {
-                TableKind::Ipv4 => 0,
-                TableKind::Ipv6 => 128,
-                TableKind::Other => {
+                KeyType::Ipv4 => 0,
+                KeyType::Ipv6 => 128,
+                KeyType::Integer | KeyType::Text(_) | KeyType::Binary(_) => {
                     let error = Diagnostic::error(table.at, "a table that counts sources has `type ip` or `type ipv6`");
                     self.push_once(error.related(*at, "it is named here"));
                     continue;
@@ -243,7 +255,17 @@ impl Translator<'_> {
     /// The affinity of a pool; none when it has none.
     pub(super) fn affinity(&mut self, proxy: &Proxy) -> Maybe<Affinity> {
         let said = &proxy.stick;
-        let (on, table) = match (said.on, &said.table) {
+        let elsewhere = said.elsewhere.as_ref().map(|name| (name, self.tables.get(&name.value).cloned()));
+        if let Some((name, None)) = &elsewhere {
+            self.findings.error(name.at, format!("there is no table `{}`", name.value));
+            return None;
+        }
+        let named = elsewhere.and_then(|(name, table)| Some((name.clone(), table?)));
+        let (name, table) = match named {
+            Some((name, table)) => (Some(name), Some(table)),
+            None => (None, said.table.clone()),
+        };
+        let (on, table) = match (said.on, &table) {
             (None, None) => return None,
             (None, Some(table)) if table.stores.any => return None,
             (None, Some(table)) => {
@@ -259,13 +281,9 @@ impl Translator<'_> {
             }
             (Some(on), Some(table)) => (on, table),
         };
-        let ipv6 = match (on.value, table.kind) {
-            (Key::Source, TableKind::Ipv4) => false,
-            (Key::Source, TableKind::Ipv6) | (Key::TlsSession, _) => true,
-            (Key::Source, TableKind::Other) => {
-                self.findings.error(table.at, "a table that keeps addresses has `type ip` or `type ipv6`");
-                return None;
-            }
+        let kind = match (on.value, table.kind) {
+            (Key::Source, kind) => kind,
+            (Key::TlsSession, _) => KeyType::Ipv6,
         };
         let expire = match table.expire.filter(|expire| !expire.value.is_zero()) {
             Some(expire) => expire.map(Timeout::After),
@@ -275,7 +293,10 @@ impl Translator<'_> {
             size: table.size,
             expire: Some(expire),
             nopurge: table.nopurge,
-            ipv6: Some(Located::new(ipv6, table.at)),
+            kind: Some(Located::new(kind, table.at)),
+            name,
+            // What is known by TLS sessions there is known by addresses here.
+            peers: table.peers.clone().filter(|_| on.value == Key::Source),
         };
         Some(Located::new(Affinity::Table(table), on.at))
     }
