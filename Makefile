@@ -51,7 +51,7 @@ lint:
 	$(TEST) --test rooms
 	@$(CARGO) fetch --quiet --locked; \
 	deny=$$(command -v cargo-deny || echo target/tools/bin/cargo-deny); \
-	[ -x "$$deny" ] || $(CARGO) install --quiet --locked --root target/tools --version $(DENY_VERSION) cargo-deny || true; \
+	[ -x "$$deny" ] || $(CARGO) install --quiet --debug --locked --root target/tools --version $(DENY_VERSION) cargo-deny || true; \
 	if [ -x "$$deny" ]; then "$$deny" --offline check licenses bans sources; \
 	else echo "SKIPPED: cargo-deny could not be installed: licences and bans were not checked" >&2; fi
 

@@ -170,6 +170,10 @@ impl Pool {
         match (&self.affinity, self.algorithm) {
             (Affinity::Source, _) | (_, Algorithm::Source) => Some(KeyHash::of(request.client)),
             (_, Algorithm::Sni) => request.sni,
+            (Affinity::Table(_), Algorithm::RoundRobin) if self.alike => match request.keys {
+                None => Some(KeyHash::of(request.client)),
+                Some(keys) => keys.stores.first().map(KeyHash::of_key),
+            },
             _ => None,
         }
     }
@@ -192,6 +196,11 @@ impl Pool {
         };
         let usable = |position: usize| eligible(position) && self.has_room(position, request, loads, now);
         let decided = |position: usize| Decision { position, why: Why::Hash };
+        // Nobody waits for a server that was never its own.
+        if self.algorithm == Algorithm::RoundRobin && self.affinity != Affinity::Source {
+            let chosen = self.by_hash(key, group, usable).map(decided);
+            return chosen.ok_or_else(|| self.refusal(group, request, loads, now));
+        }
         match self.by_hash(key, group, eligible) {
             Some(position) if self.has_room(position, request, loads, now) => Ok(decided(position)),
             Some(position) => match self.wait_for(position, request) {

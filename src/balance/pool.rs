@@ -19,6 +19,7 @@ use crate::model::{self, Affinity, Algorithm, Failback, HashType, Key};
 pub struct Pool {
     pub(super) algorithm: Algorithm,
     pub(super) affinity: Affinity,
+    pub(super) alike: bool,
     pub(super) all_backups: bool,
     pub(super) hash_type: HashType,
     pub(super) hash_balance_factor: Option<u32>,
@@ -114,6 +115,7 @@ impl Pool {
         let mut pool = Self {
             algorithm: spec.algorithm,
             affinity: Affinity::None,
+            alike: spec.alike,
             all_backups: spec.all_backups,
             hash_type: spec.hash_type,
             hash_balance_factor: spec.hash_balance_factor,
@@ -159,7 +161,7 @@ impl Pool {
         self.turns.round_robin.rearrange(&turns);
         self.positions = self.candidates.iter().enumerate().map(|(position, c)| (c.id, position)).collect();
         self.algorithm = spec.algorithm;
-        self.all_backups = spec.all_backups;
+        (self.all_backups, self.alike) = (spec.all_backups, spec.alike);
         (self.hash_type, self.hash_balance_factor) = (spec.hash_type, spec.hash_balance_factor);
         (self.persist, self.failback, self.max_queue) = (spec.persist, spec.failback, spec.max_queue);
         self.set_affinity(spec.affinity.clone(), now);
@@ -173,7 +175,9 @@ impl Pool {
 
     /// Whether a consistent hash chooses.
     pub(super) fn hashes(&self) -> bool {
-        (self.algorithm.hashes() || self.affinity == Affinity::Source) && self.hash_type == HashType::Consistent
+        let by_table = self.alike && matches!(self.affinity, Affinity::Table(_));
+        (self.algorithm.hashes() || self.affinity == Affinity::Source || by_table)
+            && self.hash_type == HashType::Consistent
     }
 
     /// Chooses by these tables from now on.

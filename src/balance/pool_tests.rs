@@ -62,6 +62,22 @@ fn new_clients_go_round_and_remembered_ones_stay() {
 }
 
 #[test]
+fn nodes_that_choose_alike_agree_on_a_client_and_share_clients_evenly() {
+    let now = now();
+    let spec = model::Pool { alike: true, ..spec(&["a", "b", "c"], Algorithm::RoundRobin, stick()) };
+    let (mut one, mut other) = (Pool::new(&spec, now), Pool::new(&spec, now));
+    let first: Vec<_> = (0..90).map(|n| visit(&mut one, client(n), now)).collect();
+    let second: Vec<_> = (0..90).rev().map(|n| visit(&mut other, client(n), now)).collect();
+    assert!(first.iter().eq(second.iter().rev()));
+    assert!((0..3).all(|server| first.iter().filter(|&&chosen| chosen == server).count() > 15));
+    // What the table knows comes first.
+    one.set_up("a", false, now);
+    let moved: Vec<_> = (0..90).map(|n| visit(&mut one, client(n), now)).collect();
+    one.set_up("a", true, now);
+    assert!((0..90).all(|n| visit(&mut one, client(n), now) == moved[n as usize]));
+}
+
+#[test]
 fn only_the_clients_of_a_dead_server_move_and_stay_where_they_went() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::RoundRobin, stick()), now);

@@ -14,6 +14,9 @@ pub struct Pool {
     pub algorithm: Algorithm,
     /// How a client stays with its server.
     pub affinity: Affinity,
+    /// A client that the table does not know gets the server that a hash of its key says, so that every node that fronts
+    /// the pool gives it the same one, rather than whose turn it is here.
+    pub alike: bool,
     /// The servers, in the order of the file.
     pub servers: Vec<Server>,
     /// Further connection attempts after the first (HAProxy's `retries`, 3).
@@ -60,6 +63,7 @@ impl Pool {
             name: name.into(),
             algorithm: Algorithm::RoundRobin,
             affinity: Affinity::None,
+            alike: false,
             servers,
             retries: 3,
             redispatch: true,

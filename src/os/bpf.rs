@@ -218,3 +218,11 @@ impl Attributes {
         Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
     }
 }
+
+/// Returns when no program runs any more that began before (membarrier(2): a grace period of RCU, some milliseconds). Where the
+/// kernel has none to offer, at once.
+pub fn wait_for_programs() {
+    const GLOBAL: libc::c_int = 1;
+    // SAFETY: takes numbers only.
+    let _refused = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+}

@@ -38,16 +38,12 @@ pub(super) struct Binding {
     pub(super) address: SocketAddr,
     /// Who begins with a PROXY header.
     pub(super) proxy_from: Arc<[Prefix]>,
-    /// Clients connect to other ports too: the kernel leads a whole range to this listener.
-    pub(super) steered: bool,
 }
 
 impl Binding {
-    /// The address that a client connected to.
+    /// The address that a client connected to: not always the listener's, to which the kernel may lead a whole range of ports,
+    /// from one connection to the next.
     pub(super) fn destination(&self, stream: &Stream) -> SocketAddr {
-        if !self.steered && !self.address.ip().is_unspecified() {
-            return self.address;
-        }
         let local = stream.local_addr().unwrap_or(self.address);
         SocketAddr::new(local.ip().to_canonical(), local.port())
     }

@@ -17,8 +17,6 @@ use crate::os::tcp::{ListenOptions, Listener};
 pub(super) struct ListenKey {
     /// With the first port of a range that is steered.
     pub(super) address: SocketAddr,
-    /// A whole range comes here, see [`Steering`](super::Steering).
-    pub(super) steered: bool,
     interface: Option<InterfaceName>,
     dual_stack: bool,
 }
@@ -28,6 +26,8 @@ pub(super) struct ListenKey {
 pub(super) struct Wanted<'a> {
     pub(super) service: &'a Service,
     pub(super) listen: &'a ListenAddress,
+    /// A whole range comes to it, see [`Steering`](super::Steering).
+    pub(super) steered: bool,
     /// Part of a range that is not steered: one socket, given to one worker, rather than a socket a worker.
     of_range: bool,
     /// The ports that come to it.
@@ -97,26 +97,33 @@ impl fmt::Display for BindReason {
 }
 
 impl Wanted<'_> {
-    fn sockets(&self, workers: usize) -> usize {
+    /// How many it needs.
+    pub(super) fn sockets(&self, workers: usize) -> usize {
         if self.of_range { 1 } else { workers }
     }
 }
 
 /// Everything the services listen on, each address and port once; what two of them claim is an error. Ranges are one
-/// listener where they are steered, or as many as they have ports.
-pub(super) fn wanted(services: &[Service], steer: bool) -> Result<HashMap<ListenKey, Wanted<'_>>, Vec<BindError>> {
+/// listener where they are steered, or as many as they have ports. A range of which `steers` some ports already stays so,
+/// however short it gets.
+pub(super) fn wanted(
+    services: &[Service],
+    steer: bool,
+    steers: impl Fn(SocketAddr, PortRange) -> bool,
+) -> Result<HashMap<ListenKey, Wanted<'_>>, Vec<BindError>> {
     let mut wanted: HashMap<ListenKey, Wanted<'_>> = HashMap::new();
     let mut errors = Vec::new();
     for service in services {
         for listen in &service.listen {
-            let steered = steer && worth_steering(listen);
+            let address = SocketAddr::new(listen.address, listen.ports.first());
+            let steered = steer && can_be_steered(listen) && (is_worth_it(listen) || steers(address, listen.ports));
             let of_range = !steered && listen.ports.len() > 1;
             let one = |port| PortRange::new(port, port).ok();
             let whole = steered.then_some(listen.ports);
             let single = listen.ports.iter().filter(|_| !steered).filter_map(one);
             for ports in whole.into_iter().chain(single) {
-                let key = ListenKey::new(listen, ports.first(), steered);
-                let new = Wanted { service, listen, of_range, ports };
+                let key = ListenKey::new(listen, ports.first());
+                let new = Wanted { service, listen, steered, of_range, ports };
                 let address = key.address;
                 if let Some(other) = wanted.insert(key, new) {
                     let reason = BindReason::Twice(other.service.name.clone());
@@ -130,14 +137,18 @@ pub(super) fn wanted(services: &[Service], steer: bool) -> Result<HashMap<Listen
 }
 
 /// A range tied to an interface is left to the kernel's own lookup, which knows about interfaces.
-fn worth_steering(listen: &ListenAddress) -> bool {
-    listen.ports.len() >= steering::SMALLEST && listen.interface.is_none()
+fn can_be_steered(listen: &ListenAddress) -> bool {
+    listen.ports.len() > 1 && listen.interface.is_none()
+}
+
+fn is_worth_it(listen: &ListenAddress) -> bool {
+    listen.ports.len() >= steering::SMALLEST
 }
 
 /// What a range that is steered would take away from another listener.
 fn inside_ranges(wanted: &HashMap<ListenKey, Wanted<'_>>) -> Vec<BindError> {
     let mut errors = Vec::new();
-    for (range, by) in wanted.iter().filter(|(key, _)| key.steered) {
+    for (range, by) in wanted.iter().filter(|(_, by)| by.steered) {
         let inside = |key: &ListenKey| {
             key != range && key.address.ip() == range.address.ip() && by.ports.contains(key.address.port())
         };
@@ -154,9 +165,9 @@ fn inside_ranges(wanted: &HashMap<ListenKey, Wanted<'_>>) -> Vec<BindError> {
 pub(super) fn plan(services: &[Service], workers: usize, steer: bool) -> (usize, Vec<String>) {
     let mut ranges = Vec::new();
     let mut sockets = 0;
-    for (key, wanted) in wanted(services, steer).unwrap_or_default() {
+    for (key, wanted) in wanted(services, steer, |_, _| false).unwrap_or_default() {
         sockets += wanted.sockets(workers);
-        if key.steered {
+        if wanted.steered {
             ranges.push((key.address, format!("{} of {}", wanted.ports, wanted.service.name)));
         }
     }
@@ -190,13 +201,18 @@ impl PortOwners {
 }
 
 impl ListenKey {
-    fn new(listen: &ListenAddress, port: u16, steered: bool) -> Self {
+    fn new(listen: &ListenAddress, port: u16) -> Self {
         Self {
             address: SocketAddr::new(listen.address, port),
-            steered,
             interface: listen.interface.clone(),
             dual_stack: listen.dual_stack,
         }
+    }
+
+    /// Whether clients of this listener come to that one where their ports overlap.
+    pub(super) fn is_succeeded_by(&self, new: &Self) -> bool {
+        let (old, new) = (self.address.ip(), new.address.ip());
+        old.is_unspecified() || new.is_unspecified() || old.to_canonical() == new.to_canonical()
     }
 
     /// The range that is to be led to `listener`.
@@ -228,11 +244,11 @@ impl ListenKey {
         errors
     }
 
-    /// Opens its sockets: one a worker, or only one for a port of a range. `ours`: a listener of this process has the port.
+    /// Opens so many sockets of it. `ours`: a listener of this process has the port.
     pub(super) fn open(
         &self,
         wanted: &Wanted<'_>,
-        workers: usize,
+        sockets: usize,
         ours: bool,
         owners: &PortOwners,
     ) -> Result<Vec<Arc<Listener>>, BindError> {
@@ -245,12 +261,10 @@ impl ListenKey {
             backlog: wanted.service.backlog,
         };
         if let Some(descriptor) = &wanted.listen.inherited {
-            return self.adopt(descriptor, wanted, workers);
+            return self.adopt(descriptor, wanted, sockets);
         }
         self.probe(options, ours, owners)
-            .and_then(|()| {
-                (0..wanted.sockets(workers)).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>()
-            })
+            .and_then(|()| (0..sockets).map(|_| Listener::open(options).map(Arc::new)).collect::<io::Result<_>>())
             .map_err(|error| BindError {
                 service: wanted.service.name.clone(),
                 address: self.address,
@@ -263,7 +277,7 @@ impl ListenKey {
         &self,
         descriptor: &Descriptor,
         wanted: &Wanted<'_>,
-        workers: usize,
+        sockets: usize,
     ) -> Result<Vec<Arc<Listener>>, BindError> {
         let take = || {
             let listener = Listener::adopt(inherited::socket(descriptor)?, wanted.service.backlog)?;
@@ -273,7 +287,7 @@ impl ListenKey {
             }
             Ok(Arc::new(listener))
         };
-        (0..workers).map(|_| take()).collect::<io::Result<_>>().map_err(|error| BindError {
+        (0..sockets).map(|_| take()).collect::<io::Result<_>>().map_err(|error| BindError {
             service: wanted.service.name.clone(),
             address: self.address,
             reason: BindReason::Other(error.to_string()),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::Binding;
-
+use super::listeners::Farewell;
 use super::queue::Grant;
 use super::session::Session;
 use super::shared::ServiceShared;
@@ -24,8 +24,8 @@ pub(super) enum Command {
     Listen { id: u64, listener: Arc<Listener>, binding: Binding },
     /// A listener's connections belong to this service from now on.
     Serve { id: u64, service: Arc<ServiceShared>, proxy_from: Arc<[Prefix]> },
-    /// Accept what waits at a listener, then close it; after a while where the kernel leads new clients elsewhere.
-    Unlisten { id: u64, after: Option<Duration> },
+    /// Accept what waits at a listener, then close it; after a while, unless it is called back, where another takes its place.
+    Unlisten { id: u64, after: Option<(Duration, Arc<Farewell>)> },
     /// A connection that waited gets a place at a server.
     Granted { key: Key, grant: Grant },
     /// Reset the connections of a service that is gone.

@@ -15,6 +15,7 @@ mod greeting;
 mod inspect;
 mod journal;
 mod listener;
+mod listeners;
 mod mailbox;
 mod operate;
 mod queue;
@@ -30,7 +31,7 @@ mod timer;
 mod upstream;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,13 +49,13 @@ pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
 use crate::balance::SharedTable;
-use crate::model::{ListenTuning, Pool, Prefix, Service};
-use crate::os::port_owner::{self, PortOwner};
+use crate::model::{Pool, Service};
+use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::stats::Registry;
-use connection::Binding;
 use journal::Slot;
 use listener::{ListenKey, PortOwners};
+use listeners::{CalledBack, Claim, Listeners};
 use mailbox::{Command, Mailbox, Report};
 use ruling::{Ruling, TableShared};
 use shared::{Gate, Global, PoolShared, ServiceShared};
@@ -62,10 +63,6 @@ use worker::Worker;
 
 /// Descriptors left for everything that is neither a listener nor a connection nor a pipe.
 const RESERVED_DESCRIPTORS: u64 = 256;
-
-/// A listener that new clients are led away from stays for the handshakes that are under way there: for longer than any way
-/// there and back, and than a segment takes that is lost once.
-const HANDSHAKES: Duration = Duration::from_secs(2);
 
 /// The data plane, as the control thread holds it.
 #[derive(Debug)]
@@ -78,29 +75,10 @@ pub struct Proxy {
     stick_tables: BTreeMap<String, SharedTable>,
     /// Counters of sources, by name.
     tables: BTreeMap<String, Arc<TableShared>>,
-    listeners: HashMap<ListenKey, Open>,
-    /// Listeners that are still there for [`HANDSHAKES`].
-    leaving: Vec<(Instant, SocketAddr)>,
-    next_listener: u64,
-    next_worker: usize,
+    listeners: Listeners,
     max_connections: Option<u32>,
     owners: PortOwners,
     steering: Option<Steering>,
-}
-
-/// An open listener: its sockets, each with its worker and its number there.
-#[derive(Debug)]
-struct Open {
-    service: Arc<ServiceShared>,
-    sockets: Vec<(usize, u64, Arc<Listener>)>,
-}
-
-/// Who has a listener, and what is particular to it.
-#[derive(Debug)]
-struct Claim {
-    service: String,
-    proxy_from: Arc<[Prefix]>,
-    tuning: ListenTuning,
 }
 
 /// A configuration whose new listeners are bound, and which nothing serves yet. Dropped, it leaves no trace.
@@ -110,6 +88,7 @@ pub struct Prepared {
     services: Vec<Service>,
     pools: Vec<Pool>,
     bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
+    called_back: CalledBack,
     claims: HashMap<ListenKey, Claim>,
     ranges: Vec<steering::Range>,
 }
@@ -150,10 +129,7 @@ impl Proxy {
             pools: BTreeMap::new(),
             stick_tables: BTreeMap::new(),
             tables: BTreeMap::new(),
-            listeners: HashMap::new(),
-            leaving: Vec::new(),
-            next_listener: 0,
-            next_worker: 0,
+            listeners: Listeners::default(),
             max_connections,
             owners: PortOwners::default(),
             steering: None,
@@ -195,9 +171,11 @@ impl Proxy {
     }
 
     fn bind(&self, services: &[Service], pools: &[Pool], steer: bool) -> Result<Prepared, Vec<BindError>> {
-        let wanted = listener::wanted(services, steer)?;
+        let stays = |address, ports| self.listeners.steers(address, ports);
+        let wanted = listener::wanted(services, steer, stays)?;
         let mut errors = Vec::new();
         let mut bound = HashMap::new();
+        let mut called_back = CalledBack::none(&self.global.workers);
         let mut claims = HashMap::new();
         let mut ranges = Vec::new();
         for (key, wanted) in wanted {
@@ -207,31 +185,33 @@ impl Proxy {
                 errors.push(BindError { service, address: key.address, reason });
                 continue;
             }
-            if key.steered {
-                errors.extend(key.taken(&wanted, |address| self.in_the_way(address), &self.owners));
+            if wanted.steered {
+                errors.extend(key.taken(&wanted, |address| self.listeners.in_the_way(address), &self.owners));
             }
-            if !self.listeners.contains_key(&key) {
-                let ours = self.in_the_way(key.address);
-                match key.open(&wanted, self.global.workers.len(), ours, &self.owners) {
+            let open = self.listeners.sockets(&key).or_else(|| self.listeners.call_back(&key, &mut called_back));
+            let needed = wanted.sockets(self.global.workers.len());
+            if open.is_none_or(|open| open < needed) {
+                let ours = self.listeners.in_the_way(key.address);
+                match key.open(&wanted, needed - open.unwrap_or(0), ours, &self.owners) {
                     Ok(sockets) => _ = bound.insert(key.clone(), sockets),
                     Err(error) => errors.push(error),
                 }
             }
-            if key.steered {
+            if wanted.steered {
                 let new = bound.get(&key).and_then(|sockets| sockets.first());
-                let listener =
-                    new.or_else(|| self.listeners.get(&key)?.sockets.first().map(|(_, _, listener)| listener));
+                let listener = new.or_else(|| called_back.first(&key)).or_else(|| self.listeners.first(&key));
                 ranges.extend(listener.map(|listener| key.range(wanted.ports, listener)));
             }
             let claim = Claim {
                 service: service.name.clone(),
+                ports: wanted.ports,
                 proxy_from: wanted.listen.proxy_from.as_slice().into(),
                 tuning: wanted.listen.tuning.clone(),
             };
             claims.insert(key, claim);
         }
         if errors.is_empty() {
-            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, claims, ranges })
+            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, called_back, claims, ranges })
         } else {
             errors.sort_by_key(|error| error.address);
             Err(errors)
@@ -240,10 +220,11 @@ impl Proxy {
 
     /// Serves what was prepared, touching only the difference to what is served now.
     pub fn commit(&mut self, prepared: Prepared) {
-        let Prepared { services, pools, bound, claims, ranges } = prepared;
+        let Prepared { services, pools, bound, mut called_back, claims, ranges: _ } = prepared;
         let gone = self.commit_pools_and_services(&services, &pools);
         let mut commands: Vec<Vec<Command>> = self.global.workers.iter().map(|_| Vec::new()).collect();
-        self.commit_listeners(bound, claims, &ranges, &mut commands);
+        let service = |name: &str| self.services.get(name).map(Arc::clone);
+        self.listeners.commit(bound, &mut called_back, claims, service, &mut commands);
         for name in gone {
             let name: Arc<str> = name.into();
             for commands in &mut commands {
@@ -258,13 +239,6 @@ impl Proxy {
             worker.send(commands);
         }
         self.apply_limit();
-    }
-
-    /// Whether one of its listeners stands in the way of a new one: then no other process does, and to look for it would
-    /// take long.
-    fn in_the_way(&self, address: SocketAddr) -> bool {
-        let leaving = self.leaving.iter().map(|(_, address)| *address);
-        self.listeners.keys().map(|key| key.address).chain(leaving).any(|ours| port_owner::conflicts(ours, address))
     }
 
     /// Returns the services that are gone.
@@ -308,60 +282,6 @@ impl Proxy {
             }
         }
         gone
-    }
-
-    fn commit_listeners(
-        &mut self,
-        mut bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
-        claims: HashMap<ListenKey, Claim>,
-        ranges: &[steering::Range],
-        commands: &mut [Vec<Command>],
-    ) {
-        let stays: HashSet<&ListenKey> = claims.keys().collect();
-        let now = Instant::now();
-        self.leaving.retain(|(until, _)| *until > now);
-        self.listeners.retain(|key, open| {
-            let stays = stays.contains(key);
-            if !stays {
-                let after = ranges.iter().any(|range| range.leads_away(key.address)).then_some(HANDSHAKES);
-                self.leaving.extend(after.map(|after| (now + after, key.address)));
-                for (worker, id, _) in &open.sockets {
-                    commands[*worker].push(Command::Unlisten { id: *id, after });
-                }
-            }
-            stays
-        });
-        for (key, claim) in claims {
-            let Some(service) = self.services.get(&claim.service) else { continue };
-            if let Some(open) = self.listeners.get_mut(&key) {
-                if !Arc::ptr_eq(&open.service, service) {
-                    open.service = Arc::clone(service);
-                    for (worker, id, listener) in &open.sockets {
-                        configure(listener, service, &claim);
-                        let (service, proxy_from) = (Arc::clone(service), Arc::clone(&claim.proxy_from));
-                        commands[*worker].push(Command::Serve { id: *id, service, proxy_from });
-                    }
-                }
-                continue;
-            }
-            let mut open = Open { service: Arc::clone(service), sockets: Vec::new() };
-            for listener in bound.remove(&key).into_iter().flatten() {
-                configure(&listener, service, &claim);
-                let (worker, id) = (self.next_worker % commands.len(), self.next_listener);
-                self.next_worker += 1;
-                self.next_listener += 1;
-                let binding = Binding {
-                    service: Arc::clone(service),
-                    address: key.address,
-                    proxy_from: Arc::clone(&claim.proxy_from),
-                    steered: key.steered,
-                };
-                let command = Command::Listen { id, listener: Arc::clone(&listener), binding };
-                commands[worker].push(command);
-                open.sockets.push((worker, id, listener));
-            }
-            self.listeners.insert(key, open);
-        }
     }
 
     /// Bounds all services together; none: as many as there are descriptors for.
@@ -447,12 +367,12 @@ impl Proxy {
     /// Listening descriptors.
     #[must_use]
     pub fn listeners(&self) -> usize {
-        self.listeners.values().map(|open| open.sockets.len()).sum()
+        self.listeners.count()
     }
 
     /// Stops accepting, gives open connections `grace` to end, resets the rest. Blocks until that is done.
     pub fn stop(mut self, grace: Duration) {
-        self.listeners.clear();
+        self.listeners = Listeners::default();
         let deadline = Instant::now() + grace;
         for worker in &self.global.workers {
             worker.send(vec![Command::Stop { deadline }]);
@@ -489,18 +409,6 @@ pub fn listening_plan(services: &[Service], workers: usize, steering: &io::Resul
                 "listening: {descriptors} descriptors; one a port for {ranges}: the kernel leads no range here ({error})"
             )
         }
-    }
-}
-
-/// What may change while a listener is open.
-fn configure(listener: &Listener, service: &ServiceShared, claim: &Claim) {
-    let spec = &service.spec;
-    let configured = listener
-        .set_keepalive(spec.client_keepalive)
-        .and_then(|()| listener.tune(&claim.tuning))
-        .and_then(|()| listener.set_backlog(spec.backlog));
-    if let Err(error) = configured {
-        tracing::warn!(service = spec.name, %error, "cannot change the options of a listener");
     }
 }
 

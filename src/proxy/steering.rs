@@ -1,22 +1,23 @@
 //! Ranges of ports on one listener a worker: the kernel is told by a program which connections are theirs (BPF, sk_lookup).
 //!
 //! A change is staged beside what is in force, under numbers of its own, so that it can fail without a trace; then the
-//! array of ports is rewritten, and from there on new connections follow it.
+//! array of ports is rewritten, and from there on new connections follow it. What was in force stays in the maps until the
+//! next change: the program may have read the array just before, and finds nobody to go to if its entries are gone.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use crate::model::PortRange;
-use crate::os::bpf::{Array, Link, Map, Program};
+use crate::os::bpf::{self, Array, Link, Map, Program};
 use crate::os::tcp::Listener;
 use crate::wire::sk_lookup::{self, GROUP_KEY, Maps};
 
 /// Ranges of fewer ports are not worth it: each port gets a listener, which `ss` shows.
 pub(super) const SMALLEST: usize = 16;
-/// As many ranges can be steered, in force and staged together.
+/// As many ranges can be steered, in force, retired and staged together.
 const MOST: u32 = 1024;
 /// Pairs of a port's set and an address.
 const MOST_GROUPS: u32 = 64 * 1024;
@@ -43,6 +44,8 @@ pub struct Steering {
     link: Option<Link>,
     active: Stage,
     staged: Stage,
+    /// Was in force before what is now.
+    retired: Stage,
 }
 
 /// What a set of ranges put into the maps.
@@ -64,12 +67,14 @@ impl Steering {
         let listeners = Map::sockets(MOST)?;
         let maps = Maps { ports: ports.descriptor(), groups: groups.descriptor(), listeners: listeners.descriptor() };
         let program = Program::load(&sk_lookup::program(maps))?;
-        Ok(Self { ports, groups, listeners, program, link: None, active: Stage::default(), staged: Stage::default() })
+        let [active, staged, retired] = std::array::from_fn(|_| Stage::default());
+        Ok(Self { ports, groups, listeners, program, link: None, active, staged, retired })
     }
 
     /// Prepares to lead these ranges to their listeners, and nothing else any more. Changes nothing yet.
     pub(super) fn stage(&mut self, ranges: &[Range]) -> io::Result<()> {
         self.discard();
+        self.forget();
         if ranges.len() as u32 > MOST / 2 {
             return Err(io::Error::other(format!("more than {} ranges of ports", MOST / 2)));
         }
@@ -111,7 +116,7 @@ impl Steering {
                 self.ports.set(port.into(), 0);
             }
         }
-        self.remove(&old);
+        self.retired = old;
         if self.active.segments.is_empty() {
             self.link = None;
         }
@@ -123,6 +128,14 @@ impl Steering {
         self.remove(&staged);
     }
 
+    fn forget(&mut self) {
+        let retired = std::mem::take(&mut self.retired);
+        if !retired.groups.is_empty() {
+            bpf::wait_for_programs();
+            self.remove(&retired);
+        }
+    }
+
     /// A listener that was closed has left its map by itself.
     fn remove(&self, stage: &Stage) {
         for key in &stage.groups {
@@ -131,13 +144,6 @@ impl Steering {
         for place in &stage.places {
             let _gone = self.listeners.remove(place.to_ne_bytes());
         }
-    }
-}
-
-impl Range {
-    /// Whether nobody new comes to another listener on this address.
-    pub(super) fn leads_away(&self, address: SocketAddr) -> bool {
-        self.address == address.ip() && self.ports.contains(address.port())
     }
 }
 

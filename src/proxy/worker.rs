@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::inspect;
+use super::listeners::Farewell;
 use super::mailbox::{Command, Mailbox};
 use super::relay::{Side, Workspace};
 use super::session::SessionId;
@@ -76,8 +77,8 @@ pub(super) struct Worker {
     paused: Vec<Key>,
     /// When they try again although nobody said that there is room.
     retry_at: Option<Instant>,
-    /// Listeners that are to be closed, in order of time.
-    leaving: VecDeque<(Instant, u64)>,
+    /// Listeners that are to be closed unless they are called back, in order of time.
+    leaving: VecDeque<(Instant, u64, Arc<Farewell>)>,
     shortages: Shortages,
     /// Set once it is to end.
     stop_at: Option<Instant>,
@@ -378,12 +379,14 @@ impl Worker {
                 Command::Serve { id, service, proxy_from } => {
                     let key = self.listeners_by_id.get(&id).copied();
                     if let Some(accepting) = key.and_then(|key| self.listeners.get_mut(key)) {
-                        let Binding { address, steered, .. } = *accepting.binding;
-                        accepting.binding = Rc::new(Binding { service, address, proxy_from, steered });
+                        let address = accepting.binding.address;
+                        accepting.binding = Rc::new(Binding { service, address, proxy_from });
                     }
                 }
                 Command::Unlisten { id, after: None } => self.unlisten(id),
-                Command::Unlisten { id, after: Some(after) } => self.leaving.push_back((self.now + after, id)),
+                Command::Unlisten { id, after: Some((after, farewell)) } => {
+                    self.leaving.push_back((self.now + after, id, farewell));
+                }
                 Command::Granted { key, grant } => {
                     self.with_connection(key, |connection, context| connection.on_grant(grant, context));
                 }
@@ -428,12 +431,14 @@ impl Worker {
         self.accept(key);
     }
 
-    /// Closing a listener resets what waits there: so it is accepted first, whatever the limits say.
+    /// Closing a listener resets what waits there: so it is accepted first, whatever the limits say. Not for ever: as many as
+    /// can have waited.
     fn unlisten(&mut self, id: u64) {
         let Some(accepting) = self.listeners_by_id.remove(&id).and_then(|key| self.listeners.remove(key)) else {
             return;
         };
-        while let Ok(Some((stream, client))) = accepting.listener.accept() {
+        for _ in 0..=accepting.binding.service.spec.backlog {
+            let Ok(Some((stream, client))) = accepting.listener.accept() else { break };
             let service = &accepting.binding.service;
             service.enter_anyway();
             service.stats.accepted.fetch_add(1, Ordering::Relaxed);
@@ -445,8 +450,10 @@ impl Worker {
     }
 
     fn close_listeners(&mut self) {
-        while let Some((_, id)) = self.leaving.pop_front_if(|(at, _)| *at <= self.now) {
-            self.unlisten(id);
+        while let Some((_, id, farewell)) = self.leaving.pop_front_if(|(at, ..)| *at <= self.now) {
+            if farewell.is_final() {
+                self.unlisten(id);
+            }
         }
     }
 

@@ -82,7 +82,8 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let owned: HashSet<IpAddr> =
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
-    let pools = pool::pools(raw, &services, &commands, findings);
+    let mut pools = pool::pools(raw, &services, &commands, findings);
+    peers::choose_alike(&services, &owned, &mut pools);
     let resolvers = names::resolvers(raw, findings);
     let peer_groups = peers::groups(raw, findings);
     peers::tables(raw, &pools, findings);

@@ -1,7 +1,7 @@
 //! Nodes that share stick tables, and the tables that they share.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +14,9 @@ use super::findings::{Findings, Unique};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, HostPort, Located, Maybe};
 use crate::config::source::Location;
-use crate::model::{Affinity, Member, PeerGroup, PeerKeys, Pool, TableSpec};
+use crate::model::{
+    Affinity, Algorithm, HashType, ListenAddress, Member, PeerGroup, PeerKeys, Pool, Service, TableSpec,
+};
 
 /// All groups that can be made out.
 pub(super) fn groups(raw: &raw::Config, findings: &mut Findings<'_>) -> Vec<PeerGroup> {
@@ -140,4 +142,20 @@ fn pem(file: &Located<PathBuf>, findings: &mut Findings<'_>) -> Option<Arc<Vec<V
 /// A text that may be absent.
 pub(super) fn text(raw: &Maybe<String>) -> Option<String> {
     raw.as_ref().map(|text| text.value.clone())
+}
+
+/// Where several nodes serve an address in turn and do not share the table, they choose alike for clients that the table does
+/// not know: who is next in turn differs from node to node, a hash of the key does not.
+pub(super) fn choose_alike(services: &[Service], owned: &HashSet<IpAddr>, pools: &mut [Pool]) {
+    let moves = |listen: &ListenAddress| owned.contains(&listen.address) || listen.address.is_unspecified();
+    let fronts = |service: &&Service| !owned.is_empty() && service.listen.iter().any(moves);
+    let names: HashSet<&str> = services.iter().filter(fronts).flat_map(Service::pools).collect();
+    for pool in pools.iter_mut().filter(|pool| names.contains(pool.name.as_str())) {
+        let alone = matches!(&pool.affinity, Affinity::Table(spec) if spec.peers.is_none());
+        let grows = pool.servers.iter().any(|server| server.slow_start.is_some());
+        if alone && pool.algorithm == Algorithm::RoundRobin && !grows {
+            // Of no other use to an algorithm that takes turns.
+            (pool.alike, pool.hash_type) = (true, HashType::Consistent);
+        }
+    }
 }

@@ -110,6 +110,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         name: raw.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         algorithm: raw.balance.map_or(Algorithm::RoundRobin, |balance| balance.value),
         affinity: affinity(&raw.affinity, findings),
+        alike: false,
         servers: servers(raw, context, findings),
         retries: findings.number(&raw.retries, "retries", 0..=1000, 3),
         redispatch: raw.redispatch.is_none_or(|redispatch| redispatch.value),
