@@ -89,6 +89,8 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "source-table" => "[[source-table]]",
             "resolver" if kind == "the file" => "[[resolver]]",
             "hold" => "hold",
+            "peer-group" => "[[peer-group]]",
+            "members" => "a member",
             "route" => "a tracker's route",
             "rule" => "a rule",
             "sync-group" => "[[sync-group]]",

@@ -136,6 +136,7 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
             (listen(&format!("{context} {name}{space}{example}")), vec![6])
         }
         "resolvers" => (format!("resolvers x\n {line}\n"), vec![1]),
+        "peers" => (format!("peers x\n {line}\n"), vec![2]),
         section => (format!("{section} x\n {line} x\n"), vec![1]),
     }
 }

@@ -141,7 +141,7 @@ fn entries_are_listed_set_and_cleared() {
     assert!(pool.table_set(client(2), "b", None, later));
     assert!(pool.table_set(client(3), "b", Some(Duration::from_secs(20)), later));
     assert!(!pool.table_set(client(4), "unknown", None, later));
-    assert!(!pool.table_set("2001:db8::1".parse().unwrap(), "a", None, later));
+    assert!(!pool.table_set("2001:db8::1".parse::<IpAddr>().unwrap(), "a", None, later));
     let entries = pool.table_entries(later);
     let left: Vec<_> = entries.iter().map(|entry| entry.expires_in.unwrap().as_secs()).collect();
     assert_eq!(left, [20, 50, 60], "the first to expire comes first");

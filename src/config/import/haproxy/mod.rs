@@ -64,6 +64,8 @@ struct Translator<'a> {
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
+    /// This node's name among its peers, where the file says it.
+    local_peer: Option<String>,
     /// Stick tables by name.
     tables: HashMap<String, stick::StickTable>,
     /// What holds for all control sockets.
@@ -83,6 +85,7 @@ impl<'a> Translator<'a> {
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
+            local_peer: None,
             tables: HashMap::new(),
             sockets: SocketsSaid::default(),
             verify_servers: true,
@@ -188,6 +191,9 @@ impl<'a> Translator<'a> {
                 "node" => {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                     self.global_table(at).node = value;
+                }
+                "localpeer" => {
+                    self.local_peer = self.one(statement, arguments).map(|word| word.text.clone());
                 }
                 "log" => self.global_log(statement, arguments, at),
                 "log-tag" => {

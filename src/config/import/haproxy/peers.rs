@@ -13,7 +13,8 @@ impl Translator<'_> {
             self.findings.error(section.kind.at, "`peers` wants a name");
             return;
         };
-        let local = self.around.variable("HAPROXY_LOCALPEER").unwrap_or_else(|| self.around.node_name());
+        let around = || self.around.variable("HAPROXY_LOCALPEER").unwrap_or_else(|| self.around.node_name());
+        let local = self.local_peer.clone().unwrap_or_else(around);
         let mut group = PeerGroup {
             name: Some(Located::new(name.text.clone(), name.at)),
             local: Some(Located::new(local.clone(), name.at)),
@@ -51,7 +52,7 @@ impl Translator<'_> {
             }
         }
         let here = |member: &Member| member.name.as_ref().is_some_and(|name| name.value == local);
-        if !disabled && !group.members.iter().any(here) && group.listen.is_none() {
+        if !disabled && !group.members.is_empty() && !group.members.iter().any(here) && group.listen.is_none() {
             let text = format!("none of these peers is called `{local}`, as this node is: nobody can connect to it");
             let warning = Diagnostic::warning(section.kind.at, text);
             self.findings.push(warning.help("set the variable HAPROXY_LOCALPEER to this node's name here, or add it"));
