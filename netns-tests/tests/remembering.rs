@@ -84,7 +84,7 @@ fn clients_keep_their_servers_whatever_becomes_of_a_node() {
         pair.gate(0).reload(&plan);
         pass(SETTLED);
         look(&pair);
-        let row = [&subject.to_string(), if shares { "yes" } else { "no" }].map(str::to_owned);
+        let row = [subject.to_string(), if shares { "yes" } else { "no" }.to_owned()];
         let figures = kept.iter().map(|kept| format!("{kept} of {CLIENTS}"));
         let cells: Vec<String> = row.into_iter().chain(figures).collect();
         table.row(&cells.iter().map(String::as_str).collect::<Vec<_>>());

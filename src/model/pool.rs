@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::server::Server;
-use super::stick::KeyType;
+use super::stick::{KeyType, StickRule};
 
 /// A pool of servers, HAProxy's `backend`.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub struct Pool {
     pub algorithm: Algorithm,
     /// How a client stays with its server.
     pub affinity: Affinity,
+    /// How the table knows clients; none of them: by their addresses.
+    pub stick: Vec<StickRule>,
     /// A client that the table does not know gets the server that a hash of its key says, so that every node that fronts
     /// the pool gives it the same one, rather than whose turn it is here.
     pub alike: bool,
@@ -63,6 +65,7 @@ impl Pool {
             name: name.into(),
             algorithm: Algorithm::RoundRobin,
             affinity: Affinity::None,
+            stick: Vec::new(),
             alike: false,
             servers,
             retries: 3,

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::rule::{Condition, End};
+
 /// What kind of keys a stick table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyType {
@@ -26,6 +28,70 @@ pub enum Key {
     Integer(u32),
     /// A text, which need not be UTF-8, or bytes.
     Bytes(Box<[u8]>),
+}
+
+/// What a stick table does with a connection. Rules are asked in order: the first key that is known leads to its server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StickRule {
+    /// What is done with the key.
+    pub action: StickAction,
+    /// Where the key comes from.
+    pub key: Sample,
+    /// For whom; none: for everybody.
+    pub when: Option<Condition>,
+}
+
+/// What is done with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StickAction {
+    /// It leads to the server, and is stored (`stick on`).
+    On,
+    /// It only leads to the server (`stick match`).
+    Match,
+    /// It is only stored (`stick store-request`).
+    Store,
+}
+
+/// A part of what is known of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// What it is.
+    pub fetch: Fetch,
+    /// Only so many first bits of an address: of IPv4, of IPv6 (`ipmask`).
+    pub mask: Option<(u8, u8)>,
+}
+
+/// What can be a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fetch {
+    /// An address (`src`, `dst`).
+    Address(End),
+    /// A port (`src_port`, `dst_port`).
+    Port(End),
+    /// The name in the TLS hello (`req.ssl_sni`).
+    ServerName,
+    /// What the client sent, from an offset on (`req.payload`).
+    Payload {
+        /// Bytes before it.
+        offset: usize,
+        /// Its length; 0: all there is.
+        length: usize,
+    },
+    /// What follows its own length in what the client sent (`req.payload_lv`).
+    PayloadOfLength {
+        /// Bytes before the length.
+        offset: usize,
+        /// Bytes of the length, 1 to 4.
+        size: usize,
+    },
+}
+
+impl Fetch {
+    /// Whether the client has to be listened to.
+    #[must_use]
+    pub fn listens(self) -> bool {
+        matches!(self, Self::ServerName | Self::Payload { .. } | Self::PayloadOfLength { .. })
+    }
 }
 
 impl KeyType {

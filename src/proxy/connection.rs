@@ -257,6 +257,12 @@ impl Connection {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
             self.pool().prove(pin, assigned.id);
         }
+        if let (Some(keys), Some(assigned)) = (&self.stick_keys, &self.assigned)
+            && let [_, further @ ..] = keys.stores.as_slice()
+            && !further.is_empty()
+        {
+            self.pool().lock().balance.table_store(further, assigned.id, context.now);
+        }
         self.observe_success();
         self.connected = Some(context.now);
         (self.last_client, self.last_server) = (context.now, context.now);

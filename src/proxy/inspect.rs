@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::connection::{Binding, Connection, Reset, State, Verdict, pool_of};
@@ -11,10 +12,11 @@ use super::relay::Ready;
 use super::ruling::{Around, Ruled};
 use super::upstream::Upstream;
 use super::worker::Context;
-use crate::model::Algorithm;
+use crate::balance::StickKeys;
 use crate::model::rule::{Denial, Stage};
+use crate::model::{Affinity, Algorithm};
 use crate::os::tcp::Stream;
-use crate::rules::{self, Facts, Outcome};
+use crate::rules::{self, Facts, Outcome, stick};
 use crate::stats::EndReason;
 
 /// More than this of what a client says first is not looked at.
@@ -139,6 +141,15 @@ impl Connection {
         let pool = pool_of(&self.binding, self.ruled.as_deref()).spec();
         if pool.algorithm == Algorithm::Sni && !ended && facts.is_open() {
             return Verdict::Keep;
+        }
+        if let (Affinity::Table(table), [_, ..]) = (&pool.affinity, pool.stick.as_slice()) {
+            match stick::keys(&pool.stick, table.kind, &facts, ruling.expressions()) {
+                None if !ended => return Verdict::Keep,
+                known => {
+                    let stick::Keys { matches, stores } = known.unwrap_or_default();
+                    self.stick_keys = Some(Arc::new(StickKeys { matches, stores }));
+                }
+            }
         }
         self.spec = pool;
         let State::Inspecting(inspecting) = std::mem::replace(&mut self.state, State::Over) else {

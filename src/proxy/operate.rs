@@ -10,8 +10,9 @@ use super::mailbox::{Command, Report};
 use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
 use super::{Proxy, Rehearsal};
-use crate::balance::{Explanation, KeyHash, ServerState, TableEntry, WeightChange};
-use crate::model::{AdminState, Key, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
+use crate::balance::{Explanation, KeyHash, ServerState, StickKeys, TableEntry, WeightChange};
+use crate::model::{AdminState, Affinity, Key, OnError, OnMarkedDown, OnMarkedUp, Pool, ServerPort, ServerRef};
+use crate::rules::{Expressions, Facts, stick};
 use crate::stats::{EndReason, ServerStats};
 
 /// Why something could not be changed.
@@ -85,8 +86,9 @@ impl Proxy {
         let listen = self.services.get(service)?.spec.listen.first()?;
         let destination = SocketAddr::new(listen.address, listen.ports.first());
         let Rehearsal { steps, pool } = self.rehearse(service, client, destination, sni)?;
-        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), keys: None, exclude: &[] };
         let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
+        let keys = shared.and_then(|pool| told_keys(&pool.spec(), &Facts::told(client, destination, sni)));
+        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), keys: keys.as_ref(), exclude: &[] };
         let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
         Some(ServiceExplanation { steps, pool, choice })
     }
@@ -270,6 +272,13 @@ impl Proxy {
         let missing = || OperateError::NoServer { pool: pool.to_owned(), server: server.to_owned() };
         Ok((shared, found.ok_or_else(missing)?))
     }
+}
+
+/// What a pool's table would know a client by, where that is not its address alone.
+fn told_keys(pool: &Pool, facts: &Facts<'_>) -> Option<StickKeys> {
+    let (Affinity::Table(table), [_, ..]) = (&pool.affinity, pool.stick.as_slice()) else { return None };
+    let known = stick::keys(&pool.stick, table.kind, facts, &Expressions::default()).unwrap_or_default();
+    Some(StickKeys { matches: known.matches, stores: known.stores })
 }
 
 /// In HAProxy's words, which its users' tools know.

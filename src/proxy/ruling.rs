@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Proxy;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::KeyHash;
-use crate::model::rule::{Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
+use crate::model::rule::{Condition, Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
 use crate::model::{Algorithm, Policy, Service};
 use crate::rules::{Counters, Effects, Expressions, Held, Rate, World};
 
@@ -25,8 +25,10 @@ pub(super) struct Ruling {
     sessions: Option<Mutex<Rate>>,
     /// Some rule asks for what the client says, or a pool hashes the name in its hello.
     pub(super) listens: bool,
-    /// A pool hashes the name in the hello.
+    /// A pool hashes the name in the hello, or knows clients by what they say.
     hashes_names: bool,
+    /// When pools know clients by more than their addresses.
+    sticks: Vec<Condition>,
 }
 
 /// A table of counters; one value for its whole life, over reloads.
@@ -73,7 +75,7 @@ impl Ruling {
     /// What of `pools` and `tables` the rules name; what is not there answers as if it were empty.
     pub(super) fn new(
         policy: &Arc<Policy>,
-        hashes_names: bool,
+        (hashes_names, sticks): (bool, Vec<Condition>),
         pools: &BTreeMap<String, Arc<PoolShared>>,
         tables: &BTreeMap<String, Arc<TableShared>>,
         now: Instant,
@@ -88,13 +90,16 @@ impl Ruling {
             .into_iter()
             .flat_map(|stage| policy.of(stage))
             .filter_map(|rule| rule.when.as_ref());
+        let mut expressions = Expressions::of(policy);
+        expressions.add(sticks.iter());
         Self {
-            expressions: Expressions::of(policy),
+            expressions,
             pools: named,
             tables: policy.tables.iter().filter_map(|spec| tables.get(&spec.name).cloned()).collect(),
             sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
             listens: hashes_names || conditions.any(|condition| condition.tests().any(Test::listens)),
             hashes_names,
+            sticks,
             policy: Arc::clone(policy),
         }
     }
@@ -102,6 +107,7 @@ impl Ruling {
     /// Whether it leads to the same pools and tables as another one of the same policy.
     pub(super) fn is_wired_as(&self, other: &Self) -> bool {
         self.hashes_names == other.hashes_names
+            && self.sticks == other.sticks
             && self.pools.len() == other.pools.len()
             && self.pools.iter().zip(&other.pools).all(|(one, other)| Arc::ptr_eq(&one.1, &other.1))
             && self.tables.len() == other.tables.len()
@@ -249,10 +255,15 @@ impl Drop for Ruled {
 impl Proxy {
     /// The rules of a service. One without any has some all the same when a pool wants to know the name in the hello.
     pub(super) fn ruling_of(&self, service: &Service, now: Instant) -> Option<Ruling> {
-        let hashes = |name: &str| self.pools.get(name).is_some_and(|pool| pool.spec().algorithm == Algorithm::Sni);
-        let hashes_names = service.pools().any(hashes);
-        let policy = service.policy.clone().or_else(|| hashes_names.then(Arc::default))?;
-        Some(Ruling::new(&policy, hashes_names, &self.pools, &self.tables, now))
+        let pools: Vec<_> = service.pools().filter_map(|name| self.pools.get(name)).map(|pool| pool.spec()).collect();
+        let rules = || pools.iter().flat_map(|pool| &pool.stick);
+        let hashes = pools.iter().any(|pool| pool.algorithm == Algorithm::Sni);
+        let sticks: Vec<Condition> = rules().filter_map(|rule| rule.when.clone()).collect();
+        let asks = sticks.iter().flat_map(Condition::tests).any(Test::listens);
+        let hears = hashes || asks || rules().any(|rule| rule.key.fetch.listens());
+        let wanted = hears || rules().next().is_some();
+        let policy = service.policy.clone().or_else(|| wanted.then(Arc::default))?;
+        Some(Ruling::new(&policy, (hears, sticks), &self.pools, &self.tables, now))
     }
 
     /// What a table has counted stays as long as a service names it.

@@ -13,5 +13,6 @@ mod relaying;
 mod reload;
 mod rules;
 mod steering;
+mod sticking;
 mod support;
 mod upstream;

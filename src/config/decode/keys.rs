@@ -190,7 +190,7 @@ pub(super) const POOL: Keys = Keys {
     ],
 };
 pub(super) const TABLE: Keys =
-    Keys { table: "affinity", keys: &["table", "size", "expire", "nopurge", "ipv6", "type", "name", "peers"] };
+    Keys { table: "affinity", keys: &["table", "size", "expire", "nopurge", "ipv6", "type", "name", "peers", "stick"] };
 #[rustfmt::skip]
 pub(super) const CHECK: Keys = Keys {
     table: "check",

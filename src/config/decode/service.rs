@@ -128,6 +128,7 @@ impl Decoder<'_> {
             kind: self.key_type(fields),
             name: self.field(fields, "name", Self::string),
             peers: self.field(fields, "peers", Self::string),
+            stick: self.list(fields, "stick", Self::stick_rule),
         }))
     }
 

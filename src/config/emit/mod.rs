@@ -15,6 +15,7 @@ use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::acl;
 use super::raw::{
     Affinity, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server, Service, Source, Stats,
     Timeout,
@@ -148,6 +149,7 @@ fn affinity(raw: &Affinity) -> String {
             keys.maybe("type", &table.kind, |kind| quoted(&key_type(*kind)));
             keys.maybe("name", &table.name, |name| quoted(name));
             keys.maybe("peers", &table.peers, |peers| quoted(peers));
+            keys.list("stick", table.stick.iter().map(|rule| quoted(&acl::show_stick(&rule.value))));
             keys.inline()
         }
     }

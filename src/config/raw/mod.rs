@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::source::Location;
 use crate::model::{
     Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, KeyType, OnMarkedDown, PortRange, Prefix,
-    ProxyVersion, ServerPort,
+    ProxyVersion, ServerPort, StickRule,
 };
 
 pub use check::{
@@ -370,6 +370,8 @@ pub struct Table {
     /// The pool's when absent.
     pub name: Maybe<String>,
     pub peers: Maybe<String>,
+    /// `on src` when absent.
+    pub stick: Vec<Located<StickRule>>,
 }
 
 /// One server: see [`model::Server`](crate::model::Server).

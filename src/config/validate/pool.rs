@@ -16,9 +16,10 @@ use super::socket;
 use super::track_server;
 use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
+use crate::model::rule::End;
 use crate::model::{
-    Affinity, Algorithm, Failback, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool,
-    RefuseWith, Server, ServerPort, Service, TableSpec,
+    Affinity, Algorithm, Failback, Fetch, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp,
+    Pool, RefuseWith, Sample, Server, ServerPort, Service, StickAction, StickRule, TableSpec,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -111,6 +112,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         algorithm: raw.balance.map_or(Algorithm::RoundRobin, |balance| balance.value),
         affinity: affinity(&raw.affinity, findings),
         alike: false,
+        stick: stick(&raw.affinity),
         servers: servers(raw, context, findings),
         retries: findings.number(&raw.retries, "retries", 0..=1000, 3),
         redispatch: raw.redispatch.is_none_or(|redispatch| redispatch.value),
@@ -138,6 +140,19 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         refusal: raw.choice.refuse_with.map_or(RefuseWith::Reset, |how| how.value),
     };
     raw.name.is_some().then_some(pool)
+}
+
+/// The rules of the pool's table; none where they say what holds without any.
+fn stick(raw: &Maybe<raw::Affinity>) -> Vec<StickRule> {
+    let Some(Located { value: raw::Affinity::Table(table), .. }) = raw else { return Vec::new() };
+    let plain = StickRule {
+        action: StickAction::On,
+        key: Sample { fetch: Fetch::Address(End::Source), mask: None },
+        when: None,
+    };
+    let rules: Vec<_> = table.stick.iter().map(|rule| rule.value.clone()).collect();
+    let addresses = table.kind.is_none_or(|kind| matches!(kind.value, KeyType::Ipv4 | KeyType::Ipv6));
+    if addresses && rules == [plain] { Vec::new() } else { rules }
 }
 
 fn affinity(raw: &Maybe<raw::Affinity>, findings: &mut Findings<'_>) -> Affinity {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::proxy::{Kind, Proxy};
 use super::{Translator, value};
+use crate::config::acl;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
@@ -11,7 +12,7 @@ use crate::config::import::keywords;
 use crate::config::raw::{Affinity, Located, Maybe, SourceTable, Table, Timeout};
 use crate::config::source::Location;
 use crate::config::syntax;
-use crate::model::KeyType;
+use crate::model::{KeyType, StickAction, StickRule};
 
 /// The published way of keeping TLS sessions on their server: the session id of the hello.
 const TLS_SESSION_ID: &str = "payload_lv(43,1)";
@@ -21,6 +22,7 @@ const TLS_SESSION_ID: &str = "payload_lv(43,1)";
 pub(super) struct StickSaid {
     table: Option<StickTable>,
     on: Maybe<Key>,
+    rules: Vec<Located<StickRule>>,
     /// The table that it is in, where that is not its own.
     elsewhere: Maybe<String>,
 }
@@ -62,7 +64,7 @@ struct Stores {
 /// What entries are kept by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
-    Source,
+    Rules,
     TlsSession,
 }
 
@@ -126,53 +128,54 @@ impl Translator<'_> {
         Some(table)
     }
 
-    /// `stick on <pattern> [table <table>] [{if | unless} <condition>]`
-    pub(super) fn stick_on(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        let Some((pattern, rest)) = arguments.split_first() else {
-            self.findings.error(statement.at(), "`stick on` wants what to stick on: `src`");
-            return;
-        };
-        let key = match pattern.as_str() {
-            "src" => Key::Source,
-            TLS_SESSION_ID => Key::TlsSession,
-            other => {
-                self.findings.push(
-                    Diagnostic::error(
-                        pattern.at,
-                        format!("`stick on {other}` is not there yet: clients would change servers"),
-                    )
-                    .help("`stick on src` keeps clients by their address"),
-                );
-                return;
+    /// `stick on <pattern> [table <table>] [{if | unless} <condition>]`, and `stick match` and `stick store-request` alike.
+    pub(super) fn stick(&mut self, action: StickAction, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        if arguments.first().is_some_and(|pattern| pattern.text == TLS_SESSION_ID) {
+            return self.stick_on_sessions(statement, arguments, proxy);
+        }
+        let mut words = arguments.to_vec();
+        if let Some(place) = words.iter().position(|word| word.text == "table")
+            && let Some(name) = words.get(place + 1).cloned()
+        {
+            words.drain(place..place + 2);
+            let other = proxy.stick.elsewhere.as_ref().is_some_and(|known| known.value != name.text);
+            let own = proxy.stick.elsewhere.is_none() && !proxy.stick.rules.is_empty();
+            if other || own && name.text != proxy.name {
+                self.findings.error(name.at, "the stick rules of one proxy use one table: more are not there yet");
             }
-        };
-        let rest = match rest {
-            [table, name, rest @ ..] if table.text == "table" => {
-                if name.text != proxy.name {
-                    proxy.stick.elsewhere = Some(Located::new(name.text.clone(), name.at));
-                }
-                rest
+            if name.text != proxy.name {
+                proxy.stick.elsewhere = Some(Located::new(name.text, name.at));
             }
-            rest => rest,
-        };
+        }
+        if proxy.stick.on.is_some_and(|on| on.value == Key::TlsSession) {
+            self.findings.error(statement.at(), "beside TLS sessions, clients cannot be known by anything else yet");
+        }
+        match self.in_scope(proxy, |scope| acl::stick(action, &words, statement.at(), scope)) {
+            Ok(rule) => {
+                proxy.stick.on.get_or_insert(Located::new(Key::Rules, statement.at()));
+                proxy.stick.rules.push(Located::new(rule, statement.at()));
+            }
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// The published way of keeping TLS sessions.
+    fn stick_on_sessions(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         // The idiom's condition only says that a hello has been seen.
-        if let Some(condition) = rest.first().filter(|_| key == Key::Source) {
-            self.findings
-                .error(condition.at, "conditions are not evaluated yet, and clients would stick that should not");
+        if let [_, table, name, ..] = arguments
+            && table.text == "table"
+            && name.text != proxy.name
+        {
+            self.findings.error(name.at, "a table of another proxy cannot be used: `stick on` has its own");
         }
         if proxy.stick.on.is_some() {
-            self.findings.error(statement.at(), "only one `stick on` is there yet");
+            self.findings.error(statement.at(), "beside TLS sessions, clients cannot be known by anything else yet");
         }
-        if key == Key::TlsSession {
-            self.findings.push(
-                Diagnostic::warning(
-                    statement.at(),
-                    "TLS sessions are not learnt yet: clients are kept by source address",
-                )
+        self.findings.push(
+            Diagnostic::warning(statement.at(), "TLS sessions are not learnt yet: clients are kept by source address")
                 .help("a client's sessions stay on one server all the same, as long as its address is the same"),
-            );
-        }
-        proxy.stick.on.get_or_insert(Located::new(key, statement.at()));
+        );
+        proxy.stick.on.get_or_insert(Located::new(Key::TlsSession, statement.at()));
     }
 
     /// The counters that a table keeps: `conn_rate(10s),conn_cur,gpc0`.
@@ -282,7 +285,7 @@ impl Translator<'_> {
             (Some(on), Some(table)) => (on, table),
         };
         let kind = match (on.value, table.kind) {
-            (Key::Source, kind) => kind,
+            (Key::Rules, kind) => kind,
             (Key::TlsSession, _) => KeyType::Ipv6,
         };
         let expire = match table.expire.filter(|expire| !expire.value.is_zero()) {
@@ -296,7 +299,8 @@ impl Translator<'_> {
             kind: Some(Located::new(kind, table.at)),
             name,
             // What is known by TLS sessions there is known by addresses here.
-            peers: table.peers.clone().filter(|_| on.value == Key::Source),
+            peers: table.peers.clone().filter(|_| on.value == Key::Rules),
+            stick: said.rules.clone(),
         };
         Some(Located::new(Affinity::Table(table), on.at))
     }
