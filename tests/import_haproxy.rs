@@ -3,13 +3,13 @@
 
 mod import_support;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use import_support::{World, haproxy_in, haproxy_text, load, model};
 use vipgate::model::{
     Action, Affinity, Algorithm, CheckKind, Expect, Failback, HashType, HttpExpect, KeyType, Observe, OnError,
-    OnMarkedDown, OnMarkedUp, Pattern, Pool, ProxyVersion, RefuseWith, ServerPort, ServerRef, Step, Trust,
+    OnMarkedDown, OnMarkedUp, Pattern, Pool, ProxyVersion, RefuseWith, ServerPort, ServerRef, Step, Transparent, Trust,
 };
 
 fn pool(lines: &str) -> Pool {
@@ -583,6 +583,54 @@ fn what_a_server_says_about_its_health_and_its_share_is_kept() {
     assert_eq!(b.track, Some(ServerRef { pool: "l".into(), server: "a".into() }));
     assert_eq!((b.non_stick, b.on_marked_up), (true, OnMarkedUp::ShutdownBackupSessions));
     assert_eq!(c.track, Some(ServerRef { pool: "l".into(), server: "b".into() }));
+}
+
+#[test]
+fn a_source_may_be_the_client_s() {
+    let source = |line: &str| pool(&format!(" server s 10.0.0.1 {line}")).servers.remove(0).source;
+    let ours: IpAddr = "10.0.0.5".parse().unwrap();
+    for (line, address, transparent) in [
+        ("source 10.0.0.5", ours, None),
+        ("source 0.0.0.0 usesrc clientip", Ipv4Addr::UNSPECIFIED.into(), Some(Transparent::ClientIp)),
+        ("source 10.0.0.5 usesrc client", ours, Some(Transparent::Client)),
+        (
+            "source * usesrc 10.9.9.9",
+            Ipv4Addr::UNSPECIFIED.into(),
+            Some(Transparent::Address("10.9.9.9:0".parse().unwrap())),
+        ),
+        ("source 10.0.0.5 usesrc 10.9.9.9:99", ours, Some(Transparent::Address("10.9.9.9:99".parse().unwrap()))),
+    ] {
+        let found = source(line).unwrap();
+        assert_eq!((found.address, found.transparent), (address, transparent), "{line}");
+    }
+    assert_eq!(source("source 0.0.0.0"), None, "the kernel's choice anyway");
+    let around = pool(" source 0.0.0.0 usesrc clientip\n server s [fd00::1]").servers.remove(0).source.unwrap();
+    assert_eq!((around.address, around.transparent), (Ipv6Addr::UNSPECIFIED.into(), Some(Transparent::ClientIp)));
+    for (line, words) in [
+        ("source 0.0.0.0 usesrc hdr_ip(x-forwarded-for)", "HTTP's"),
+        ("source 0.0.0.0 usesrc nobody", "neither `client`"),
+        ("source 0.0.0.0 usesrc [fd00::9]", "not an IPv4 address"),
+        ("source 0.0.0.0:1000-2000 usesrc client", "the port is the client's"),
+    ] {
+        let text = format!("listen l\n bind 127.0.0.1:7000\n server s 10.0.0.9 {line}\n");
+        let said = match load(None, Some(&text)) {
+            Ok(_) => String::new(),
+            Err(failed) => failed.to_string(),
+        };
+        assert!(said.contains(words) && said.contains("haproxy.cfg:3"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn timeouts_that_cut_idle_transfers_are_told() {
+    let warned = |lines: &str| {
+        let text = format!("listen l\n bind 127.0.0.1:7000\n timeout client 30s\n{lines}\n");
+        let loaded = load(None, Some(&text)).unwrap_or_else(|failed| panic!("{failed}"));
+        loaded.warnings.iter().any(|warning| warning.message == "idle sessions of `l` are cut after 30s")
+    };
+    assert!(warned(" server s 10.0.0.1:22"));
+    assert!(!warned(" server s 10.0.0.1:80"));
+    assert!(!warned(" timeout tunnel 1h\n server s 10.0.0.1:22"));
 }
 
 #[test]

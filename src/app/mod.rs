@@ -20,6 +20,7 @@ mod peers;
 mod readiness;
 mod reload;
 mod replicas;
+mod returning;
 mod shared;
 mod signals;
 mod start;

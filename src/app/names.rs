@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::node::Node;
+use crate::balance::WeightChange;
 use crate::model::{Config, Pool, Server, ServerPort, ServerRef};
 use crate::names::{Place, Resolved};
 
@@ -44,17 +45,19 @@ impl Node {
         for Resolved { pool, server, place } in news {
             let known = config.pool(&pool).and_then(|pool| pool.servers.iter().find(|known| known.name == server));
             let Some(known) = known.filter(|server| server.name_of.is_some()) else { continue };
-            if let Ok(Place { address, port }) = place {
+            let at = ServerRef { pool, server };
+            let before = self.places.0.insert(at.clone(), place.clone()).and_then(Result::ok);
+            if let Ok(Place { address, port, weight }) = place {
                 let port = port.map_or(known.port, ServerPort::Fixed);
                 // Both are known: the configuration in force has them.
-                let _ = self.proxy.set_server_address(&pool, &server, Some(address), Some(port));
-            }
-            let at = ServerRef { pool, server };
-            let before = self.places.0.insert(at.clone(), place.clone());
-            if let Ok(Place { address, .. }) = place
-                && before != Some(place)
-            {
-                tracing::info!(target: "vipgate", "{}/{} is at {address}", at.pool, at.server);
+                let _ = self.proxy.set_server_address(&at.pool, &at.server, Some(address), Some(port));
+                // What an operator set meanwhile stands until the record changes.
+                if let Some(weight) = weight.filter(|_| before.is_none_or(|before| before.weight != weight)) {
+                    let _ = self.proxy.set_server_weight(&at.pool, &at.server, WeightChange::Absolute(weight));
+                }
+                if before.is_none_or(|before| before.address != address) {
+                    tracing::info!(target: "vipgate", "{}/{} is at {address}", at.pool, at.server);
+                }
             }
             servers.push(at);
         }

@@ -21,6 +21,7 @@ use super::log::Log;
 use super::names::Places;
 use super::reload::{Read, Reads};
 use super::replicas::Replicas;
+use super::returning::Returning;
 use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
@@ -34,7 +35,7 @@ use crate::names::{Names, Resolved};
 use crate::notify::Notifier;
 use crate::peer::Peers;
 use crate::probe::{self, Observation, Prober};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Unanswered};
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
 use crate::speaker::{Notice, Speaker};
@@ -60,6 +61,10 @@ pub(super) enum Done {
     Foreign(Vec<String>),
     /// Connections to a server failed in a row.
     Observed(Observation),
+    /// A server did not answer a client's address.
+    Unanswered(Unanswered),
+    /// It answers this node's own.
+    ReturnPathLost(Unanswered),
     /// What was learnt is written, or could not be.
     Kept(std::io::Result<()>),
     /// A hand-over has ended, one way or the other.
@@ -118,6 +123,8 @@ pub(super) struct Node {
     pub(super) drain: Option<Drain>,
     pub(super) handing_over: bool,
     pub(super) reads: Reads,
+    /// What servers answer to clients' addresses.
+    pub(super) returning: Returning,
     /// When the log said last that the limit of connections is reached.
     pub(super) full_logged: Option<Instant>,
     /// When the figures of a second were taken last.
@@ -235,6 +242,8 @@ impl Node {
                 }
             }
             Done::Observed(observation) => self.prober.observe(&observation),
+            Done::Unanswered(unanswered) => self.try_from_here(unanswered),
+            Done::ReturnPathLost(unanswered) => self.return_path_lost(&unanswered),
             Done::Kept(kept) => self.learnt_is_kept(kept),
             Done::HandedOver => self.handing_over = false,
             Done::Left => return Flow::Left,
@@ -297,7 +306,7 @@ impl Node {
                 Err(error) => tracing::error!(target: "vipgate", "{error}"),
             }
         }
-        if self.guardian.is_none() && self.stopping.is_none() && !self.shared.config().routers.is_empty() {
+        if self.guardian.is_none() && self.stopping.is_none() && self.leaves_traces() {
             self.start_guardian();
         }
         self.step_drain();
@@ -327,6 +336,12 @@ impl Node {
                 "{open} of at most {limit} connections are open, more clients wait: raise max-connections or the descriptor limit (LimitNOFILE)"
             );
         }
+    }
+
+    /// Whether there may be something to undo.
+    pub(super) fn leaves_traces(&self) -> bool {
+        let config = self.shared.config();
+        !(config.routers.is_empty() && config.routes.is_empty() && config.rules.is_empty()) || config.is_transparent()
     }
 
     /// Starts a guardian and tells it what there is to undo.

@@ -179,6 +179,7 @@ impl Node {
     /// Serves and checks what the configuration in force says. The first start is a reload from nothing.
     pub(super) fn commit(&mut self, prepared: proxy::Prepared) {
         let config = self.shared.config();
+        self.lead_back();
         self.proxy.commit(prepared);
         self.places.retain(&config);
         self.refresh_checks();

@@ -24,6 +24,7 @@ use super::node::{Done, Inbox, Node};
 use super::peers;
 use super::reload::{self, Reads};
 use super::replicas::Replicas;
+use super::returning::Returning;
 use super::shared::Shared;
 use super::signals::{self, Request as Signal};
 use super::watchdog::{self, Watched};
@@ -122,6 +123,8 @@ async fn start(
     let observer = done.clone();
     // Without a receiver the process is ending.
     proxy.observe_by(move |observed| _ = observer.send(Done::Observed(checking::observation(observed))));
+    let doubter = done.clone();
+    proxy.doubt_returns_by(move |unanswered| _ = doubter.send(Done::Unanswered(unanswered)));
     let (call_sender, calls) = mpsc::channel(CALLS);
     let fence = Some(FenceName::new(&run.control.run_dir));
     let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender, fence) {
@@ -170,11 +173,12 @@ async fn start(
         drain: None,
         handing_over: false,
         reads: Reads::default(),
+        returning: Returning::default(),
         full_logged: None,
         second: Instant::now(),
         stopping: None,
     };
-    if !config.routers.is_empty() || !config.routes.is_empty() || !config.rules.is_empty() {
+    if node.leaves_traces() {
         node.start_guardian();
     }
     node.tell_as_configured(&Config::default(), &config);

@@ -19,7 +19,7 @@ const PLAIN: &str = "\"10.0.0.1:80\"";
 fn every_key_of_a_pool_has_its_meaning() {
     let config = load(
         "balance = \"random(4)\"\nhash-type = \"map-based\"\nhash-balance-factor = 120\nredispatch-every = 2\n\
-         queue-timeout = \"3s\"\nmax-queue = 10\npersist = true\nfailback = \"drain\"\nrefuse-with = \"close\"\n\
+         queue-timeout = \"3s\"\nmax-queue = 10\npersist = true\nabort-on-close = true\nfailback = \"drain\"\nrefuse-with = \"close\"\n\
          slow-start = \"20s\"",
         PLAIN,
     );
@@ -27,7 +27,10 @@ fn every_key_of_a_pool_has_its_meaning() {
     assert_eq!((pool.algorithm, pool.hash_type), (Algorithm::Random(4), HashType::MapBased));
     assert_eq!((pool.hash_balance_factor, pool.redispatch_every), (Some(120), Some(2)));
     assert_eq!((pool.queue_timeout, pool.max_queue), (Some(Duration::from_secs(3)), Some(10)));
-    assert_eq!((pool.persist, pool.failback, pool.refusal), (true, Failback::Drain, RefuseWith::Close));
+    assert_eq!(
+        (pool.persist, pool.abort_on_close, pool.failback, pool.refusal),
+        (true, true, Failback::Drain, RefuseWith::Close)
+    );
     assert_eq!(pool.servers[0].slow_start, Some(Duration::from_secs(20)));
 }
 

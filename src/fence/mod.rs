@@ -1,9 +1,12 @@
+//! What this program has nf_tables do: the dead-man's switch described here, and [`Divert`].
+//!
 //! A dead-man's switch in the kernel: the node goes silent for its virtual addresses in the instant in which its processes
 //! are gone, although the addresses are still set.
 //!
 //! nf_tables removes a table with `flags owner` when the socket that made it is closed, whatever ended the process. Such
 //! a table marks what is from or to the addresses, and one that stays drops what is not marked: see [`rules`].
 
+mod divert;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -16,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::os::nft::NetfilterSocket;
 use crate::wire::nft::{Batch, answers};
+pub use divert::Divert;
 
 /// Why there is no fence.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,9 @@ pub enum FenceError {
     /// The kernel has no nf_tables, or is older than 5.12.
     #[error("the kernel has no nf_tables with table owners (CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_ARP, Linux 5.12)")]
     Unsupported,
+    /// The kernel cannot tell which packets are for a transparent socket.
+    #[error("the kernel's nf_tables cannot match sockets (CONFIG_NFT_SOCKET)")]
+    NoSocketMatch,
     /// Without CAP_NET_ADMIN.
     #[error("no permission to use nf_tables: CAP_NET_ADMIN is missing")]
     Denied,
@@ -39,6 +46,7 @@ pub enum FenceError {
 pub struct FenceName {
     stays: String,
     alive: String,
+    divert: String,
 }
 
 impl FenceName {
@@ -48,7 +56,7 @@ impl FenceName {
         let digest = Sha256::digest(real(run_dir).as_os_str().as_encoded_bytes());
         let suffix: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let stays = format!("vipgate-{suffix}");
-        Self { alive: format!("{stays}-alive"), stays }
+        Self { alive: format!("{stays}-alive"), divert: format!("{stays}-divert"), stays }
     }
 }
 
@@ -117,13 +125,19 @@ impl Fence {
     }
 
     fn build(&self, addresses: &[IpAddr]) -> Result<(), FenceError> {
-        transact(&self.socket, rules::build(&self.name, addresses)).map_err(|error| match error.raw_os_error() {
-            Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EINVAL | libc::ENOENT) => FenceError::Unsupported,
-            // One without the capability is told so for the batch as a whole, and before it gets here.
-            Some(libc::EPERM) if may_administer(&self.socket) => FenceError::Taken(self.name.stays.clone()),
-            Some(libc::EPERM) => FenceError::Denied,
-            _ => FenceError::Kernel(error),
-        })
+        transact(&self.socket, rules::build(&self.name, addresses))
+            .map_err(|error| explain(error, &self.socket, &self.name.stays))
+    }
+}
+
+/// Why tables could not be made, of which `name` is one.
+fn explain(error: io::Error, socket: &NetfilterSocket, name: &str) -> FenceError {
+    match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::EAFNOSUPPORT | libc::EINVAL | libc::ENOENT) => FenceError::Unsupported,
+        // One without the capability is told so for the batch as a whole, and before it gets here.
+        Some(libc::EPERM) if may_administer(socket) => FenceError::Taken(name.to_owned()),
+        Some(libc::EPERM) => FenceError::Denied,
+        _ => FenceError::Kernel(error),
     }
 }
 

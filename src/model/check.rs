@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::check_result::CheckResult;
 use super::command::Command;
-use super::socket::ProxyVersion;
+use super::socket::{ProxyVersion, Source};
 
 /// A health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Check {
     pub rise: u32,
     /// Failures that make it down; at least 1.
     pub fall: u32,
+    /// Where its connections come from, never transparent; none: the kernel's choice.
+    pub source: Option<Source>,
     /// What is done.
     pub kind: CheckKind,
 }
@@ -46,6 +48,7 @@ impl Check {
             response_timeout: None,
             rise: 2,
             fall: 3,
+            source: None,
             kind: CheckKind::Conversation(Conversation::connection()),
         }
     }
@@ -391,12 +394,15 @@ pub struct Agent {
     pub timeout: Duration,
     /// What it is sent first.
     pub send: Vec<u8>,
+    /// Where the connection comes from, never transparent; none: the kernel's choice.
+    pub source: Option<Source>,
 }
 
 impl Agent {
     /// One that is sent nothing; everything else as when nothing is configured.
     #[must_use]
     pub fn new(target: SocketAddr) -> Self {
-        Self { target, interval: Duration::from_secs(2), timeout: Duration::from_secs(2), send: Vec::new() }
+        let two = Duration::from_secs(2);
+        Self { target, interval: two, timeout: two, send: Vec::new(), source: None }
     }
 }

@@ -18,6 +18,7 @@ mod notify;
 mod peering;
 mod peers;
 mod pool;
+pub mod returning;
 mod routing;
 pub mod rule;
 mod server;
@@ -50,7 +51,7 @@ pub use routing::{Route, RouteKind, Rule};
 pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
-pub use socket::{ListenTuning, ProxyVersion, Source};
+pub use socket::{ListenTuning, ProxyVersion, Source, Transparent};
 pub use stick::{Fetch, Key, KeyType, Sample, StickAction, StickRule};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
@@ -159,6 +160,13 @@ impl Config {
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// Whether a server sees connections from other addresses than this node's.
+    #[must_use]
+    pub fn is_transparent(&self) -> bool {
+        let sources = self.pools.iter().flat_map(|pool| &pool.servers).filter_map(|server| server.source.as_ref());
+        sources.into_iter().any(|source| source.transparent.is_some())
     }
 
     /// The services whose listen addresses include one of `router`'s addresses, or that it names: those whose

@@ -18,6 +18,8 @@ pub struct ServerName {
     pub networks: Vec<Prefix>,
     /// Two servers of a pool may have the same address by the same name (HAProxy's `resolve-opts allow-dup-ip`).
     pub share_address: bool,
+    /// The weight that an SRV record has for it is not taken.
+    pub ignore_weight: bool,
     /// The [`Resolver`] that is asked; none: what the system is set up with.
     pub resolver: Option<String>,
     /// Its address until the first answer.
@@ -121,6 +123,7 @@ impl ServerName {
             family: Wanted::DEFAULT,
             networks: Vec::new(),
             share_address: false,
+            ignore_weight: false,
             resolver: None,
             initial: None,
             unresolved: None,

@@ -200,6 +200,12 @@ impl fmt::Display for PortRange {
 pub struct InterfaceName(String);
 
 impl InterfaceName {
+    /// `lo`, which every network namespace has.
+    #[must_use]
+    pub fn loopback() -> Self {
+        Self("lo".to_owned())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -51,6 +51,9 @@ pub struct Pool {
     pub max_queue: Option<u32>,
     /// A client goes to the server that is remembered for it even if that is down (HAProxy's `option persist`).
     pub persist: bool,
+    /// A client that ends its stream while it waits for a server has gone away, even if it said something before (HAProxy's
+    /// `option abortonclose`). One that said nothing has in any case.
+    pub abort_on_close: bool,
     /// What clients do whose first server, or whose active servers, are back.
     pub failback: Failback,
     /// How a client is turned away that gets no server.
@@ -82,6 +85,7 @@ impl Pool {
             queue_timeout: None,
             max_queue: None,
             persist: false,
+            abort_on_close: false,
             failback: Failback::New,
             refusal: RefuseWith::Reset,
         }

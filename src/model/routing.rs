@@ -61,6 +61,8 @@ pub enum RouteKind {
     Unreachable,
     /// Dropped; the sender is told that it is prohibited.
     Prohibit,
+    /// For this node itself. Set by this program alone, see [`returning`](super::returning).
+    Local,
 }
 
 /// A rule of the routing policy (ip-rule(8)).

@@ -1,6 +1,6 @@
 //! What a listener's and a server's sockets do differently from the kernel's defaults.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::net::{InterfaceName, PortRange};
@@ -37,4 +37,26 @@ pub struct Source {
     pub ports: Option<PortRange>,
     /// They leave through this interface (SO_BINDTODEVICE).
     pub interface: Option<InterfaceName>,
+    /// The server sees another address (IP_TRANSPARENT; HAProxy's `usesrc`), whose packets the server's network has to lead
+    /// back to this node. Checks come from `address` all the same.
+    pub transparent: Option<Transparent>,
+}
+
+impl Source {
+    /// Where this node's own connections come from: those of checks.
+    #[must_use]
+    pub fn own(&self) -> Self {
+        Self { transparent: None, ports: None, ..self.clone() }
+    }
+}
+
+/// The address of somebody else that a server sees its connections come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transparent {
+    /// The client's address and port.
+    Client,
+    /// The client's address, with a port of this node's choice.
+    ClientIp,
+    /// This one; port 0: of this node's choice.
+    Address(SocketAddr),
 }

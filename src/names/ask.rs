@@ -41,10 +41,11 @@ pub(super) async fn ask(question: &Question) -> Answer {
 
 async fn host(resolver: &TokioResolver, name: &str) -> Result<(Vec<Place>, Instant), NetError> {
     let found = resolver.lookup_ip(name).await?;
-    Ok((found.iter().map(|address| Place { address, port: None }).collect(), found.valid_until()))
+    Ok((found.iter().map(|address| Place { address, port: None, weight: None }).collect(), found.valid_until()))
 }
 
-/// The targets of an SRV record, those of the best priority first, each at its first address.
+/// The targets of an SRV record, those of the best priority first, each at its first address. Weights become HAProxy's; where
+/// all are 0, which means that nothing is to be preferred, they are equal.
 async fn service(resolver: &TokioResolver, name: &str) -> Result<(Vec<Place>, Instant), NetError> {
     let found = resolver.lookup(name, RecordType::SRV).await?;
     let mut until = found.valid_until();
@@ -54,13 +55,16 @@ async fn service(resolver: &TokioResolver, name: &str) -> Result<(Vec<Place>, In
     });
     let mut targets: Vec<_> = records.take(TARGETS).collect();
     targets.sort_by_key(|target| (target.priority, u16::MAX - target.weight));
+    let weighs = targets.iter().any(|target| target.weight > 0);
     let mut places = Vec::new();
     let mut last = None;
     for target in targets {
         match resolver.lookup_ip(target.target.clone()).await {
             Ok(addresses) => {
                 until = until.min(addresses.valid_until());
-                places.extend(addresses.iter().next().map(|address| Place { address, port: Some(target.port) }));
+                let weight = Some(if weighs { target.weight.div_ceil(256) } else { 1 });
+                let place = |address| Place { address, port: Some(target.port), weight };
+                places.extend(addresses.iter().next().map(place));
             }
             Err(error) => last = Some(error),
         }

@@ -149,7 +149,9 @@ impl Group {
         let recovered = std::mem::take(&mut self.failing).then(|| format!("{} is resolved again", self.question.name));
         let before: Vec<Option<Place>> = self.slots.iter().map(|slot| slot.place).collect();
         for slot in &mut self.slots {
-            if slot.place.is_some_and(|place| places.contains(&place)) {
+            let still = slot.place.and_then(|place| places.iter().find(|other| other.is(place)));
+            if let Some(still) = still {
+                slot.place = Some(slot.weighed(*still));
                 slot.seen = Some(now);
             } else if slot.seen.is_none_or(|seen| now >= seen + hold.obsolete) {
                 slot.place = None;
@@ -157,11 +159,13 @@ impl Group {
         }
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get(index).filter(|slot| slot.place.is_none()) else { continue };
-            let taken = |place: &Place| self.slots.iter().any(|other| other.place == Some(*place));
+            let taken =
+                |place: &Place| self.slots.iter().any(|other| other.place.is_some_and(|other| other.is(*place)));
             let free = |place: &&Place| slot.name.share_address || !taken(place);
             let near = |place: &&Place| slot.name.networks.iter().any(|network| network.contains(place.address));
             let mut candidates = places.iter().filter(free);
-            let chosen = candidates.clone().find(near).or_else(|| candidates.next()).copied();
+            let chosen = candidates.clone().find(near).or_else(|| candidates.next());
+            let chosen = chosen.map(|place| slot.weighed(*place));
             if let Some(slot) = self.slots.get_mut(index) {
                 slot.place = chosen;
                 slot.seen = chosen.map(|_| now);
@@ -216,10 +220,15 @@ impl Slot {
         Self {
             server: server.to_owned(),
             name: name.clone(),
-            place: name.initial.map(|address: IpAddr| Place { address, port: None }),
+            place: name.initial.map(|address: IpAddr| Place { address, port: None, weight: None }),
             seen: None,
             reason: format!("{}: not answered yet", name.name),
         }
+    }
+
+    /// The place, with its weight only where that counts.
+    fn weighed(&self, place: Place) -> Place {
+        Place { weight: place.weight.filter(|_| !self.name.ignore_weight), ..place }
     }
 
     fn resolved(&self, pool: &str) -> Resolved {

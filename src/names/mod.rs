@@ -36,6 +36,15 @@ pub struct Place {
     pub address: IpAddr,
     /// The port, where an SRV record says it.
     pub port: Option<u16>,
+    /// The weight, 0 to 256, where an SRV record says it and it counts.
+    pub weight: Option<u16>,
+}
+
+impl Place {
+    /// Whether they are the same place, whatever their weights are.
+    fn is(self, other: Self) -> bool {
+        (self.address, self.port) == (other.address, other.port)
+    }
 }
 
 /// Questions under way at a time; more wait.

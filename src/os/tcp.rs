@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::model::{ListenTuning, Source};
+use crate::model::{ListenTuning, Source, Transparent};
 
 /// How a listener is opened.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,8 @@ pub struct ConnectOptions<'a> {
     pub keepalive: bool,
     /// Where it comes from.
     pub source: Option<&'a Source>,
+    /// For whom it is made: a transparent source may be the client's.
+    pub client: Option<SocketAddr>,
     /// See [`model::Server`](crate::model::Server).
     pub user_timeout: Option<Duration>,
     /// See [`model::Server`](crate::model::Server).
@@ -187,7 +189,9 @@ impl Stream {
     /// on the first request; a client that says nothing needs it on again, see [`Stream::acknowledge_now`].
     pub fn connect(address: SocketAddr, options: ConnectOptions<'_>) -> io::Result<Connecting> {
         let Some(source) = options.source else { return Self::connect_from(address, options, 0) };
-        let Some(ports) = source.ports else { return Self::connect_from(address, options, 0) };
+        let Some(ports) = source.ports.filter(|_| source.transparent != Some(Transparent::Client)) else {
+            return Self::connect_from(address, options, 0);
+        };
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
         for _ in 0..ports.len().min(MOST_PORTS_TRIED) {
             let turn = NEXT_PORT.fetch_add(1, Ordering::Relaxed) % ports.len();
@@ -220,14 +224,19 @@ impl Stream {
             if let Some(interface) = &source.interface {
                 socket.bind_device(Some(interface.as_str().as_bytes()))?;
             }
-            if port == 0 {
+            if source.transparent.is_some() {
+                set_transparent(&socket, address.ip())?;
+            }
+            let local = local(source, options.client, port);
+            if local.port() == 0 {
                 // The port is chosen when the destination is known: the same one serves for several.
                 set_option(&socket, libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
             } else {
                 socket.set_reuse_address(true)?;
             }
-            if !(source.address.is_unspecified() && port == 0) {
-                socket.bind(&SocketAddr::new(source.address, port).into())?;
+            if !(local.ip().is_unspecified() && local.port() == 0) {
+                // Of another family than the server's, it is refused by the kernel.
+                socket.bind(&local.into())?;
             }
         }
         match socket.connect(&SockAddr::from(address)) {
@@ -241,6 +250,11 @@ impl Stream {
     /// wait 200 ms for the end of the handshake.
     pub fn acknowledge_now(&self) -> io::Result<()> {
         self.0.set_tcp_quickack(true)
+    }
+
+    /// Whether the peer has accepted.
+    pub fn is_connected(&self) -> bool {
+        self.0.peer_addr().is_ok()
     }
 
     /// Why the connection failed, once.
@@ -279,6 +293,25 @@ impl Stream {
     /// The local address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         local_addr(&self.0)
+    }
+}
+
+/// The address that a connection comes from; unspecified: the kernel's choice.
+fn local(source: &Source, client: Option<SocketAddr>, port: u16) -> SocketAddr {
+    match (source.transparent, client) {
+        (Some(Transparent::Client), Some(client)) => SocketAddr::new(client.ip().to_canonical(), client.port()),
+        (Some(Transparent::ClientIp), Some(client)) => SocketAddr::new(client.ip().to_canonical(), port),
+        (Some(Transparent::Address(address)), _) if address.port() != 0 => address,
+        (Some(Transparent::Address(address)), _) => SocketAddr::new(address.ip(), port),
+        (Some(Transparent::Client | Transparent::ClientIp), None) | (None, _) => SocketAddr::new(source.address, port),
+    }
+}
+
+/// Lets it come from an address that this node does not have. Needs CAP_NET_ADMIN or CAP_NET_RAW.
+fn set_transparent(socket: &Socket, family: IpAddr) -> io::Result<()> {
+    match family {
+        IpAddr::V4(_) => set_option(socket, libc::SOL_IP, libc::IP_TRANSPARENT, 1),
+        IpAddr::V6(_) => set_option(socket, libc::SOL_IPV6, libc::IPV6_TRANSPARENT, 1),
     }
 }
 

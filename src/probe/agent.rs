@@ -1,6 +1,5 @@
 //! Agents: what they say, and how they are asked (HAProxy's `agent-check`).
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -41,7 +40,7 @@ pub(super) struct Answer {
 /// Asks an agent. That nobody answers is no news of the server.
 pub(super) async fn ask(agent: &Agent) -> Answer {
     let started = Instant::now();
-    let heard = timeout(agent.timeout, converse(agent.target, &agent.send)).await;
+    let heard = timeout(agent.timeout, converse(agent)).await;
     let took = started.elapsed();
     match heard {
         Ok(Ok(line)) => read(&line, took),
@@ -54,11 +53,11 @@ fn silent(verdict: Verdict, took: Duration) -> Answer {
     Answer { outcome: verdict.after(took), up: None, orders: Vec::new() }
 }
 
-async fn converse(target: SocketAddr, question: &[u8]) -> Result<Vec<u8>, Verdict> {
-    let mut stream = connection::connect(target, false).await?;
+async fn converse(agent: &Agent) -> Result<Vec<u8>, Verdict> {
+    let mut stream = connection::connect(agent.target, agent.source.as_ref(), false).await?;
     let mut line = Vec::new();
     let exchange = async {
-        stream.write_all(question).await?;
+        stream.write_all(&agent.send).await?;
         let mut chunk = [0; 512];
         while line.len() < LONGEST_ANSWER && !line.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
             match stream.read(&mut chunk).await? {

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::outcome::Verdict;
 use super::tls;
-use crate::model::{CheckResult, ProxyVersion};
+use crate::model::{CheckResult, Family, ProxyVersion, Source};
 use crate::wire::proxy_header::{self, Header};
 
 /// What is spoken over: TCP or TLS.
@@ -27,7 +27,7 @@ pub(super) type Stream = Box<dyn Duplex>;
 
 /// As HAProxy does it where nothing more is wanted, SYN, SYN+ACK, RST: the delayed acknowledgement never leaves, so the
 /// server's accept() does not see a client, and the reset leaves no TIME_WAIT here. `linger`: it is closed cleanly.
-pub(super) async fn connect(target: SocketAddr, linger: bool) -> Result<TcpStream, Verdict> {
+pub(super) async fn connect(target: SocketAddr, source: Option<&Source>, linger: bool) -> Result<TcpStream, Verdict> {
     let opened = async {
         let socket = match target {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -36,6 +36,14 @@ pub(super) async fn connect(target: SocketAddr, linger: bool) -> Result<TcpStrea
         if !linger {
             socket.set_zero_linger()?;
             SockRef::from(&socket).set_tcp_quickack(false)?;
+        }
+        if let Some(interface) = source.and_then(|source| source.interface.as_ref()) {
+            socket.bind_device(Some(interface.as_str().as_bytes()))?;
+        }
+        // A check of another address may be of another family.
+        let own = source.map(|source| source.address).filter(|own| Family::of(*own) == Family::of(target.ip()));
+        if let Some(own) = own.filter(|own| !own.is_unspecified()) {
+            socket.bind(SocketAddr::new(own, 0))?;
         }
         let stream = socket.connect(target).await?;
         stream.set_nodelay(true)?;

@@ -105,7 +105,7 @@ impl Talk<'_> {
             self.deadline = Instant::now() + check.timeout;
         }
         let place = step.place();
-        let connecting = connection::connect(target, opening.linger);
+        let connecting = connection::connect(target, check.source.as_ref(), opening.linger);
         let timed_out = || Verdict::saying(CheckResult::L4Timeout, place.clone()).because("");
         let mut stream = limit(self.deadline, connecting, timed_out)
             .await

@@ -233,6 +233,9 @@ impl Connection {
                 Side::Client if ready.error => Verdict::End(EndReason::ClientAborted, Reset::Server),
                 Side::Client => {
                     upstream.client_ready.add(ready);
+                    if upstream.is_abandoned(self.spec.abort_on_close) {
+                        return Verdict::End(EndReason::ClientAborted, Reset::Server);
+                    }
                     Verdict::Keep
                 }
                 Side::Server => self.on_server_event(ready, context),
@@ -264,6 +267,7 @@ impl Connection {
             self.pool().lock().balance.table_store(further, assigned.id, context.now);
         }
         self.observe_success();
+        self.trust_return_path();
         self.connected = Some(context.now);
         (self.last_client, self.last_server) = (context.now, context.now);
         if !client_spoke {

@@ -21,6 +21,7 @@ mod operate;
 mod queue;
 mod rehearsal;
 pub mod relay;
+mod returning;
 mod ruling;
 mod session;
 mod shared;
@@ -45,6 +46,7 @@ pub use journal::{Ended, Journal, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
 pub use rehearsal::Rehearsal;
+pub use returning::Unanswered;
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
@@ -101,6 +103,7 @@ impl Proxy {
         let global = Arc::new(Global {
             registry,
             observer: OnceLock::new(),
+            returns: OnceLock::new(),
             journal: Slot::default(),
             workers: mailboxes,
             open: AtomicU64::new(0),

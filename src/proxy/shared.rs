@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use super::journal::Slot;
 use super::mailbox::Mailbox;
 use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
+use super::returning::Unanswered;
 use super::ruling::Ruling;
 use crate::balance::{self, Choice, Explanation, KeyHash, Pin, Refusal, ServerId, ServerState, StickKeys, Ticket};
 use crate::model;
@@ -23,6 +24,8 @@ pub(super) struct Global {
     pub(super) registry: Arc<Registry>,
     /// Who is told what connections found out about servers.
     pub(super) observer: OnceLock<Box<dyn Fn(Observed) + Send + Sync>>,
+    /// Who is told that servers did not answer clients' addresses.
+    pub(super) returns: OnceLock<Box<dyn Fn(Unanswered) + Send + Sync>>,
     pub(super) workers: Vec<Arc<Mailbox>>,
     pub(super) open: AtomicU64,
     pub(super) limit: Gate,
@@ -92,7 +95,7 @@ pub(super) struct ServerShared {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) send_proxy: Option<model::ProxyVersion>,
-    source: Option<model::Source>,
+    pub(super) source: Option<model::Source>,
     user_timeout: Option<Duration>,
     fast_open: bool,
 }
@@ -103,9 +106,9 @@ impl Link {
         Self { send_proxy, source: server.source.clone(), user_timeout, fast_open }
     }
 
-    pub(super) fn options(&self, keepalive: bool) -> ConnectOptions<'_> {
+    pub(super) fn options(&self, keepalive: bool, client: SocketAddr) -> ConnectOptions<'_> {
         let Self { user_timeout, fast_open, .. } = *self;
-        ConnectOptions { keepalive, source: self.source.as_ref(), user_timeout, fast_open }
+        ConnectOptions { keepalive, source: self.source.as_ref(), client: Some(client), user_timeout, fast_open }
     }
 }
 

@@ -82,6 +82,13 @@ impl Upstream {
         }
     }
 
+    /// Whether the client ended its stream without a word, or after one where that counts: nobody waits for a server any more.
+    pub(super) fn is_abandoned(&self, abort_on_close: bool) -> bool {
+        // A server that has accepted meanwhile may speak first.
+        let accepted = || matches!(&self.phase, Phase::Connecting(server) if server.is_connected());
+        self.client_ready.read_end && (abort_on_close || matches!(self.client.peek(&mut [0]), Ok(0))) && !accepted()
+    }
+
     /// Whether it waits for a server with room.
     pub(super) fn is_queued(&self) -> bool {
         matches!(self.phase, Phase::Queued { .. })
@@ -210,7 +217,8 @@ impl Connection {
         self.attempts = self.attempts.saturating_add(1);
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         upstream.since = context.now;
-        match Stream::connect(address, assigned.server.link.options(self.spec.server_keepalive)) {
+        let options = assigned.server.link.options(self.spec.server_keepalive, self.client);
+        match Stream::connect(address, options) {
             Ok(Connecting::Done(server) | Connecting::Started(server)) => {
                 if context.poller.add_stream(&server, token(context.key, Side::Server), true).is_err() {
                     return Verdict::End(EndReason::Resources, Reset::Client);
@@ -273,6 +281,9 @@ impl Connection {
     /// The deadline of an attempt, a pause or a look for room has come.
     pub(super) fn on_upstream_timer(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
+        if upstream.is_abandoned(self.spec.abort_on_close) {
+            return Verdict::End(EndReason::ClientAborted, Reset::Server);
+        }
         match &mut upstream.phase {
             Phase::Queued { until: Some(until), .. } if *until <= context.now => self.refuse(EndReason::QueueTimeout),
             Phase::Queued { next_look, .. } => {
@@ -302,6 +313,7 @@ impl Connection {
         upstream.failures += 1;
         let failures = upstream.failures;
         self.observe_failure(&assigned.server);
+        self.doubt_return_path(reason, &assigned.server);
         if failures > self.spec.retries {
             return self.refuse(reason);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::vmac;
+use crate::model::returning;
 use crate::model::{Config, InterfaceName, Route, Rule, SyncGroup, VirtualRouter};
 
 /// The virtual routers, what binds them together, and what goes with them.
@@ -20,12 +21,12 @@ pub struct Plan {
 
 impl From<&Config> for Plan {
     fn from(config: &Config) -> Self {
-        Self {
-            routers: config.routers.clone(),
-            groups: config.groups.clone(),
-            routes: config.routes.clone(),
-            rules: config.rules.clone(),
+        let (mut routes, mut rules) = (config.routes.clone(), config.rules.clone());
+        if config.is_transparent() {
+            routes.extend(returning::routes());
+            rules.extend(returning::rules());
         }
+        Self { routers: config.routers.clone(), groups: config.groups.clone(), routes, rules }
     }
 }
 

@@ -147,6 +147,7 @@ fn message(route: &Route, index: Option<u32>) -> RouteMessage {
             RouteKind::Blackhole => RouteType::BlackHole,
             RouteKind::Unreachable => RouteType::Unreachable,
             RouteKind::Prohibit => RouteType::Prohibit,
+            RouteKind::Local => RouteType::Local,
         },
         flags: if route.on_link { RouteFlags::Onlink } else { RouteFlags::empty() },
         ..RouteHeader::default()
@@ -177,6 +178,7 @@ fn scope(route: &Route) -> RouteScope {
         Some(Scope::Site) => RouteScope::Site,
         Some(Scope::Link) => RouteScope::Link,
         Some(Scope::Host) => RouteScope::Host,
+        None if route.kind == RouteKind::Local => RouteScope::Host,
         None if route.kind == RouteKind::Unicast && route.gateway.is_none() => RouteScope::Link,
         None => RouteScope::Universe,
     }

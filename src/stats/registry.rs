@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,6 +103,8 @@ pub struct ServerStats {
     pub queued_max: AtomicU64,
     /// Attempts that failed since the last one that did not.
     pub errors_in_row: AtomicU64,
+    /// It answers this node's own address, and what it sends to clients' addresses does not come back here.
+    pub return_path_lost: AtomicBool,
     status: Mutex<ServerStatus>,
 }
 

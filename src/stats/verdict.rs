@@ -38,6 +38,7 @@ impl Snapshot {
         causes.extend(self.routers.iter().filter_map(between_nodes));
         causes.extend(self.routers.iter().filter_map(operators_wish));
         causes.extend(self.pools.iter().filter_map(pool_trouble));
+        causes.extend(self.pools.iter().filter_map(return_trouble));
         causes.extend(troubles);
         causes.extend(self.descriptor_trouble());
         self.verdict = if self.serves_nothing() {
@@ -110,6 +111,19 @@ fn pool_trouble(pool: &PoolSnapshot) -> Option<String> {
         _ if down.is_empty() => None,
         _ => Some(format!("pool {}: {} of {} servers down: {}", pool.name, down.len(), pool.servers.len(), few(&down))),
     }
+}
+
+/// Servers that see clients' addresses and do not have this node as their way to them.
+fn return_trouble(pool: &PoolSnapshot) -> Option<String> {
+    let lost: Vec<&str> =
+        pool.servers.iter().filter(|server| server.return_path_lost).map(|server| server.name.as_str()).collect();
+    (!lost.is_empty()).then(|| {
+        format!(
+            "pool {}: what is answered to clients' addresses does not come back through this node: {}; route it here",
+            pool.name,
+            few(&lost)
+        )
+    })
 }
 
 /// A cause stays one line, however many servers went down.

@@ -31,6 +31,8 @@ pub struct Hook {
     pub priority: i32,
 }
 
+/// What arrives, before it is routed.
+pub const INET_PRE_ROUTING: u32 = 0;
 /// What is for this node.
 pub const INET_LOCAL_IN: u32 = 1;
 /// What this node sends.
@@ -245,6 +247,13 @@ impl Expressions {
     pub fn payload(self, base: Base, offset: u32, length: u32) -> Self {
         let from = Attributes::new().number(1, REGISTER).number(2, base as u32).number(3, offset).number(4, length);
         self.push("payload", from)
+    }
+
+    /// Loads, as one byte, whether the packet is for a transparent socket of this node; ends the rule where it is for none.
+    /// Fails where the kernel lacks CONFIG_NFT_SOCKET.
+    #[must_use]
+    pub fn socket_transparent(self) -> Self {
+        self.push("socket", Attributes::new().number(1, 0).number(2, REGISTER))
     }
 
     /// Goes on if what was loaded is `value`.

@@ -1,9 +1,12 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use vipgate::model::{Action, Check, CheckResult, Connect, Conversation, Expect, Pattern, ProxyVersion};
+use vipgate::model::{
+    Action, Agent, Check, CheckResult, Connect, Conversation, Expect, Pattern, ProxyVersion, Server, Source,
+    Transparent,
+};
 
-use crate::support::{MS, conversation, facts, first, hear_until, listen, say, steps};
+use crate::support::{Bench, MS, conversation, facts, first, hear_until, listen, say, steps};
 
 fn connect() -> Action {
     Action::Connect(Connect::default())
@@ -100,6 +103,27 @@ fn the_time_for_answers_is_each_connections() {
     assert_eq!(result(timed(twice(Some(connect())))), CheckResult::L7Ok);
     let in_all = |check: Check| Check { timeout: 1000 * MS, ..check };
     assert_eq!(result(in_all(twice(Some(connect())))), CheckResult::L7Timeout);
+}
+
+#[test]
+fn a_check_and_an_agent_come_from_the_server_s_source() {
+    let source = Source {
+        address: "127.0.0.9".parse().unwrap(),
+        ports: None,
+        interface: None,
+        transparent: Some(Transparent::ClientIp),
+    };
+    let target = listen(|stream| {
+        let from = stream.peer_addr().unwrap().ip().to_string();
+        say(stream, format!("{}\n", if from == "127.0.0.9" { "up" } else { "down" }).as_bytes());
+    });
+    let expected = steps(vec![Action::Connect(Connect::default()), expect("up")]);
+    let check = Check { source: Some(source.own()), ..conversation(target, expected) };
+    assert_eq!(facts(&first(check)).0, CheckResult::L7Ok);
+    let agent = Agent { source: Some(source.own()), interval: 50 * MS, ..Agent::new(target) };
+    let asked = Server { agent: Some(agent), ..Server::new("s1", target.ip()) };
+    let status = Bench::new(asked).until(|status| status.agent.is_some());
+    assert!(!status.agent_down, "{status:?}");
 }
 
 #[test]

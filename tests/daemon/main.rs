@@ -6,8 +6,11 @@
 mod control;
 mod limits;
 mod logging;
+mod name_server;
+mod names;
 mod owning;
 mod reloading;
+mod rising;
 mod signals;
 mod starting;
 mod stats_socket;

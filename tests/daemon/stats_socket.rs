@@ -17,7 +17,7 @@ use super::support::{BINARY, Daemon, Dir, PATIENCE, echo_server, own_ip, run_arg
 const HAPROXY: &str = "/usr/sbin/haproxy";
 
 /// The answer to one line.
-fn ask(socket: &Path, line: &str) -> String {
+pub(crate) fn ask(socket: &Path, line: &str) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -27,7 +27,7 @@ fn ask(socket: &Path, line: &str) -> String {
 }
 
 /// A vipgate that was given a haproxy.cfg.
-fn start(config: &str, more: impl FnOnce(&mut Command, &Path)) -> Daemon {
+pub(crate) fn start(config: &str, more: impl FnOnce(&mut Command, &Path)) -> Daemon {
     let dir = Dir::new();
     let config = config.replace("DIR", &dir.path().display().to_string());
     let file = dir.write("haproxy.cfg", &config);
@@ -85,13 +85,13 @@ fn exchange(ip: IpAddr, port: u16) -> TcpStream {
 }
 
 /// HAProxy on a file of the same words, ended with the value.
-struct Haproxy {
+pub(crate) struct Haproxy {
     child: Child,
     dir: Dir,
 }
 
 impl Haproxy {
-    fn start(config: &str) -> Option<Self> {
+    pub(crate) fn start(config: &str) -> Option<Self> {
         if !Path::new(HAPROXY).exists() {
             netns_tests::report::loud("SKIPPED: there is no haproxy to compare with");
             return None;
@@ -106,7 +106,7 @@ impl Haproxy {
         Some(started)
     }
 
-    fn socket(&self, level: &str) -> PathBuf {
+    pub(crate) fn socket(&self, level: &str) -> PathBuf {
         self.dir.path().join(format!("{level}.sock"))
     }
 }

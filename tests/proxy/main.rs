@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 #![expect(clippy::print_stdout, reason = "a test says what it could not compare with")]
 
+mod abandoned;
 mod hello;
 mod limits;
 mod operate;
@@ -12,6 +13,7 @@ mod queue;
 mod relaying;
 mod reload;
 mod rules;
+mod semantics;
 mod steering;
 mod sticking;
 mod support;

@@ -26,9 +26,9 @@ use crate::support::*;
 const HAPROXY: &str = "/usr/sbin/haproxy";
 
 /// A front of either kind.
-struct Front {
+pub(crate) struct Front {
     name: &'static str,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     kind: Kind,
 }
 
@@ -39,7 +39,7 @@ enum Kind {
 
 impl Front {
     /// Who serves a client; empty when it is turned away with an end of stream.
-    fn visit(&self, client: IpAddr) -> String {
+    pub(crate) fn visit(&self, client: IpAddr) -> String {
         let mut name = String::new();
         match connect_from(client, self.address).take(2).read_to_string(&mut name) {
             Ok(_) => name,
@@ -99,8 +99,11 @@ fn say(socket: &Path, command: &str) -> String {
 }
 
 /// Runs `observe` with both fronts, each with servers of its own: `listen l` with `lines`, in which `{1}` to `{4}` are servers'
-/// addresses. Both must come to the same.
-fn compare<T: PartialEq + std::fmt::Debug>(lines: &str, observe: impl Fn(&Front, &Servers) -> T) -> Option<T> {
+/// addresses and `{host1}` to `{host4}` these without their port. Both must come to the same.
+pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(
+    lines: &str,
+    observe: impl Fn(&Front, &Servers) -> T,
+) -> Option<T> {
     if !Path::new(HAPROXY).exists() {
         println!("SKIPPED: there is no {HAPROXY}");
         return None;
@@ -111,6 +114,7 @@ fn compare<T: PartialEq + std::fmt::Debug>(lines: &str, observe: impl Fn(&Front,
         let mut text = lines.to_owned();
         for host in 1..=4 {
             text = text.replace(&format!("{{{host}}}"), &net.at(host + 1, 9000).to_string());
+            text = text.replace(&format!("{{host{host}}}"), &net.ip(host + 1).to_string());
         }
         let bind = net.at(1, 8000);
         let text = format!(
@@ -155,7 +159,7 @@ impl Front {
 }
 
 /// Servers that say their names, `s1` to `s4`, and can be stopped.
-struct Servers {
+pub(crate) struct Servers {
     net: Ipv4Addr,
     running: BTreeMap<u8, Arc<AtomicBool>>,
 }
@@ -167,14 +171,14 @@ impl Servers {
         Self { net: first, running }
     }
 
-    fn stop(&self, number: u8) {
+    pub(crate) fn stop(&self, number: u8) {
         self.running[&number].store(true, Ordering::SeqCst);
         let address = SocketAddr::from((self.client(number + 1), 9000));
         eventually("the server is gone", || std::net::TcpStream::connect(address).is_err());
     }
 
     /// A client's address.
-    fn client(&self, host: u8) -> IpAddr {
+    pub(crate) fn client(&self, host: u8) -> IpAddr {
         let [a, b, c, _] = self.net.octets();
         Ipv4Addr::new(a, b, c, host).into()
     }

@@ -150,7 +150,7 @@ fn connections_to_a_server_come_from_its_source() {
     let heard = serve_heard(net.at(2, 9000));
     let mut pool = told(net.at(2, 9000), ProxyVersion::V1);
     let ports = Some("15000-15002".parse().unwrap());
-    pool.servers[0].source = Some(Source { address: net.ip(9), ports, interface: None });
+    pool.servers[0].source = Some(Source { address: net.ip(9), ports, interface: None, transparent: None });
     let running = Running::start(service(net.at(1, 8000)), pool.clone());
     let clients: Vec<TcpStream> = (0..3).map(|_| connect(net.at(1, 8000))).collect();
     let mut peers: Vec<SocketAddr> = clients.iter().map(|_| heard.recv().unwrap().0).collect();
@@ -162,7 +162,7 @@ fn connections_to_a_server_come_from_its_source() {
     drop(clients);
 
     let mut running = running;
-    pool.servers[0].source = Some(Source { address: net.ip(10), ports: None, interface: None });
+    pool.servers[0].source = Some(Source { address: net.ip(10), ports: None, interface: None, transparent: None });
     running.reload(&[service(net.at(1, 8000))], &[pool]);
     let _client = connect(net.at(1, 8000));
     assert_eq!(heard.recv().unwrap().0.ip(), net.ip(10));

@@ -27,6 +27,7 @@ impl Decoder<'_> {
             queue_timeout: self.field(fields, "queue-timeout", Self::timeout),
             max_queue: self.field(fields, "max-queue", Self::number),
             persist: self.field(fields, "persist", Self::boolean),
+            abort_on_close: self.field(fields, "abort-on-close", Self::boolean),
             failback: self.field(fields, "failback", |this, value, key| this.word(value, key, words::FAILBACK)),
             refuse_with: self.field(fields, "refuse-with", |this, value, key| this.word(value, key, words::REFUSAL)),
             slow_start: self.field(fields, "slow-start", Self::duration),

@@ -159,7 +159,7 @@ pub(super) const LISTEN: Keys = Keys {
         "user-timeout", "inherited",
     ],
 };
-pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface"] };
+pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface", "transparent"] };
 pub(super) const POOL: Keys = Keys {
     table: "[[pool]]",
     keys: &[
@@ -183,6 +183,7 @@ pub(super) const POOL: Keys = Keys {
         "queue-timeout",
         "max-queue",
         "persist",
+        "abort-on-close",
         "failback",
         "refuse-with",
         "slow-start",
@@ -233,7 +234,7 @@ pub(super) const SERVER: Keys = Keys {
         "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "agent", "on-marked-down",
         "send-proxy", "source", "user-timeout", "fast-open",
         "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
-        "srv", "most", "resolve", "resolver", "family", "networks", "share-address", "initial-address",
+        "srv", "most", "resolve", "resolver", "family", "networks", "share-address", "ignore-weight", "initial-address",
     ],
 };
 #[rustfmt::skip]

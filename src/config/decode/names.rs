@@ -51,6 +51,7 @@ impl Decoder<'_> {
             networks: self
                 .list(fields, "networks", |this, value, key| Some(Located::new(this.prefix(value, key)?, value.at))),
             share_address: self.field(fields, "share-address", Self::boolean),
+            ignore_weight: self.field(fields, "ignore-weight", Self::boolean),
             initial: self.field(fields, "initial-address", Self::ip_address),
         }
     }

@@ -1,10 +1,13 @@
 //! Options of sockets.
 
+use std::net::{AddrParseError, SocketAddr};
+
 use toml::de::DeValue;
 
 use super::keys;
 use super::reader::{Decoder, Fields, Value};
 use crate::config::raw::{ListenTuning, Located, Source};
+use crate::model::{Invalid, Transparent};
 
 impl Decoder<'_> {
     pub(super) fn listen_tuning(&mut self, fields: Fields<'_>) -> ListenTuning {
@@ -19,14 +22,25 @@ impl Decoder<'_> {
     /// An address, or a table with more.
     pub(super) fn source(&mut self, value: Value<'_>, key: &str) -> Option<Source> {
         if !matches!(value.value, DeValue::Table(_)) {
-            let address = self.ip_address(value, key)?;
-            return Some(Source { address: Located::new(address, value.at), ports: None, interface: None });
+            let address = Located::new(self.ip_address(value, key)?, value.at);
+            return Some(Source { address: Some(address), ..Source::default() });
         }
         let fields = self.table(value, key, &[&keys::SOURCE])?;
-        self.require(fields, &keys::SOURCE, &["address"], "add address = \"10.0.0.5\"");
+        self.require(fields, &keys::SOURCE, &["address", "transparent"], "add address = \"10.0.0.5\"");
         let address = self.field(fields, "address", Self::ip_address);
         let ports = self.field(fields, "ports", |this, value, key| this.parsed(value, key, str::parse));
         let interface = self.field(fields, "interface", Self::interface);
-        Some(Source { address: address?, ports, interface })
+        let transparent = self.field(fields, "transparent", |this, value, key| this.parsed(value, key, transparent));
+        Some(Source { address, ports, interface, transparent })
+    }
+}
+
+fn transparent(text: &str) -> Result<Transparent, Invalid> {
+    match text {
+        "client" => Ok(Transparent::Client),
+        "client-ip" => Ok(Transparent::ClientIp),
+        _ => text.parse().or_else(|_| Ok(SocketAddr::new(text.parse()?, 0))).map(Transparent::Address).map_err(
+            |_: AddrParseError| Invalid(format!("`{text}` is neither \"client\", \"client-ip\" nor an IP address")),
+        ),
     }
 }

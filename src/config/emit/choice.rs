@@ -19,6 +19,7 @@ pub(super) fn pool(keys: &mut Keys, choice: &PoolChoice) {
     keys.maybe("queue-timeout", &choice.queue_timeout, timeout);
     keys.maybe("max-queue", &choice.max_queue, u64::to_string);
     keys.maybe("persist", &choice.persist, bool::to_string);
+    keys.maybe("abort-on-close", &choice.abort_on_close, bool::to_string);
     keys.maybe("failback", &choice.failback, |failback| word(words::FAILBACK, failback));
     keys.maybe("refuse-with", &choice.refuse_with, |how| word(words::REFUSAL, how));
     keys.maybe("slow-start", &choice.slow_start, duration);

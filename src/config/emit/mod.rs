@@ -21,7 +21,7 @@ use super::raw::{
     Timeout,
 };
 use super::words::{self, Words, word_for};
-use crate::model::{Family, KeyType, NameKind, PortRange, ServerPort};
+use crate::model::{Family, KeyType, NameKind, PortRange, ServerPort, Transparent};
 
 /// The whole configuration as one TOML file.
 #[must_use]
@@ -193,7 +193,16 @@ fn source(raw: &Source) -> String {
     let mut keys = Keys::new("");
     keys.maybe("ports", &raw.ports, |ports| quoted(&ports.to_string()));
     keys.maybe("interface", &raw.interface, display);
-    keys.or_inline("address", quoted(&raw.address.value.to_string()))
+    keys.maybe("transparent", &raw.transparent, |transparent| match transparent {
+        Transparent::Client => quoted("client"),
+        Transparent::ClientIp => quoted("client-ip"),
+        Transparent::Address(address) if address.port() == 0 => quoted(&address.ip().to_string()),
+        Transparent::Address(address) => quoted(&address.to_string()),
+    });
+    match &raw.address {
+        Some(address) => keys.or_inline("address", quoted(&address.value.to_string())),
+        None => keys.inline(),
+    }
 }
 
 /// The keys of one table.

@@ -33,5 +33,6 @@ pub(super) fn server(keys: &mut Keys, naming: &ServerNaming) {
     keys.maybe("family", &naming.family, |family| word(words::FAMILIES, family));
     keys.list("networks", naming.networks.iter().map(|network| quoted(&network.value.to_string())));
     keys.maybe("share-address", &naming.share_address, bool::to_string);
+    keys.maybe("ignore-weight", &naming.ignore_weight, bool::to_string);
     keys.maybe("initial-address", &naming.initial, |address| quoted(&address.to_string()));
 }

@@ -16,6 +16,7 @@ pub struct PoolChoice {
     pub queue_timeout: Maybe<Timeout>,
     pub max_queue: Maybe<u64>,
     pub persist: Maybe<bool>,
+    pub abort_on_close: Maybe<bool>,
     pub failback: Maybe<Failback>,
     pub refuse_with: Maybe<RefuseWith>,
     /// For servers that say nothing else.

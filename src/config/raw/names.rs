@@ -22,6 +22,7 @@ pub struct ServerNaming {
     pub family: Maybe<Wanted>,
     pub networks: Vec<Located<Prefix>>,
     pub share_address: Maybe<bool>,
+    pub ignore_weight: Maybe<bool>,
     pub initial: Maybe<IpAddr>,
 }
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Located, Maybe};
-use crate::model::{InterfaceName, PortRange};
+use super::Maybe;
+use crate::model::{InterfaceName, PortRange, Transparent};
 
 /// See [`model::ListenTuning`](crate::model::ListenTuning).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,10 +17,11 @@ pub struct ListenTuning {
 }
 
 /// See [`model::Source`](crate::model::Source).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]
 pub struct Source {
-    pub address: Located<IpAddr>,
+    pub address: Maybe<IpAddr>,
     pub ports: Maybe<PortRange>,
     pub interface: Maybe<InterfaceName>,
+    pub transparent: Maybe<Transparent>,
 }

@@ -79,6 +79,7 @@ pub(super) fn check(
         response_timeout,
         rise,
         fall,
+        source: None,
         kind: kind?,
     })
 }
@@ -127,7 +128,7 @@ pub(super) fn agent(checked: &Checked<'_>, findings: &mut Findings<'_>) -> Optio
         None => checked.address,
     };
     let send = options.send.map(|send| send.value.into_bytes()).unwrap_or_default();
-    Some(Agent { target: SocketAddr::new(address?, port?), interval, timeout, send })
+    Some(Agent { target: SocketAddr::new(address?, port?), interval, timeout, send, source: None })
 }
 
 fn kind(options: &CheckOptions, checked: &Checked<'_>, findings: &mut Findings<'_>) -> Option<CheckKind> {

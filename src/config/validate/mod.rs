@@ -9,6 +9,7 @@ mod command;
 mod control;
 mod findings;
 mod group;
+mod idle;
 mod log;
 mod names;
 mod overlap;
@@ -89,6 +90,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     peers::tables(raw, &pools, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);
+    idle::cut_sessions(raw, &services, &pools, findings);
     let (routes, rules) = (routing::routes(&raw.routes, findings), routing::rules(&raw.rules, findings));
     Config {
         global,

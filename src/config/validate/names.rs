@@ -105,6 +105,7 @@ pub(super) fn server_name(raw: &raw::Server, findings: &mut Findings<'_>) -> Opt
         family: family.map(Wanted::Only).or(naming.family.map(|family| family.value)).unwrap_or(Wanted::DEFAULT),
         networks: naming.networks.iter().map(|network| network.value).collect(),
         share_address: naming.share_address.is_some_and(|share| share.value),
+        ignore_weight: naming.ignore_weight.is_some_and(|ignore| ignore.value),
         resolver: naming.resolver.as_ref().map(|resolver| resolver.value.clone()),
         initial: naming.initial.map(|initial| initial.value),
         unresolved: None,
@@ -113,13 +114,15 @@ pub(super) fn server_name(raw: &raw::Server, findings: &mut Findings<'_>) -> Opt
 
 /// It says nothing about how a name is resolved while the process runs.
 fn is_plain(naming: &raw::ServerNaming) -> bool {
-    let raw::ServerNaming { kind, most, resolver, family, networks, share_address, initial, resolve: _ } = naming;
+    let raw::ServerNaming { kind, most, resolver, family, networks, share_address, ignore_weight, initial, resolve: _ } =
+        naming;
     kind.is_none()
         && most.is_none()
         && resolver.is_none()
         && family.is_none()
         && networks.is_empty()
         && share_address.is_none()
+        && ignore_weight.is_none()
         && initial.is_none()
 }
 

@@ -18,8 +18,8 @@ use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
 use crate::model::rule::End;
 use crate::model::{
-    Affinity, Algorithm, Failback, Fetch, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp,
-    Pool, RefuseWith, Sample, Server, ServerPort, Service, StickAction, StickRule, TableSpec,
+    Affinity, Agent, Algorithm, Check, Failback, Fetch, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown,
+    OnMarkedUp, Pool, RefuseWith, Sample, Server, ServerPort, Service, Source, StickAction, StickRule, TableSpec,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -136,6 +136,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         queue_timeout: findings.timeout(&raw.choice.queue_timeout, "queue-timeout", None),
         max_queue: findings.optional_number(&raw.choice.max_queue, "max-queue", 0..=u64::from(u32::MAX)),
         persist: raw.choice.persist.is_some_and(|persist| persist.value),
+        abort_on_close: raw.choice.abort_on_close.is_some_and(|abort| abort.value),
         failback: raw.choice.failback.map_or(Failback::New, |failback| failback.value),
         refusal: raw.choice.refuse_with.map_or(RefuseWith::Reset, |how| how.value),
     };
@@ -229,6 +230,9 @@ fn server(
     let weight = findings.number(&raw.weight, "weight", 0..=256, 1);
     let max_connections = findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX));
     let source = raw.source.as_ref().and_then(|source| socket::source(&source.value, known, findings));
+    let own = source.as_ref().map(Source::own);
+    let check = check.map(|check| Check { source: own.clone(), ..check });
+    let agent = agent.map(|agent| Agent { source: own, ..agent });
     let user_timeout = findings.positive(&raw.user_timeout, "user-timeout");
     let choice = &raw.choice;
     if let (Some(track), Some(_)) = (&choice.track, &check) {

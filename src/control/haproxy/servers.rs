@@ -1,6 +1,7 @@
 //! `show servers state` and `conn`, `get weight`; and finding the server that a command names.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use super::Shared;
 use crate::model::{CheckResult, Config, Server};
@@ -167,7 +168,10 @@ pub(super) fn connections(only: Option<&str>, config: &Config, snapshot: &Snapsh
 fn place(server: &ServerSnapshot) -> (String, String) {
     let (address, port) = server.address.rsplit_once(':').unwrap_or((&server.address, "0"));
     let port = if port == "same" { "0" } else { port.trim_start_matches('+') };
-    (address.trim_matches(['[', ']']).to_owned(), port.to_owned())
+    let address = address.trim_matches(['[', ']']);
+    // A name that is not resolved yet is shown as none.
+    let address = if address.parse::<IpAddr>().is_ok() { address } else { "-" };
+    (address.to_owned(), port.to_owned())
 }
 
 fn configured<'a>(config: &'a Config, pool: &PoolSnapshot, server: &ServerSnapshot) -> Option<&'a Server> {

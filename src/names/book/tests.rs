@@ -12,7 +12,7 @@ fn pools(servers: &[&str], name: &ServerName) -> Vec<Pool> {
 }
 
 fn at(last: u8) -> Place {
-    Place { address: IpAddr::from([10, 0, 0, last]), port: None }
+    Place { address: IpAddr::from([10, 0, 0, last]), port: None, weight: None }
 }
 
 fn resolver() -> Resolver {
@@ -112,4 +112,18 @@ fn near_networks_come_first_and_an_initial_address_serves_until_the_first_answer
     // A reload says what is known, and asks.
     assert_eq!(place(&book.apply(&pools(&["a"], &name), &[resolver()], now)), [("a", Some(at(5)))]);
     assert_eq!(book.next_due(), Some(now));
+}
+
+#[test]
+fn a_weight_that_changes_moves_no_server_and_may_not_count() {
+    let (mut book, start) = (Book::default(), Instant::now());
+    let weighed = |weight| Answer::Places(vec![Place { weight: Some(weight), ..at(1) }], Duration::ZERO);
+    book.apply(&pools(&["a"], &name()), &[resolver()], start);
+    settle(&mut book, weighed(3), start);
+    let changes = settle(&mut book, weighed(7), start + SECOND);
+    assert_eq!(place(&changes), [("a", Some(Place { weight: Some(7), ..at(1) }))]);
+    let unweighed = ServerName { ignore_weight: true, ..name() };
+    book.apply(&pools(&["a"], &unweighed), &[resolver()], start);
+    assert_eq!(place(&settle(&mut book, weighed(3), start)), [("a", Some(at(1)))]);
+    assert!(settle(&mut book, weighed(7), start + SECOND).is_empty());
 }

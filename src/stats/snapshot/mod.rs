@@ -137,7 +137,8 @@ pub struct PoolSnapshot {
 pub struct ServerSnapshot {
     /// Its name.
     pub name: String,
-    /// Its address and port, as `192.0.2.1:same`, `192.0.2.1:80` or `192.0.2.1:+1000`.
+    /// Its address and port, as `192.0.2.1:same`, `192.0.2.1:80` or `192.0.2.1:+1000`; its name in the place of an address
+    /// that is not known yet.
     pub address: String,
     /// Weight in force, 0 to 256.
     pub weight: u16,
@@ -168,6 +169,9 @@ pub struct ServerSnapshot {
     /// When the certificate it showed to the last check expires, in seconds since 1970.
     #[serde(default)]
     pub certificate_expires: Option<u64>,
+    /// It answers this node's own address, and what it sends to clients' addresses does not come back here.
+    #[serde(default)]
+    pub return_path_lost: bool,
     /// Most connections it may have open.
     pub max_connections: Option<u32>,
     /// Connections open now.
@@ -340,13 +344,21 @@ impl ServerSnapshot {
         let judged = server.check.is_some() || server.agent.is_some() || server.track.is_some();
         let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
+            // Nobody knows where it is.
+            (false, false, Health::Down) if server.name_of.is_some() => Health::Down,
             (false, false, _) => Health::Unchecked,
             (false, true, Health::Down) => Health::Down,
             (false, true, Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
         };
         Self {
             name: server.name.clone(),
-            address: place_text(status.place.unwrap_or((server.address, server.port))),
+            address: match (status.place, &server.name_of) {
+                (None, Some(name)) if server.address.is_unspecified() => place_text(name.name.clone(), server.port),
+                (place, _) => {
+                    let (address, port) = place.unwrap_or((server.address, server.port));
+                    place_text(host(address), port)
+                }
+            },
             weight: status.weight.unwrap_or(server.weight),
             backup: server.backup,
             draining: admin == AdminState::Drain,
@@ -363,6 +375,7 @@ impl ServerSnapshot {
             agent: status.agent.map(|said| LastCheckSnapshot::of(said, now)),
             agent_down: status.agent_down,
             certificate_expires: status.certificate_expires.map(unix_seconds),
+            return_path_lost: stats.return_path_lost.load(Ordering::Relaxed),
             max_connections: server.max_connections,
             open: load(&stats.open),
             open_max: load(&stats.open_max),
@@ -412,8 +425,7 @@ fn listen_text(listen: &ListenAddress) -> String {
     listen.interface.as_ref().map_or(text.clone(), |interface| format!("{text}%{interface}"))
 }
 
-fn place_text((address, port): (IpAddr, ServerPort)) -> String {
-    let address = host(address);
+fn place_text(address: String, port: ServerPort) -> String {
     match port {
         ServerPort::Same => format!("{address}:same"),
         ServerPort::Fixed(port) => format!("{address}:{port}"),

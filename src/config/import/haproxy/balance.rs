@@ -19,7 +19,8 @@ const LAST_RETRY: &str = "-1";
 pub(super) struct ChoiceSaid {
     hash_type: Maybe<HashType>,
     hash_balance_factor: Maybe<u64>,
-    persist: Maybe<bool>,
+    pub(super) persist: Maybe<bool>,
+    pub(super) abort_on_close: Maybe<bool>,
     redispatch_every: Maybe<u64>,
     pub(super) queue_timeout: Maybe<Duration>,
 }
@@ -35,13 +36,10 @@ impl ChoiceSaid {
             redispatch_every: self.redispatch_every,
             queue_timeout: self.queue_timeout.map(|time| time.map(Timeout::After)),
             persist: self.persist,
+            abort_on_close: self.abort_on_close,
             refuse_with: Some(Located::new(RefuseWith::Close, at)),
             ..PoolChoice::default()
         }
-    }
-
-    pub(super) fn set_persist(&mut self, persist: Maybe<bool>) {
-        self.persist = persist;
     }
 }
 

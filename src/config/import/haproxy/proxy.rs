@@ -357,7 +357,8 @@ impl Translator<'_> {
         match option {
             "allbackups" => proxy.all_backups = value,
             "redispatch" => self.redispatch(statement, arguments, proxy),
-            "persist" => proxy.choice.set_persist(value),
+            "persist" => proxy.choice.persist = value,
+            "abortonclose" => proxy.choice.abort_on_close = value,
             "clitcpka" => proxy.client_keepalive = value,
             "srvtcpka" => proxy.server_keepalive = value,
             "tcpka" => {

@@ -23,6 +23,7 @@ pub(super) struct NamesSaid {
     prefer: Maybe<Family>,
     networks: Vec<Located<Prefix>>,
     share_address: Maybe<bool>,
+    ignore_weight: Maybe<bool>,
     initial: Option<Vec<Located<Initial>>>,
 }
 
@@ -59,6 +60,7 @@ impl NamesSaid {
             ),
             networks: self.networks.clone(),
             share_address: self.share_address,
+            ignore_weight: self.ignore_weight,
             initial,
             ..ServerNaming::default()
         }
@@ -196,7 +198,7 @@ impl Translator<'_> {
                     match option {
                         "allow-dup-ip" => said.share_address = Some(Located::new(true, word.at)),
                         "prevent-dup-ip" => said.share_address = Some(Located::new(false, word.at)),
-                        "ignore-weight" => {}
+                        "ignore-weight" => said.ignore_weight = Some(Located::new(true, word.at)),
                         other => self.findings.error(word.at, format!("`{other}` is not an option of resolving")),
                     }
                 }

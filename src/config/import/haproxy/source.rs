@@ -1,11 +1,12 @@
 //! `source`, of a server and of a proxy.
 
 use std::iter::Peekable;
+use std::net::SocketAddr;
 
 use super::{Translator, endpoint};
 use crate::config::import::Word;
 use crate::config::raw::{Host, Located, Maybe, Source};
-use crate::model::PortRange;
+use crate::model::{PortRange, Transparent};
 
 impl Translator<'_> {
     /// `source <addr>[:<port>[-<port>]] [usesrc ..] [interface <name>]`, from the address on. An unspecified address is the
@@ -16,35 +17,53 @@ impl Translator<'_> {
         words: &mut Peekable<impl Iterator<Item = &'w Word>>,
     ) -> Maybe<Source> {
         let endpoint = self.checked(address, parse(address.as_str()));
-        let mut interface = None;
+        let (mut interface, mut transparent) = (None, None);
         while let Some(word) = words.next_if(|word| matches!(word.as_str(), "usesrc" | "interface")) {
             let Some(value) = words.next() else {
                 self.findings.error(word.at, format!("`{}` wants a value after it", word.text));
                 return None;
             };
             if word.text == "usesrc" {
-                self.findings.error(
-                    word.at,
-                    "`usesrc` is not there: servers would be reached from this node's own address; tell them the client's by \
-                     `send-proxy-v2`",
-                );
-                return None;
+                transparent = self.checked(value, shown(value.as_str()));
+                if transparent.is_none() {
+                    return None;
+                }
+                continue;
             }
             interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));
         }
         let Located { value: (host, ports), at } = endpoint?;
         match host {
-            Host::Address(address) if address.is_unspecified() && interface.is_none() => None,
             Host::Address(address) => {
                 let ports = ports.map(|ports| Located::new(ports, at));
-                let source = Source { address: Located::new(address, at), ports, interface };
-                Some(Located::new(source, at))
+                let address = Some(Located::new(address, at)).filter(|address| !address.value.is_unspecified());
+                let source = Source { address, ports, interface, transparent };
+                Some(Located::new(source, at)).filter(|source| source.value != Source::default())
             }
             Host::Name(name, _) => {
                 self.findings.error(at, format!("`{name}` is a name: write the local address itself"));
                 None
             }
         }
+    }
+}
+
+/// What stands after `usesrc`.
+fn shown(text: &str) -> Result<Transparent, String> {
+    match text {
+        "client" => Ok(Transparent::Client),
+        "clientip" => Ok(Transparent::ClientIp),
+        _ if text.starts_with("hdr_ip(") => {
+            Err("the address in a header is HTTP's: it cannot be read in TCP mode".into())
+        }
+        _ => match parse(text)? {
+            (Host::Address(address), None) => Ok(Transparent::Address(SocketAddr::new(address, 0))),
+            (Host::Address(address), Some(ports)) if ports.len() == 1 => {
+                Ok(Transparent::Address(SocketAddr::new(address, ports.first())))
+            }
+            (Host::Address(_), Some(_)) => Err(format!("`{text}`: one port can be shown, not a range")),
+            (Host::Name(..), _) => Err(format!("`{text}` is neither `client`, `clientip` nor an address")),
+        },
     }
 }
 
