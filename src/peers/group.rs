@@ -24,6 +24,9 @@ pub(super) struct Running {
     _tasks: JoinSet<()>,
 }
 
+/// What changed, by the numbers of the tables.
+pub(super) type Changes = Vec<(usize, Vec<Entry>)>;
+
 /// What the tasks of a group share.
 pub(super) struct Group {
     pub(super) name: String,
@@ -32,7 +35,7 @@ pub(super) struct Group {
     pub(super) tables: Vec<Table>,
     pub(super) tls: Option<Tls>,
     /// What changes, with the number of its table.
-    pub(super) changes: broadcast::Sender<Arc<Vec<(usize, Vec<Entry>)>>>,
+    pub(super) changes: broadcast::Sender<Arc<Changes>>,
 }
 
 /// Another node, or this one.

@@ -68,10 +68,9 @@ pub(super) async fn run(stream: Stream, said: Vec<u8>, group: Arc<Group>, peer: 
     let _waits = begin.send(());
     let ended = session.await;
     drop(entered);
-    match ended {
-        Ok(Err(error)) => books.note(&error.to_string()),
-        // Another session took its place, or nobody wants it any more.
-        Ok(Ok(())) | Err(_) => {}
+    // Otherwise another session took its place, or nobody wants it any more.
+    if let Ok(Err(error)) = ended {
+        books.note(&error.to_string());
     }
     drop(abort);
 }

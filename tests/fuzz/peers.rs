@@ -35,7 +35,7 @@ impl Fuzzer {
             assert_eq!((&heard, &end), (&said, &Ok(0)), "{bytes:02x?}");
         }
         let size = 1 + self.below(9);
-        assert_eq!(read(&bytes, size), (heard.clone(), end.clone()), "in pieces of {size}: {bytes:02x?}");
+        assert_eq!(read(&bytes, size), (heard.clone(), end), "in pieces of {size}: {bytes:02x?}");
         for message in &heard {
             if let Message::Update(update) = message {
                 self.shares.updates += 1;

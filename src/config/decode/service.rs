@@ -121,7 +121,7 @@ impl Decoder<'_> {
         let fields = self.table(value, key, &[&keys::TABLE])?;
         self.require(fields, &keys::TABLE, &["table"], "say what it is keyed by: table = \"source\"");
         self.field(fields, "table", |this, value, key| this.word(value, key, &[("source", ())]));
-        Some(Affinity::Table(Table {
+        Some(Affinity::Table(Box::new(Table {
             size: self.field(fields, "size", Self::number),
             expire: self.field(fields, "expire", Self::timeout),
             nopurge: self.field(fields, "nopurge", Self::boolean),
@@ -129,7 +129,7 @@ impl Decoder<'_> {
             name: self.field(fields, "name", Self::string),
             peers: self.field(fields, "peers", Self::string),
             stick: self.list(fields, "stick", Self::stick_rule),
-        }))
+        })))
     }
 
     /// `type`, or `ipv6` for whether IPv6 clients are kept.

@@ -353,7 +353,7 @@ pub enum Affinity {
     /// `"source"`.
     Source,
     /// `{ table = "source", .. }`.
-    Table(Table),
+    Table(Box<Table>),
 }
 
 /// A stick table: see [`model::TableSpec`](crate::model::TableSpec).

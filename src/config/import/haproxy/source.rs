@@ -25,9 +25,7 @@ impl Translator<'_> {
             };
             if word.text == "usesrc" {
                 transparent = self.checked(value, shown(value.as_str()));
-                if transparent.is_none() {
-                    return None;
-                }
+                transparent?;
                 continue;
             }
             interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));

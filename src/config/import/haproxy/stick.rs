@@ -302,6 +302,6 @@ impl Translator<'_> {
             peers: table.peers.clone().filter(|_| on.value == Key::Rules),
             stick: said.rules.clone(),
         };
-        Some(Located::new(Affinity::Table(table), on.at))
+        Some(Located::new(Affinity::Table(Box::new(table)), on.at))
     }
 }
