@@ -1,6 +1,5 @@
 //! `stick on src` on a pair: whatever becomes of a node, its clients keep their servers; beside HAProxy with and without
 //! peers.
-#![expect(clippy::disallowed_methods, reason = "scenarios in real time")]
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
