@@ -28,8 +28,10 @@ pub(crate) enum Metric {
     IdleResident,
     IdleProportional,
     Start,
+    Ready,
     Descriptors,
     RangeMemory,
+    RangeRate,
     Errors,
 }
 
@@ -42,7 +44,7 @@ pub(crate) struct Figures {
 }
 
 impl Metric {
-    const ALL: [Self; 22] = [
+    const ALL: [Self; 24] = [
         Self::ShortRate,
         Self::ShortP50,
         Self::ShortP99,
@@ -62,8 +64,10 @@ impl Metric {
         Self::IdleResident,
         Self::IdleProportional,
         Self::Start,
+        Self::Ready,
         Self::Descriptors,
         Self::RangeMemory,
+        Self::RangeRate,
         Self::Errors,
     ];
 
@@ -88,9 +92,11 @@ impl Metric {
             Self::Bulk4Cpu => "-   CPU s / GB",
             Self::IdleResident => "- idle connection of 4,000, bytes (RSS)",
             Self::IdleProportional => "-   the same as Pss",
-            Self::Start => "- start of 1,000 ports, ms",
+            Self::Start => "- start of 10,000 ports, ms",
+            Self::Ready => "-   from the first port to all, ms",
             Self::Descriptors => "-   open descriptors",
             Self::RangeMemory => "-   memory (Pss), MB",
+            Self::RangeRate => "+   short connections / s over all",
             Self::Errors => "  failed connections, all rounds",
         }
     }
@@ -99,8 +105,9 @@ impl Metric {
         match self {
             Self::ShortCpu | Self::FewCpu | Self::ManyCpu => format!("{value:.2}"),
             Self::Bulk1Cpu | Self::Bulk4Cpu => format!("{value:.3}"),
-            Self::Bulk1 | Self::Bulk4 | Self::Start | Self::RangeMemory => format!("{value:.1}"),
+            Self::Bulk1 | Self::Bulk4 | Self::Start | Self::Ready | Self::RangeMemory => format!("{value:.1}"),
             Self::ShortRate
+            | Self::RangeRate
             | Self::ShortP50
             | Self::ShortP99
             | Self::Few

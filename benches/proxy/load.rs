@@ -64,14 +64,17 @@ struct Shared {
 }
 
 impl Load {
-    pub(crate) fn start(stand: &Stand, kind: Kind, target: SocketAddr) -> Self {
+    /// Connections go to `ports` ports in turn, from the target's on.
+    pub(crate) fn start(stand: &Stand, kind: Kind, target: SocketAddr, ports: u16) -> Self {
         let shared = Arc::<Shared>::default();
         let wanted = kind.at_once();
         let threads = wanted.min(THREADS);
         let begin = |index: usize| {
             let shared = Arc::clone(&shared);
             let share = wanted / threads + usize::from(index < wanted % threads);
-            stand.client.thread(&format!("client{index}"), move || Client::new(&shared, kind, target, index).run(share))
+            stand.client.thread(&format!("client{index}"), move || {
+                Client::new(&shared, kind, (target, ports), index).run(share)
+            })
         };
         Self { threads: (0..threads).map(begin).collect(), shared, wanted }
     }
@@ -155,6 +158,7 @@ struct Client<'a> {
     kind: Kind,
     request: [u8; REQUEST],
     target: SocketAddr,
+    ports: u16,
     sources: Vec<IpAddr>,
     /// Counts the connections of this thread, to take the sources in turn.
     opened: usize,
@@ -184,12 +188,13 @@ enum Step {
 }
 
 impl<'a> Client<'a> {
-    fn new(shared: &'a Shared, kind: Kind, target: SocketAddr, thread: usize) -> Self {
+    fn new(shared: &'a Shared, kind: Kind, (target, ports): (SocketAddr, u16), thread: usize) -> Self {
         Self {
             shared,
             kind,
             request: kind.request(),
             target,
+            ports,
             sources: client_addresses().collect(),
             opened: thread,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("epoll"),
@@ -224,9 +229,11 @@ impl<'a> Client<'a> {
 
     fn open(&mut self, index: usize) {
         let source = self.sources[self.opened % self.sources.len()];
+        let target =
+            SocketAddr::new(self.target.ip(), self.target.port() + (self.opened % usize::from(self.ports)) as u16);
         self.opened += 1;
         let since = Instant::now();
-        let begun = begin(source, self.target).and_then(|socket| {
+        let begun = begin(source, target).and_then(|socket| {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
             self.epoll.add(&socket, EpollEvent::new(flags, index as u64))?;
             Ok(socket)

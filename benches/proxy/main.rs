@@ -39,7 +39,7 @@ use netns_tests::wait::pass;
 
 use crate::figures::{Figures, Metric};
 use crate::load::{Kind, Load};
-use crate::stand::Stand;
+use crate::stand::{RANGE, Stand};
 use crate::subject::{Subject, Use};
 use crate::usage::Usage;
 
@@ -65,9 +65,10 @@ enum Task {
     Load(Kind),
     Idle,
     Start,
+    Range,
 }
 
-const TASKS: [Task; 7] = [
+const TASKS: [Task; 8] = [
     Task::Load(Kind::Short),
     Task::Load(Kind::KeepAlive { connections: 64 }),
     Task::Load(Kind::KeepAlive { connections: 1000 }),
@@ -75,6 +76,7 @@ const TASKS: [Task; 7] = [
     Task::Load(Kind::Bulk { streams: 4 }),
     Task::Idle,
     Task::Start,
+    Task::Range,
 ];
 
 fn main() -> ExitCode {
@@ -125,8 +127,9 @@ fn measure(
             figures.note_others(others);
             Ok(())
         }
+        Task::Range => range(stand, subject, plan.window, &mut note),
         // Nothing stands between client and server there.
-        Task::Idle | Task::Start if subject == Subject::Direct => Ok(()),
+        Task::Idle | Task::Start | Task::Range if subject == Subject::Direct => Ok(()),
         Task::Idle => idle(stand, subject, &mut note),
         Task::Start => start(stand, subject, &mut note),
     }
@@ -141,7 +144,7 @@ fn load(
     note: &mut impl FnMut(Metric, f64),
 ) -> Result<f64, String> {
     let balancer = subject.start(stand, Use::OnePort)?;
-    let load = Load::start(stand, kind, balancer.target());
+    let load = Load::start(stand, kind, balancer.target(), 1);
     load.wait_connected(Duration::from_secs(10))?;
     pass(WARM_UP);
     load.record(true);
@@ -204,12 +207,28 @@ fn idle(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) -> 
 }
 
 fn start(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) -> Result<(), String> {
-    let (balancer, took) = subject.start_range(stand)?;
-    note(Metric::Start, took.as_secs_f64() * 1e3);
+    let (balancer, start) = subject.start_range(stand)?;
+    note(Metric::Start, start.all.as_secs_f64() * 1e3);
+    note(Metric::Ready, (start.all - start.first).as_secs_f64() * 1e3);
     // The ports accept before the workers of some have started.
     pass(SETTLE);
     note(Metric::Descriptors, balancer.descriptors() as f64);
     note(Metric::RangeMemory, balancer.memory().proportional as f64 / 1e6);
+    Ok(())
+}
+
+/// Short connections to every port of a range in turn.
+fn range(stand: &Stand, subject: Subject, window: Duration, note: &mut impl FnMut(Metric, f64)) -> Result<(), String> {
+    let (balancer, _) = subject.start_range(stand)?;
+    let load = Load::start(stand, Kind::Short, balancer.target(), RANGE.1 - RANGE.0 + 1);
+    load.wait_connected(Duration::from_secs(10))?;
+    pass(WARM_UP);
+    let (before, began) = (load.counts(), Instant::now());
+    pass(window);
+    let (after, took) = (load.counts(), began.elapsed());
+    load.finish();
+    note(Metric::Errors, (after.errors - before.errors) as f64);
+    note(Metric::RangeRate, (after.units - before.units) as f64 / took.as_secs_f64());
     Ok(())
 }
 
@@ -301,6 +320,7 @@ impl Task {
             Self::Load(Kind::Bulk { streams }) => format!("bulk with {streams}"),
             Self::Idle => "idle connections".to_owned(),
             Self::Start => "start of a range".to_owned(),
+            Self::Range => "short connections over a range".to_owned(),
         }
     }
 }

@@ -12,8 +12,8 @@ use crate::server::Server;
 pub(crate) const FRONT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// The port of everything but the range.
 pub(crate) const PORT: u16 = 80;
-/// The range whose start is timed.
-pub(crate) const RANGE: (u16, u16) = (3000, 3999);
+/// The range whose start is timed, and which connections are spread over.
+pub(crate) const RANGE: (u16, u16) = (20_000, 29_999);
 /// The two servers: one process, two addresses.
 pub(crate) const SERVERS: [SocketAddr; 2] = [server(2), server(3)];
 /// Source addresses of the clients: two thousand ports each would do, and the stick tables have entries.

@@ -70,12 +70,15 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::Drain { .. }
         | Request::Reload
         | Request::Server { .. }
+        | Request::Service { .. }
         | Request::Sessions
         | Request::EndSession { .. }
         | Request::EndSessions { .. }
         | Request::Tables { .. }
         | Request::Peers
         | Request::Table { .. }
+        | Request::Sources { .. }
+        | Request::ForgetSources { .. }
         | Request::ClearCounters { .. }
         | Request::MaxConnections { .. }
         | Request::Explain { .. }

@@ -14,6 +14,7 @@ impl Node {
         let node = config.global.node.as_deref().unwrap_or(self.shared.host_name());
         let mut pools = in_force(&config.pools, &self.proxy);
         self.places.mark_unresolved(&mut pools);
+        self.tunings.tune(&mut pools);
         self.prober.apply(&pools, policy(&config), node);
     }
 }
@@ -24,7 +25,8 @@ pub(super) fn observation(observed: Observed) -> Observation {
     Observation { pool, server, errors, on_error }
 }
 
-fn in_force(pools: &[Pool], proxy: &Proxy) -> Vec<Pool> {
+/// The servers where they are now.
+pub(super) fn in_force(pools: &[Pool], proxy: &Proxy) -> Vec<Pool> {
     let in_force = |pool: &Pool| {
         let mut pool = pool.clone();
         for (server, view) in pool.servers.iter_mut().zip(proxy.servers(&pool.name).unwrap_or_default()) {

@@ -7,6 +7,7 @@ mod commands;
 mod drain;
 mod explain;
 mod failure;
+mod fronts;
 mod handover;
 mod hooks;
 mod keep;
@@ -26,6 +27,7 @@ mod signals;
 mod start;
 mod steer;
 mod telling;
+mod tunings;
 mod watchdog;
 mod wishes;
 

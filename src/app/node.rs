@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::commands::Commands;
 use super::drain::Drain;
 use super::explain;
+use super::fronts::Fronts;
 use super::hooks::Hooks;
 use super::keep::{self, Keeper};
 use super::log::Log;
@@ -25,6 +26,7 @@ use super::returning::Returning;
 use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
+use super::tunings::Tunings;
 use crate::cli::Run;
 use crate::control::haproxy::Sockets;
 use crate::control::server::Call;
@@ -95,6 +97,10 @@ pub(super) struct Node {
     pub(super) names: Names,
     /// What the names of servers say now.
     pub(super) places: Places,
+    /// What an operator set of services.
+    pub(super) fronts: Fronts,
+    /// Where an operator has servers checked.
+    pub(super) tunings: Tunings,
     pub(super) endpoint: Option<Endpoint>,
     /// Control sockets that speak HAProxy's language.
     pub(super) sockets: Sockets,
@@ -224,6 +230,7 @@ impl Node {
             probe::Event::Transition(transition) => {
                 self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
                 self.tell_server(&transition);
+                self.keeper.hurry();
             }
             probe::Event::Wish(wish) => self.grant(&wish),
         }
@@ -268,14 +275,18 @@ impl Node {
             Request::Reload => self.start_reload(Some(answer)),
             Request::Vrrp { action, router } => self.steer(action, router, answer),
             Request::Server { pool, server, change } => {
+                self.keeper.hurry();
                 _ = answer.finish(self.change_server(&pool, &server, change));
             }
+            Request::Service { service, change } => _ = answer.finish(self.change_service(&service, change)),
             Request::Sessions => self.list_sessions(answer),
             Request::EndSession { id } => self.end_session(&id, answer),
             Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
             Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
             Request::Peers => _ = answer.finish(Reply::done(self.replicas.show())),
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
+            Request::Sources { table } => _ = answer.finish(self.sources(table.as_deref())),
+            Request::ForgetSources { table, sources } => _ = answer.finish(self.forget_sources(&table, &sources)),
             Request::ClearCounters { all } => _ = answer.finish(self.clear_counters(all)),
             Request::MaxConnections { value } => _ = answer.finish(self.bound_connections(value)),
             Request::Explain { service, from, sni } => {
@@ -377,7 +388,7 @@ impl Node {
         let serving: BTreeSet<String> = config
             .services
             .iter()
-            .filter(|service| self.proxy.ready(&service.name))
+            .filter(|service| self.proxy.ready(&service.name) && !self.fronts.is_closed(&service.name))
             .map(|service| service.name.clone())
             .collect();
         for service in &config.services {
@@ -425,6 +436,7 @@ impl Node {
             endpoint,
             sockets,
             keeper,
+            places,
             stopping,
             shared,
             beats,
@@ -454,7 +466,7 @@ impl Node {
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
         let config = shared.config();
         let stop = tokio::task::spawn_blocking(move || {
-            keep::keep_at_the_end(&keeper, &proxy, &shared.registry, &config);
+            keep::keep_at_the_end(&keeper, &proxy, &places, &shared.registry, &config);
             proxy.stop(grace);
         });
         if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {

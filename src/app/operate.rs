@@ -1,20 +1,34 @@
 //! What operators change while the process serves, on either kind of control socket.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::node::Node;
+use super::tunings::{Place, Tune};
 use crate::balance::{TableEntry, WeightChange};
 use crate::control::Reply;
 use crate::control::operate::{
-    PortChange, ServerChange, ServerState, SessionView, TableChange, TableEntryView, TableView,
+    PortChange, ServerChange, ServerHealth, ServerState, SessionView, SourceTableView, SourceView, TableChange,
+    TableEntryView, TableView,
 };
 use crate::control::server::Answer;
+use crate::model::rule::SourceTable;
 use crate::model::{AdminState, Affinity, Key, KeyType, ServerPort};
+use crate::probe::{HealthWish, Overrule};
 use crate::proxy::{OperateError, Session, SessionPhase};
+use crate::rules::Source;
 
 impl Node {
     pub(super) fn set_server(&self, pool: &str, server: &str, change: ServerChange) -> Result<(), OperateError> {
-        let changed = match change {
+        let changed = self.set_in_proxy(pool, server, change);
+        // It is checked where it is, and not in maintenance.
+        self.refresh_checks();
+        changed
+    }
+
+    /// In the data plane only.
+    pub(super) fn set_in_proxy(&self, pool: &str, server: &str, change: ServerChange) -> Result<(), OperateError> {
+        match change {
             ServerChange::State { state } => self.proxy.set_server_admin(pool, server, admin(state)),
             ServerChange::Weight { value, percent } => {
                 let change = if percent { WeightChange::Percent(value) } else { WeightChange::Absolute(value) };
@@ -27,20 +41,54 @@ impl Node {
                 });
                 self.proxy.set_server_address(pool, server, address, port)
             }
-        };
-        // It is checked where it is, and not in maintenance.
-        self.refresh_checks();
-        changed
+            ServerChange::MaxConnections { value } => {
+                self.proxy.set_server_limit(pool, server, value.filter(|value| *value > 0))
+            }
+            // Not the data plane's.
+            ServerChange::Health { .. }
+            | ServerChange::AgentHealth { .. }
+            | ServerChange::Checks { .. }
+            | ServerChange::AgentChecks { .. }
+            | ServerChange::CheckAt { .. }
+            | ServerChange::AgentAt { .. }
+            | ServerChange::AgentSend { .. } => Ok(()),
+        }
     }
 
-    pub(super) fn change_server(&self, pool: &str, server: &str, change: ServerChange) -> Reply {
-        if let Err(error) = self.set_server(pool, server, change) {
-            return refusal(&error);
+    pub(super) fn change_server(&mut self, pool: &str, server: &str, change: ServerChange) -> Reply {
+        let text = format!("{pool}/{server}: {}", in_words(&change));
+        let done = match change {
+            ServerChange::Health { health } => self.overrule(pool, server, Overrule::Health(wish(health))),
+            ServerChange::AgentHealth { up } => self.overrule(pool, server, Overrule::Agent(up)),
+            ServerChange::Checks { on } => self.overrule(pool, server, Overrule::Checks(on)),
+            ServerChange::AgentChecks { on } => self.overrule(pool, server, Overrule::AgentChecks(on)),
+            ServerChange::CheckAt { address, port } => self.tune(pool, server, Tune::Check(Place { address, port })),
+            ServerChange::AgentAt { address, port } => self.tune(pool, server, Tune::Agent(Place { address, port })),
+            ServerChange::AgentSend { text } => self.tune(pool, server, Tune::Send(text.into_bytes())),
+            change => self.set_server(pool, server, change).map_err(|error| refusal(&error)),
+        };
+        if let Err(refusal) = done {
+            return refusal;
         }
-        let text = format!("{pool}/{server}: {}", in_words(change));
         tracing::info!(target: "vipgate", "{text}, by an operator");
         self.refresh_serving();
         Reply::done(text)
+    }
+
+    fn overrule(&self, pool: &str, server: &str, word: Overrule) -> Result<(), Reply> {
+        self.prober.overrule(pool, server, word).map_err(|error| {
+            Reply::failed(format!("{pool}/{server}: {error}"), "`vipgate status` shows what each server has")
+        })
+    }
+
+    /// Where it is checked, and what its agent is sent.
+    fn tune(&mut self, pool: &str, server: &str, tune: Tune) -> Result<(), Reply> {
+        if !self.tunings.set(&self.shared.config(), pool, server, tune) {
+            let text = format!("{pool}/{server}: there is no such server, or nothing of it that could be set");
+            return Err(Reply::failed(text, "`vipgate status` shows what each server has"));
+        }
+        self.refresh_checks();
+        Ok(())
     }
 
     pub(super) fn list_sessions(&self, answer: Answer) {
@@ -130,6 +178,33 @@ impl Node {
         kind.read(text).ok_or_else(|| OperateError::NoRoom(pool.to_owned()))
     }
 
+    pub(super) fn sources(&self, table: Option<&str>) -> Reply {
+        let source = |source: Source| SourceView {
+            address: source.address,
+            connections: source.count,
+            open: source.open,
+            rate: source.rate,
+            purpose: source.purpose,
+            purpose_rate: source.purpose_rate,
+            expires_in_seconds: source.expires_in.as_ref().map(Duration::as_secs_f64),
+        };
+        let view = |(spec, sources): (SourceTable, Vec<Source>)| SourceTableView {
+            name: spec.name,
+            size: spec.size,
+            ipv6: spec.ipv6_bits > 0,
+            period_seconds: spec.connection_period.as_secs_f64(),
+            sources: sources.into_iter().map(source).collect(),
+        };
+        Reply::Sources { sources: self.proxy.sources(table).into_iter().map(view).collect() }
+    }
+
+    pub(super) fn forget_sources(&self, table: &str, sources: &[IpAddr]) -> Reply {
+        match self.proxy.forget_sources(table, sources) {
+            Some(count) => Reply::done(format!("{table}: {count} sources forgotten")),
+            None => Reply::failed(format!("no table is called {table}"), "`show table` lists them"),
+        }
+    }
+
     pub(super) fn clear_counters(&self, all: bool) -> Reply {
         self.shared.registry.clear_counters(all);
         Reply::done(if all { "every counter begins again" } else { "what was the most so far is forgotten" })
@@ -157,12 +232,35 @@ fn admin(state: ServerState) -> AdminState {
     }
 }
 
-fn in_words(change: ServerChange) -> String {
+fn wish(health: ServerHealth) -> HealthWish {
+    match health {
+        ServerHealth::Up => HealthWish::Up,
+        ServerHealth::Stopping => HealthWish::Stopping,
+        ServerHealth::Down => HealthWish::Down,
+    }
+}
+
+fn in_words(change: &ServerChange) -> String {
+    let at = |address: &Option<IpAddr>, port: &Option<u16>| {
+        let address = address.map_or_else(|| "the same address".to_owned(), |address| address.to_string());
+        port.map_or_else(|| format!("at {address}"), |port| format!("at {address} port {port}"))
+    };
     match change {
+        ServerChange::MaxConnections { value: Some(value @ 1..) } => format!("at most {value} connections"),
+        ServerChange::MaxConnections { value: Some(0) | None } => "any number of connections".to_owned(),
+        ServerChange::Health { health: ServerHealth::Up } => "said to be up".to_owned(),
+        ServerChange::Health { health: ServerHealth::Stopping } => "said to take no new clients".to_owned(),
+        ServerChange::Health { health: ServerHealth::Down } => "said to be down".to_owned(),
+        ServerChange::AgentHealth { up } => format!("its agent is said to say {}", if *up { "up" } else { "down" }),
+        ServerChange::Checks { on } => format!("{}checked", if *on { "" } else { "not " }),
+        ServerChange::AgentChecks { on } => format!("its agent is {}asked", if *on { "" } else { "not " }),
+        ServerChange::CheckAt { address, port } => format!("checked {}", at(address, port)),
+        ServerChange::AgentAt { address, port } => format!("its agent is asked {}", at(address, port)),
+        ServerChange::AgentSend { text } => format!("its agent is sent {text:?}"),
         ServerChange::State { state: ServerState::Ready } => "ready".to_owned(),
         ServerChange::State { state: ServerState::Drain } => "drains".to_owned(),
         ServerChange::State { state: ServerState::Maint } => "in maintenance".to_owned(),
-        ServerChange::Weight { value, percent } => format!("weight {value}{}", if percent { "%" } else { "" }),
+        ServerChange::Weight { value, percent } => format!("weight {value}{}", if *percent { "%" } else { "" }),
         ServerChange::Address { address, port } => {
             let address = address.map_or_else(|| "the same address".to_owned(), |address| address.to_string());
             match port {

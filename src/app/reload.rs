@@ -122,7 +122,7 @@ impl Node {
         let endpoint = self.next_endpoint(&config)?;
         let prepared = self
             .proxy
-            .prepare(&config.services, &config.pools)
+            .prepare(&self.fronts.in_force(&config.services), &config.pools)
             .map_err(|errors| Failure::Fatal(bind_errors(&errors)))?;
         // From here on nothing fails.
         for warning in &warnings {
@@ -182,6 +182,8 @@ impl Node {
         self.lead_back();
         self.proxy.commit(prepared);
         self.places.retain(&config);
+        self.fronts.retain(&config.services, &self.shared.registry);
+        self.tunings.retain(&config);
         self.refresh_checks();
         self.names.apply(&config.pools, &config.resolvers);
         self.trackers.apply(&config.trackers);

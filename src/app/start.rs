@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, unbounded_channel};
 use super::checking;
 use super::commands::Commands;
 use super::failure::Failure;
+use super::fronts::Fronts;
 use super::hooks::Hooks;
 use super::keep::Keeper;
 use super::load::{self, Loaded};
@@ -27,6 +28,7 @@ use super::replicas::Replicas;
 use super::returning::Returning;
 use super::shared::Shared;
 use super::signals::{self, Request as Signal};
+use super::tunings::Tunings;
 use super::watchdog::{self, Watched};
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
@@ -103,6 +105,9 @@ async fn start(
     let commands = Commands::new(spawner.as_ref().map(Spawner::runner));
     let owners = commands.clone();
     proxy.look_for_owners_by(move |address| owners.listeners_on(address));
+    // Servers are known before anybody is served: what was learnt of them comes first.
+    let pools = proxy.prepare(&[], &config.pools).map_err(|errors| Failure::Fatal(reload::bind_errors(&errors)))?;
+    proxy.commit(pools);
     let prepared = proxy.prepare(&config.services, &config.pools).map_err(|errors| {
         let denied = errors.iter().any(|error| matches!(error.reason, BindReason::Permission));
         let text = reload::bind_errors(&errors);
@@ -153,6 +158,8 @@ async fn start(
         prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
         names: Names::start(resolved_sender),
         places: Places::default(),
+        fronts: Fronts::default(),
+        tunings: Tunings::default(),
         proxy,
         speaker,
         trackers: Trackers::start(commands.checks(), tracked_sender),
@@ -182,10 +189,10 @@ async fn start(
         node.start_guardian();
     }
     node.tell_as_configured(&Config::default(), &config);
-    node.commit(prepared);
-    node.say_where_statistics_are();
     node.take_up_learnt();
+    node.commit(prepared);
     node.refresh_replicas();
+    node.say_where_statistics_are();
     node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {

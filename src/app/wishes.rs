@@ -23,8 +23,8 @@ impl Node {
                 return self.log_refusal(self.proxy.set_server_weight(pool, server, WeightChange::Percent(percent)));
             }
             (Wants::Order(Order::MaxConnections(limit)), _) => {
-                tracing::debug!(target: "vipgate", pool, server, limit, "its agent wants another limit: limits are the configuration's");
-                return;
+                let limit = Some(limit).filter(|limit| *limit > 0);
+                return self.log_refusal(self.proxy.set_server_limit(pool, server, limit));
             }
         };
         if wanted == now {

@@ -16,8 +16,12 @@ pub(super) struct Candidate {
     pub(super) id: ServerId,
     pub(super) name: String,
     pub(super) backup: bool,
-    /// Most connections.
+    /// Most connections, in force now.
     pub(super) limit: Option<u32>,
+    /// What the configuration says.
+    configured_limit: Option<u32>,
+    /// Below the full load of the pool the limit is less, though never less than this.
+    pub(super) floor: Option<u32>,
     /// As its checks found it.
     pub(super) up: bool,
     pub(super) admin: AdminState,
@@ -26,6 +30,8 @@ pub(super) struct Candidate {
     /// What the configuration says; what is in force may differ until the next reload that changes it.
     pub(super) configured_weight: u16,
     configured_disabled: bool,
+    /// Somebody finds out whether it is up.
+    judged: bool,
     /// Connections that may wait for it.
     pub(super) max_queue: Option<u32>,
     pub(super) non_stick: bool,
@@ -41,11 +47,14 @@ impl Candidate {
             name: spec.name.clone(),
             backup: spec.backup,
             limit: spec.max_connections,
+            configured_limit: spec.max_connections,
+            floor: spec.min_connections,
             up: true,
             admin: if spec.disabled { AdminState::Maintenance } else { AdminState::Ready },
             weight: spec.weight,
             configured_weight: spec.weight,
             configured_disabled: spec.disabled,
+            judged: spec.check.is_some() || spec.agent.is_some() || spec.track.is_some(),
             max_queue: spec.max_queue,
             non_stick: spec.non_stick,
             slow_start: spec.slow_start,
@@ -54,16 +63,19 @@ impl Candidate {
     }
 
     /// The same server under another configuration. What was set while it ran holds on unless the configuration now says
-    /// something else than it did. Without a check it is up.
+    /// something else than it did. Without a check or an agent it is up.
     pub(super) fn reconfigured(&self, spec: &model::Server) -> Self {
         let mut new = Self::new(self.id, spec);
-        new.up = spec.check.is_none() && spec.track.is_none() || self.up;
+        new.up = self.up || self.judged && !new.judged;
         new.risen = self.risen;
         if self.configured_disabled == spec.disabled {
             new.admin = self.admin;
         }
         if self.configured_weight == spec.weight {
             new.weight = self.weight;
+        }
+        if self.configured_limit == spec.max_connections {
+            new.limit = self.limit;
         }
         new
     }
@@ -102,11 +114,22 @@ impl Candidate {
         }
     }
 
-    pub(super) fn has_room(&self, load: u64, now: Instant) -> bool {
+    /// Whether it takes one more beside `load`. `pressure` is the load of its pool and the full one, where that matters.
+    pub(super) fn has_room(&self, load: u64, pressure: Option<(u64, u64)>, now: Instant) -> bool {
         self.limit.is_none_or(|limit| {
-            let limit = u64::from(limit);
+            let limit = self.ramp(u64::from(limit), pressure);
             let limit = self.throttle(now).map_or(limit, |percent| (limit * u64::from(percent)).div_ceil(100).max(1));
             load < limit
         })
+    }
+
+    /// As HAProxy's `minconn`: in proportion to the load of the pool.
+    fn ramp(&self, limit: u64, pressure: Option<(u64, u64)>) -> u64 {
+        match (self.floor, pressure) {
+            (Some(floor), Some((load, full))) if load < full => {
+                (limit * load / full.max(1)).max(u64::from(floor)).min(limit)
+            }
+            (Some(_) | None, Some(_) | None) => limit,
+        }
     }
 }

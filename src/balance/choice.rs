@@ -111,7 +111,21 @@ impl Pool {
             && !self.queue.is_empty()
             && candidate.limit.is_some()
             && (self.queue.waiting_for_any() > 0 || self.queue.waiting_for(candidate.id) > 0);
-        !overtakes && candidate.has_room(loads(position), now)
+        !overtakes && candidate.has_room(loads(position), self.pressure(candidate, request, loads), now)
+    }
+
+    /// The load of the pool with this connection, and the full one, where a limit follows it.
+    fn pressure(
+        &self,
+        candidate: &Candidate,
+        request: &Request<'_>,
+        loads: &impl Fn(usize) -> u64,
+    ) -> Option<(u64, u64)> {
+        let full = candidate.floor.and(self.full_load)?;
+        let open: u64 = (0..self.candidates.len()).map(loads).sum();
+        // Who waits is counted there.
+        let load = open + self.queue.len() as u64 + u64::from(!request.waited);
+        Some((load, u64::from(full)))
     }
 
     /// To wait for a server that is full, as long as not too many do.

@@ -24,6 +24,14 @@ impl Counter {
         Self { value: rise, rise, fall: fall.max(1) }
     }
 
+    /// As it was kept from an earlier life of the process: what was up is, what was down is.
+    #[must_use]
+    pub fn recalled(rise: u32, fall: u32, value: u32, up: bool) -> Self {
+        let mut new = Self::new(rise, fall);
+        new.value = if up { value.clamp(new.rise, new.maximum()) } else { value.min(new.rise - 1) };
+        new
+    }
+
     /// The same state under other limits (a reload): up stays up, down stays down, full stays full.
     #[must_use]
     pub fn with_limits(self, rise: u32, fall: u32) -> Self {
@@ -172,6 +180,16 @@ mod tests {
         let mut healthy = Counter::new(2, 3);
         assert!(healthy.fail());
         assert!(!healthy.fail() && !healthy.is_up());
+    }
+
+    #[test]
+    fn a_recalled_counter_is_within_the_limits_of_today() {
+        for (value, up, expected) in
+            [(4, true, 4), (9, true, 4), (1, true, 2), (0, false, 0), (1, false, 1), (3, false, 1)]
+        {
+            let counter = Counter::recalled(2, 3, value, up);
+            assert_eq!((counter.value(), counter.is_up()), (expected, up), "{value} {up}");
+        }
     }
 
     #[test]

@@ -19,6 +19,6 @@ pub use explain::Explanation;
 pub use hash::{Hash, HashPlan};
 pub use maglev::KeyHash;
 pub use pool::{Choice, Pool, Refusal, Request, StickKeys};
-pub use queue::Ticket;
+pub use queue::{Ahead, Ticket};
 pub use state::{ServerState, TableEntry, WeightChange};
 pub use sticky::{Pin, SharedTable};

@@ -10,7 +10,7 @@ use super::choice::{Decision, Why};
 use super::hash::Hash;
 use super::maglev::KeyHash;
 use super::names;
-use super::queue::{Queue, Ticket};
+use super::queue::{Ahead, Queue, Ticket};
 use super::sticky::{Bounds, Pin, SharedTable};
 use crate::model::{self, Affinity, Algorithm, Failback, HashType, Key};
 
@@ -26,6 +26,7 @@ pub struct Pool {
     pub(super) persist: bool,
     pub(super) failback: Failback,
     max_queue: Option<u32>,
+    pub(super) full_load: Option<u32>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) positions: HashMap<ServerId, usize>,
     pub(super) turns: Turns,
@@ -122,6 +123,7 @@ impl Pool {
             persist: spec.persist,
             failback: spec.failback,
             max_queue: spec.max_queue,
+            full_load: spec.full_load,
             candidates: Vec::new(),
             positions: HashMap::new(),
             turns: Turns::default(),
@@ -164,6 +166,7 @@ impl Pool {
         (self.all_backups, self.alike) = (spec.all_backups, spec.alike);
         (self.hash_type, self.hash_balance_factor) = (spec.hash_type, spec.hash_balance_factor);
         (self.persist, self.failback, self.max_queue) = (spec.persist, spec.failback, spec.max_queue);
+        self.full_load = spec.full_load;
         self.set_affinity(spec.affinity.clone(), now);
         let hash = self.hash.take().filter(|_| self.hashes());
         self.hash = hash.map(|mut hash| {
@@ -344,6 +347,17 @@ impl Pool {
     /// Gives a ticket back; false when nobody had it.
     pub fn leave_queue(&mut self, ticket: Ticket) -> bool {
         self.queue.leave(ticket)
+    }
+
+    /// How many were served before this one, since it came.
+    #[must_use]
+    pub fn ahead(&self, ticket: Ticket) -> Ahead {
+        self.queue.ahead(ticket)
+    }
+
+    /// Takes the ticket of one that is served now; false when nobody had it.
+    pub fn serve(&mut self, ticket: Ticket) -> bool {
+        self.queue.serve(ticket)
     }
 
     /// Who may be asked next whether there is room for it, the longest waiting first.

@@ -13,15 +13,41 @@ pub struct Ticket(u64);
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     last: u64,
-    /// Every ticket, and which server is wanted; none: any.
-    wanted: BTreeMap<Ticket, Option<ServerId>>,
+    /// Every ticket.
+    wanted: BTreeMap<Ticket, Want>,
     any: BTreeSet<Ticket>,
     one: HashMap<ServerId, BTreeSet<Ticket>>,
+    /// Who was served out of the queue for any server, and out of each server's.
+    served_any: u64,
+    served: HashMap<ServerId, u64>,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy)]
+struct Want {
+    /// None: any.
+    server: Option<ServerId>,
+    /// Who was served out of that queue before.
+    served: u64,
+}
+
+/// How many were served before one who waits, since it came: those who waited for the same server, or for any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ahead {
+    /// In a server's queue.
+    pub server: u64,
+    /// In the queue for any.
+    pub any: u64,
 }
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
         self.wanted.is_empty()
+    }
+
+    /// Those who wait.
+    pub(super) fn len(&self) -> usize {
+        self.wanted.len()
     }
 
     /// Those who wait for any server.
@@ -46,15 +72,39 @@ impl Queue {
             Some(server) => self.one.entry(server).or_default().insert(ticket),
             None => self.any.insert(ticket),
         };
-        self.wanted.insert(ticket, server);
+        self.wanted.insert(ticket, Want { server, served: self.served(server) });
+    }
+
+    fn served(&self, server: Option<ServerId>) -> u64 {
+        match server {
+            Some(server) => self.served.get(&server).copied().unwrap_or(0),
+            None => self.served_any,
+        }
+    }
+
+    /// How many were served before this one.
+    pub(super) fn ahead(&self, ticket: Ticket) -> Ahead {
+        let Some(Want { server, served }) = self.wanted.get(&ticket) else { return Ahead::default() };
+        let before = self.served(*server) - served;
+        if server.is_some() { Ahead { server: before, any: 0 } } else { Ahead { server: 0, any: before } }
+    }
+
+    /// It is its turn: it leaves, and counts for those behind it.
+    pub(super) fn serve(&mut self, ticket: Ticket) -> bool {
+        match self.wanted.get(&ticket) {
+            Some(Want { server: Some(server), .. }) => *self.served.entry(*server).or_default() += 1,
+            Some(Want { server: None, .. }) => self.served_any += 1,
+            None => {}
+        }
+        self.leave(ticket)
     }
 
     /// Which server is waited for; none: any. False when nobody has this ticket.
     pub(super) fn leave(&mut self, ticket: Ticket) -> bool {
         match self.wanted.remove(&ticket) {
             None => return false,
-            Some(None) => _ = self.any.remove(&ticket),
-            Some(Some(server)) => {
+            Some(Want { server: None, .. }) => _ = self.any.remove(&ticket),
+            Some(Want { server: Some(server), .. }) => {
                 if let Some(queue) = self.one.get_mut(&server) {
                     queue.remove(&ticket);
                     if queue.is_empty() {
@@ -102,6 +152,22 @@ mod tests {
         assert_eq!(queue.heads(), [second, third, behind]);
         assert!(queue.leave(second) && queue.leave(third) && queue.leave(behind));
         assert!(queue.is_empty() && queue.heads().is_empty());
+    }
+
+    #[test]
+    fn it_is_known_how_many_were_served_before() {
+        let mut queue = Queue::default();
+        let [first, second, third] = [None, None, Some(1)].map(|server| queue.enter(server));
+        assert_eq!(queue.ahead(first), Ahead::default());
+        assert!(queue.serve(first) && !queue.serve(first));
+        let late = queue.enter(None);
+        assert_eq!((queue.ahead(second), queue.ahead(third)), (Ahead { server: 0, any: 1 }, Ahead::default()));
+        // Who gives up was not served.
+        assert!(queue.leave(second));
+        assert_eq!(queue.ahead(late), Ahead::default());
+        let behind = queue.enter(Some(1));
+        assert!(queue.serve(third));
+        assert_eq!((queue.ahead(behind), queue.ahead(late)), (Ahead { server: 1, any: 0 }, Ahead::default()));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct ServerState {
     pub weight: u16,
     /// What the configuration says.
     pub configured_weight: u16,
+    /// Most connections, in force.
+    pub limit: Option<u32>,
     /// Whether it would get a new client now, if its turn came and it had room.
     pub eligible: bool,
     /// In a slow start: how much of its full size it has reached, in percent.
@@ -80,6 +82,7 @@ impl Pool {
             backup: candidate.backup,
             weight: candidate.weight,
             configured_weight: candidate.configured_weight,
+            limit: candidate.limit,
             eligible: candidate.is_eligible(),
             throttle: candidate.throttle(now),
             waiting: self.waiting(Some(candidate.id)),
@@ -111,6 +114,12 @@ impl Pool {
             let weight = change.apply(candidate.configured_weight);
             std::mem::replace(&mut candidate.weight, weight) != weight
         })
+    }
+
+    /// Sets the most connections of a server until a reload changes the configured number; none: any number. False when it had
+    /// that already, or is not known.
+    pub fn set_limit(&mut self, server: &str, limit: Option<u32>, now: Instant) -> bool {
+        self.change(server, now, |candidate| std::mem::replace(&mut candidate.limit, limit) != limit)
     }
 
     /// What the hash tables should be built of, where a hash chooses and they are out of date.

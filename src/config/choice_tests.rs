@@ -19,7 +19,7 @@ const PLAIN: &str = "\"10.0.0.1:80\"";
 fn every_key_of_a_pool_has_its_meaning() {
     let config = load(
         "balance = \"random(4)\"\nhash-type = \"map-based\"\nhash-balance-factor = 120\nredispatch-every = 2\n\
-         queue-timeout = \"3s\"\nmax-queue = 10\npersist = true\nabort-on-close = true\nfailback = \"drain\"\nrefuse-with = \"close\"\n\
+         queue-timeout = \"3s\"\nmax-queue = 10\nfull-load = 9\npersist = true\nabort-on-close = true\nfailback = \"drain\"\nrefuse-with = \"close\"\n\
          slow-start = \"20s\"",
         PLAIN,
     );
@@ -27,6 +27,7 @@ fn every_key_of_a_pool_has_its_meaning() {
     assert_eq!((pool.algorithm, pool.hash_type), (Algorithm::Random(4), HashType::MapBased));
     assert_eq!((pool.hash_balance_factor, pool.redispatch_every), (Some(120), Some(2)));
     assert_eq!((pool.queue_timeout, pool.max_queue), (Some(Duration::from_secs(3)), Some(10)));
+    assert_eq!(pool.full_load, Some(9));
     assert_eq!(
         (pool.persist, pool.abort_on_close, pool.failback, pool.refusal),
         (true, true, Failback::Drain, RefuseWith::Close)
@@ -38,15 +39,33 @@ fn every_key_of_a_pool_has_its_meaning() {
 fn every_key_of_a_server_has_its_meaning() {
     let config = load(
         "check = true",
-        "{ name = \"a\", address = \"10.0.0.1:80\", max-queue = 0, slow-start = \"1m\", error-limit = 5 },\
+        "{ name = \"a\", address = \"10.0.0.1:80\", max-queue = 0, slow-start = \"1m\", error-limit = 5,\
+         \x20 min-connections = 2, max-connections = 7 },\
          { address = \"10.0.0.2:80\", check = false, track = \"a\", non-stick = true, on-marked-up = \"reset-backups\" }",
     );
     let config = config.unwrap();
     let [a, b] = &config.pools[0].servers[..] else { panic!("two servers") };
     assert_eq!((a.max_queue, a.slow_start), (Some(0), Some(Duration::from_secs(60))));
+    assert_eq!((a.min_connections, a.max_connections), (Some(2), Some(7)));
+    assert_eq!(config.pools[0].full_load, None, "nothing bounds the service");
     assert_eq!(a.observe, Some(Observe { error_limit: 5, on_error: OnError::FailCheck }));
     assert_eq!(b.track, Some(ServerRef { pool: "s".into(), server: "a".into() }));
     assert_eq!((b.non_stick, b.on_marked_up), (true, OnMarkedUp::ShutdownBackupSessions));
+}
+
+#[test]
+fn a_limit_follows_the_load_only_between_two_bounds() {
+    let pool = |more: &str, server: &str| {
+        let server = format!("{{ address = \"10.0.0.1:80\", {server} }}");
+        load(&format!("max-connections = 95\n{more}"), &server).unwrap().pools[0].clone()
+    };
+    let follows = pool("", "min-connections = 2, max-connections = 7");
+    assert_eq!(follows.full_load, Some(10), "a tenth, as in HAProxy");
+    let fixed = pool("", "min-connections = 7, max-connections = 7");
+    assert_eq!((fixed.servers[0].min_connections, fixed.servers[0].max_connections), (None, Some(7)));
+    let alone = pool("full-load = 3", "min-connections = 4");
+    assert_eq!((alone.servers[0].min_connections, alone.servers[0].max_connections), (None, Some(4)));
+    assert_eq!(alone.full_load, Some(3));
 }
 
 #[test]

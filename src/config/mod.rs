@@ -26,4 +26,6 @@ pub use prefixes::outside_prefixes;
 #[cfg(test)]
 mod choice_tests;
 #[cfg(test)]
+mod router_tests;
+#[cfg(test)]
 mod tests;

@@ -93,6 +93,7 @@ pub fn ask(
             | Reply::Explained { .. }
             | Reply::Sessions { .. }
             | Reply::Tables { .. }
+            | Reply::Sources { .. }
             | Reply::Done { .. }
             | Reply::Failed { .. }) => return Ok(last),
         }

@@ -10,10 +10,12 @@ pub mod routers;
 pub mod server;
 pub mod table;
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Snapshot;
-use operate::{ServerChange, SessionView, TableChange, TableView};
+use operate::{ServerChange, ServiceChange, SessionView, SourceTableView, TableChange, TableView};
 
 /// The socket's name in the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -57,6 +59,13 @@ pub enum Request {
         /// What to change.
         change: ServerChange,
     },
+    /// Change what a service does, until the next restart.
+    Service {
+        /// Its name.
+        service: String,
+        /// What to change.
+        change: ServiceChange,
+    },
     /// The open connections.
     Sessions,
     /// End a connection.
@@ -85,6 +94,19 @@ pub enum Request {
         pool: String,
         /// What to do.
         change: TableChange,
+    },
+    /// The tables that count sources.
+    Sources {
+        /// This one only.
+        #[serde(default)]
+        table: Option<String>,
+    },
+    /// Forget sources that have no open connection.
+    ForgetSources {
+        /// In this table.
+        table: String,
+        /// These.
+        sources: Vec<IpAddr>,
     },
     /// Set counters back: what was the most so far, or all of them.
     ClearCounters {
@@ -152,6 +174,11 @@ pub enum Reply {
     Tables {
         /// The tables.
         tables: Vec<TableView>,
+    },
+    /// To [`Request::Sources`].
+    Sources {
+        /// The tables.
+        sources: Vec<SourceTableView>,
     },
     /// To [`Request::Explain`].
     Explained {

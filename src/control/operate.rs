@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::ServiceState;
+
 /// A change of a server, until the next restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "set", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ServerChange {
     /// What it may do.
@@ -30,6 +32,84 @@ pub enum ServerChange {
         /// New port.
         #[serde(default)]
         port: Option<PortChange>,
+    },
+    /// Most connections it may have.
+    MaxConnections {
+        /// So many; any number when absent.
+        #[serde(default)]
+        value: Option<u32>,
+    },
+    /// Its health, until its checks find out more.
+    Health {
+        /// New health.
+        health: ServerHealth,
+    },
+    /// What its agent says, until it says more.
+    AgentHealth {
+        /// It is up.
+        up: bool,
+    },
+    /// Whether it is checked.
+    Checks {
+        /// It is.
+        on: bool,
+    },
+    /// Whether its agent is asked.
+    AgentChecks {
+        /// It is.
+        on: bool,
+    },
+    /// Where it is checked; what is absent stays.
+    CheckAt {
+        /// New address.
+        #[serde(default)]
+        address: Option<IpAddr>,
+        /// New port.
+        #[serde(default)]
+        port: Option<u16>,
+    },
+    /// Where its agent is asked; what is absent stays.
+    AgentAt {
+        /// New address.
+        #[serde(default)]
+        address: Option<IpAddr>,
+        /// New port.
+        #[serde(default)]
+        port: Option<u16>,
+    },
+    /// What its agent is sent.
+    AgentSend {
+        /// New text.
+        text: String,
+    },
+}
+
+/// A server's health as an operator sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerHealth {
+    /// It serves.
+    Up,
+    /// It serves, and takes no new clients.
+    Stopping,
+    /// It does not.
+    Down,
+}
+
+/// A change of a service, until the next restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "set", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ServiceChange {
+    /// Whether it listens.
+    State {
+        /// New state.
+        state: ServiceState,
+    },
+    /// Most connections it may have.
+    MaxConnections {
+        /// So many; any number when absent.
+        #[serde(default)]
+        value: Option<u32>,
     },
 }
 
@@ -134,4 +214,38 @@ pub struct TableEntryView {
     pub expires_in_seconds: Option<f64>,
     /// Live flows that hold it.
     pub flows: u32,
+}
+
+/// A table that counts sources.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceTableView {
+    /// Its name.
+    pub name: String,
+    /// Most sources.
+    pub size: usize,
+    /// IPv6 sources are counted too.
+    pub ipv6: bool,
+    /// The time that connections are counted over, in seconds.
+    pub period_seconds: f64,
+    /// What it knows.
+    pub sources: Vec<SourceView>,
+}
+
+/// A source in such a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// Its address, or its network's.
+    pub address: IpAddr,
+    /// Its connections so far.
+    pub connections: u64,
+    /// Its open connections.
+    pub open: u64,
+    /// Its connections within the period.
+    pub rate: u64,
+    /// `gpc0` and `gpc1`.
+    pub purpose: [u64; 2],
+    /// How often they were raised within their periods.
+    pub purpose_rate: [u64; 2],
+    /// When it is forgotten; none: never, or not as long as a connection is open.
+    pub expires_in_seconds: Option<f64>,
 }

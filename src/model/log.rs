@@ -74,6 +74,8 @@ pub struct LogTarget {
     pub most_severe: Severity,
     /// Longer lines are cut, in bytes.
     pub length: usize,
+    /// It gets the lines of connections, too; services that name their own targets aside.
+    pub connections: bool,
 }
 
 impl LogTarget {
@@ -87,6 +89,7 @@ impl LogTarget {
             level: Severity::Debug,
             most_severe: Severity::Emergency,
             length: 1024,
+            connections: true,
         }
     }
 }

@@ -49,6 +49,9 @@ pub struct Pool {
     pub queue_timeout: Option<Duration>,
     /// Most connections that wait for any server with room; more are turned away.
     pub max_queue: Option<u32>,
+    /// With so many connections, open and waiting, servers with `min_connections` take `max_connections`; with fewer, in
+    /// proportion less (HAProxy's `fullconn`). None: always `max_connections`.
+    pub full_load: Option<u32>,
     /// A client goes to the server that is remembered for it even if that is down (HAProxy's `option persist`).
     pub persist: bool,
     /// A client that ends its stream while it waits for a server has gone away, even if it said something before (HAProxy's
@@ -84,6 +87,7 @@ impl Pool {
             hash_balance_factor: None,
             queue_timeout: None,
             max_queue: None,
+            full_load: None,
             persist: false,
             abort_on_close: false,
             failback: Failback::New,

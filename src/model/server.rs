@@ -26,6 +26,9 @@ pub struct Server {
     pub disabled: bool,
     /// Concurrent connections; of a full server more wait for room, or go elsewhere where they may.
     pub max_connections: Option<u32>,
+    /// Connections it takes in any case; between these and `max_connections` its limit follows the load of the pool, see
+    /// [`Pool::full_load`](super::Pool::full_load) (HAProxy's `minconn`). None: `max_connections` is the limit.
+    pub min_connections: Option<u32>,
     /// Connections that wait for this server (HAProxy's `maxqueue`); more go elsewhere. None: any number.
     pub max_queue: Option<u32>,
     /// After it came back, weight and `max_connections` grow to their full size over this time.
@@ -67,6 +70,7 @@ impl Server {
             backup: false,
             disabled: false,
             max_connections: None,
+            min_connections: None,
             max_queue: None,
             slow_start: None,
             non_stick: false,

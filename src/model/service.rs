@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::log::ConnectionLine;
+use super::log::{ConnectionLine, LogTarget};
 use super::net::ListenAddress;
 use super::rule::Policy;
 
@@ -30,6 +30,8 @@ pub struct Service {
     pub log: bool,
     /// What that line looks like.
     pub log_line: ConnectionLine,
+    /// Where it goes; none: to the targets of the process.
+    pub log_targets: Option<Arc<[LogTarget]>>,
     /// Also one for a connection that carried nothing (HAProxy's `option dontlognull` says no).
     pub log_empty: bool,
     /// Who is turned away and where the others go, unless all of them go to `pool`.
@@ -51,6 +53,7 @@ impl Service {
             backlog: 4096,
             log: true,
             log_line: ConnectionLine::AsLog,
+            log_targets: None,
             log_empty: true,
             policy: None,
         }

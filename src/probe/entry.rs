@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::balance::health::Counter;
 use crate::model::{Agent, Check, CheckResult, OnError, Pool, Server, ServerName, ServerPort};
-use crate::stats::{Health, LastCheck, Registry, ServerStats};
+use crate::stats::{Health, LastCheck, Registry, ServerStats, ServerStatus};
 
 use super::outcome::Outcome;
 use super::plan::{Plan, TlsClients};
-use super::roster::{Change, Work};
+use super::recall::Memory;
+use super::roster::{Change, Errand, Work};
 use super::{Transition, report};
 
 /// A server, checked or not.
@@ -24,29 +25,35 @@ pub(super) struct Entry {
     pub(super) backup: bool,
     pub(super) weight: u16,
     disabled: bool,
-    probe: Option<Probe>,
+    pub(super) probe: Option<Probe>,
+    /// An operator says that it is down, which nobody checks.
+    pub(super) held_down: bool,
+    /// An operator wants no checks for now.
+    pub(super) check_paused: bool,
+    /// An operator wants its agent not to be asked for now.
+    pub(super) agent_paused: bool,
     /// The name it is known by, and why that is not resolved, if it is not.
     name: Option<ServerName>,
-    agent: Option<Asked>,
+    pub(super) agent: Option<Asked>,
     /// Its checks pass and ask for no new clients.
     pub(super) stopping: bool,
     pub(super) stats: Arc<ServerStats>,
 }
 
 #[derive(Debug)]
-struct Probe {
-    plan: Arc<Plan>,
-    counter: Counter,
+pub(super) struct Probe {
+    pub(super) plan: Arc<Plan>,
+    pub(super) counter: Counter,
     /// None while a check is under way.
     due: Option<Instant>,
     last: Option<CheckResult>,
 }
 
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     agent: Agent,
     /// It said so.
-    down: bool,
+    pub(super) down: bool,
     /// None while it is being asked.
     due: Option<Instant>,
     last: Option<CheckResult>,
@@ -75,6 +82,9 @@ impl Entry {
             weight: server.weight,
             disabled: server.disabled,
             probe,
+            held_down: false,
+            check_paused: false,
+            agent_paused: false,
             name: server.name_of.clone(),
             // In maintenance, too: only the agent takes back what it ordered.
             agent: server.agent.clone().map(Asked::new),
@@ -96,8 +106,44 @@ impl Entry {
             }
             (status.agent, status.certificate_expires) = (None, None);
             (status.stopping, status.agent_down) = (false, false);
+            entry.show_targets(status);
         });
         entry
+    }
+
+    /// Where it is asked how it is, and whether at all.
+    fn show_targets(&self, status: &mut ServerStatus) {
+        let (probe, asked) = (self.probe.as_ref(), self.agent.as_ref());
+        status.check_target = probe.map(|probe| probe.plan.check.target);
+        status.check_paused = self.check_paused;
+        status.agent_target = asked.map(|asked| asked.agent.target);
+        status.agent_paused = self.agent_paused;
+    }
+
+    /// The same server, checked elsewhere now or out of maintenance: what an operator wants holds on.
+    pub(super) fn stay_paused(&mut self, before: &Self) {
+        (self.check_paused, self.agent_paused) = (before.check_paused, before.agent_paused);
+        self.stats.update_status(|status| self.show_targets(status));
+    }
+
+    /// Begins with what an earlier life of the process knew of it.
+    pub(super) fn recall(&mut self, memory: &mut Memory, now: Instant) {
+        let Some(probe) = &mut self.probe else { return };
+        let check = &probe.plan.check;
+        let Some(known) = memory.take(&self.pool, &self.server, check, now) else { return };
+        probe.counter = known.count(check, now);
+        probe.last = Some(known.last.result);
+        self.stopping = known.stopping && probe.counter.is_up();
+        let counter = Some((probe.counter.value(), probe.counter.maximum()));
+        if let Some(asked) = &mut self.agent {
+            asked.down = known.agent_down;
+        }
+        let (health, agent_down) = (self.health(), self.agent.as_ref().is_some_and(|asked| asked.down));
+        self.stats.update_status(|status| {
+            (status.health, status.counter, status.reason) = (health, counter, known.reason);
+            (status.since, status.last_check) = (Some(known.since), Some(known.last));
+            (status.stopping, status.agent_down) = (self.stopping, agent_down);
+        });
     }
 
     /// Whether `server` is this one, to be checked at the same place: what is known of it then stays true.
@@ -109,6 +155,7 @@ impl Entry {
 
     pub(super) fn is_up(&self) -> bool {
         !self.disabled
+            && !self.held_down
             && self.unresolved().is_none()
             && self.probe.as_ref().is_none_or(|probe| probe.counter.is_up())
             && !self.agent.as_ref().is_some_and(|asked| asked.down)
@@ -161,6 +208,23 @@ impl Entry {
         let probe = self.probe.as_mut().filter(|probe| probe.due == Some(due))?;
         probe.due = None;
         Some(Work::Check { plan: Arc::clone(&probe.plan), state: None, sessions })
+    }
+
+    /// Nothing is to be made at `due` for now: a later time.
+    pub(super) fn put_off(&mut self, errand: Errand, due: Instant, now: Instant) -> Option<Instant> {
+        let (paused, planned, interval) = match errand {
+            Errand::Check => {
+                let probe = self.probe.as_mut()?;
+                (self.check_paused, &mut probe.due, probe.plan.check.interval)
+            }
+            Errand::Agent => {
+                let asked = self.agent.as_mut()?;
+                (self.agent_paused, &mut asked.due, asked.agent.interval)
+            }
+        };
+        let later = Some(now + interval).filter(|_| paused && *planned == Some(due))?;
+        *planned = Some(later);
+        Some(later)
     }
 
     /// Its agent, if it was to be asked at `due`.
@@ -252,6 +316,7 @@ impl Entry {
                 });
             }
         }
+        self.stats.update_status(|status| self.show_targets(status));
         let asked = self.agent.as_mut()?;
         // One that is being asked is scheduled when it has answered.
         let due = asked.due.map_or(now, |due| due.min(now + asked.agent.interval));
@@ -345,6 +410,20 @@ impl Entry {
             }
             status.agent = Some(last(outcome, now));
             status.agent_down = self.agent.as_ref().is_some_and(|asked| asked.down);
+        });
+    }
+
+    /// For statistics: an operator's word.
+    pub(super) fn record_word(&self, change: Change, now: Instant) {
+        self.record_change(change, now);
+        self.stats.update_status(|status| {
+            status.counter = self.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
+            if change != Change::Nothing {
+                "an operator says so".clone_into(&mut status.reason);
+            }
+            status.stopping = self.stopping;
+            status.agent_down = self.agent.as_ref().is_some_and(|asked| asked.down);
+            self.show_targets(status);
         });
     }
 

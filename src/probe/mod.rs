@@ -13,8 +13,10 @@ mod entry;
 mod http;
 mod matching;
 mod outcome;
+mod overrule;
 mod plan;
 mod postgres;
+mod recall;
 mod report;
 mod roster;
 mod tls;
@@ -35,6 +37,8 @@ use self::roster::{Due, Roster, Work};
 
 pub use self::agent::Order;
 pub use self::command::{Ended, Job, RunCommand};
+pub use self::overrule::{HealthWish, Overrule, OverruleError};
+pub use self::recall::Recalled;
 
 /// A server went down or came up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +144,28 @@ impl Prober {
             let _ = self.events.send(Event::Transition(transition));
         }
         self.shared.changed.notify_one();
+    }
+
+    /// What an earlier life of the process knew of servers that [`Prober::apply`] is to bring. It is believed for a while,
+    /// where they are still checked at the same place; checked they are at once, as every new one.
+    pub fn recall(&self, recalled: Vec<Recalled>) {
+        lock(&self.shared.roster).recall(recalled);
+    }
+
+    /// Takes an operator's word for what is otherwise found out.
+    ///
+    /// # Errors
+    /// When the server is not known, or has no check or agent to be overruled.
+    pub fn overrule(&self, pool: &str, server: &str, word: Overrule) -> std::result::Result<(), OverruleError> {
+        let finding = lock(&self.shared.roster).overrule(pool, server, word, Instant::now())?;
+        if let Some(finding) = finding {
+            report::log(&finding);
+            for event in finding.into_events(Vec::new()) {
+                // Without a receiver the process is ending.
+                let _ = self.events.send(event);
+            }
+        }
+        Ok(())
     }
 
     /// Connections of clients failed in a row: that counts as the server's configuration says, and it is checked soon.

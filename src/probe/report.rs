@@ -62,7 +62,11 @@ pub(super) fn state_line(finding: &Finding) -> String {
     } else {
         ("online", "0 sessions requeued, 0 total in queue.".to_owned())
     };
-    let reason = if finding.logged { String::new() } else { format!(", {}", cause(&finding.outcome)) };
+    let reason = match finding {
+        Finding { by_hand: true, .. } => ", changed from CLI".to_owned(),
+        Finding { logged: true, .. } => String::new(),
+        _ => format!(", {}", cause(&finding.outcome)),
+    };
     format!(
         "{kind} {}/{} is {state}{reason}. {active} active and {backup} backup servers {left}.{on_backup} {sessions}",
         finding.pool, finding.server,

@@ -14,6 +14,7 @@ use super::agent::{self, Order};
 use super::entry::Entry;
 use super::outcome::{Outcome, Verdict};
 use super::plan::{Plan, TlsClients};
+use super::recall::{Memory, Recalled};
 use super::{Event, Observation, Policy, Transition, Wants, Wish, report};
 
 /// Every server, checked or not.
@@ -31,11 +32,13 @@ pub(super) struct Roster {
     starved: bool,
     /// The node's name, for requests that say how it sees a server.
     node: String,
+    /// What an earlier life of the process knew.
+    memory: Memory,
 }
 
 /// What there is to be done for a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Errand {
+pub(super) enum Errand {
     Check,
     Agent,
 }
@@ -77,6 +80,10 @@ pub(super) struct Finding {
     pub(super) usable: (usize, usize),
     /// Connections the server has.
     pub(super) sessions: u64,
+    /// An operator said so.
+    pub(super) by_hand: bool,
+    /// It was down before it was [`Change::Stopping`] or [`Change::Resumed`].
+    pub(super) came_up: bool,
 }
 
 /// What changed by a result, as far as somebody wants to know.
@@ -97,13 +104,16 @@ impl Finding {
     /// What it means for others, with what an agent ordered.
     pub(super) fn into_events(self, orders: Vec<Order>) -> Vec<Event> {
         let reason = report::reason(&self.outcome);
-        let Self { pool, server, change, outcome, .. } = self;
+        let Self { pool, server, change, outcome, came_up, .. } = self;
         let wish = |wants: Wants| Event::Wish(Wish { pool: pool.clone(), server: server.clone(), wants });
         let mut events: Vec<Event> = orders.into_iter().map(|order| wish(Wants::Order(order))).collect();
         let transition = |up: bool| {
             let (pool, server, reason) = (pool.clone(), server.clone(), reason.clone());
             Event::Transition(Transition { pool, server, up, reason, duration: outcome.duration })
         };
+        if came_up && change != Change::Up {
+            events.push(transition(true));
+        }
         match change {
             Change::Up => events.push(transition(true)),
             Change::Down => events.push(transition(false)),
@@ -134,7 +144,13 @@ impl Roster {
             random: Random(RandomState::new().hash_one(0)),
             starved: false,
             node: String::new(),
+            memory: Memory::default(),
         }
+    }
+
+    /// What an earlier life of the process knew of servers that are still to come.
+    pub(super) fn recall(&mut self, recalled: Vec<Recalled>) {
+        self.memory = Memory::of(recalled);
     }
 
     /// Replaces the servers. Returns those that were there before and are in another state by it.
@@ -155,10 +171,15 @@ impl Roster {
                     Some((id, entry)) if entry.continues(server) => {
                         (id, self.carry_over(id, entry, server, &mut clients, now))
                     }
-                    Some(_) | None => {
+                    old => {
                         self.last_id += 1;
                         fresh.push(self.last_id);
-                        (self.last_id, Entry::new(pool, server, &self.registry, &mut clients, now))
+                        let mut entry = Entry::new(pool, server, &self.registry, &mut clients, now);
+                        entry.recall(&mut self.memory, now);
+                        if let Some((_, before)) = old {
+                            entry.stay_paused(&before);
+                        }
+                        (self.last_id, entry)
                     }
                 };
                 if was_up.is_some_and(|was_up| was_up != entry.is_up()) {
@@ -183,6 +204,10 @@ impl Roster {
             }
             self.queue.pop();
             let Some(entry) = self.entries.get_mut(&id) else { continue };
+            if let Some(later) = entry.put_off(errand, due, now) {
+                self.queue.push(Reverse((later, id, errand)));
+                continue;
+            }
             let work = match errand {
                 Errand::Check => entry.take_check(due),
                 Errand::Agent => entry.take_agent(due).map(Work::Agent),
@@ -262,7 +287,13 @@ impl Roster {
         self.finding(id, outcome, change, was_usable, logged, false)
     }
 
-    fn finding(
+    /// A server by its names.
+    pub(super) fn find(&mut self, pool: &str, server: &str) -> Option<(u64, &mut Entry)> {
+        let id = *self.pools.get(pool)?.servers.get(server)?;
+        self.entries.get_mut(&id).map(|entry| (id, entry))
+    }
+
+    pub(super) fn finding(
         &mut self,
         id: u64,
         outcome: Outcome,
@@ -285,6 +316,8 @@ impl Roster {
             counter: if by_agent { entry.agent_counter() } else { entry.counter() },
             usable: (members.active, members.backup),
             sessions: entry.stats.open.load(Ordering::Relaxed),
+            by_hand: false,
+            came_up: false,
         })
     }
 

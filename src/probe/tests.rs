@@ -193,6 +193,59 @@ fn log_lines_are_haproxys() {
 }
 
 #[test]
+fn what_an_earlier_life_knew_is_believed_for_a_while() {
+    use CheckResult::L4Connection as Failed;
+    let begun = Instant::now();
+    let begin = |up: bool, counter: u32, place: u16, ago: Duration| {
+        let now = begun + ago;
+        let registry = Arc::new(Registry::default());
+        let mut roster = Roster::new(Arc::clone(&registry));
+        let last = crate::stats::LastCheck {
+            result: if up { CheckResult::L4Ok } else { Failed },
+            code: None,
+            detail: "so it was".to_owned(),
+            duration: MS,
+            at: begun,
+        };
+        let (pool_name, server_name, reason) = ("b".to_owned(), "s1".to_owned(), "why".to_owned());
+        let (target, stopping, agent_down) = (target(place), false, false);
+        roster.recall(vec![Recalled {
+            pool: pool_name,
+            server: server_name,
+            target,
+            counter,
+            up,
+            stopping,
+            agent_down,
+            last,
+            reason,
+            since: begun,
+        }]);
+        let servers = vec![server("s1", Some(check(super::tests::target(1))))];
+        assert_eq!(roster.apply(&[pool(servers)], POLICY, "n1", now), []);
+        assert!(roster.take_due(now).is_some(), "it is checked at once");
+        let status = registry.server("b", "s1").status();
+        assert_eq!(status.health, if roster.is_up("b", "s1") { Health::Up } else { Health::Down });
+        (roster.is_up("b", "s1"), status.counter.unwrap().0, status.last_check.is_some())
+    };
+    // rise 2, fall 3, 2 s, 5 s when down.
+    for (up, counter, place, ago, expected) in [
+        (false, 0, 1, 1000, (false, 0, true)),
+        (false, 1, 1, 60_000, (false, 1, true)),
+        (false, 0, 1, 305_000, (false, 0, true)),
+        (false, 0, 1, 305_001, (true, 2, false)),
+        // Checked somewhere else.
+        (false, 0, 2, 1000, (true, 2, false)),
+        (true, 4, 1, 4000, (true, 4, true)),
+        (true, 3, 1, 1000, (true, 3, true)),
+        // More than one check was missed: the first failure counts.
+        (true, 4, 1, 4001, (true, 2, true)),
+    ] {
+        assert_eq!(begin(up, counter, place, ago * MS), expected, "{up} {counter} {place} {ago}");
+    }
+}
+
+#[test]
 fn a_reload_keeps_what_stays() {
     let mut bench = Bench::new(vec![server("s1", Some(check(target(1)))), server("s2", Some(check(target(2))))]);
     let (_, finding) = bench.next(CheckResult::L4Connection);

@@ -3,20 +3,17 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::greeting::Greeting;
 use super::inspect::Inspecting;
-use super::journal::{Ended, OpenCounts, Phase};
 use super::relay::{End, Ready, Relay, Side, Step, Transport};
 use super::ruling::Ruled;
 use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, PoolShared, ServiceShared};
-use super::slab::Key;
 use super::upstream::Upstream;
 use super::worker::{Context, token};
-use crate::balance::{Pin, StickKeys};
+use crate::balance::{Ahead, Pin, StickKeys};
 use crate::model::{self, Prefix};
 use crate::os::epoll::Event;
 use crate::os::pipe::Pipe;
@@ -74,12 +71,14 @@ pub(super) struct Connection {
     pub(super) dispatched: Option<Instant>,
     /// Attempts to connect.
     pub(super) attempts: u32,
+    /// How many were served before it while it waited for a server with room.
+    pub(super) ahead: Ahead,
     /// It was moved to another server after a failed attempt.
     pub(super) redispatched: bool,
-    connected: Option<Instant>,
+    pub(super) connected: Option<Instant>,
     last_client: Instant,
     last_server: Instant,
-    settled: [u64; 2],
+    pub(super) settled: [u64; 2],
     /// Whether the fin timeouts are in force.
     half_closed: bool,
     /// Whether room to write to the client is reported.
@@ -191,6 +190,7 @@ impl Connection {
             started: now,
             dispatched: None,
             attempts: 0,
+            ahead: Ahead::default(),
             redispatched: false,
             connected: None,
             last_client: now,
@@ -412,112 +412,5 @@ impl Connection {
             bytes_in,
             bytes_out,
         }
-    }
-
-    /// Adds what flowed since the last time to the counters.
-    fn settle(&mut self) {
-        let State::Relay(relay) = &self.state else { return };
-        let total = [relay.bytes_to_server(), relay.bytes_to_client()];
-        let fresh = [total[0] - self.settled[0], total[1] - self.settled[1]];
-        self.settled = total;
-        let service = &self.binding.service.stats;
-        service.bytes_in.fetch_add(fresh[0], Ordering::Relaxed);
-        service.bytes_out.fetch_add(fresh[1], Ordering::Relaxed);
-        if let Some(assigned) = &self.assigned {
-            assigned.server.stats.bytes_in.fetch_add(fresh[0], Ordering::Relaxed);
-            assigned.server.stats.bytes_out.fetch_add(fresh[1], Ordering::Relaxed);
-        }
-    }
-
-    /// Ends it: counts, logs, and closes both sockets, each with a reset or an end of stream.
-    pub(super) fn end(mut self, key: Key, reason: EndReason, reset: Reset, now: Instant) {
-        self.settle();
-        self.binding.service.stats.count_end(reason);
-        if self.binding.service.spec.log {
-            self.log(reason, now);
-        }
-        tracing::trace!(index = key.index, reason = reason.label(), "connection ended");
-        if let Some(pin) = self.pin {
-            self.pool().release(pin, now);
-        }
-        let (client, server) = match &self.state {
-            State::Greeting(greeting) => (Some(&greeting.client), None),
-            State::Inspecting(inspecting) => (Some(&inspecting.upstream.client), None),
-            State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
-            State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
-            State::Draining { survivor, .. } => (Some(survivor), None),
-            State::Over => (None, None),
-        };
-        // For the survivor of an abort it does not matter which side it is.
-        let survivor = matches!(self.state, State::Draining { .. });
-        if reset == Reset::Client || reset == Reset::Both || survivor && reset == Reset::Server {
-            let _closed = client.map(Stream::reset_on_close);
-        }
-        if reset == Reset::Server || reset == Reset::Both {
-            let _closed = server.map(Stream::reset_on_close);
-        }
-    }
-
-    /// HAProxy's line without a format says that a client came, not how it went.
-    pub(super) fn announce(&self) {
-        let service = &self.binding.service;
-        if service.spec.log
-            && service.spec.log_line == model::ConnectionLine::Connect
-            && let Some(journal) = service.global.journal.0.get()
-        {
-            journal.accepted(&service.spec, self.client, self.destination);
-        }
-    }
-
-    fn log(&self, reason: EndReason, now: Instant) {
-        let service = &self.binding.service;
-        if self.settled == [0; 2] && !service.spec.log_empty {
-            return;
-        }
-        let journal = service.global.journal.0.get();
-        let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
-        let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
-        let others = |open: u64| open.saturating_sub(u64::from(server.is_some()));
-        let ended = Ended {
-            service: &service.spec,
-            pool: &self.spec.name,
-            server: server.map(|server| server.name.as_str()),
-            client: self.client,
-            destination: self.destination,
-            sni: self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
-            server_address: server.and_then(|server| self.server_address(server)),
-            reason,
-            phase: match (self.connected, self.dispatched) {
-                (Some(_), _) => Phase::Data,
-                (None, Some(_)) => Phase::Connect,
-                (None, None) => Phase::Queue,
-            },
-            bytes_in: self.settled[0],
-            bytes_out: self.settled[1],
-            waited: self.dispatched.map(|at| since(self.started, at)),
-            connect: self.dispatched.zip(self.connected).map(|(from, to)| since(from, to)),
-            duration: since(self.started, now),
-            retries: self.attempts.saturating_sub(1),
-            redispatched: self.redispatched,
-            open: journal.map_or_else(OpenCounts::default, |_| OpenCounts {
-                process: service.global.open.load(Ordering::Relaxed),
-                service: service.stats.open.load(Ordering::Relaxed),
-                // As HAProxy counts them: pool and server have let go of it.
-                pool: others(self.pool().open()),
-                server: others(server.map_or(0, |server| server.stats.open.load(Ordering::Relaxed))),
-            }),
-        };
-        match journal {
-            Some(journal) => journal.ended(&ended),
-            None => ended.trace(),
-        }
-    }
-}
-
-impl Drop for Connection {
-    /// Whoever sees that it is no longer open finds its server and its source without it, too.
-    fn drop(&mut self) {
-        (self.assigned, self.ruled) = (None, None);
-        self.binding.service.leave();
     }
 }

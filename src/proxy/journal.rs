@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::balance::Ahead;
 use crate::model;
 use crate::stats::EndReason;
 
@@ -57,6 +58,8 @@ pub struct Ended<'a> {
     pub retries: u32,
     /// It ended up at another server than the one it began with.
     pub redispatched: bool,
+    /// How many were served before it while it waited for a server with room.
+    pub ahead: Ahead,
     pub open: OpenCounts,
 }
 

@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_methods, reason = "shell: the clock is read here")]
 
 mod connection;
+mod ending;
 mod greeting;
 mod inspect;
 mod journal;

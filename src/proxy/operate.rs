@@ -11,8 +11,9 @@ use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
 use super::{Proxy, Rehearsal};
 use crate::balance::{Explanation, KeyHash, ServerState, StickKeys, TableEntry, WeightChange};
+use crate::model::rule::SourceTable;
 use crate::model::{AdminState, Affinity, Key, OnError, OnMarkedDown, OnMarkedUp, Pool, ServerPort, ServerRef};
-use crate::rules::{Expressions, Facts, stick};
+use crate::rules::{Expressions, Facts, Source, stick};
 use crate::stats::{EndReason, ServerStats};
 
 /// Why something could not be changed.
@@ -139,6 +140,13 @@ impl Proxy {
         Ok(())
     }
 
+    /// Sets how many connections a server may have at a time; none: any number.
+    pub fn set_server_limit(&self, pool: &str, server: &str, limit: Option<u32>) -> Result<(), OperateError> {
+        let (shared, _) = self.find(pool, server)?;
+        shared.set_limit(server, limit, &self.global.registry, Instant::now());
+        Ok(())
+    }
+
     /// Sets where a server is reached; what is not given stays. Open connections go on.
     pub fn set_server_address(
         &self,
@@ -177,6 +185,20 @@ impl Proxy {
             let _known = self.find(pool, server)?;
         }
         Ok(shared.lock().balance.table_clear(key, server, Instant::now()))
+    }
+
+    /// The tables that count sources, with what they know; only the one of this name, or all of them.
+    #[must_use]
+    pub fn sources(&self, table: Option<&str>) -> Vec<(SourceTable, Vec<Source>)> {
+        let now = Instant::now();
+        let wanted = self.tables.iter().filter(|(name, _)| table.is_none_or(|table| *name == table));
+        wanted.map(|(_, table)| table.sources(now)).collect()
+    }
+
+    /// Forgets sources of a table, except those with an open connection. Returns their number; none: no such table.
+    #[must_use]
+    pub fn forget_sources(&self, table: &str, sources: &[IpAddr]) -> Option<usize> {
+        self.tables.get(table).map(|table| table.forget(sources))
     }
 
     /// Resets the connections to a server. `done` gets their number once all are reset; it is called on any thread and must

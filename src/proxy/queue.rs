@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::mailbox::{Command, Mailbox};
 use super::shared::{Assigned, PoolShared, PoolState};
 use super::slab::Key;
-use crate::balance::{KeyHash, Pin, Request, ServerId, StickKeys, Ticket};
+use crate::balance::{Ahead, KeyHash, Pin, Request, ServerId, StickKeys, Ticket};
 use crate::stats::ServerStats;
 
 /// A connection in the queue.
@@ -46,9 +46,16 @@ pub(super) struct Grant {
     pin: Option<Pin>,
     /// The entry is held since now.
     pinned: bool,
+    /// How many were served before.
+    ahead: Ahead,
 }
 
 impl Waiting {
+    /// How many were served before, since it began.
+    pub(super) fn ahead(&self) -> Ahead {
+        self.pool.upgrade().map_or_else(Ahead::default, |pool| pool.lock().balance.ahead(self.ticket))
+    }
+
     /// Whether this is what was waited for.
     pub(super) fn is_for(&self, grant: &Grant) -> bool {
         self.ticket == grant.ticket
@@ -64,6 +71,11 @@ impl Drop for Waiting {
 }
 
 impl Grant {
+    /// How many were served before.
+    pub(super) fn ahead(&self) -> Ahead {
+        self.ahead
+    }
+
     /// The server, and the entry that the connection holds from now on.
     pub(super) fn take(mut self) -> Option<(Assigned, Option<Pin>)> {
         self.pinned = false;
@@ -102,7 +114,10 @@ impl PoolShared {
     }
 
     fn leave_queue(&self, ticket: Ticket) {
-        self.lock().forget(ticket, self);
+        let mut state = self.lock();
+        if state.balance.leave_queue(ticket) {
+            state.forget(ticket, self);
+        }
     }
 
     /// Somebody gave up a place, or there is more room for another reason.
@@ -141,17 +156,19 @@ impl PoolState {
         let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
         let request = Request { client, sni, keys: keys.as_deref(), exclude, held, waited: true };
         let choice = balance.select(&request, load, now).ok()?;
+        let ahead = balance.ahead(ticket);
+        balance.serve(ticket);
         let waiter = self.forget(ticket, pool)?;
         let assigned = self.assign(&choice, pool);
         let pinned = held.is_none() && choice.pin.is_some();
-        Some((waiter, Grant { ticket, pool: pool.me.clone(), assigned: Some(assigned), pin: choice.pin, pinned }))
+        Some((
+            waiter,
+            Grant { ticket, pool: pool.me.clone(), assigned: Some(assigned), pin: choice.pin, pinned, ahead },
+        ))
     }
 
-    /// Takes a connection out of the queue, if it is there.
+    /// Forgets a connection that has given its ticket back.
     fn forget(&mut self, ticket: Ticket, pool: &PoolShared) -> Option<Waiter> {
-        if !self.balance.leave_queue(ticket) {
-            return None;
-        }
         let waiter = self.waiters.remove(&ticket)?;
         if let Some(stats) = &waiter.wanted {
             stats.queued.fetch_sub(1, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use super::shared::{PoolShared, ServiceShared};
 use crate::balance::KeyHash;
 use crate::model::rule::{Condition, Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
 use crate::model::{Algorithm, Policy, Service};
-use crate::rules::{Counters, Effects, Expressions, Held, Rate, World};
+use crate::rules::{Counters, Effects, Expressions, Held, Rate, Source, World};
 
 /// The rules of a service, ready to be asked.
 #[derive(Debug)]
@@ -63,6 +63,15 @@ impl TableShared {
 
     pub(super) fn len(&self, now: Instant) -> usize {
         self.lock().len(now)
+    }
+
+    pub(super) fn sources(&self, now: Instant) -> (SourceTable, Vec<Source>) {
+        let mut counters = self.lock();
+        (counters.spec().clone(), counters.sources(now))
+    }
+
+    pub(super) fn forget(&self, sources: &[IpAddr]) -> usize {
+        self.lock().forget(sources)
     }
 
     /// Nothing panics while it holds the lock.

@@ -339,6 +339,19 @@ impl PoolShared {
         state.renew_servers(registry, now);
     }
 
+    /// Who waits may find room by that.
+    pub(super) fn set_limit(&self, server: &str, limit: Option<u32>, registry: &Registry, now: Instant) {
+        {
+            let mut state = self.lock();
+            // An agent repeats itself.
+            if !state.balance.set_limit(server, limit, now) {
+                return;
+            }
+            state.renew_servers(registry, now);
+        }
+        self.on_room();
+    }
+
     pub(super) fn spec(&self) -> Arc<model::Pool> {
         Arc::clone(&self.lock().spec)
     }
@@ -424,17 +437,18 @@ impl PoolState {
 
     fn renew_servers(&mut self, registry: &Registry, now: Instant) {
         let hashes = self.spec.hash_balance_factor.is_some();
-        let server = |server: &model::Server| {
+        let limits: Vec<Option<u32>> = self.balance.servers(now).iter().map(|state| state.limit).collect();
+        let server = |(server, limit): (&model::Server, Option<u32>)| {
             Arc::new(ServerShared {
                 name: server.name.clone(),
                 place: self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server)),
                 link: Link::of(server),
                 observe: server.observe,
                 stats: registry.server(&self.spec.name, &server.name),
-                limited: server.max_connections.is_some() || hashes,
+                limited: limit.is_some() || hashes,
             })
         };
-        self.servers = self.spec.servers.iter().map(server).collect();
+        self.servers = self.spec.servers.iter().zip(limits).map(server).collect();
         self.show_states(now);
     }
 
@@ -453,6 +467,7 @@ impl PoolState {
                 let place = self.places.get(&server.name);
                 status.place = place.map(|place| (place.address, place.port));
                 status.weight = (state.weight != state.configured_weight).then_some(state.weight);
+                status.limit = Some(state.limit.unwrap_or(0));
             });
         }
     }

@@ -14,7 +14,7 @@ use super::relay::{Ready, Relay, Side};
 use super::ruling::name_of;
 use super::shared::{Assigned, Place, ServerShared, Wanted};
 use super::worker::{Context, token};
-use crate::balance::{Refusal, ServerId};
+use crate::balance::{Ahead, Refusal, ServerId};
 use crate::model::{ProxyVersion, RefuseWith};
 use crate::os::tcp::{Connecting, Stream};
 use crate::stats::EndReason;
@@ -92,6 +92,14 @@ impl Upstream {
     /// Whether it waits for a server with room.
     pub(super) fn is_queued(&self) -> bool {
         matches!(self.phase, Phase::Queued { .. })
+    }
+
+    /// How many were served before it, while it waits.
+    pub(super) fn ahead(&self) -> Option<Ahead> {
+        match &self.phase {
+            Phase::Queued { waiting, .. } => Some(waiting.ahead()),
+            Phase::Unassigned | Phase::Connecting(_) | Phase::Pausing { .. } => None,
+        }
     }
 
     pub(super) fn deadline(&self, connect_timeout: Option<Duration>) -> Option<Instant> {
@@ -177,6 +185,7 @@ impl Connection {
         if !waits {
             return Verdict::Keep;
         }
+        self.ahead = grant.ahead();
         let Some((assigned, pin)) = grant.take() else { return Verdict::Keep };
         upstream.phase = Phase::Unassigned;
         self.pin = pin;

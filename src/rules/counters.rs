@@ -21,6 +21,25 @@ pub struct Counters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held(u32);
 
+/// A source as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What it is counted as.
+    pub address: IpAddr,
+    /// Its connections so far.
+    pub count: u64,
+    /// Its open connections.
+    pub open: u64,
+    /// Its connections within the table's period.
+    pub rate: u64,
+    /// `gpc0` and `gpc1`.
+    pub purpose: [u64; 2],
+    /// How often they were raised within their periods.
+    pub purpose_rate: [u64; 2],
+    /// When it is forgotten; none: never, or not as long as a connection is open.
+    pub expires_in: Option<Duration>,
+}
+
 #[derive(Debug)]
 struct Row {
     source: IpAddr,
@@ -152,6 +171,44 @@ impl Counters {
             }
             Counter::Clear(purpose) => std::mem::take(&mut row.purpose[place(purpose)]),
         })
+    }
+
+    /// Every source, in the order of their addresses.
+    pub fn sources(&mut self, now: Instant) -> Vec<Source> {
+        self.expire(now);
+        let periods = [self.spec.gpc0_period, self.spec.gpc1_period];
+        let source = |row: &u32| {
+            let row = self.rows.get(*row as usize)?;
+            let age = now.saturating_duration_since(row.last);
+            let [one, two] = row.purpose_rate;
+            Some(Source {
+                address: row.source,
+                count: row.count,
+                open: row.open,
+                rate: row.rate.value(self.spec.connection_period, now),
+                purpose: row.purpose,
+                purpose_rate: [one.value(periods[0], now), two.value(periods[1], now)],
+                expires_in: self.spec.expire.filter(|_| row.open == 0).map(|life| life.saturating_sub(age)),
+            })
+        };
+        let mut sources: Vec<Source> = self.by_source.values().filter_map(source).collect();
+        sources.sort_unstable_by_key(|source| source.address);
+        sources
+    }
+
+    /// Forgets sources, except those with an open connection. Returns how many.
+    pub fn forget(&mut self, sources: &[IpAddr]) -> usize {
+        let mut forgotten = 0;
+        for source in sources {
+            let Some(&row) = self.by_source.get(source) else { continue };
+            let Some(last) = self.rows.get(row as usize).map(|row| row.last) else { continue };
+            if self.idle.remove(&(last, row)) {
+                self.by_source.remove(source);
+                self.free.push(row);
+                forgotten += 1;
+            }
+        }
+        forgotten
     }
 
     /// The row of a source, made if it is new and may be had.

@@ -6,7 +6,7 @@ mod counters;
 pub mod stick;
 
 pub use condition::{Answer, Expressions, Facts, World, text_is};
-pub use counters::{Counters, Held, Rate};
+pub use counters::{Counters, Held, Rate, Source};
 
 use crate::model::Policy;
 use crate::model::rule::{Action, Denial, Purpose, Rule, Slot, Stage, Test};

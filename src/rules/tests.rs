@@ -240,3 +240,23 @@ fn purposes_and_families() {
     let mut v4 = Counters::new(SourceTable { ipv6_bits: 0, ..SourceTable::new("t") });
     assert_eq!(v4.hold(v6("2001:db8::1"), start), None);
 }
+
+#[test]
+fn sources_are_listed_and_those_without_a_connection_forgotten() {
+    let now = origin();
+    let mut counters = Counters::new(SourceTable::new("t"));
+    let [open, gone, unknown] = [1, 2, 3].map(|host| IpAddr::from([192, 0, 2, host]));
+    let _held = counters.hold(open, now).unwrap();
+    let held = counters.hold(gone, now).unwrap();
+    counters.release(held, now);
+    let later = now + Duration::from_secs(600);
+    let shown = counters.sources(later);
+    let figures: Vec<_> = shown.iter().map(|s| (s.address, s.count, s.open, s.expires_in)).collect();
+    assert_eq!(figures, [(open, 1, 1, None), (gone, 1, 0, Some(Duration::from_secs(1200)))]);
+    assert_eq!(counters.forget(&[open, gone, unknown]), 1);
+    assert_eq!(counters.sources(later).len(), 1);
+    // Its place is free for another one.
+    let held = counters.hold(unknown, later).unwrap();
+    counters.release(held, later);
+    assert_eq!(counters.len(later + Duration::from_secs(1800)), 1);
+}

@@ -1,9 +1,10 @@
 //! HAProxy's statistics, for the tools that read them: its columns, filled with what is known here.
 
 use super::check::LastCheckSnapshot;
-use super::registry::{EndReason, Health};
+use super::registry::{EndReason, Health, ServiceState};
 use super::rows::{Row, RowKind, csv};
 use super::snapshot::{Counter, PoolSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot};
+use super::times::TimesSnapshot;
 
 /// The snapshot as HAProxy's CSV.
 #[must_use]
@@ -64,7 +65,14 @@ fn frontend(service: &ServiceSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
     row.set("dreq", ended(EndReason::DeniedContent));
     row.set("dcon", ended(EndReason::DeniedConnection) + ended(EndReason::SourceLimit));
     row.set("dses", ended(EndReason::DeniedSession));
-    row.set("status", "OPEN");
+    row.set(
+        "status",
+        match service.state {
+            ServiceState::Open => "OPEN",
+            ServiceState::Paused => "PAUSED",
+            ServiceState::Stopped => "STOP",
+        },
+    );
     row.set("rate", service.rate);
     row.set("rate_max", service.rate_max);
     row.set("conn_rate", service.rate);
@@ -101,9 +109,9 @@ fn server(pool: &PoolSnapshot, server: &ServerSnapshot, snapshot: &Snapshot, (ii
     row.set("need_conn_est", u8::from(server.open_max > 0 || server.checks > 0));
     // HAProxy shows no sign: the port 0 is the client's.
     row.set("addr", server.address.replace(":same", ":0").replace(":+", ":"));
-    set_times(&mut row);
-    row.set("cli_abrt", 0);
-    row.set("srv_abrt", 0);
+    set_times(&mut row, server.times);
+    row.set("cli_abrt", server.client_aborts);
+    row.set("srv_abrt", server.server_aborts);
     if let Some(counter) = server.counter {
         row.set("chkfail", server.checks_failed);
         row.set("chkdown", server.downs);
@@ -138,7 +146,8 @@ fn backend(pool: &PoolSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
     let mut row = Row::new(RowKind::Backend, (&pool.name, "BACKEND"), iid, 0);
     row.set("qcur", pool.queued);
     row.set("qmax", pool.queued_max);
-    row.set("scur", total(|server| server.open));
+    // Who waits is there, too.
+    row.set("scur", total(|server| server.open) + pool.queued);
     row.set("smax", most(|server| server.open_max));
     // HAProxy's `fullconn`: a tenth of what its frontends may bring.
     row.set("slim", fronts.map(|service| front_limit(service, snapshot)).sum::<u64>().div_ceil(10));
@@ -162,9 +171,9 @@ fn backend(pool: &PoolSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
     row.set("lastsess", last_session(last));
     row.set("rate", total(|server| server.rate));
     row.set("rate_max", most(|server| server.rate_max));
-    set_times(&mut row);
-    row.set("cli_abrt", 0);
-    row.set("srv_abrt", 0);
+    set_times(&mut row, TimesSnapshot::together(pool.servers.iter().map(|server| server.times)));
+    row.set("cli_abrt", total(|server| server.client_aborts));
+    row.set("srv_abrt", total(|server| server.server_aborts));
     row.set("algo", algorithm(&pool.algorithm));
     row
 }
@@ -174,10 +183,20 @@ fn front_limit(service: &ServiceSnapshot, snapshot: &Snapshot) -> u64 {
     service.max_connections.map_or(snapshot.process.connection_limit, u64::from)
 }
 
-/// Times of queue, connection, answer and session are in the log, a line a connection; their averages are not kept.
-fn set_times(row: &mut Row) {
-    for column in ["qtime", "ctime", "rtime", "ttime", "qtime_max", "ctime_max", "rtime_max", "ttime_max"] {
-        row.set(column, 0);
+/// Averages and maxima in milliseconds. Answers are not told from other bytes here.
+fn set_times(row: &mut Row, times: TimesSnapshot) {
+    let millis = |seconds: f64| format!("{:.0}", (seconds * 1000.0).floor());
+    for (column, seconds) in [
+        ("qtime", times.queue_seconds),
+        ("ctime", times.connect_seconds),
+        ("rtime", 0.0),
+        ("ttime", times.total_seconds),
+        ("qtime_max", times.queue_seconds_max),
+        ("ctime_max", times.connect_seconds_max),
+        ("rtime_max", 0.0),
+        ("ttime_max", times.total_seconds_max),
+    ] {
+        row.set(column, millis(seconds));
     }
 }
 
@@ -202,9 +221,10 @@ fn status(server: &ServerSnapshot) -> String {
     match (server.health, server.counter) {
         (Health::Disabled, _) => "MAINT".to_owned(),
         (Health::Down, _) if server.agent_down => "DOWN (agent)".to_owned(),
-        (Health::Up, _) if server.stopping => "NOLB".to_owned(),
+        (Health::Up | Health::Unchecked, _) if server.stopping => "NOLB".to_owned(),
         (Health::Up | Health::Unchecked, _) if server.draining => "DRAIN".to_owned(),
         (Health::Unchecked, _) => "no check".to_owned(),
+        (Health::Up, _) if server.check_paused => "no check".to_owned(),
         (Health::Up, Some(Counter { now, rise, fall })) if now + 1 < rise + fall => {
             format!("UP {}/{fall}", (now + 1).saturating_sub(rise))
         }

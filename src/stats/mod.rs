@@ -16,6 +16,7 @@ pub mod rows;
 mod server;
 mod sight;
 mod snapshot;
+mod times;
 mod verdict;
 
 pub use check::{LastCheck, LastCheckSnapshot};
@@ -23,13 +24,16 @@ pub use late::{LateWakes, LateWakesSnapshot};
 pub use notify::{NotifySnapshot, NotifyStats};
 pub use process::ProcessSnapshot;
 pub use pulse::{PoolStatus, Pulse};
-pub use registry::{EndReason, Health, PoolStats, Registry, ServerStats, ServerStatus, ServiceStats};
+pub use registry::{
+    EndReason, Health, PoolStats, Registry, ServerStats, ServerStatus, ServiceState, ServiceStats, ServiceStatus,
+};
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
 pub use server::{BindError, Endpoint, Prepared, Source};
 pub use snapshot::{
     Counter, MasterSnapshot, PoolSnapshot, RejectedSnapshot, RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot,
     StrangerSnapshot, Surroundings,
 };
+pub use times::{Times, TimesSnapshot};
 pub use verdict::Verdict;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! Entries outlive a reload: a service that stays keeps counting.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +16,7 @@ use super::late::LateWakes;
 use super::notify::NotifyStats;
 use super::pulse::{PoolStatus, Pulse};
 use super::router::RouterStats;
+use super::times::Times;
 
 /// All counters of the process.
 #[derive(Debug, Default)]
@@ -57,6 +58,8 @@ pub struct ServiceStats {
     pub limited: AtomicU64,
     /// Connections accepted a second.
     pub pulse: Pulse,
+    /// What an operator set.
+    status: Mutex<ServiceStatus>,
     /// Ended connections by reason.
     ended: [AtomicU64; EndReason::ALL.len()],
 }
@@ -101,11 +104,39 @@ pub struct ServerStats {
     pub queued: AtomicU64,
     /// Most that waited at once.
     pub queued_max: AtomicU64,
+    /// How long its connections took.
+    pub times: Times,
+    /// Connections that clients broke off.
+    pub client_aborts: AtomicU64,
+    /// Connections that it broke off.
+    pub server_aborts: AtomicU64,
     /// Attempts that failed since the last one that did not.
     pub errors_in_row: AtomicU64,
     /// It answers this node's own address, and what it sends to clients' addresses does not come back here.
     pub return_path_lost: AtomicBool,
     status: Mutex<ServerStatus>,
+}
+
+/// What an operator set of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ServiceStatus {
+    /// Whether it listens.
+    pub state: ServiceState,
+    /// Most connections it may have open, 0 for any number; none: what the configuration says.
+    pub limit: Option<u32>,
+}
+
+/// Whether a service listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServiceState {
+    /// It does.
+    #[default]
+    Open,
+    /// Not for now: open connections go on.
+    Paused,
+    /// Not until the next start.
+    Stopped,
 }
 
 /// State of one server.
@@ -135,6 +166,16 @@ pub struct ServerStatus {
     pub admin: Option<AdminState>,
     /// Weight set while it runs; none: the configured one.
     pub weight: Option<u16>,
+    /// Most connections it may have open, 0 for any number; none: what the configuration says.
+    pub limit: Option<u32>,
+    /// Where it is checked.
+    pub check_target: Option<SocketAddr>,
+    /// Its checks are not made for now.
+    pub check_paused: bool,
+    /// Where its agent is asked.
+    pub agent_target: Option<SocketAddr>,
+    /// Its agent is not asked for now.
+    pub agent_paused: bool,
     /// Where it is reached since it was set while it runs; none: where the configuration says.
     pub place: Option<(IpAddr, ServerPort)>,
 }
@@ -277,6 +318,17 @@ impl Health {
 }
 
 impl ServiceStats {
+    /// What an operator set.
+    #[must_use]
+    pub fn status(&self) -> ServiceStatus {
+        *lock(&self.status)
+    }
+
+    /// An operator set something.
+    pub fn set_status(&self, status: ServiceStatus) {
+        *lock(&self.status) = status;
+    }
+
     /// Counts an ended connection.
     pub fn count_end(&self, reason: EndReason) {
         self.ended[reason as usize].fetch_add(1, Ordering::Relaxed);
@@ -354,7 +406,10 @@ impl Registry {
             let open = server.open.load(Ordering::Relaxed);
             server.open_max.store(open, Ordering::Relaxed);
             server.pulse.forget_most();
+            server.times.forget_most();
             if all {
+                zero([&server.client_aborts, &server.server_aborts].into_iter());
+                server.times.forget();
                 let ServerStats { chosen, bytes_in, bytes_out, connect_errors, retries, .. } = &*server;
                 zero([chosen, bytes_in, bytes_out, connect_errors, retries].into_iter());
                 zero([&server.redispatches, &server.checks, &server.checks_failed, &server.downs].into_iter());

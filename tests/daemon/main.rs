@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod control;
+mod imported;
+mod learnt;
 mod limits;
 mod logging;
 mod name_server;
@@ -15,3 +17,4 @@ mod signals;
 mod starting;
 mod stats_socket;
 mod support;
+mod verbs;

@@ -6,8 +6,8 @@ use hickory_resolver::proto::op::ResponseCode;
 use netns_tests::wait::{pass, until_true};
 use std::time::Duration;
 
+use super::imported::{Haproxy, ask, start};
 use super::name_server::{NameServer, Says};
-use super::stats_socket::{Haproxy, ask, start};
 use super::support::{Daemon, PATIENCE, echo_server, own_ip, serves};
 
 fn toml(listen: SocketAddr, dns: SocketAddr, port: u16) -> String {

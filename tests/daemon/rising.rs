@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use netns_tests::wait::{pass, until_true};
 
-use super::stats_socket::{Haproxy, ask, start};
+use super::imported::{Haproxy, ask, start};
 use super::support::{PATIENCE, own_ip};
 
 const INTERVAL: Duration = Duration::from_millis(200);

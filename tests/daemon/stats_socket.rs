@@ -2,121 +2,18 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream, UdpSocket};
+use std::net::UdpSocket;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use netns_tests::wait::{try_until, until_true};
 use nix::sys::signal::Signal;
 
-use super::support::{BINARY, Daemon, Dir, PATIENCE, echo_server, own_ip, run_arguments};
-
-const HAPROXY: &str = "/usr/sbin/haproxy";
-
-/// The answer to one line.
-pub(crate) fn ask(socket: &Path, line: &str) -> String {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(format!("{line}\n").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
-
-/// A vipgate that was given a haproxy.cfg.
-pub(crate) fn start(config: &str, more: impl FnOnce(&mut Command, &Path)) -> Daemon {
-    let dir = Dir::new();
-    let config = config.replace("DIR", &dir.path().display().to_string());
-    let file = dir.write("haproxy.cfg", &config);
-    let log = File::create(dir.path().join("log")).unwrap();
-    fs::create_dir_all(dir.path().join("state")).unwrap();
-    let mut command = Command::new(BINARY);
-    more(&mut command, dir.path());
-    command.stderr(log).stdin(Stdio::null()).stdout(Stdio::null());
-    command.arg("run").arg("--haproxy").arg(file).arg("--run-dir").arg(dir.path());
-    let child = command.arg("--state-dir").arg(dir.path().join("state")).spawn().unwrap();
-    let daemon = Daemon { dir, child };
-    daemon.wait_running();
-    daemon
-}
-
-fn config(ip: IpAddr, servers: IpAddr) -> String {
-    format!(
-        "global\n stats socket DIR/admin.sock mode 600 level admin\n stats socket DIR/operator.sock mode 660 level operator\n\
-         \x20stats socket DIR/user.sock level user\n stats timeout 20s\n maxconn 2000\n\
-         defaults\n mode tcp\n timeout connect 2s\n timeout client 30s\n timeout server 30s\n\
-         frontend fe\n bind {ip}:7001\n default_backend be\n\
-         listen li\n bind {ip}:7002\n maxconn 100\n server a {servers}:7100 maxconn 5\n\
-         backend be\n stick-table type ip size 1k expire 30m\n stick on src\n\
-         \x20server s1 {servers}:7100 check inter 500ms weight 10\n server s2 {servers}:7199 check inter 500ms backup\n\
-         \x20server s3 {servers}:7101 disabled\n"
-    )
-}
-
-/// Echoes on port 7100 of an address of its own.
-fn servers() -> IpAddr {
-    let ip = own_ip();
-    let listener = std::net::TcpListener::bind((ip, 7100)).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            std::thread::spawn(move || {
-                let mut buffer = [0; 4096];
-                while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                    if stream.write_all(&buffer[..count]).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-    });
-    ip
-}
-
-fn exchange(ip: IpAddr, port: u16) -> TcpStream {
-    let mut stream = TcpStream::connect((ip, port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"hello").unwrap();
-    stream.read_exact(&mut [0; 5]).unwrap();
-    stream
-}
-
-/// HAProxy on a file of the same words, ended with the value.
-pub(crate) struct Haproxy {
-    child: Child,
-    dir: Dir,
-}
-
-impl Haproxy {
-    pub(crate) fn start(config: &str) -> Option<Self> {
-        if !Path::new(HAPROXY).exists() {
-            netns_tests::report::loud("SKIPPED: there is no haproxy to compare with");
-            return None;
-        }
-        let dir = Dir::new();
-        let file = dir.write("haproxy.cfg", &config.replace("DIR", &dir.path().display().to_string()));
-        let mut command = Command::new(HAPROXY);
-        command.arg("-db").arg("-f").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        let started = Self { child, dir };
-        until_true("haproxy's socket", PATIENCE, || UnixStream::connect(started.socket("admin")).is_ok());
-        Some(started)
-    }
-
-    pub(crate) fn socket(&self, level: &str) -> PathBuf {
-        self.dir.path().join(format!("{level}.sock"))
-    }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-    }
-}
+use super::imported::{Haproxy, ask, config, exchange, servers, start};
+use super::support::{BINARY, Daemon, Dir, PATIENCE, echo_server, own_ip};
 
 /// What differs from one process to another without meaning anything: addresses in memory and on the network, times.
 fn comparable(answer: &str, replace: &[(String, &str)]) -> String {
@@ -144,9 +41,11 @@ fn comparable(answer: &str, replace: &[(String, &str)]) -> String {
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Columns of `show stat` that are times or rates; and failed checks, of which HAProxy counts only those of servers that are up.
+/// Columns of `show stat` that are times or rates; failed checks, of which HAProxy counts only those of servers that are up; and
+/// most sessions: on a busy machine HAProxy sees the first client go after the second came.
 #[rustfmt::skip]
-const MOVING: [&str; 15] = [
+const MOVING: [&str; 16] = [
+    "smax",
     "lastchg", "downtime", "lastsess", "check_duration", "qtime", "ctime", "ttime", "rtime", "ctime_max", "ttime_max", "rate",
     "rate_max", "conn_rate", "conn_rate_max", "chkfail",
 ];
@@ -397,41 +296,6 @@ fn sessions_and_tables_are_seen_and_changed_on_both_sockets() {
         ask(&admin, "show servers state li").contains(" a 127.0.0.2 ")
             && ask(&admin, "show stat li 4 -1").contains("127.0.0.2:7103")
     );
-}
-
-#[test]
-fn what_was_learnt_survives_a_restart_and_a_damaged_file_does_no_harm() {
-    let (ip, servers) = (own_ip(), servers());
-    let mut daemon = start(&config(ip, servers), |_, _| {});
-    let admin = daemon.dir.path().join("admin.sock");
-    ask(&admin, "set table be key 192.0.2.7 data.server_id 2; set server be/s1 weight 5; set server li/a state drain");
-    let stop = |daemon: &mut Daemon| {
-        daemon.signal(Signal::SIGTERM);
-        daemon.wait(PATIENCE);
-    };
-    let start_again = |daemon: &mut Daemon| {
-        let mut command = Command::new(BINARY);
-        let [run, _, _, run_dir, dir] = run_arguments(daemon.dir.path());
-        command.arg(run).arg("--haproxy").arg(daemon.dir.path().join("haproxy.cfg")).arg(run_dir).arg(dir);
-        command.arg("--state-dir").arg(daemon.dir.path().join("state")).stdin(Stdio::null()).stdout(Stdio::null());
-        let log = File::options().append(true).open(daemon.dir.path().join("log")).unwrap();
-        daemon.child = command.stderr(log).spawn().unwrap();
-        daemon.wait_running();
-    };
-    stop(&mut daemon);
-    start_again(&mut daemon);
-    assert!(ask(&admin, "show table be").contains("key=192.0.2.7 use=0 exp=17"), "{}", ask(&admin, "show table be"));
-    assert_eq!(ask(&admin, "get weight be/s1"), "5 (initial 10)\n\n");
-    assert!(ask(&admin, "show stat li 4 -1").contains(",DRAIN,"));
-    stop(&mut daemon);
-    let file = daemon.dir.path().join("state/learnt.state");
-    let mut bytes = fs::read(&file).unwrap();
-    let last = bytes.len() - 5;
-    bytes[last] ^= 1;
-    fs::write(&file, bytes).unwrap();
-    start_again(&mut daemon);
-    daemon.wait_log("is of no use, what was learnt is lost: its checksum is wrong");
-    assert_eq!(ask(&admin, "get weight be/s1"), "10 (initial 10)\n\n");
 }
 
 #[test]

@@ -278,6 +278,16 @@ impl Client {
         Ok(Self(stream))
     }
 
+    /// From this address.
+    pub(crate) fn connect_from(client: IpAddr, address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(client, 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
     /// Whether what it says comes back.
     pub(crate) fn echoes(&mut self) -> bool {
         let mut back = [0; 4];

@@ -19,7 +19,7 @@ fn silent_visit(front: &Front, servers: &Servers) -> (String, u128) {
 #[test]
 fn a_silent_client_waits_the_whole_delay_and_garbage_passes_at_once() {
     let lines =
-        " tcp-request inspect-delay 600ms\n tcp-request content accept if { req_ssl_hello_type 1 }\n server s1 {1}";
+        " tcp-request inspect-delay 600ms\n tcp-request content reject if { req_ssl_hello_type 1 }\n server s1 {1}";
     let seen = compare(lines, |front, servers| {
         let silent = silent_visit(front, servers);
         let mut client = connect_from(servers.client(101), front.address);

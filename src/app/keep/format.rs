@@ -1,9 +1,12 @@
 //! The file of what was learnt: a line that says what follows and proves it whole, then JSON.
 
+use std::net::{IpAddr, SocketAddr};
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::control::operate::ServerState;
+use crate::control::operate::{PortChange, ServerState};
+use crate::stats::LastCheckSnapshot;
 
 /// What the first line begins with. Another number is another format.
 const HEAD: &str = "vipgate-state 1 ";
@@ -31,7 +34,7 @@ pub(super) struct Pool {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What an operator set and the configuration does not say.
+/// What an operator set and the configuration does not say, and what its checks found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
@@ -40,6 +43,55 @@ pub(super) struct Server {
     pub(super) state: Option<ServerState>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) weight: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<Place>,
+    /// Most connections, 0 for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) limit: Option<u32>,
+    /// What the configuration said when that was set; what it says otherwise by now holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) configured: Option<Configured>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) health: Option<Health>,
+}
+
+/// Where a server was moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    pub(super) address: IpAddr,
+    /// None: as configured.
+    #[serde(default)]
+    pub(super) port: Option<PortChange>,
+}
+
+/// What an operator can change, as the configuration has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Configured {
+    pub(super) disabled: bool,
+    pub(super) weight: u16,
+    pub(super) place: Place,
+    #[serde(default)]
+    pub(super) limit: Option<u32>,
+}
+
+/// What the checks of a server found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    pub(super) target: SocketAddr,
+    /// The rise/fall counter, and whether that is up.
+    pub(super) counter: u32,
+    pub(super) up: bool,
+    #[serde(default)]
+    pub(super) stopping: bool,
+    #[serde(default)]
+    pub(super) agent_down: bool,
+    pub(super) last: LastCheckSnapshot,
+    pub(super) reason: String,
+    /// Since how many milliseconds it was up or down.
+    pub(super) lasts: u64,
 }
 
 /// A client as its table shows it, its server, and in milliseconds what was left of the entry's life; none: it does not expire, or was in use.
@@ -89,11 +141,37 @@ fn checksum(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::CheckResult;
 
     fn learnt() -> Learnt {
         let entries =
             vec![("192.0.2.9".to_owned(), "s1".to_owned(), Some(1_200)), ("::".to_owned(), "s2".to_owned(), None)];
-        let server = Server { name: "s1".to_owned(), state: Some(ServerState::Drain), weight: Some(5) };
+        let last = LastCheckSnapshot {
+            result: CheckResult::L4Connection,
+            code: None,
+            detail: "Connection refused".to_owned(),
+            duration_seconds: 0.25,
+            ago_seconds: 1.5,
+        };
+        let target = ([192, 0, 2, 1], 80).into();
+        let reason = "refused".to_owned();
+        let (up, stopping, agent_down) = (false, false, true);
+        let health = Some(Health { target, counter: 0, up, stopping, agent_down, last, reason, lasts: 9 });
+        let place = Place { address: [192, 0, 2, 1].into(), port: Some(PortChange::Offset(-4)) };
+        let server = Server {
+            name: "s1".to_owned(),
+            state: Some(ServerState::Drain),
+            weight: Some(5),
+            place: Some(place),
+            limit: Some(0),
+            configured: Some(Configured {
+                disabled: false,
+                weight: 7,
+                place: Place { port: None, ..place },
+                limit: None,
+            }),
+            health,
+        };
         let pool = Pool { name: "files".to_owned(), servers: vec![server], entries };
         Learnt { saved: 1_795_288_417_284, pools: vec![pool] }
     }

@@ -100,7 +100,8 @@ fn variable(name: &str, ended: &Ended<'_>, now: SystemTime, out: &mut String) ->
         "bc" => write!(out, "{}", open.pool),
         "sc" => write!(out, "{}", open.server),
         "rc" => write!(out, "{}{}", if ended.redispatched { "+" } else { "" }, ended.retries),
-        "sq" | "bq" => out.write_char('0'),
+        "sq" => write!(out, "{}", ended.ahead.server),
+        "bq" => write!(out, "{}", ended.ahead.any),
         "pid" => write!(out, "{}", std::process::id()),
         "H" => out.write_str(&nix::unistd::gethostname().unwrap_or_default().to_string_lossy()),
         _ => return false,
@@ -118,6 +119,7 @@ fn since_epoch(now: SystemTime, ended: &Ended<'_>) -> (u64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::Ahead;
     use crate::proxy::{OpenCounts, Phase};
     use crate::stats::EndReason;
     use std::time::Duration;
@@ -140,6 +142,7 @@ mod tests {
             duration: Duration::from_millis(5),
             retries: 0,
             redispatched: false,
+            ahead: Ahead::default(),
             open: OpenCounts { process: 2, service: 1, pool: 0, server: 0 },
         }
     }
@@ -159,10 +162,11 @@ mod tests {
             connect: None,
             retries: 3,
             redispatched: true,
+            ahead: Ahead { server: 0, any: 7 },
             bytes_out: 0,
             ..ended(&service)
         };
-        assert!(end(&refused, now).ends_with(" fe be/<NOSRV> -1/-1/5 0 SC 2/1/0/0/+3 0/0"), "{}", end(&refused, now));
+        assert!(end(&refused, now).ends_with(" fe be/<NOSRV> -1/-1/5 0 SC 2/1/0/0/+3 0/7"), "{}", end(&refused, now));
     }
 
     #[test]

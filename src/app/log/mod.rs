@@ -37,7 +37,7 @@ use crate::proxy::{Ended, Journal};
 use crate::stats::Registry;
 use dress::Sender;
 use json::{Fields, Json};
-use targets::{Record, Targets};
+use targets::{About, Record, Targets};
 
 /// Lines that wait to be written; at about 200 bytes each the queue holds 3 MiB at most.
 const QUEUE: usize = 16_384;
@@ -152,36 +152,37 @@ impl Book {
     }
 
     /// The line of a connection, to the targets, or as it is to standard error.
-    fn say(&self, setup: &Setup, text: String) {
-        if setup.targets.is_empty() {
-            tracing::info!(target: CONNECTION, "{text}");
-        } else {
-            self.queue(Line::Record(Record { severity: Severity::Info, at: SystemTime::now(), text }));
-        }
+    fn say(&self, setup: &Setup, service: &Service, text: String) {
+        let about = match &service.log_targets {
+            Some(own) => About::ConnectionOf(Arc::clone(own)),
+            None if setup.targets.is_empty() => return tracing::info!(target: CONNECTION, "{text}"),
+            None => About::Connection,
+        };
+        self.queue(Line::Record(Record { about, severity: Severity::Info, at: SystemTime::now(), text }));
     }
 }
 
 impl Setup {
     /// Connections are logged in HAProxy's words.
-    fn in_haproxys_words(&self) -> bool {
-        !self.targets.is_empty() || self.format == LogFormat::Haproxy
+    fn in_haproxys_words(&self, service: &Service) -> bool {
+        !self.targets.is_empty() || service.log_targets.is_some() || self.format == LogFormat::Haproxy
     }
 }
 
 impl Journal for Book {
     fn accepted(&self, service: &Service, client: SocketAddr, destination: SocketAddr) {
         let setup = self.setup();
-        if setup.in_haproxys_words() {
-            self.say(&setup, connection::begin(service, client, destination));
+        if setup.in_haproxys_words(service) {
+            self.say(&setup, service, connection::begin(service, client, destination));
         }
     }
 
     fn ended(&self, ended: &Ended<'_>) {
         let setup = self.setup();
-        if !setup.in_haproxys_words() {
+        if !setup.in_haproxys_words(ended.service) {
             ended.trace();
         } else if ended.service.log_line != ConnectionLine::Connect {
-            self.say(&setup, connection::end(ended, SystemTime::now()));
+            self.say(&setup, ended.service, connection::end(ended, SystemTime::now()));
         }
     }
 }
@@ -206,7 +207,12 @@ impl<S: Subscriber> Layer<S> for Forward {
         }
         // A line break would begin another message.
         let text = text.replace('\n', " ");
-        self.0.queue(Line::Record(Record { severity: severity(meta), at: SystemTime::now(), text }));
+        self.0.queue(Line::Record(Record {
+            about: About::Process,
+            severity: severity(meta),
+            at: SystemTime::now(),
+            text,
+        }));
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Setup;
 use super::dress::dress;
-use crate::model::{LogPlace, Severity};
+use crate::model::{LogPlace, LogTarget, Severity};
 
 /// A target that refused a line is left alone for this long where opening it failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -17,9 +18,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A line on its way to the targets.
 #[derive(Debug)]
 pub(super) struct Record {
+    pub(super) about: About,
     pub(super) severity: Severity,
     pub(super) at: SystemTime,
     pub(super) text: String,
+}
+
+/// What a line is about: who gets it.
+#[derive(Debug)]
+pub(super) enum About {
+    /// The process and its servers: every target of the process.
+    Process,
+    /// A connection: the targets of the process that want those.
+    Connection,
+    /// A connection of a service that has targets of its own.
+    ConnectionOf(Arc<[LogTarget]>),
 }
 
 /// The targets that are open.
@@ -39,7 +52,12 @@ enum Place {
 impl Targets {
     /// Writes a line to every target that wants it. What cannot be written is lost, and counted.
     pub(super) fn write(&mut self, record: &Record, setup: &Setup, lost: &AtomicU64) {
-        for target in &setup.targets {
+        let (targets, all) = match &record.about {
+            About::Process => (&setup.targets[..], true),
+            About::Connection => (&setup.targets[..], false),
+            About::ConnectionOf(own) => (&own[..], true),
+        };
+        for target in targets.iter().filter(|target| all || target.connections) {
             let Some(line) = dress(target, &setup.sender, record.severity, record.at, &record.text) else { continue };
             if self.send(&target.to, &line).is_err() {
                 lost.fetch_add(1, Ordering::Relaxed);

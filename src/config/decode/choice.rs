@@ -26,6 +26,7 @@ impl Decoder<'_> {
             redispatch_every: self.field(fields, "redispatch-every", Self::number),
             queue_timeout: self.field(fields, "queue-timeout", Self::timeout),
             max_queue: self.field(fields, "max-queue", Self::number),
+            full_load: self.field(fields, "full-load", Self::number),
             persist: self.field(fields, "persist", Self::boolean),
             abort_on_close: self.field(fields, "abort-on-close", Self::boolean),
             failback: self.field(fields, "failback", |this, value, key| this.word(value, key, words::FAILBACK)),
@@ -36,6 +37,7 @@ impl Decoder<'_> {
 
     pub(super) fn server_choice(&mut self, fields: Fields<'_>) -> ServerChoice {
         ServerChoice {
+            min_connections: self.field(fields, "min-connections", Self::number),
             max_queue: self.field(fields, "max-queue", Self::number),
             slow_start: self.field(fields, "slow-start", Self::duration),
             non_stick: self.field(fields, "non-stick", Self::boolean),

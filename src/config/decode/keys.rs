@@ -38,8 +38,10 @@ pub(super) const MAIL: Keys =
     Keys { table: "[mail]", keys: &["server", "helo", "from", "to", "timeout", "routers", "servers", "faults", "gap"] };
 pub(super) const LOG: Keys =
     Keys { table: "[log]", keys: &["level", "connections", "checks", "format", "targets", "tag", "host-name"] };
-pub(super) const LOG_TARGET: Keys =
-    Keys { table: "a log target", keys: &["to", "format", "facility", "level", "most-severe", "length"] };
+pub(super) const LOG_TARGET: Keys = Keys {
+    table: "a log target",
+    keys: &["to", "format", "facility", "level", "most-severe", "length", "connections"],
+};
 pub(super) const STATS_SOCKET: Keys = Keys {
     table: "[[stats-socket]]",
     keys: &["address", "mode", "user", "group", "level", "timeout", "max-connections"],
@@ -135,6 +137,7 @@ pub(super) const SERVICE: Keys = Keys {
         "backlog",
         "log",
         "log-line",
+        "log-targets",
         "log-empty",
         "allow",
         "deny",
@@ -182,6 +185,7 @@ pub(super) const POOL: Keys = Keys {
         "redispatch-every",
         "queue-timeout",
         "max-queue",
+        "full-load",
         "persist",
         "abort-on-close",
         "failback",
@@ -233,7 +237,7 @@ pub(super) const SERVER: Keys = Keys {
     keys: &[
         "name", "address", "port", "weight", "backup", "disabled", "max-connections", "check", "agent", "on-marked-down",
         "send-proxy", "source", "user-timeout", "fast-open",
-        "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
+        "min-connections", "max-queue", "slow-start", "non-stick", "track", "error-limit", "on-error", "on-marked-up",
         "srv", "most", "resolve", "resolver", "family", "networks", "share-address", "ignore-weight", "initial-address",
     ],
 };

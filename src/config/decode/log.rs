@@ -24,7 +24,7 @@ impl Decoder<'_> {
     }
 
     /// A place by itself, or a table.
-    fn log_target(&mut self, value: Value<'_>, key: &str) -> Option<LogTarget> {
+    pub(super) fn log_target(&mut self, value: Value<'_>, key: &str) -> Option<LogTarget> {
         if let DeValue::String(_) = value.value {
             let to = Some(Located::new(self.string(value, key)?, value.at));
             return Some(LogTarget { to, ..LogTarget::empty(value.at) });
@@ -38,6 +38,7 @@ impl Decoder<'_> {
             level: self.field(fields, "level", |this, value, key| this.word(value, key, words::SEVERITIES)),
             most_severe: self.field(fields, "most-severe", |this, value, key| this.word(value, key, words::SEVERITIES)),
             length: self.field(fields, "length", Self::number),
+            connections: self.field(fields, "connections", Self::boolean),
         })
     }
 

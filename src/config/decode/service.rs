@@ -28,6 +28,7 @@ impl Decoder<'_> {
             backlog: self.field(fields, "backlog", Self::number),
             log: self.field(fields, "log", Self::boolean),
             log_line: self.field(fields, "log-line", Self::connection_line),
+            log_targets: self.list(fields, "log-targets", Self::log_target),
             log_empty: self.field(fields, "log-empty", Self::boolean),
             policy: self.policy(fields),
         };

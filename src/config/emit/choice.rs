@@ -18,6 +18,7 @@ pub(super) fn pool(keys: &mut Keys, choice: &PoolChoice) {
     keys.maybe("redispatch-every", &choice.redispatch_every, u64::to_string);
     keys.maybe("queue-timeout", &choice.queue_timeout, timeout);
     keys.maybe("max-queue", &choice.max_queue, u64::to_string);
+    keys.maybe("full-load", &choice.full_load, u64::to_string);
     keys.maybe("persist", &choice.persist, bool::to_string);
     keys.maybe("abort-on-close", &choice.abort_on_close, bool::to_string);
     keys.maybe("failback", &choice.failback, |failback| word(words::FAILBACK, failback));
@@ -26,6 +27,7 @@ pub(super) fn pool(keys: &mut Keys, choice: &PoolChoice) {
 }
 
 pub(super) fn server(keys: &mut Keys, choice: &ServerChoice) {
+    keys.maybe("min-connections", &choice.min_connections, u64::to_string);
     keys.maybe("max-queue", &choice.max_queue, u64::to_string);
     keys.maybe("slow-start", &choice.slow_start, duration);
     keys.maybe("non-stick", &choice.non_stick, bool::to_string);

@@ -17,7 +17,7 @@ pub(super) fn log(raw: &Log) -> String {
     lines.lines()
 }
 
-fn log_target(raw: &LogTarget) -> String {
+pub(super) fn log_target(raw: &LogTarget) -> String {
     let mut keys = Keys::new("");
     keys.maybe("to", &raw.to, |to| quoted(to));
     keys.maybe("format", &raw.dress, |dress| word(words::LOG_DRESSES, dress));
@@ -25,6 +25,7 @@ fn log_target(raw: &LogTarget) -> String {
     keys.maybe("level", &raw.level, |level| word(words::SEVERITIES, level));
     keys.maybe("most-severe", &raw.most_severe, |severity| word(words::SEVERITIES, severity));
     keys.maybe("length", &raw.length, u64::to_string);
+    keys.maybe("connections", &raw.connections, bool::to_string);
     keys.inline()
 }
 

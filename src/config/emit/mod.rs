@@ -93,6 +93,7 @@ fn service(raw: &Service) -> String {
     lines.maybe("backlog", &raw.backlog, u64::to_string);
     lines.maybe("log", &raw.log, bool::to_string);
     lines.maybe("log-line", &raw.log_line, control::connection_line);
+    lines.list("log-targets", raw.log_targets.iter().map(control::log_target));
     lines.maybe("log-empty", &raw.log_empty, bool::to_string);
     policy::policy(&raw.policy, &mut lines);
     lines.lines()

@@ -15,6 +15,7 @@ pub struct PoolChoice {
     /// `Timeout::None`: as when absent, the connect timeout.
     pub queue_timeout: Maybe<Timeout>,
     pub max_queue: Maybe<u64>,
+    pub full_load: Maybe<u64>,
     pub persist: Maybe<bool>,
     pub abort_on_close: Maybe<bool>,
     pub failback: Maybe<Failback>,
@@ -27,6 +28,7 @@ pub struct PoolChoice {
 #[derive(Debug, Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]
 pub struct ServerChoice {
+    pub min_connections: Maybe<u64>,
     pub max_queue: Maybe<u64>,
     pub slow_start: Maybe<Duration>,
     pub non_stick: Maybe<bool>,

@@ -48,12 +48,22 @@ pub struct LogTarget {
     pub level: Maybe<Severity>,
     pub most_severe: Maybe<Severity>,
     pub length: Maybe<u64>,
+    pub connections: Maybe<bool>,
 }
 
 impl LogTarget {
     /// Without any key.
     #[must_use]
     pub fn empty(at: Location) -> Self {
-        Self { at, to: None, dress: None, facility: None, level: None, most_severe: None, length: None }
+        Self {
+            at,
+            to: None,
+            dress: None,
+            facility: None,
+            level: None,
+            most_severe: None,
+            length: None,
+            connections: None,
+        }
     }
 }

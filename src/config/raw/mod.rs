@@ -202,6 +202,8 @@ pub struct Service {
     pub log: Maybe<bool>,
     pub log_line: Maybe<ConnectionLine>,
     /// Natively true when absent.
+    /// None: those of `[log]`.
+    pub log_targets: Vec<LogTarget>,
     pub log_empty: Maybe<bool>,
     pub policy: Policy,
 }
@@ -222,6 +224,7 @@ impl Service {
             backlog: None,
             log: None,
             log_line: None,
+            log_targets: Vec::new(),
             log_empty: None,
             policy: Policy::default(),
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::findings::Findings;
 use crate::config::diagnostic::Diagnostic;
@@ -32,6 +33,14 @@ pub(super) fn log(raw: &raw::Log, findings: &mut Findings<'_>) -> Log {
     }
 }
 
+/// The targets of a service; none: those of the process.
+pub(super) fn own_targets(raw: &[raw::LogTarget], findings: &mut Findings<'_>) -> Option<Arc<[LogTarget]>> {
+    if raw.is_empty() {
+        return None;
+    }
+    Some(raw.iter().filter_map(|target| log_target(target, findings)).collect())
+}
+
 fn log_target(raw: &raw::LogTarget, findings: &mut Findings<'_>) -> Option<LogTarget> {
     let to = place(findings.required(&raw.to, "to", raw.at)?, findings)?;
     let default = LogTarget::new(to);
@@ -46,6 +55,7 @@ fn log_target(raw: &raw::LogTarget, findings: &mut Findings<'_>) -> Option<LogTa
         level: raw.level.map_or(default.level, |level| level.value),
         most_severe: raw.most_severe.map_or(default.most_severe, |severity| severity.value),
         length: findings.number(&raw.length, "length", 80..=65_535, default.length),
+        connections: raw.connections.is_none_or(|connections| connections.value),
         ..default
     })
 }

@@ -85,6 +85,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
     let mut pools = pool::pools(raw, &services, &commands, findings);
     peers::choose_alike(&services, &owned, &mut pools);
+    pool::full_loads(&mut pools, &services, global.max_connections);
     let resolvers = names::resolvers(raw, findings);
     let peer_groups = peers::groups(raw, findings);
     peers::tables(raw, &pools, findings);

@@ -135,6 +135,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         ),
         queue_timeout: findings.timeout(&raw.choice.queue_timeout, "queue-timeout", None),
         max_queue: findings.optional_number(&raw.choice.max_queue, "max-queue", 0..=u64::from(u32::MAX)),
+        full_load: findings.optional_number(&raw.choice.full_load, "full-load", 1..=u64::from(u32::MAX)),
         persist: raw.choice.persist.is_some_and(|persist| persist.value),
         abort_on_close: raw.choice.abort_on_close.is_some_and(|abort| abort.value),
         failback: raw.choice.failback.map_or(Failback::New, |failback| failback.value),
@@ -245,8 +246,10 @@ fn server(
     }
     let on_error = choice.on_error.map_or(OnError::FailCheck, |what| what.value);
     let max_queue = findings.optional_number(&choice.max_queue, "max-queue", 0..=u64::from(u32::MAX));
+    let (min_connections, max_connections) = connections(raw, max_connections, findings);
     let slow_start = choice.slow_start.or(pool.choice.slow_start);
     Some(Server {
+        min_connections,
         max_queue,
         slow_start: findings.positive(&slow_start, "slow-start"),
         non_stick: choice.non_stick.is_some_and(|non_stick| non_stick.value),
@@ -272,6 +275,35 @@ fn server(
         user_timeout,
         fast_open: raw.fast_open.is_some_and(|fast| fast.value),
     })
+}
+
+/// The least and the most limit of a server. As in HAProxy, one that has only the least has that.
+fn connections(raw: &raw::Server, most: Option<u32>, findings: &mut Findings<'_>) -> (Option<u32>, Option<u32>) {
+    let said = &raw.choice.min_connections;
+    let least = findings.optional_number(said, "min-connections", 1..=u64::from(u32::MAX));
+    if let (Some(said), Some(least)) = (said, least)
+        && most.is_none_or(|most| least >= most)
+    {
+        let message = format!("the limit of this server is always {least}: it cannot follow the load");
+        findings.warning(said.at, message, "write max-connections too, above min-connections");
+        return (None, Some(least));
+    }
+    (least, most)
+}
+
+/// Where limits follow the load and nothing says when it is full: as in HAProxy, with a tenth of what the services that it
+/// serves may have open.
+pub(super) fn full_loads(pools: &mut [Pool], services: &[Service], process: Option<u32>) {
+    for pool in pools.iter_mut().filter(|pool| pool.full_load.is_none()) {
+        if pool.servers.iter().all(|server| server.min_connections.is_none()) {
+            continue;
+        }
+        let brings = services.iter().filter(|service| service.pools().any(|name| name == pool.name));
+        let most = brings.map(|service| service.max_connections.or(process).map(u64::from));
+        // One without any bound may bring any number.
+        let full = most.sum::<Option<u64>>().map(|sum| sum.div_ceil(10).max(1));
+        pool.full_load = full.and_then(|full| u32::try_from(full).ok());
+    }
 }
 
 fn offset_in_range(port: &Located<ServerPort>, clients: ClientPorts, findings: &mut Findings<'_>) {

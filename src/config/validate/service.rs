@@ -86,6 +86,7 @@ fn service(
         backlog: findings.number(&raw.backlog, "backlog", 1..=1_000_000, 4096),
         log: raw.log.map_or(log.connections, |log| log.value),
         log_line: raw.log_line.as_ref().map(|line| line.value.clone()).unwrap_or_default(),
+        log_targets: super::log::own_targets(&raw.log_targets, findings),
         log_empty: raw.log_empty.is_none_or(|empty| empty.value),
     };
     raw.name.is_some().then_some(service)

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::checks::{self, Asker};
 use super::servers;
 use super::{Shared, show};
 use crate::control::operate::{PortChange, ServerChange, ServerState};
@@ -21,6 +22,7 @@ pub(super) async fn request(shared: &Shared, request: Request) -> String {
         | Reply::Status { .. }
         | Reply::Sessions { .. }
         | Reply::Tables { .. }
+        | Reply::Sources { .. }
         | Reply::Explained { .. }
         | Reply::Progress { .. }
         | Reply::Event { .. } => String::new(),
@@ -28,13 +30,13 @@ pub(super) async fn request(shared: &Shared, request: Request) -> String {
 }
 
 /// A server that is there, as the names of its pool and itself, and what the status shows of its address.
-struct Target {
-    pool: String,
-    server: String,
+pub(super) struct Target {
+    pub(super) pool: String,
+    pub(super) server: String,
     address: String,
 }
 
-async fn target(name: Option<&str>, shared: &Arc<Shared>) -> Result<Target, String> {
+pub(super) async fn target(name: Option<&str>, shared: &Arc<Shared>) -> Result<Target, String> {
     let name = name.map(str::to_owned);
     let found = show::look(shared, move |config, snapshot| match servers::find(name.as_deref(), config, snapshot) {
         Ok((pool, server)) => format!("{}\u{0}{}\u{0}{}", pool.name, server.name, server.address),
@@ -54,14 +56,21 @@ pub(super) async fn server(arguments: &[&str], shared: &Arc<Shared>) -> String {
         Ok(target) => target,
         Err(text) => return text,
     };
+    let rest = arguments.get(2..).unwrap_or_default();
+    let value = rest.first().copied();
     let change = match arguments.get(1).copied() {
         Some("state") => state_of(arguments.get(2).copied().unwrap_or_default())
             .ok_or_else(|| "'set server <srv> state' expects 'ready', 'drain' and 'maint'.\n".to_owned()),
         Some("weight") => weight_of(arguments.get(2).copied()),
-        Some("addr") => return address(&target, arguments.get(2..).unwrap_or_default(), shared).await,
-        Some(
-            what @ ("health" | "agent" | "agent-addr" | "agent-port" | "agent-send" | "check-addr" | "check-port"),
-        ) => Err(format!("'set server <srv> {what}' is not available: what a check finds cannot be overruled here.\n")),
+        Some("addr") => return address(&target, rest, shared).await,
+        Some("health") => return checks::health(target, value, shared).await,
+        Some("agent") => return checks::agent(target, value, shared).await,
+        Some("agent-send") => return checks::send(target, value, shared).await,
+        Some("agent-addr") => return checks::address(target, Asker::Agent, rest, shared).await,
+        Some("check-addr") => return checks::address(target, Asker::Check, rest, shared).await,
+        Some("agent-port") => return checks::port(target, Asker::Agent, value, shared).await,
+        Some("check-port") => return checks::port(target, Asker::Check, value, shared).await,
+        Some("fqdn") if value.is_none() => Err("set server <b>/<s> fqdn requires a FQDN.\n".to_owned()),
         Some("fqdn") => Err("set server <b>/<s> fqdn failed because no resolution is configured.\n".to_owned()),
         Some("ssl") => {
             Err("'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n".to_owned())
@@ -74,7 +83,7 @@ pub(super) async fn server(arguments: &[&str], shared: &Arc<Shared>) -> String {
     }
 }
 
-async fn carry_out(target: Target, change: ServerChange, shared: &Shared) -> String {
+pub(super) async fn carry_out(target: Target, change: ServerChange, shared: &Shared) -> String {
     request(shared, Request::Server { pool: target.pool, server: target.server, change }).await
 }
 
@@ -181,6 +190,23 @@ pub(super) async fn max_connections(arguments: &[&str], shared: &Shared) -> Stri
         // 0: as configured.
         Ok(value) => request(shared, Request::MaxConnections { value: Some(value).filter(|value| *value > 0) }).await,
         Err(_) => "Expects an integer value.\n".to_owned(),
+    }
+}
+
+/// `set maxconn server <b>/<s> <value>`; 0: no limit.
+pub(super) async fn server_limit(arguments: &[&str], shared: &Arc<Shared>) -> String {
+    let target = match target(arguments.first().copied(), shared).await {
+        Ok(target) => target,
+        Err(text) => return text,
+    };
+    let Some(text) = arguments.get(1) else { return "Require <maxconn>.\n".to_owned() };
+    match text.parse::<u32>() {
+        Ok(value) => {
+            let value = Some(value).filter(|value| *value > 0);
+            carry_out(target, ServerChange::MaxConnections { value }, shared).await
+        }
+        // HAProxy ends this sentence without a line.
+        Err(_) => "maxconn string empty or preceded by garbage".to_owned(),
     }
 }
 

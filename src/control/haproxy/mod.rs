@@ -5,12 +5,15 @@
 
 mod access;
 mod change;
+mod checks;
 mod conversation;
+mod fronts;
 mod info;
 mod open;
 mod servers;
 mod sessions;
 mod show;
+mod sources;
 mod tables;
 mod verbs;
 mod words;

@@ -1,7 +1,7 @@
 //! `show servers state` and `conn`, `get weight`; and finding the server that a command names.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Shared;
 use crate::model::{CheckResult, Config, Server};
@@ -80,10 +80,13 @@ fn state_line(
     let initially_disabled = configured.is_some_and(|server| server.disabled);
     let operation = match server.health {
         Health::Down | Health::Disabled => 0,
+        // Stopping.
+        Health::Up | Health::Unchecked if server.stopping => 3,
         Health::Up | Health::Unchecked => 2,
     };
     // Forced maintenance, maintenance by configuration, forced drain.
-    let admin = u8::from(maintenance) | u8::from(initially_disabled) << 2 | u8::from(server.draining) << 3;
+    let admin =
+        u8::from(maintenance) | u8::from(initially_disabled) << 2 | u8::from(server.draining && !server.stopping) << 3;
     let check = configured.and_then(|server| server.check.as_ref());
     let (status, result) = match server.last_check.as_ref().filter(|_| check.is_some()) {
         Some(last) => check_numbers(last.result),
@@ -94,18 +97,25 @@ fn state_line(
         (false, Some(counter)) => counter.now,
         (false, None) => 2,
     };
-    // Configured and enabled; paused in maintenance.
-    let check_state = if check.is_some() { 6 } else { 0 } | u8::from(maintenance) << 3;
-    let own = |server: &Server| (server.address, server.port.resolve(0).unwrap_or(0));
-    let elsewhere = check.zip(configured).map(|(check, server)| (check.target, own(server)));
-    let check_port = elsewhere.filter(|(check, own)| check.port() != own.1).map_or(0, |(check, _)| check.port());
-    let check_address = elsewhere
-        .filter(|(check, own)| check.ip() != own.0)
-        .map_or_else(|| "-".to_owned(), |(check, _)| check.ip().to_string());
+    // Configured, enabled, an agent's; paused in maintenance.
+    let asked = |there: bool, paused: bool| u8::from(there) << 1 | u8::from(there && !paused) << 2;
+    let check_state = asked(check.is_some(), server.check_paused) | u8::from(maintenance) << 3;
+    let agent = configured.and_then(|server| server.agent.as_ref());
+    let agent_state = asked(agent.is_some(), server.agent_paused) | u8::from(agent.is_some()) << 4;
+    let (own_address, own_port) = (address.parse::<IpAddr>().ok(), port.parse().unwrap_or(0));
+    let checked_at = server.check_target.filter(|_| check.is_some());
+    let check_port = checked_at.filter(|at| at.port() != own_port).map_or(0, |at| at.port());
+    let elsewhere = |at: Option<SocketAddr>| {
+        let at = at.filter(|at| Some(at.ip()) != own_address);
+        at.map_or_else(|| "-".to_owned(), |at| at.ip().to_string())
+    };
+    let check_address = elsewhere(checked_at);
+    let asked_at = server.agent_target.filter(|_| agent.is_some());
+    let (agent_address, agent_port) = (elsewhere(asked_at), asked_at.map_or(0, |at| at.port()));
     let weight = configured.map_or(server.weight, |server| server.weight);
     let since = server.since_seconds.unwrap_or(snapshot.uptime_seconds);
     format!(
-        "{pool_id} {} {server_id} {} {address} {operation} {admin} {} {weight} {since:.0} {status} {result} {health} {check_state} 0 0 0 - {port} - 0 {check_port} {check_address} - {check_port}",
+        "{pool_id} {} {server_id} {} {address} {operation} {admin} {} {weight} {since:.0} {status} {result} {health} {check_state} {agent_state} 0 0 - {port} - 0 {check_port} {check_address} {agent_address} {agent_port}",
         pool.name,
         server.name,
         server.weight,

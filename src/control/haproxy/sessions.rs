@@ -14,6 +14,7 @@ async fn sessions(shared: &Shared) -> Vec<SessionView> {
         Reply::Status { .. }
         | Reply::Tables { .. }
         | Reply::Done { .. }
+        | Reply::Sources { .. }
         | Reply::Explained { .. }
         | Reply::Progress { .. }
         | Reply::Event { .. }

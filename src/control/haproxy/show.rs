@@ -24,6 +24,19 @@ where
     text.await.unwrap_or_else(|_| "Internal error\n".to_owned())
 }
 
+/// What there is to be seen for a command that goes on by it.
+pub(super) async fn see<T: Default + Send + 'static>(
+    shared: &Arc<Shared>,
+    read: impl FnOnce(&Config, &Snapshot) -> T + Send + 'static,
+) -> T {
+    let look = Arc::clone(&shared.look);
+    let seen = tokio::task::spawn_blocking(move || {
+        let (config, snapshot) = look();
+        read(&config, &snapshot)
+    });
+    seen.await.unwrap_or_default()
+}
+
 /// What `show stat` is asked for.
 pub(super) struct Wanted {
     proxy: Option<String>,
@@ -112,7 +125,9 @@ pub(super) fn errors(proxy: Option<&str>, snapshot: &Snapshot) -> String {
         snapshot.services.iter().any(|service| service.name == name)
             || snapshot.pools.iter().any(|pool| pool.name == name)
     };
-    if proxy.is_some_and(|name| !known(name)) {
+    // A number is some proxy's, or -1 for all.
+    let numbered = |name: &str| name.parse::<i64>().is_ok();
+    if proxy.is_some_and(|name| !known(name) && !numbered(name)) {
         return "No such proxy.\n".to_owned();
     }
     format!("Total events captured on [{}] : 0\n", clock::haproxy_date(SystemTime::now()))

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Shared, change, show};
+use super::{Shared, change, show, sources};
 use crate::control::operate::{TableChange, TableEntryView, TableView};
 use crate::control::server;
 use crate::control::{Reply, Request};
@@ -17,6 +17,7 @@ async fn tables(pool: Option<&str>, shared: &Shared) -> Vec<TableView> {
         Reply::Status { .. }
         | Reply::Sessions { .. }
         | Reply::Done { .. }
+        | Reply::Sources { .. }
         | Reply::Explained { .. }
         | Reply::Progress { .. }
         | Reply::Event { .. }
@@ -45,6 +46,7 @@ pub(super) async fn peers(shared: &Shared) -> String {
         Reply::Done { text } | Reply::Failed { text, .. } => text,
         Reply::Status { .. }
         | Reply::Sessions { .. }
+        | Reply::Sources { .. }
         | Reply::Tables { .. }
         | Reply::Explained { .. }
         | Reply::Progress { .. }
@@ -55,10 +57,15 @@ pub(super) async fn peers(shared: &Shared) -> String {
 /// Every table's head; of a named one its entries too, all or those asked for.
 pub(super) async fn show(arguments: &[&str], shared: &Arc<Shared>) -> String {
     let Some((name, rest)) = arguments.split_first() else {
-        return tables(None, shared).await.iter().map(head).collect();
+        let counting = sources::tables(None, shared).await;
+        let counting = counting.iter().map(sources::head);
+        return tables(None, shared).await.iter().map(head).chain(counting).collect();
     };
     let tables = tables(Some(name), shared).await;
-    let Some(table) = tables.first() else { return NO_TABLE.to_owned() };
+    let Some(table) = tables.first() else {
+        let counting = sources::tables(Some(name), shared).await;
+        return counting.first().map_or_else(|| NO_TABLE.to_owned(), |table| sources::show(table, rest));
+    };
     let servers = numbers(name, shared).await;
     let line = |entry: &TableEntryView| entry_line(entry, table, &servers);
     match Filter::of(rest) {
@@ -101,7 +108,7 @@ fn entry_line(entry: &TableEntryView, table: &TableView, servers: &[String]) -> 
 }
 
 /// Stands where HAProxy shows a pointer: the same for the same client.
-fn handle(key: &str) -> u64 {
+pub(super) fn handle(key: &str) -> u64 {
     // FNV-1a, of which 48 bits are kept, as a pointer has.
     let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     key.bytes().fold(0xcbf2_9ce4_8422_2325, hash) & 0xffff_ffff_ffff | 1 << 44
@@ -125,13 +132,43 @@ enum Filter<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Compare {
+pub(super) enum Compare {
     Equal,
     NotEqual,
     AtMost,
     AtLeast,
     Less,
     Greater,
+}
+
+impl Compare {
+    pub(super) fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "eq" => Self::Equal,
+            "ne" => Self::NotEqual,
+            "le" => Self::AtMost,
+            "ge" => Self::AtLeast,
+            "lt" => Self::Less,
+            "gt" => Self::Greater,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn holds(self, value: u64, than: u64) -> bool {
+        match self {
+            Self::Equal => value == than,
+            Self::NotEqual => value != than,
+            Self::AtMost => value <= than,
+            Self::AtLeast => value >= than,
+            Self::Less => value < than,
+            Self::Greater => value > than,
+        }
+    }
+}
+
+pub(super) fn usage() -> String {
+    let usage = r#"Required arguments: <table> "data.<store_data_type>" <operator> <value> or <table> key <key>"#;
+    format!("{usage}\n")
 }
 
 impl<'a> Filter<'a> {
@@ -141,42 +178,23 @@ impl<'a> Filter<'a> {
             ["key", key, ..] => Ok(Self::Key(key)),
             ["key"] => Err("Key value expected\n".to_owned()),
             ["data.server_id", rest @ ..] => {
-                let compare = match rest.first() {
-                    Some(&"eq") => Compare::Equal,
-                    Some(&"ne") => Compare::NotEqual,
-                    Some(&"le") => Compare::AtMost,
-                    Some(&"ge") => Compare::AtLeast,
-                    Some(&"lt") => Compare::Less,
-                    Some(&"gt") => Compare::Greater,
-                    Some(_) | None => {
-                        let words = r#""eq", "ne", "le", "ge", "lt", "gt""#;
-                        return Err(format!("Filter entry #1: Require and operator among {words}\n"));
-                    }
+                let Some(compare) = rest.first().and_then(|word| Compare::of(word)) else {
+                    let words = r#""eq", "ne", "le", "ge", "lt", "gt""#;
+                    return Err(format!("Filter entry #1: Require and operator among {words}\n"));
                 };
                 let value = rest.get(1).and_then(|value| value.parse().ok());
                 let wanted = "Filter entry #1: Require a valid integer value to compare against\n";
                 value.map(|value| Self::Server(compare, value)).ok_or_else(|| wanted.to_owned())
             }
             [word, ..] if word.starts_with("data.") => Err("Filter entry #1: Unknown data type\n".to_owned()),
-            _ => {
-                let usage =
-                    r#"Required arguments: <table> "data.<store_data_type>" <operator> <value> or <table> key <key>"#;
-                Err(format!("{usage}\n"))
-            }
+            _ => Err(usage()),
         }
     }
 
     fn lets(&self, server: usize) -> bool {
         match self {
             Self::All | Self::Key(_) => true,
-            Self::Server(compare, value) => match compare {
-                Compare::Equal => server == *value,
-                Compare::NotEqual => server != *value,
-                Compare::AtMost => server <= *value,
-                Compare::AtLeast => server >= *value,
-                Compare::Less => server < *value,
-                Compare::Greater => server > *value,
-            },
+            Self::Server(compare, value) => compare.holds(server as u64, *value as u64),
         }
     }
 }
@@ -186,7 +204,11 @@ pub(super) async fn set(arguments: &[&str], shared: &Arc<Shared>) -> String {
     let usage = "Required arguments: <table> key <key> [data.<store_data_type> <value>]*\n";
     let Some((name, rest)) = arguments.split_first() else { return usage.to_owned() };
     let tables = tables(Some(name), shared).await;
-    let Some(table) = tables.first() else { return NO_TABLE.to_owned() };
+    let Some(table) = tables.first() else {
+        let counts = !sources::tables(Some(name), shared).await.is_empty();
+        let what = "What is counted of sources cannot be set.\n";
+        return if counts { what } else { NO_TABLE }.to_owned();
+    };
     let (key, data) = match rest {
         [] => return String::new(),
         ["key"] => return "Key value expected\n".to_owned(),
@@ -233,7 +255,12 @@ pub(super) async fn clear(arguments: &[&str], shared: &Arc<Shared>) -> String {
         return Filter::of(&["?"]).err().unwrap_or_default();
     };
     let tables = tables(Some(name), shared).await;
-    let Some(table) = tables.first() else { return NO_TABLE.to_owned() };
+    let Some(table) = tables.first() else {
+        return match sources::tables(Some(name), shared).await.first() {
+            Some(table) => sources::clear(table, rest, shared).await,
+            None => NO_TABLE.to_owned(),
+        };
+    };
     let clear = |key, server| {
         let change = TableChange::Clear { key, server };
         change::request(shared, Request::Table { pool: table.pool.clone(), change })

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::checks::Asker;
 use super::conversation::Client;
-use super::{change, info, servers, sessions, show, tables};
+use super::{change, checks, fronts, info, servers, sessions, show, tables};
 use crate::model::AccessLevel;
+use crate::stats::ServiceState;
 
 /// What comes of a command.
 pub(super) enum Turn {
@@ -31,11 +33,15 @@ enum Call {
     ClearTable,
     GetWeight,
     Lower(AccessLevel),
+    SetMaxconnFrontend,
     SetMaxconnGlobal,
+    SetMaxconnServer,
     SetServer,
     SetTable,
     SetTimeout,
     SetWeight,
+    SwitchChecks(Asker, bool),
+    SwitchFrontend(ServiceState),
     SwitchServer(&'static str),
     ShowActivity,
     ShowBackend,
@@ -64,11 +70,19 @@ enum Call {
 const VERBS: &[Verb] = &[
     verb(&["clear", "counters"], AccessLevel::Operator, "clear counters [all]", "clear max statistics counters (or all counters)", Call::ClearCounters),
     verb(&["clear", "table"], AccessLevel::Operator, "clear table <table> [<filter>]*", "remove an entry from a table (filter: data/key)", Call::ClearTable),
+    verb(&["disable", "agent"], AccessLevel::Admin, "disable agent", "disable agent checks", Call::SwitchChecks(Asker::Agent, false)),
+    verb(&["disable", "frontend"], AccessLevel::Admin, "disable frontend <frontend>", "temporarily disable specific frontend", Call::SwitchFrontend(ServiceState::Paused)),
+    verb(&["disable", "health"], AccessLevel::Admin, "disable health", "disable health checks", Call::SwitchChecks(Asker::Check, false)),
     verb(&["disable", "server"], AccessLevel::Admin, "disable server (DEPRECATED)", "disable a server for maintenance (use 'set server' instead)", Call::SwitchServer("maint")),
+    verb(&["enable", "agent"], AccessLevel::Admin, "enable agent", "enable agent checks", Call::SwitchChecks(Asker::Agent, true)),
+    verb(&["enable", "frontend"], AccessLevel::Admin, "enable frontend <frontend>", "re-enable specific frontend", Call::SwitchFrontend(ServiceState::Open)),
+    verb(&["enable", "health"], AccessLevel::Admin, "enable health", "enable health checks", Call::SwitchChecks(Asker::Check, true)),
     verb(&["enable", "server"], AccessLevel::Admin, "enable server  (DEPRECATED)", "enable a disabled server (use 'set server' instead)", Call::SwitchServer("ready")),
     verb(&["get", "weight"], AccessLevel::User, "get weight <bk>/<srv>", "report a server's current weight", Call::GetWeight),
     verb(&["operator"], AccessLevel::Operator, "operator", "lower the level of the current CLI session to operator", Call::Lower(AccessLevel::Operator)),
+    verb(&["set", "maxconn", "frontend"], AccessLevel::Admin, "set maxconn frontend <frontend> <value>", "change a frontend's maxconn setting", Call::SetMaxconnFrontend),
     verb(&["set", "maxconn", "global"], AccessLevel::Admin, "set maxconn global <value>", "change the per-process maxconn setting", Call::SetMaxconnGlobal),
+    verb(&["set", "maxconn", "server"], AccessLevel::Admin, "set maxconn server <bk>/<srv>", "change a server's maxconn setting", Call::SetMaxconnServer),
     verb(&["set", "server"], AccessLevel::Admin, "set server <bk>/<srv> [opts]", "change a server's state, weight or address", Call::SetServer),
     verb(&["set", "table"], AccessLevel::Operator, "set table <table> key <k> [data.* <v>]*", "update or create a table entry's data", Call::SetTable),
     verb(&["set", "timeout"], AccessLevel::User, "set timeout [cli] <delay>", "change a timeout setting", Call::SetTimeout),
@@ -89,6 +103,7 @@ const VERBS: &[Verb] = &[
     verb(&["show", "peers"], AccessLevel::User, "show peers [dict|-] [section]", "dump some information about all the peers or this peers section", Call::ShowPeers),
     verb(&["show", "table"], AccessLevel::User, "show table <table> [<filter>]*", "report table usage stats or dump this table's contents (filter: data/key)", Call::ShowTable),
     verb(&["show", "version"], AccessLevel::User, "show version", "show version of the current process", Call::ShowVersion),
+    verb(&["shutdown", "frontend"], AccessLevel::Admin, "shutdown frontend <frontend>", "stop a specific frontend", Call::SwitchFrontend(ServiceState::Stopped)),
     verb(&["shutdown", "session"], AccessLevel::Admin, "shutdown session [id]", "kill a specific session", Call::EndSession),
     verb(&["shutdown", "sessions", "server"], AccessLevel::Admin, "shutdown sessions server <bk>/<srv>", "kill sessions on a server", Call::EndSessions),
     verb(&["user"], AccessLevel::User, "user", "lower the level of the current CLI session to user", Call::Lower(AccessLevel::User)),
@@ -184,6 +199,10 @@ async fn call(call: Call, arguments: &[&str], client: &mut Client) -> Turn {
         Call::SetServer => change::server(arguments, shared).await,
         Call::SetWeight => change::weight(arguments, shared).await,
         Call::SwitchServer(state) => change::switch(arguments, state, shared).await,
+        Call::SwitchChecks(asker, on) => checks::switch(arguments, asker, on, shared).await,
+        Call::SwitchFrontend(state) => fronts::switch(arguments, state, shared).await,
+        Call::SetMaxconnFrontend => fronts::limit(arguments, shared).await,
+        Call::SetMaxconnServer => change::server_limit(arguments, shared).await,
         Call::SetMaxconnGlobal => change::max_connections(arguments, shared).await,
         Call::ShowSessions => sessions::show(arguments, shared).await,
         Call::EndSession => sessions::end(arguments, shared).await,

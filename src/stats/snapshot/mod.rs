@@ -4,7 +4,7 @@
 mod router;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use crate::model::{AdminState, Affinity, Algorithm, Config, ListenAddress, Pool,
 use super::check::{LastCheckSnapshot, unix_seconds};
 use super::notify::NotifySnapshot;
 use super::process::ProcessSnapshot;
-use super::registry::{EndReason, Health, Registry};
+use super::registry::{EndReason, Health, Registry, ServiceState};
+use super::times::TimesSnapshot;
 use super::verdict::Verdict;
 pub use router::{MasterSnapshot, RejectedSnapshot, RouterSnapshot, StrangerSnapshot};
 
@@ -80,6 +81,9 @@ pub struct ServiceSnapshot {
     pub pool: String,
     /// Whether a new connection would find a server.
     pub ready: bool,
+    /// Whether it listens.
+    #[serde(default)]
+    pub state: ServiceState,
     /// Connections open now.
     pub open: u64,
     /// Most connections open at once.
@@ -174,6 +178,18 @@ pub struct ServerSnapshot {
     pub return_path_lost: bool,
     /// Most connections it may have open.
     pub max_connections: Option<u32>,
+    /// Where it is checked.
+    #[serde(default)]
+    pub check_target: Option<SocketAddr>,
+    /// Its checks are not made for now.
+    #[serde(default)]
+    pub check_paused: bool,
+    /// Where its agent is asked.
+    #[serde(default)]
+    pub agent_target: Option<SocketAddr>,
+    /// Its agent is not asked for now.
+    #[serde(default)]
+    pub agent_paused: bool,
     /// Connections open now.
     pub open: u64,
     /// Most connections open at once.
@@ -208,6 +224,15 @@ pub struct ServerSnapshot {
     /// How long ago it was given the last one.
     #[serde(default)]
     pub last_session_seconds: Option<f64>,
+    /// How long its last connections took.
+    #[serde(default)]
+    pub times: TimesSnapshot,
+    /// Connections that clients broke off.
+    #[serde(default)]
+    pub client_aborts: u64,
+    /// Connections that it broke off.
+    #[serde(default)]
+    pub server_aborts: u64,
     /// Connections that wait for this server in particular.
     #[serde(default)]
     pub queued: u64,
@@ -272,6 +297,7 @@ impl Snapshot {
 impl ServiceSnapshot {
     fn take(registry: &Registry, service: &Service, pools: &[PoolSnapshot]) -> Self {
         let stats = registry.service(&service.name);
+        let status = stats.status();
         let ended = EndReason::ALL.iter().map(|why| (why.label().to_owned(), stats.ended(*why))).collect();
         Self {
             name: service.name.clone(),
@@ -283,7 +309,8 @@ impl ServiceSnapshot {
                 .any(|pool| pool.servers.iter().any(ServerSnapshot::usable)),
             open: load(&stats.open),
             open_max: load(&stats.open_max),
-            max_connections: service.max_connections,
+            state: status.state,
+            max_connections: in_force(status.limit, service.max_connections),
             accepted: load(&stats.accepted),
             ended,
             bytes_in: load(&stats.bytes_in),
@@ -344,10 +371,8 @@ impl ServerSnapshot {
         let judged = server.check.is_some() || server.agent.is_some() || server.track.is_some();
         let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
-            // Nobody knows where it is.
-            (false, false, Health::Down) if server.name_of.is_some() => Health::Down,
-            (false, false, _) => Health::Unchecked,
-            (false, true, Health::Down) => Health::Down,
+            (false, false, Health::Up | Health::Unchecked | Health::Disabled) => Health::Unchecked,
+            (false, _, Health::Down) => Health::Down,
             (false, true, Health::Up | Health::Unchecked | Health::Disabled) => Health::Up,
         };
         Self {
@@ -376,7 +401,11 @@ impl ServerSnapshot {
             agent_down: status.agent_down,
             certificate_expires: status.certificate_expires.map(unix_seconds),
             return_path_lost: stats.return_path_lost.load(Ordering::Relaxed),
-            max_connections: server.max_connections,
+            max_connections: in_force(status.limit, server.max_connections),
+            check_target: status.check_target,
+            check_paused: status.check_paused,
+            agent_target: status.agent_target,
+            agent_paused: status.agent_paused,
             open: load(&stats.open),
             open_max: load(&stats.open_max),
             chosen: load(&stats.chosen),
@@ -392,6 +421,9 @@ impl ServerSnapshot {
             rate: stats.pulse.rate(),
             rate_max: stats.pulse.rate_max(),
             last_session_seconds: stats.pulse.last().map(|last| ago(last, now)),
+            times: stats.times.snapshot(),
+            client_aborts: load(&stats.client_aborts),
+            server_aborts: load(&stats.server_aborts),
             queued: load(&stats.queued),
             queued_max: load(&stats.queued_max),
         }
@@ -404,6 +436,14 @@ impl ServerSnapshot {
             Health::Up | Health::Unchecked => self.weight > 0 && !self.draining && !self.stopping,
             Health::Down | Health::Disabled => false,
         }
+    }
+}
+
+/// What was set while it runs (0 for no limit), else what the configuration says.
+fn in_force(set: Option<u32>, configured: Option<u32>) -> Option<u32> {
+    match set {
+        Some(limit) => Some(limit).filter(|limit| *limit > 0),
+        None => configured,
     }
 }
 

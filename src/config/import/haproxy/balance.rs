@@ -23,6 +23,7 @@ pub(super) struct ChoiceSaid {
     pub(super) abort_on_close: Maybe<bool>,
     redispatch_every: Maybe<u64>,
     pub(super) queue_timeout: Maybe<Duration>,
+    pub(super) full_load: Maybe<u64>,
 }
 
 impl ChoiceSaid {
@@ -35,6 +36,7 @@ impl ChoiceSaid {
             hash_balance_factor: self.hash_balance_factor,
             redispatch_every: self.redispatch_every,
             queue_timeout: self.queue_timeout.map(|time| time.map(Timeout::After)),
+            full_load: self.full_load.filter(|full| full.value > 0),
             persist: self.persist,
             abort_on_close: self.abort_on_close,
             refuse_with: Some(Located::new(RefuseWith::Close, at)),

@@ -136,7 +136,18 @@ impl Translator<'_> {
         anywhere.then(|| Located::new(said.global || !said.targets.is_empty(), proxy.at))
     }
 
-    /// The targets that proxies name themselves get what goes to the global ones: there is one list.
+    /// Where lines about the connections of `proxy` go, where it names targets of its own.
+    pub(super) fn own_targets(&self, proxy: &Proxy) -> Vec<LogTarget> {
+        let said = &proxy.log;
+        if said.targets.is_empty() {
+            return Vec::new();
+        }
+        let of_process = self.config.log.iter().flat_map(|log| &log.targets);
+        let global = of_process.filter(|target| said.global && target.connections.is_none());
+        global.chain(said.targets.iter()).cloned().collect()
+    }
+
+    /// The targets that proxies name themselves get what is said about servers, too, and connections only of those proxies.
     pub(super) fn gather_log_targets(&mut self, proxies: &[Proxy]) {
         let own: Vec<LogTarget> = proxies.iter().flat_map(|proxy| proxy.log.targets.iter().cloned()).collect();
         for target in own {
@@ -146,7 +157,7 @@ impl Translator<'_> {
                 .iter()
                 .any(|known| known.to.as_ref().map(|to| &to.value) == target.to.as_ref().map(|to| &to.value))
             {
-                targets.push(target);
+                targets.push(LogTarget { connections: Some(Located::new(false, at)), ..target });
             }
         }
         // HAProxy's name in syslog, unless `log-tag` says another: filters on the other side know it.

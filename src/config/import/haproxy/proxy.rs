@@ -309,6 +309,9 @@ impl Translator<'_> {
                 "disabled" => proxy.disabled = true,
                 "enabled" => proxy.disabled = false,
                 "maxconn" => proxy.max_connections = self.number(statement, arguments, 0..=u64::from(u32::MAX)),
+                "fullconn" => {
+                    proxy.choice.full_load = self.number(statement, arguments, 0..=u64::from(u32::MAX));
+                }
                 "backlog" => proxy.backlog = self.number(statement, arguments, 1..=u64::from(u32::MAX)),
                 "retries" => proxy.retries = self.number(statement, arguments, 0..=u64::from(u32::MAX)),
                 "balance" => self.balance(statement, arguments, proxy),

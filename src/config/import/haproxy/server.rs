@@ -34,6 +34,7 @@ pub(super) struct ServerOptions {
     on_marked_up: Maybe<OnMarkedUp>,
     pub(super) id: Maybe<u64>,
     max_queue: Maybe<u64>,
+    min_connections: Maybe<u64>,
     slow_start: Maybe<Duration>,
     non_stick: Maybe<bool>,
     track: Maybe<String>,
@@ -118,6 +119,7 @@ impl ServerSaid {
             fast_open: options.fast_open,
             choice: ServerChoice {
                 max_queue: options.max_queue,
+                min_connections: options.min_connections,
                 slow_start: options.slow_start,
                 non_stick: options.non_stick,
                 track: options.track.clone(),
@@ -291,6 +293,10 @@ impl Translator<'_> {
             "tcp-ut" => {
                 let time = self.checked(word, value::time(text));
                 options.user_timeout = time.filter(|time| !time.value.is_zero());
+            }
+            "minconn" => {
+                let least = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));
+                options.min_connections = least.filter(|least| least.value > 0);
             }
             "maxqueue" => {
                 let most = self.checked(word, value::number(text, 0..=u64::from(u32::MAX)));

@@ -93,6 +93,7 @@ impl Translator<'_> {
             backlog: proxy.backlog,
             log: self.logs(proxy),
             log_line: Some(proxy.log.line.clone().unwrap_or(Located::new(ConnectionLine::Connect, proxy.at))),
+            log_targets: self.own_targets(proxy),
             log_empty: proxy.log.empty,
             policy,
             ..Service::empty(proxy.at)

@@ -24,8 +24,7 @@ impl Translator<'_> {
                 return None;
             };
             if word.text == "usesrc" {
-                transparent = self.checked(value, shown(value.as_str()));
-                transparent?;
+                transparent = Some(self.checked(value, shown(value.as_str()))?);
                 continue;
             }
             interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));

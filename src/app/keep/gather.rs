@@ -1,0 +1,112 @@
+//! What is worth keeping now.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::format::{Configured, Entry, Health, Learnt, Place, Pool, Server};
+use crate::app::checking::in_force;
+use crate::app::names::Places;
+use crate::balance::TableEntry;
+use crate::control::operate::{PortChange, ServerState};
+use crate::model::{self, AdminState, Affinity, Config, KeyType, ServerPort};
+use crate::proxy::Proxy;
+use crate::stats::{self, LastCheckSnapshot, Registry, ServerStatus};
+
+/// Entries kept of one table: the most recently used.
+const MOST_ENTRIES: usize = 200_000;
+
+pub(super) fn gather(proxy: &Proxy, places: &Places, registry: &Registry, config: &Config) -> Learnt {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = Instant::now();
+    let mut reached = in_force(&config.pools, proxy);
+    places.mark_unresolved(&mut reached);
+    let pools = config.pools.iter().zip(&reached).map(|(pool, reached)| {
+        let mut entries = proxy.table_entries(&pool.name).unwrap_or_default();
+        entries.drain(..entries.len().saturating_sub(MOST_ENTRIES));
+        let servers = pool.servers.iter().zip(&reached.servers);
+        let kept = |(server, reached): (&model::Server, &model::Server)| {
+            keep(server, reached, &registry.server(&pool.name, &server.name).status(), now)
+        };
+        Pool {
+            name: pool.name.clone(),
+            servers: servers.filter_map(kept).collect(),
+            entries: entries.into_iter().filter_map(|kept| entry(pool, kept)).collect(),
+        }
+    });
+    let learnt = |pool: &Pool| !pool.servers.is_empty() || !pool.entries.is_empty();
+    Learnt { saved: millis(since_epoch), pools: pools.filter(learnt).collect() }
+}
+
+fn entry(pool: &model::Pool, entry: TableEntry) -> Option<Entry> {
+    Some((key_type(pool)?.show(&entry.key), entry.server?, entry.expires_in.map(millis)))
+}
+
+/// What a pool's stick table knows clients by; none: it has no table.
+pub(super) fn key_type(pool: &model::Pool) -> Option<KeyType> {
+    match &pool.affinity {
+        Affinity::Table(spec) => Some(spec.kind),
+        Affinity::None | Affinity::Source => None,
+    }
+}
+
+/// None: there is nothing to say of it.
+fn keep(server: &model::Server, reached: &model::Server, status: &ServerStatus, now: Instant) -> Option<Server> {
+    let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
+    // What its checks ask for is theirs to take back.
+    let asked_for = status.stopping && status.admin == Some(AdminState::Drain);
+    let state = status.admin.filter(|state| *state != configured && !asked_for).map(|state| match state {
+        AdminState::Ready => ServerState::Ready,
+        AdminState::Drain => ServerState::Drain,
+        AdminState::Maintenance => ServerState::Maint,
+    });
+    // One that has a name is where that says.
+    let place = status.place.filter(|_| server.name_of.is_none()).map(|(address, port)| place(address, port));
+    let health = health(reached, status, now);
+    let limit = status.limit.filter(|limit| *limit != server.max_connections.unwrap_or(0));
+    let set = state.is_some() || status.weight.is_some() || place.is_some() || limit.is_some();
+    let configured = set.then(|| configuration(server));
+    let said = set || health.is_some();
+    said.then(|| Server { name: server.name.clone(), state, weight: status.weight, place, limit, configured, health })
+}
+
+/// What the configuration says of what an operator can change.
+pub(super) fn configuration(server: &model::Server) -> Configured {
+    let model::Server { disabled, weight, address, port, max_connections: limit, .. } = *server;
+    Configured { disabled, weight, place: place(address, port), limit }
+}
+
+fn place(address: IpAddr, port: ServerPort) -> Place {
+    let port = match port {
+        ServerPort::Fixed(port) => Some(PortChange::Fixed(port)),
+        ServerPort::Offset(offset) => Some(PortChange::Offset(offset)),
+        ServerPort::Same => None,
+    };
+    Place { address, port }
+}
+
+fn health(reached: &model::Server, status: &ServerStatus, now: Instant) -> Option<Health> {
+    let check = reached.check.as_ref()?;
+    let (counter, _) = status.counter.filter(|_| matches!(status.health, stats::Health::Up | stats::Health::Down))?;
+    let last = status.last_check.clone()?;
+    let ago = |at: Instant| now.saturating_duration_since(at);
+    Some(Health {
+        target: check.target,
+        counter,
+        up: counter >= check.rise.max(1),
+        stopping: status.stopping,
+        agent_down: status.agent_down,
+        last: LastCheckSnapshot {
+            result: last.result,
+            code: last.code,
+            detail: last.detail,
+            duration_seconds: last.duration.as_secs_f64(),
+            ago_seconds: ago(last.at).as_secs_f64(),
+        },
+        reason: status.reason.clone(),
+        lasts: status.since.map_or(0, |since| millis(ago(since))),
+    })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

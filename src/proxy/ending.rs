@@ -1,0 +1,140 @@
+//! The end of a connection: counters, its log line, and how its sockets are closed.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::connection::{Connection, Reset, State};
+use super::journal::{Ended, OpenCounts, Phase};
+use super::relay::Side;
+use super::slab::Key;
+use crate::model;
+use crate::os::tcp::Stream;
+use crate::stats::EndReason;
+
+impl Connection {
+    /// Adds what flowed since the last time to the counters.
+    pub(super) fn settle(&mut self) {
+        let State::Relay(relay) = &self.state else { return };
+        let total = [relay.bytes_to_server(), relay.bytes_to_client()];
+        let fresh = [total[0] - self.settled[0], total[1] - self.settled[1]];
+        self.settled = total;
+        let service = &self.binding.service.stats;
+        service.bytes_in.fetch_add(fresh[0], Ordering::Relaxed);
+        service.bytes_out.fetch_add(fresh[1], Ordering::Relaxed);
+        if let Some(assigned) = &self.assigned {
+            assigned.server.stats.bytes_in.fetch_add(fresh[0], Ordering::Relaxed);
+            assigned.server.stats.bytes_out.fetch_add(fresh[1], Ordering::Relaxed);
+        }
+    }
+
+    /// Ends it: counts, logs, and closes both sockets, each with a reset or an end of stream.
+    pub(super) fn end(mut self, key: Key, reason: EndReason, reset: Reset, now: Instant) {
+        self.settle();
+        self.binding.service.stats.count_end(reason);
+        self.count_times(reason, now);
+        if self.binding.service.spec.log {
+            self.log(reason, now);
+        }
+        tracing::trace!(index = key.index, reason = reason.label(), "connection ended");
+        if let Some(pin) = self.pin {
+            self.pool().release(pin, now);
+        }
+        let (client, server) = match &self.state {
+            State::Greeting(greeting) => (Some(&greeting.client), None),
+            State::Inspecting(inspecting) => (Some(&inspecting.upstream.client), None),
+            State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
+            State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
+            State::Draining { survivor, .. } => (Some(survivor), None),
+            State::Over => (None, None),
+        };
+        // For the survivor of an abort it does not matter which side it is.
+        let survivor = matches!(self.state, State::Draining { .. });
+        if reset == Reset::Client || reset == Reset::Both || survivor && reset == Reset::Server {
+            let _closed = client.map(Stream::reset_on_close);
+        }
+        if reset == Reset::Server || reset == Reset::Both {
+            let _closed = server.map(Stream::reset_on_close);
+        }
+    }
+
+    /// What its server is known by: how long things took, and who gave up.
+    fn count_times(&self, reason: EndReason, now: Instant) {
+        let (Some(assigned), Some(dispatched)) = (&self.assigned, self.dispatched) else { return };
+        let stats = &assigned.server.stats;
+        let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let connect = self.connected.map_or(Duration::ZERO, |connected| since(dispatched, connected));
+        stats.times.add(since(self.started, dispatched), connect, since(self.started, now));
+        match reason {
+            EndReason::ClientAborted => _ = stats.client_aborts.fetch_add(1, Ordering::Relaxed),
+            EndReason::ServerAborted => _ = stats.server_aborts.fetch_add(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    /// HAProxy's line without a format says that a client came, not how it went.
+    pub(super) fn announce(&self) {
+        let service = &self.binding.service;
+        if service.spec.log
+            && service.spec.log_line == model::ConnectionLine::Connect
+            && let Some(journal) = service.global.journal.0.get()
+        {
+            journal.accepted(&service.spec, self.client, self.destination);
+        }
+    }
+
+    fn log(&self, reason: EndReason, now: Instant) {
+        let service = &self.binding.service;
+        if self.settled == [0; 2] && !service.spec.log_empty {
+            return;
+        }
+        let journal = service.global.journal.0.get();
+        let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
+        let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let others = |open: u64| open.saturating_sub(u64::from(server.is_some()));
+        let ended = Ended {
+            service: &service.spec,
+            pool: &self.spec.name,
+            server: server.map(|server| server.name.as_str()),
+            client: self.client,
+            destination: self.destination,
+            sni: self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
+            server_address: server.and_then(|server| self.server_address(server)),
+            reason,
+            phase: match (self.connected, self.dispatched) {
+                (Some(_), _) => Phase::Data,
+                (None, Some(_)) => Phase::Connect,
+                (None, None) => Phase::Queue,
+            },
+            bytes_in: self.settled[0],
+            bytes_out: self.settled[1],
+            waited: self.dispatched.map(|at| since(self.started, at)),
+            connect: self.dispatched.zip(self.connected).map(|(from, to)| since(from, to)),
+            duration: since(self.started, now),
+            retries: self.attempts.saturating_sub(1),
+            redispatched: self.redispatched,
+            ahead: match &self.state {
+                State::Upstream(upstream) => upstream.ahead().unwrap_or(self.ahead),
+                _ => self.ahead,
+            },
+            open: journal.map_or_else(OpenCounts::default, |_| OpenCounts {
+                process: service.global.open.load(Ordering::Relaxed),
+                service: service.stats.open.load(Ordering::Relaxed),
+                // As HAProxy counts them: pool and server have let go of it.
+                pool: others(self.pool().open()),
+                server: others(server.map_or(0, |server| server.stats.open.load(Ordering::Relaxed))),
+            }),
+        };
+        match journal {
+            Some(journal) => journal.ended(&ended),
+            None => ended.trace(),
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// Whoever sees that it is no longer open finds its server and its source without it, too.
+    fn drop(&mut self) {
+        (self.assigned, self.ruled) = (None, None);
+        self.binding.service.leave();
+    }
+}

@@ -1,0 +1,122 @@
+//! What was learnt and set is known after a restart.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use netns_tests::wait::until_true;
+use nix::sys::signal::Signal;
+
+use super::imported::{ask, config, exchange, servers, start, start_again};
+use super::support::{Daemon, PATIENCE, own_ip};
+
+fn stop(daemon: &mut Daemon) {
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait(PATIENCE);
+}
+
+#[test]
+fn what_was_learnt_survives_a_restart_and_a_damaged_file_does_no_harm() {
+    let (ip, servers) = (own_ip(), servers());
+    let mut daemon = start(&config(ip, servers), |_, _| {});
+    let admin = daemon.dir.path().join("admin.sock");
+    ask(&admin, "set table be key 192.0.2.7 data.server_id 2; set server be/s1 weight 5; set server li/a state drain");
+    ask(&admin, "set server li/a addr 127.0.0.2 port 7103; set maxconn server li/a 9");
+    stop(&mut daemon);
+    start_again(&mut daemon);
+    assert!(ask(&admin, "show table be").contains("key=192.0.2.7 use=0 exp=17"), "{}", ask(&admin, "show table be"));
+    assert_eq!(ask(&admin, "get weight be/s1"), "5 (initial 10)\n\n");
+    let moved = ask(&admin, "show stat li 4 -1");
+    assert!(
+        moved.contains(",DRAIN,") && moved.contains("127.0.0.2:7103") && moved.contains("li,a,0,0,0,0,9,"),
+        "{moved}"
+    );
+    stop(&mut daemon);
+    // What the configuration says anew holds.
+    let file = daemon.dir.path().join("haproxy.cfg");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("weight 10", "weight 20").replace(":7100 maxconn 5", ":7104 maxconn 5")).unwrap();
+    start_again(&mut daemon);
+    assert_eq!(ask(&admin, "get weight be/s1"), "20 (initial 20)\n\n");
+    let moved = ask(&admin, "show stat li 4 -1");
+    assert!(moved.contains(",DRAIN,") && moved.contains(&format!("{servers}:7104")), "{moved}");
+    stop(&mut daemon);
+    let file = daemon.dir.path().join("state/learnt.state");
+    let mut bytes = fs::read(&file).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    start_again(&mut daemon);
+    daemon.wait_log("is of no use, what was learnt is lost: its checksum is wrong");
+    assert_eq!(ask(&admin, "get weight be/s1"), "20 (initial 20)\n\n");
+}
+
+/// A listener that says `greeting` and then echoes nothing, and how many came.
+fn counting(address: SocketAddr) -> Arc<AtomicUsize> {
+    let (listener, count) = (TcpListener::bind(address).unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            held.push(stream);
+        }
+    });
+    count
+}
+
+fn checked(ip: IpAddr, servers: IpAddr, sick: IpAddr) -> String {
+    format!(
+        "global\n stats socket DIR/admin.sock mode 600 level admin\n\
+         defaults\n mode tcp\n timeout connect 2s\n timeout client 30s\n timeout server 30s\n\
+         listen li\n bind {ip}:7001\n option tcp-check\n tcp-check expect string hello\n timeout check 20s\n\
+         \x20server well {servers}:7100\n server sick {sick}:7100 check port 7101 inter 20s downinter 200ms rise 3\n"
+    )
+}
+
+#[test]
+fn a_server_that_was_down_gets_nobody_before_it_was_checked_again() {
+    let (ip, servers, sick) = (own_ip(), servers(), own_ip());
+    let clients = counting((sick, 7100).into());
+    let mut daemon = start(&checked(ip, servers, sick), |_, _| {});
+    let admin = daemon.dir.path().join("admin.sock");
+    let row = || ask(&admin, "show stat li 4 -1");
+    until_true("it to be found down", PATIENCE, || row().contains(",DOWN,"));
+    stop(&mut daemon);
+    // Its check now takes for ever: nothing is found.
+    let checks = counting((sick, 7101).into());
+    start_again(&mut daemon);
+    let row = ask(&admin, "show stat li 4 -1");
+    assert!(row.contains(",DOWN,") && row.contains("L4CON") && row.contains("Connection refused"), "{row}");
+    until_true("it to be checked at once", PATIENCE, || checks.load(Ordering::SeqCst) > 0);
+    for _ in 0..8 {
+        drop(exchange(ip, 7001));
+    }
+    assert_eq!(clients.load(Ordering::SeqCst), 0, "clients of a server that was down");
+    assert!(daemon.log().contains("taken up what was learnt"), "{}", daemon.log());
+    // Whoever knows nothing of it takes it for up.
+    stop(&mut daemon);
+    fs::remove_file(daemon.dir.path().join("state/learnt.state")).unwrap();
+    start_again(&mut daemon);
+    let row = ask(&admin, "show stat li 4 -1");
+    assert!(!row.contains(",DOWN,"), "{row}");
+}
+
+#[test]
+fn what_was_found_last_survives_a_process_that_is_killed() {
+    let (ip, servers, sick) = (own_ip(), servers(), own_ip());
+    let mut daemon = start(&checked(ip, servers, sick), |_, _| {});
+    let admin = daemon.dir.path().join("admin.sock");
+    until_true("it to be found down", PATIENCE, || ask(&admin, "show stat li 4 -1").contains(",DOWN,"));
+    let file = daemon.dir.path().join("state/learnt.state");
+    until_true("that to be written", 2 * PATIENCE, || {
+        fs::read_to_string(&file).is_ok_and(|text| text.contains("L4CON"))
+    });
+    daemon.child.kill().unwrap();
+    daemon.child.wait().unwrap();
+    let _checks = counting((sick, 7101).into());
+    start_again(&mut daemon);
+    let row = ask(&admin, "show stat li 4 -1");
+    assert!(row.contains(",DOWN,"), "{row}");
+}
