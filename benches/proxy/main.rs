@@ -127,9 +127,9 @@ fn measure(
             figures.note_others(others);
             Ok(())
         }
-        Task::Range => range(stand, subject, plan.window, &mut note),
         // Nothing stands between client and server there.
         Task::Idle | Task::Start | Task::Range if subject == Subject::Direct => Ok(()),
+        Task::Range => range(stand, subject, plan.window, &mut note),
         Task::Idle => idle(stand, subject, &mut note),
         Task::Start => start(stand, subject, &mut note),
     }

@@ -180,6 +180,8 @@ impl Node {
                 Flow::Left => return self.end(inbox.signals).await,
                 Flow::Quit => {
                     tracing::info!(target: "vipgate", "INT: ending now, the guardian cleans up");
+                    // It begins when its pipe closes: with the last thread, for one that lives would put back what it removes.
+                    std::mem::forget((self.guardian.take(), Arc::clone(&self.speaker)));
                     return ExitCode::SUCCESS;
                 }
             }
