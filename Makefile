@@ -61,6 +61,7 @@ demo: packages build
 
 bench: packages build
 	$(CARGO) bench --locked --bench proxy
+	$(CARGO) bench --locked --bench tables
 
 clean:
 	$(CARGO) clean

@@ -290,7 +290,7 @@ pub struct SetTable {
     pub server: (String, String),
     /// The client's address
     #[arg(value_name = "CLIENT")]
-    pub key: std::net::IpAddr,
+    pub key: String,
 }
 
 /// Arguments of `table clear`.
@@ -304,7 +304,7 @@ pub struct ClearTable {
     pub pool: String,
     /// Only this client
     #[arg(long, value_name = "CLIENT")]
-    pub key: Option<std::net::IpAddr>,
+    pub key: Option<String>,
     /// Only clients of this server
     #[arg(long, value_name = "SERVER")]
     pub server: Option<String>,

@@ -15,6 +15,7 @@ pub mod names;
 pub mod notify;
 pub mod os;
 pub mod peer;
+pub mod peers;
 pub mod probe;
 pub mod proxy;
 pub mod rules;

@@ -12,6 +12,9 @@ mod hellos;
 #[cfg(test)]
 #[path = "fuzz/packets.rs"]
 mod packets;
+#[cfg(test)]
+#[path = "fuzz/peers.rs"]
+mod peers;
 
 use packets::{Fuzzer, Shares};
 
@@ -73,4 +76,19 @@ fn no_hello_panics_however_many_there_are() {
     let hellos::Shares { read, awaited, refused } = fuzzer.shares;
     println!("{executions} hellos, each in one cut: {read} read, {awaited} awaited, {refused} refused");
     assert!(read * 4 > executions && refused * 10 > executions, "{read} {awaited} {refused}");
+}
+
+#[test]
+fn no_peer_panics_and_pieces_make_no_difference() {
+    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let mut fuzzer = peers::Fuzzer::new(0x9ee5);
+    for _ in 0..executions {
+        fuzzer.execute();
+    }
+    let peers::Shares { messages, updates, refused } = fuzzer.shares;
+    println!("{executions} sessions of peers: {messages} messages, {updates} updates; {refused} refused");
+    assert!(
+        messages > executions && updates * 3 > executions && refused * 20 > executions,
+        "every answer is seen often"
+    );
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use import_support::{World, haproxy_in, haproxy_text, load, model};
 use vipgate::model::{
-    Action, Affinity, Algorithm, CheckKind, Expect, Failback, HashType, HttpExpect, Observe, OnError, OnMarkedDown,
-    OnMarkedUp, Pattern, Pool, ProxyVersion, RefuseWith, ServerPort, ServerRef, Step, Transparent, Trust,
+    Action, Affinity, Algorithm, CheckKind, Expect, Failback, HashType, HttpExpect, KeyType, Observe, OnError,
+    OnMarkedDown, OnMarkedUp, Pattern, Pool, ProxyVersion, RefuseWith, ServerPort, ServerRef, Step, Transparent, Trust,
 };
 
 fn pool(lines: &str) -> Pool {
@@ -490,14 +490,15 @@ fn stick_tables() {
     let Affinity::Table(table) = affinity(" stick-table type ip size 1k\n stick on src table l") else {
         panic!("a table")
     };
-    assert_eq!((table.size, table.expire, table.nopurge, table.ipv6), (1024, None, false, false));
+    assert_eq!((table.size, table.expire, table.nopurge, table.kind), (1024, None, false, KeyType::Ipv4));
     let Affinity::Table(table) = affinity(" stick on src\n stick-table type ipv6 size 5 expire 90 nopurge") else {
         panic!("a table")
     };
-    assert_eq!((table.expire, table.nopurge, table.ipv6), (Some(Duration::from_millis(90)), true, true));
+    assert_eq!((table.expire, table.nopurge, table.kind), (Some(Duration::from_millis(90)), true, KeyType::Ipv6));
     for (lines, errors) in [
         (" stick on src", 1),
-        (" stick-table type string size 1k\n stick on src", 1),
+        (" stick-table type string len 40 size 1k\n stick on src", 0),
+        (" stick-table type string len 0 size 1k\n stick on src", 2),
         (" stick-table type ip size 1k\n stick on src if x", 1),
         (" stick-table type ip size 1k\n stick on src table other", 1),
         (" stick-table type ip size 1k\n stick on src\n stick on src", 1),
@@ -506,6 +507,29 @@ fn stick_tables() {
         let found = haproxy_text(&format!("listen l\n bind :1\n server s 1.1.1.1\n{lines}\n")).errors();
         assert_eq!(found.len(), errors, "{lines}: {found:?}");
     }
+}
+
+#[test]
+fn peers_share_tables() {
+    let text = "global\n localpeer b\npeers nodes\n peer a 192.0.2.1:10000\n peer b 192.0.2.2:10000\n\
+        \x20table clients type ipv6 size 1k expire 5m\n\
+        listen one\n bind :1\n server s 10.0.0.1\n stick-table type ip size 1k peers nodes\n stick on src\n\
+        listen two\n bind :2\n server s 10.0.0.1\n stick on src table one\n\
+        listen three\n bind :3\n server s 10.0.0.1\n stick on src table nodes/clients\n";
+    let config = model(None, Some(text));
+    let group = &config.peer_groups[0];
+    assert_eq!((group.name.as_str(), group.local.as_deref(), group.members.len()), ("nodes", Some("b"), 2));
+    let table = |pool: &str| match &config.pool(pool).unwrap().affinity {
+        Affinity::Table(table) => (table.name.clone(), table.kind, table.peers.clone()),
+        other => panic!("{other:?}"),
+    };
+    let nodes = || Some("nodes".to_owned());
+    assert_eq!(table("one"), (None, KeyType::Ipv4, nodes()));
+    assert_eq!(table("two"), (Some("one".to_owned()), KeyType::Ipv4, nodes()));
+    assert_eq!(table("three"), (Some("nodes/clients".to_owned()), KeyType::Ipv6, nodes()));
+    let other = "listen l\n bind :1\n server s 1.1.1.1\n stick-table type ip size 1k peers none\n stick on src\n";
+    assert!(haproxy_text("peers x\n peer a 192.0.2.1\n").errors()[0].contains("no port"));
+    assert!(load(None, Some(other)).is_err(), "there is no such section");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use import_support::{haproxy_text, keepalived_text, load, loading, model, resolv
 use vipgate::config::Loading;
 use vipgate::config::emit::emit;
 use vipgate::model::{
-    Affinity, Algorithm, Check, CheckKind, Config, InitialState, InterfaceName, OnMarkedDown, Priority, Scope,
+    Affinity, Algorithm, Check, CheckKind, Config, InitialState, InterfaceName, KeyType, OnMarkedDown, Priority, Scope,
     ServerPort, TableSpec, TlsAffinity, TlsFallback, Version,
 };
 
@@ -46,7 +46,7 @@ fn udmg_both_files_of_a_node() {
         assert_eq!(sftp.client_timeout, Some(Duration::from_secs(30)));
         assert_eq!((sftp.client_fin_timeout, sftp.client_keepalive), (None, false));
         let pool = config.pool("sftp-servers").unwrap();
-        let table = TableSpec { size: 10_240, expire: Some(Duration::from_secs(300)), nopurge: false, ipv6: false };
+        let table = TableSpec { expire: Some(Duration::from_secs(300)), ..TableSpec::new(KeyType::Ipv4, 10_240) };
         assert_eq!(pool.affinity, Affinity::Table(table));
         assert_eq!((pool.retries, pool.redispatch), (3, true));
         assert_eq!(pool.connect_timeout, Some(Duration::from_secs(4)));
@@ -80,7 +80,7 @@ fn udmg_http_frontends_are_refused_with_their_line() {
 fn ccc_tls_pass_through_keeps_clients_by_their_sessions() {
     let config = model(None, Some(fixture!("ccc-haproxy.cfg")));
     let pool = config.pool("app").unwrap();
-    let table = TableSpec { size: 30_720, expire: Some(Duration::from_secs(1800)), nopurge: false, ipv6: true };
+    let table = TableSpec { expire: Some(Duration::from_secs(1800)), ..TableSpec::new(KeyType::Ipv6, 30_720) };
     let tls = TlsAffinity { wait: Duration::from_secs(5), fallback: TlsFallback::Source, table };
     assert_eq!((pool.algorithm, &pool.affinity), (Algorithm::RoundRobin, &Affinity::Tls(tls)));
     assert!(pool.redispatch, "a dead server must not keep half of the clients waiting");

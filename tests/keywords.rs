@@ -112,8 +112,8 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
         "proxy" if name.starts_with("stats ") => {
             (format!("listen l\n bind 127.0.0.1:7000\n mode http\n {line}\n"), vec![4])
         }
-        "proxy" if name == "stick-table" || name == "stick on" => {
-            let other = if name == "stick on" { "stick-table type ip size 1k" } else { "stick on src" };
+        "proxy" if name == "stick-table" || matches!(name, "stick on" | "stick match" | "stick store-request") => {
+            let other = if name != "stick-table" { "stick-table type ip size 1k" } else { "stick on src" };
             (format!("{} {other}\n", listen(&line)), vec![6])
         }
         "proxy" if name == "option external-check" => {
@@ -136,6 +136,7 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
             (listen(&format!("{context} {name}{space}{example}")), vec![6])
         }
         "resolvers" => (format!("resolvers x\n {line}\n"), vec![1]),
+        "peers" => (format!("peers x\n {line}\n"), vec![2]),
         section => (format!("{section} x\n {line} x\n"), vec![1]),
     }
 }

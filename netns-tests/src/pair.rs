@@ -406,5 +406,6 @@ pub fn plan(node: &str, priority: u8) -> Plan {
         }],
         workers: 2,
         stats: Some("127.0.0.1:8404".to_owned()),
+        sharing: Vec::new(),
     }
 }

@@ -20,6 +20,8 @@ pub struct Plan {
     pub workers: u32,
     /// Where the statistics listen, inside the node.
     pub stats: Option<String>,
+    /// Nodes that share the stick tables, this one included.
+    pub sharing: Vec<(String, IpAddr)>,
 }
 
 /// One virtual router.
@@ -133,7 +135,14 @@ impl Plan {
             let names = quoted(&self.names());
             let _ = writeln!(text, "\n[[sync-group]]\nname = \"all\"\nrouters = {names}");
         }
-        self.services.iter().for_each(|service| service.toml(&mut text));
+        if !self.sharing.is_empty() {
+            let member = |(name, ip): &(String, IpAddr)| format!("{{ name = \"{name}\", address = \"{ip}:10000\" }}");
+            let members: Vec<_> = self.sharing.iter().map(member).collect();
+            let (node, members) = (&self.node, members.join(", "));
+            let _ = writeln!(text, "\n[[peer-group]]\nname = \"nodes\"\nnode = \"{node}\"\nmembers = [{members}]");
+        }
+        let shares = !self.sharing.is_empty();
+        self.services.iter().for_each(|service| service.toml(shares, &mut text));
         text
     }
 
@@ -157,6 +166,12 @@ impl Plan {
     #[must_use]
     pub fn haproxy(&self) -> String {
         let mut text = format!("global\n    nbthread {}\n    maxconn 9000\n", self.workers);
+        if !self.sharing.is_empty() {
+            let _ = writeln!(text, "    localpeer {}\n\npeers nodes", self.node);
+        }
+        for (name, ip) in &self.sharing {
+            let _ = writeln!(text, "    peer {name} {ip}:10000");
+        }
         text.push_str("\ndefaults\n    mode tcp\n    retries 3\n    option redispatch\n");
         text.push_str("    timeout connect 4s\n    timeout client 1h\n    timeout server 1h\n");
         if let Some(stats) = &self.stats {
@@ -165,7 +180,8 @@ impl Plan {
                 "\nlisten stats\n    bind {stats}\n    mode http\n    maxconn 10\n    stats enable\n    stats uri /"
             );
         }
-        self.services.iter().for_each(|service| service.haproxy(&mut text));
+        let shares = !self.sharing.is_empty();
+        self.services.iter().for_each(|service| service.haproxy(shares, &mut text));
         text
     }
 }
@@ -268,13 +284,15 @@ impl Vip {
 }
 
 impl Service {
-    fn toml(&self, text: &mut String) {
+    fn toml(&self, shares: bool, text: &mut String) {
         let address = if self.address.contains(':') { format!("[{}]", self.address) } else { self.address.clone() };
         let _ = writeln!(text, "\n[[service]]\nname = \"{}\"\nlisten = \"{address}:{}\"", self.name, self.port_text());
         match self.sticky {
             Sticky::No => {}
             Sticky::Table => {
-                text.push_str("affinity = { table = \"source\", size = 10000, expire = \"300s\" }\n");
+                let peers = if shares { ", peers = \"nodes\"" } else { "" };
+                let table = format!("table = \"source\", type = \"ip\", size = 10240, expire = \"300s\"{peers}");
+                let _ = writeln!(text, "affinity = {{ {table} }}");
             }
             Sticky::Source => text.push_str("affinity = \"source\"\n"),
         }
@@ -296,7 +314,7 @@ impl Service {
         text.push_str("]\n");
     }
 
-    fn haproxy(&self, text: &mut String) {
+    fn haproxy(&self, shares: bool, text: &mut String) {
         let _ = writeln!(
             text,
             "\nlisten {}\n    bind {}:{} transparent\n    balance {}",
@@ -306,7 +324,8 @@ impl Service {
             if self.sticky == Sticky::Source { "source\n    hash-type consistent" } else { "roundrobin" }
         );
         if self.sticky == Sticky::Table {
-            text.push_str("    stick-table type ip size 10k expire 300s\n    stick on src\n");
+            let peers = if shares { " peers nodes" } else { "" };
+            let _ = writeln!(text, "    stick-table type ip size 10k expire 300s{peers}\n    stick on src");
         }
         for server in &self.servers {
             let port = server.port.map(|port| format!(":{port}")).unwrap_or_default();

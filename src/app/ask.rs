@@ -75,6 +75,7 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::EndSession { .. }
         | Request::EndSessions { .. }
         | Request::Tables { .. }
+        | Request::Peers
         | Request::Table { .. }
         | Request::Sources { .. }
         | Request::ForgetSources { .. }

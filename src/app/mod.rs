@@ -20,6 +20,7 @@ mod operator;
 mod peers;
 mod readiness;
 mod reload;
+mod replicas;
 mod returning;
 mod shared;
 mod signals;

@@ -21,6 +21,7 @@ use super::keep::{self, Keeper};
 use super::log::Log;
 use super::names::Places;
 use super::reload::{Read, Reads};
+use super::replicas::Replicas;
 use super::returning::Returning;
 use super::shared::Shared;
 use super::signals::Request as Signal;
@@ -103,6 +104,8 @@ pub(super) struct Node {
     pub(super) endpoint: Option<Endpoint>,
     /// Control sockets that speak HAProxy's language.
     pub(super) sockets: Sockets,
+    /// Stick tables shared with other nodes.
+    pub(super) replicas: Replicas,
     /// Keeps what was learnt.
     pub(super) keeper: Keeper,
     pub(super) trackers: Trackers,
@@ -283,6 +286,7 @@ impl Node {
             Request::EndSession { id } => self.end_session(&id, answer),
             Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
             Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
+            Request::Peers => _ = answer.finish(Reply::done(self.replicas.show())),
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
             Request::Sources { table } => _ = answer.finish(self.sources(table.as_deref())),
             Request::ForgetSources { table, sources } => _ = answer.finish(self.forget_sources(&table, &sources)),

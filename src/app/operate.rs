@@ -13,7 +13,7 @@ use crate::control::operate::{
 };
 use crate::control::server::Answer;
 use crate::model::rule::SourceTable;
-use crate::model::{AdminState, ServerPort};
+use crate::model::{AdminState, Key, KeyType, ServerPort};
 use crate::probe::{HealthWish, Overrule};
 use crate::proxy::{OperateError, Session, SessionPhase};
 use crate::rules::Source;
@@ -139,25 +139,40 @@ impl Node {
             Some(TableView {
                 pool: pool.name.clone(),
                 size: spec.size,
-                ipv6: spec.ipv6,
+                kind: spec.kind.name().to_owned(),
                 life_seconds: spec.expire.as_ref().map(Duration::as_secs_f64),
-                entries: entries.into_iter().map(entry).collect(),
+                entries: entries.into_iter().map(|found| entry(found, spec.kind)).collect(),
             })
         };
         Reply::Tables { tables: pools.filter_map(table).collect() }
     }
 
     pub(super) fn change_table(&self, pool: &str, change: TableChange) -> Reply {
+        let read = |text: &str| self.table_key(pool, text);
         match change {
-            TableChange::Set { key, server } => match self.proxy.table_set(pool, key, &server, None) {
-                Ok(()) => Reply::done(format!("{pool}: {key} belongs to {server}")),
-                Err(error) => refusal(&error),
-            },
-            TableChange::Clear { key, server } => match self.proxy.table_clear(pool, key, server.as_deref()) {
+            TableChange::Set { key, server } => {
+                match read(&key).and_then(|read| self.proxy.table_set(pool, read, &server, None)) {
+                    Ok(()) => Reply::done(format!("{pool}: {key} belongs to {server}")),
+                    Err(error) => refusal(&error),
+                }
+            }
+            TableChange::Clear { key, server } => match key
+                .map(|key| read(&key))
+                .transpose()
+                .and_then(|key| self.proxy.table_clear(pool, key.as_ref(), server.as_deref()))
+            {
                 Ok(count) => Reply::done(format!("{pool}: {count} entries forgotten")),
                 Err(error) => refusal(&error),
             },
         }
+    }
+
+    /// What somebody means by `text` in a pool's table.
+    fn table_key(&self, pool: &str, text: &str) -> Result<Key, OperateError> {
+        let config = self.shared.config();
+        let kind = config.pool(pool).and_then(|pool| pool.affinity.table()).map(|spec| spec.kind);
+        let kind = kind.ok_or_else(|| OperateError::NoTable(pool.to_owned()))?;
+        kind.read(text).ok_or_else(|| OperateError::NoRoom(pool.to_owned()))
     }
 
     pub(super) fn sources(&self, table: Option<&str>) -> Reply {
@@ -280,9 +295,9 @@ fn session(session: &Session) -> SessionView {
     }
 }
 
-fn entry(entry: TableEntry) -> TableEntryView {
+fn entry(entry: TableEntry, kind: KeyType) -> TableEntryView {
     TableEntryView {
-        key: entry.key,
+        key: kind.show(&entry.key),
         server: entry.server,
         expires_in_seconds: entry.expires_in.as_ref().map(Duration::as_secs_f64),
         flows: entry.flows,

@@ -156,6 +156,7 @@ impl Node {
             }
             NextEndpoint::None => self.endpoint = None,
         }
+        self.refresh_replicas();
         self.open_stats_sockets();
         let config = self.shared.config();
         let (speaker, shared, plan) = (Arc::clone(&self.speaker), Arc::clone(&self.shared), Plan::from(&*config));

@@ -24,6 +24,7 @@ use super::names::Places;
 use super::node::{Done, Inbox, Node};
 use super::peers;
 use super::reload::{self, Reads};
+use super::replicas::Replicas;
 use super::returning::Returning;
 use super::shared::Shared;
 use super::signals::{self, Request as Signal};
@@ -150,6 +151,7 @@ async fn start(
     let look = Arc::new(move || (looked.config(), looked.snapshot()));
     let mut node = Node {
         sockets: Sockets::new(call_sender.clone(), look),
+        replicas: Replicas::default(),
         keeper: Keeper::new(&run.state_dir),
         run,
         log,
@@ -189,6 +191,7 @@ async fn start(
     node.tell_as_configured(&Config::default(), &config);
     node.take_up_learnt();
     node.commit(prepared);
+    node.refresh_replicas();
     node.say_where_statistics_are();
     node.open_stats_sockets();
     watch(&node)?;

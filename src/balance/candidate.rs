@@ -7,7 +7,7 @@ use crate::model::{self, AdminState};
 /// Weights are multiplied by this, so that a growing one has steps.
 const SCALE: u64 = 16;
 
-/// A number that stays with a server's name for the life of the pool, over reloads.
+/// A number that stays with a server's name for the life of the process, in whichever pool.
 pub type ServerId = u32;
 
 /// One server of a pool.

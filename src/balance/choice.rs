@@ -7,7 +7,8 @@ use super::algorithm::at_weight;
 use super::candidate::Candidate;
 use super::maglev::KeyHash;
 use super::pool::{Pool, Refusal, Request};
-use crate::model::{AdminState, Affinity, Algorithm, HashType};
+use super::sticky::Remembered;
+use crate::model::{AdminState, Affinity, Algorithm, HashType, Key};
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,15 @@ impl Pool {
         }
         let decision = self.balance(request, loads, now)?;
         Ok(if elsewhere { Decision { why: Why::Elsewhere, ..decision } } else { decision })
+    }
+
+    /// What the table knows of a client.
+    pub(super) fn known(&self, request: &Request<'_>, now: Instant) -> Option<Remembered> {
+        let mut table = self.table.as_ref()?.lock();
+        match request.keys {
+            None => table.get(&Key::from(request.client), now),
+            Some(keys) => keys.matches.iter().find_map(|key| table.get(key, now)),
+        }
     }
 
     /// Whether a server takes the connection now: who came earlier and waits for it comes first.
@@ -168,6 +178,10 @@ impl Pool {
         match (&self.affinity, self.algorithm) {
             (Affinity::Source, _) | (_, Algorithm::Source) => Some(KeyHash::of(request.client)),
             (_, Algorithm::Sni) => request.sni,
+            (Affinity::Table(_), Algorithm::RoundRobin) if self.alike => match request.keys {
+                None => Some(KeyHash::of(request.client)),
+                Some(keys) => keys.stores.first().map(KeyHash::of_key),
+            },
             _ => None,
         }
     }
@@ -190,6 +204,11 @@ impl Pool {
         };
         let usable = |position: usize| eligible(position) && self.has_room(position, request, loads, now);
         let decided = |position: usize| Decision { position, why: Why::Hash };
+        // Nobody waits for a server that was never its own.
+        if self.algorithm == Algorithm::RoundRobin && self.affinity != Affinity::Source {
+            let chosen = self.by_hash(key, group, usable).map(decided);
+            return chosen.ok_or_else(|| self.refusal(group, request, loads, now));
+        }
         match self.by_hash(key, group, eligible) {
             Some(position) if self.has_room(position, request, loads, now) => Ok(decided(position)),
             Some(position) => match self.wait_for(position, request) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::balance::ServerId;
-use crate::model::{self, Failback, TableSpec};
+use crate::model::{self, Failback, KeyType, TableSpec};
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -25,7 +25,7 @@ fn spec(names: &[&str], algorithm: Algorithm) -> model::Pool {
 }
 
 fn stick() -> Affinity {
-    Affinity::Table(TableSpec { size: 100, expire: None, nopurge: false, ipv6: false })
+    Affinity::Table(TableSpec::new(KeyType::Ipv4, 100))
 }
 
 /// A client that comes, is served, and goes, while nothing else is open.

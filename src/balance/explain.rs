@@ -34,7 +34,7 @@ impl Pool {
             .map(|position| (self.candidates[position].name.clone(), self.standing(position, request, &loads, now)));
         let servers = standings.collect();
         let decision = decision.map(|decision| (self.candidates[decision.position].name.clone(), decision.why));
-        let remembered = self.table_mut().and_then(|table| table.get(request.client, now));
+        let remembered = self.stick_table().and_then(|_| self.known(request, now));
         let remembered = remembered.and_then(|Remembered { server, .. }| {
             self.positions.get(&server).map(|&position| self.candidates[position].name.clone())
         });

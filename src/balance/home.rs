@@ -24,8 +24,8 @@ impl Pool {
     }
 
     /// As the stick table has it.
-    fn remembered(&mut self, request: &Request<'_>, now: Instant) -> Option<(usize, Why)> {
-        let remembered = self.table.as_mut()?.get(request.client, now)?;
+    fn remembered(&self, request: &Request<'_>, now: Instant) -> Option<(usize, Why)> {
+        let remembered = self.known(request, now)?;
         let returns = self.failback == Failback::Drain && !remembered.live;
         let home = returns.then_some(remembered.home);
         let position = home.and_then(|id| self.serving(id)).or_else(|| self.serving(remembered.server))?;

@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use crate::model::Key;
+
 /// Smallest table: prime, and two hundred slots a server for three hundred servers.
 const SMALLEST: usize = 65_537;
 /// Slots a server at least: the share of a server is off by about 1 in this.
@@ -35,6 +37,16 @@ impl KeyHash {
         match address.to_canonical() {
             IpAddr::V4(v4) => Self(hash(&v4.octets(), SEED)),
             IpAddr::V6(v6) => Self(hash(&v6.octets(), SEED)),
+        }
+    }
+
+    /// Hashes what a stick table knows a client by; an address as such.
+    #[must_use]
+    pub fn of_key(key: &Key) -> Self {
+        match key {
+            Key::Address(address) => Self::of(*address),
+            Key::Integer(number) => Self(hash(&number.to_be_bytes(), SEED)),
+            Key::Bytes(bytes) => Self(hash(bytes, SEED)),
         }
     }
 

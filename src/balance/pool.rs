@@ -9,16 +9,18 @@ use super::candidate::{Candidate, ServerId};
 use super::choice::{Decision, Why};
 use super::hash::Hash;
 use super::maglev::KeyHash;
+use super::names;
 use super::queue::{Ahead, Queue, Ticket};
-use super::sticky::{Bounds, Pin, Table};
+use super::sticky::{Bounds, Pin, SharedTable};
 use super::tls::{Learnt, Offer};
-use crate::model::{self, Affinity, Algorithm, Failback, HashType};
+use crate::model::{self, Affinity, Algorithm, Failback, HashType, Key};
 
 /// A pool of servers, and what it remembers of clients.
 #[derive(Debug)]
 pub struct Pool {
     pub(super) algorithm: Algorithm,
     pub(super) affinity: Affinity,
+    pub(super) alike: bool,
     pub(super) all_backups: bool,
     pub(super) hash_type: HashType,
     pub(super) hash_balance_factor: Option<u32>,
@@ -28,11 +30,12 @@ pub struct Pool {
     pub(super) full_load: Option<u32>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) positions: HashMap<ServerId, usize>,
-    next_id: ServerId,
     pub(super) turns: Turns,
     /// Only where a consistent hash chooses.
     pub(super) hash: Option<Hash>,
-    pub(super) table: Option<Table>,
+    pub(super) table: Option<SharedTable>,
+    /// Tables it had before, of which flows still hold entries.
+    former: Vec<SharedTable>,
     /// Only where clients are kept by their TLS sessions.
     pub(super) learnt: Option<Learnt>,
     pub(super) queue: Queue,
@@ -40,15 +43,26 @@ pub struct Pool {
     pub(super) failed_over: bool,
 }
 
+/// What a connection's client is known by in the stick table, where that is not its address alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StickKeys {
+    /// The first one that is known leads to the server.
+    pub matches: Vec<Key>,
+    /// These lead to the server from now on.
+    pub stores: Vec<Key>,
+}
+
 /// A connection that wants a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
-    /// The client: what stickiness knows it by, and the source hash.
+    /// The client: the source hash is of it, and stickiness knows it by this unless there are `keys`.
     pub client: IpAddr,
     /// The name in its TLS hello, if that is known.
     pub sni: Option<KeyHash>,
     /// What it brings of a TLS session; none: it does not speak TLS, or was not listened to.
     pub offer: Option<&'a Offer>,
+    /// What stickiness knows it by; none: its address.
+    pub keys: Option<&'a StickKeys>,
     /// Servers that failed this connection.
     pub exclude: &'a [ServerId],
     /// The entry of the stick table it holds already, from an earlier choice.
@@ -61,7 +75,15 @@ impl Request<'_> {
     /// The first request of a connection of this client.
     #[must_use]
     pub fn of(client: IpAddr) -> Self {
-        Self { client, sni: None, offer: None, exclude: &[], held: None, waited: false }
+        Self { client, sni: None, offer: None, keys: None, exclude: &[], held: None, waited: false }
+    }
+
+    /// The entry that the connection holds while it lives.
+    fn stored(&self) -> Option<Key> {
+        match self.keys {
+            None => Some(Key::from(self.client)),
+            Some(keys) => keys.stores.first().cloned(),
+        }
     }
 }
 
@@ -99,6 +121,7 @@ impl Pool {
         let mut pool = Self {
             algorithm: spec.algorithm,
             affinity: Affinity::None,
+            alike: spec.alike,
             all_backups: spec.all_backups,
             hash_type: spec.hash_type,
             hash_balance_factor: spec.hash_balance_factor,
@@ -108,10 +131,10 @@ impl Pool {
             full_load: spec.full_load,
             candidates: Vec::new(),
             positions: HashMap::new(),
-            next_id: 0,
             turns: Turns::default(),
             hash: None,
             table: None,
+            former: Vec::new(),
             learnt: None,
             queue: Queue::default(),
             failed_over: false,
@@ -139,14 +162,14 @@ impl Pool {
             turns.push(before);
             let candidate = match before {
                 Some(position) => old[position].reconfigured(server),
-                None => Candidate::new(self.new_id(), server),
+                None => Candidate::new(names::number_of(&server.name), server),
             };
             self.candidates.push(candidate);
         }
         self.turns.round_robin.rearrange(&turns);
         self.positions = self.candidates.iter().enumerate().map(|(position, c)| (c.id, position)).collect();
         self.algorithm = spec.algorithm;
-        self.all_backups = spec.all_backups;
+        (self.all_backups, self.alike) = (spec.all_backups, spec.alike);
         (self.hash_type, self.hash_balance_factor) = (spec.hash_type, spec.hash_balance_factor);
         (self.persist, self.failback, self.max_queue) = (spec.persist, spec.failback, spec.max_queue);
         self.full_load = spec.full_load;
@@ -161,18 +184,15 @@ impl Pool {
 
     /// Whether a consistent hash chooses.
     pub(super) fn hashes(&self) -> bool {
-        (self.algorithm.hashes() || self.affinity == Affinity::Source) && self.hash_type == HashType::Consistent
+        let by_table = self.alike && matches!(self.affinity, Affinity::Table(_));
+        (self.algorithm.hashes() || self.affinity == Affinity::Source || by_table)
+            && self.hash_type == HashType::Consistent
     }
 
     /// Chooses by these tables from now on.
     pub fn publish(&mut self, mut hash: Hash) {
         hash.locate(&self.candidates);
         self.hash = Some(hash);
-    }
-
-    fn new_id(&mut self) -> ServerId {
-        self.next_id += 1;
-        self.next_id
     }
 
     fn set_affinity(&mut self, affinity: Affinity, now: Instant) {
@@ -182,12 +202,15 @@ impl Pool {
             Affinity::Source => Some(Bounds::LiveFlows),
             Affinity::Table(_) | Affinity::Tls(_) => affinity.table().cloned().map(Bounds::Stick),
         };
-        match (bounds, &mut self.table) {
-            (Some(bounds), Some(table)) => table.set_bounds(bounds, now),
-            (Some(bounds), None) => self.table = Some(Table::new(bounds)),
-            // Flows still hold entries: the table goes with the last of them.
-            (None, Some(table)) => table.set_bounds(Bounds::LiveFlows, now),
-            (None, None) => {}
+        let fits = matches!(
+            (&self.affinity, &affinity),
+            (Affinity::Source, Affinity::Source)
+                | (Affinity::Table(_) | Affinity::Tls(_), Affinity::Table(_) | Affinity::Tls(_))
+        );
+        match (bounds, &self.table) {
+            (Some(bounds), Some(table)) if fits => table.set_bounds(bounds, now),
+            (Some(bounds), _) => self.replace_table(Some(SharedTable::new(bounds))),
+            (None, _) => self.replace_table(None),
         }
         self.affinity = affinity;
     }
@@ -203,10 +226,28 @@ impl Pool {
         learnt.retain(|id| self.positions.contains_key(&id));
     }
 
+    /// Remembers clients in this table from now on, which others may use too.
+    pub fn use_table(&mut self, table: &SharedTable) {
+        let other = self.table.as_ref().is_none_or(|own| !own.is(table));
+        if other && self.affinity.table().is_some() {
+            self.replace_table(Some(table.clone()));
+        }
+    }
+
+    fn replace_table(&mut self, table: Option<SharedTable>) {
+        self.former.extend(std::mem::replace(&mut self.table, table));
+        self.former.retain(|table| table.lock().live_flows() > 0);
+    }
+
     /// The stick table, as far as clients are remembered beyond their flows.
-    pub(super) fn table_mut(&mut self) -> Option<&mut Table> {
+    pub(super) fn stick_table(&self) -> Option<&SharedTable> {
         self.affinity.table()?;
-        self.table.as_mut()
+        self.table.as_ref()
+    }
+
+    /// The table that holds an entry.
+    fn table_of(&self, pin: Pin) -> Option<&SharedTable> {
+        self.table.iter().chain(&self.former).find(|table| table.holds(pin))
     }
 
     /// Sets a server's health; false when it had that already, or is not known.
@@ -276,8 +317,9 @@ impl Pool {
     }
 
     /// Clients remembered.
-    pub fn table_len(&mut self, now: Instant) -> usize {
-        self.table.as_mut().map_or(0, |table| table.len(now))
+    #[must_use]
+    pub fn table_len(&self, now: Instant) -> usize {
+        self.table.as_ref().map_or(0, |table| table.lock().len(now))
     }
 
     /// Chooses the server for a connection: the one that its client had, else by algorithm. `loads` gives the open
@@ -301,15 +343,17 @@ impl Pool {
         if let (Why::Trial, Some(offer), Some(learnt)) = (why, request.offer, &mut self.learnt) {
             learnt.try_at(offer, id);
         }
-        let pin = match (&self.affinity, &mut self.table) {
-            (Affinity::Source | Affinity::Table(_) | Affinity::Tls(_), Some(table)) if !forgets => match request.held {
+        let pin = match &self.table {
+            Some(table) if !forgets => match request.held.filter(|pin| table.holds(*pin)) {
                 Some(pin) => {
-                    table.assign(pin, id);
+                    table.lock().assign(pin, id);
                     Some(pin)
                 }
-                None => table.pin(request.client, id, now),
+                // What it holds in a former table stays its own; there is one entry a connection.
+                None if request.held.is_some() => request.held,
+                None => request.stored().and_then(|key| table.pin(key, id, now)),
             },
-            (_, _) => request.held,
+            Some(_) | None => request.held,
         };
         Choice { position, id, sticky, pin }
     }
@@ -353,15 +397,15 @@ impl Pool {
 
     /// A connection that holds `pin` was established with the server `id`.
     pub fn prove(&mut self, pin: Pin, id: ServerId) {
-        if let Some(table) = &mut self.table {
-            table.prove(pin, id);
+        if let Some(table) = self.table_of(pin) {
+            table.lock().prove(pin, id);
         }
     }
 
     /// A connection that holds `pin` has ended.
     pub fn release(&mut self, pin: Pin, now: Instant) {
-        if let Some(table) = &mut self.table {
-            table.release(pin, now);
+        if let Some(table) = self.table_of(pin) {
+            table.lock().release(pin, now);
         }
     }
 }

@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::TableSpec;
+use crate::model::{KeyType, TableSpec};
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -29,7 +29,7 @@ fn spec(names: &[&str], algorithm: Algorithm, affinity: Affinity) -> model::Pool
 }
 
 fn stick() -> Affinity {
-    Affinity::Table(TableSpec { size: 100, expire: None, nopurge: false, ipv6: false })
+    Affinity::Table(TableSpec::new(KeyType::Ipv4, 100))
 }
 
 /// A connection that is established and stays open.
@@ -59,6 +59,22 @@ fn new_clients_go_round_and_remembered_ones_stay() {
     let again: Vec<_> = (0..6).rev().map(|n| visit(&mut pool, client(n), now)).collect();
     assert_eq!(again, [2, 1, 0, 2, 1, 0]);
     assert_eq!(pool.table_len(now), 6);
+}
+
+#[test]
+fn nodes_that_choose_alike_agree_on_a_client_and_share_clients_evenly() {
+    let now = now();
+    let spec = model::Pool { alike: true, ..spec(&["a", "b", "c"], Algorithm::RoundRobin, stick()) };
+    let (mut one, mut other) = (Pool::new(&spec, now), Pool::new(&spec, now));
+    let first: Vec<_> = (0..90).map(|n| visit(&mut one, client(n), now)).collect();
+    let second: Vec<_> = (0..90).rev().map(|n| visit(&mut other, client(n), now)).collect();
+    assert!(first.iter().eq(second.iter().rev()));
+    assert!((0..3).all(|server| first.iter().filter(|&&chosen| chosen == server).count() > 15));
+    // What the table knows comes first.
+    one.set_up("a", false, now);
+    let moved: Vec<_> = (0..90).map(|n| visit(&mut one, client(n), now)).collect();
+    one.set_up("a", true, now);
+    assert!((0..90).all(|n| visit(&mut one, client(n), now) == moved[n as usize]));
 }
 
 #[test]

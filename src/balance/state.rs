@@ -1,11 +1,10 @@
 //! What an administrator sees of a pool and sets while it runs: states and weights of servers, entries of the stick table.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::pool::Pool;
 use super::{HashPlan, ServerId};
-use crate::model::AdminState;
+use crate::model::{AdminState, Key};
 
 /// Heaviest weight, HAProxy's.
 const HEAVIEST: u16 = 256;
@@ -50,7 +49,7 @@ pub enum WeightChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableEntry {
     /// The client.
-    pub key: IpAddr,
+    pub key: Key,
     /// Its server; none when that is no longer configured, or was cleared while flows held the entry.
     pub server: Option<String>,
     /// What is left of its life; none: it does not expire, as for now with a live flow.
@@ -137,32 +136,42 @@ impl Pool {
     }
 
     /// The entries of the stick table, the least recently used ones without a live flow first.
-    pub fn table_entries(&mut self, now: Instant) -> Vec<TableEntry> {
-        let Self { candidates, positions, table, .. } = self;
-        let Some(table) = table else { return Vec::new() };
-        let name = |id: ServerId| positions.get(&id).map(|&position| candidates[position].name.clone());
+    #[must_use]
+    pub fn table_entries(&self, now: Instant) -> Vec<TableEntry> {
+        let Some(table) = &self.table else { return Vec::new() };
+        let name = |id: ServerId| self.positions.get(&id).map(|&position| self.candidates[position].name.clone());
         let entry = |entry: super::sticky::Entry| TableEntry {
             key: entry.key,
             server: entry.server.and_then(name),
             expires_in: entry.expires_in,
             flows: entry.flows,
         };
-        table.entries(now).into_iter().map(entry).collect()
+        let entries = table.lock().entries(now);
+        entries.into_iter().map(entry).collect()
     }
 
     /// Remembers `server` as the client's. False when the server is not known, there is no table, or it cannot take the
     /// entry: wrong family, or full with nothing that may be purged.
-    pub fn table_set(&mut self, key: IpAddr, server: &str, life: Option<Duration>, now: Instant) -> bool {
+    pub fn table_set(&mut self, key: impl Into<Key>, server: &str, life: Option<Duration>, now: Instant) -> bool {
         let id = self.candidates.iter().find(|candidate| candidate.name == server).map(|candidate| candidate.id);
-        match (id, self.table_mut()) {
-            (Some(id), Some(table)) => table.set(key, id, life, now),
+        match (id, self.stick_table()) {
+            (Some(id), Some(table)) => table.lock().set(key.into(), id, life, now),
             (None, _) | (_, None) => false,
+        }
+    }
+
+    /// Remembers a server for further keys of a connection, as long as it is one of the pool's.
+    pub fn table_store(&mut self, keys: &[Key], id: ServerId, now: Instant) {
+        let Some(table) = self.stick_table().filter(|_| self.positions.contains_key(&id)) else { return };
+        let mut table = table.lock();
+        for key in keys {
+            table.set(key.clone(), id, None, now);
         }
     }
 
     /// Forgets entries: those of a client, of a server, of both, or all. Returns their number. Of one that a flow holds,
     /// only the server is forgotten: the entry goes with its last flow.
-    pub fn table_clear(&mut self, key: Option<IpAddr>, server: Option<&str>, now: Instant) -> usize {
+    pub fn table_clear(&mut self, key: Option<&Key>, server: Option<&str>, now: Instant) -> usize {
         let id = |name: &str| self.candidates.iter().find(|candidate| candidate.name == name).map(|c| c.id);
         let id = match server.map(id) {
             // A server that is not known has no entries.
@@ -170,7 +179,7 @@ impl Pool {
             Some(id) => id,
             None => None,
         };
-        self.table_mut().map_or(0, |table| table.clear(key, id, now))
+        self.stick_table().map_or(0, |table| table.lock().clear(key, id, now))
     }
 }
 

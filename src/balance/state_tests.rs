@@ -1,8 +1,8 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::{Pool, Refusal, Request};
 use super::*;
-use crate::model::{self, Affinity, Algorithm, TableSpec};
+use crate::model::{self, Affinity, Algorithm, KeyType, TableSpec};
 
 fn now() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
@@ -15,7 +15,7 @@ fn client(n: u32) -> IpAddr {
 
 fn spec(names: &[&str]) -> model::Pool {
     let server = |name: &&str| model::Server { weight: 10, ..model::Server::new(*name, Ipv4Addr::LOCALHOST.into()) };
-    let table = TableSpec { size: 100, expire: Some(Duration::from_secs(60)), nopurge: false, ipv6: false };
+    let table = TableSpec { expire: Some(Duration::from_secs(60)), ..TableSpec::new(KeyType::Ipv4, 100) };
     model::Pool { affinity: Affinity::Table(table), ..model::Pool::new("pool", names.iter().map(server).collect()) }
 }
 
@@ -29,7 +29,7 @@ fn select(pool: &mut Pool, key: IpAddr, now: Instant) -> Result<usize, Refusal> 
 }
 
 fn keys(pool: &mut Pool, now: Instant) -> Vec<(IpAddr, Option<String>)> {
-    pool.table_entries(now).into_iter().map(|entry| (entry.key, entry.server)).collect()
+    pool.table_entries(now).into_iter().map(|entry| (entry.key.address().unwrap(), entry.server)).collect()
 }
 
 #[test]
@@ -141,15 +141,15 @@ fn entries_are_listed_set_and_cleared() {
     assert!(pool.table_set(client(2), "b", None, later));
     assert!(pool.table_set(client(3), "b", Some(Duration::from_secs(20)), later));
     assert!(!pool.table_set(client(4), "unknown", None, later));
-    assert!(!pool.table_set("2001:db8::1".parse().unwrap(), "a", None, later));
+    assert!(!pool.table_set("2001:db8::1".parse::<IpAddr>().unwrap(), "a", None, later));
     let entries = pool.table_entries(later);
     let left: Vec<_> = entries.iter().map(|entry| entry.expires_in.unwrap().as_secs()).collect();
     assert_eq!(left, [20, 50, 60], "the first to expire comes first");
     assert_eq!(select(&mut pool, client(2), later), Ok(1));
-    assert_eq!(pool.table_clear(Some(client(1)), Some("b"), later), 0);
+    assert_eq!(pool.table_clear(Some(&client(1).into()), Some("b"), later), 0);
     assert_eq!(pool.table_clear(None, Some("b"), later), 2);
     assert_eq!(keys(&mut pool, later), [(client(1), Some("a".into()))]);
-    assert_eq!(pool.table_clear(Some(client(9)), None, later), 0);
+    assert_eq!(pool.table_clear(Some(&client(9).into()), None, later), 0);
     assert_eq!(pool.table_clear(None, None, later), 1);
     assert_eq!(pool.table_len(later), 0);
 }
@@ -162,8 +162,8 @@ fn an_entry_that_a_flow_holds_forgets_its_server_and_goes_with_the_flow() {
     let flow = pool.select(&request, |_| 0, now).unwrap();
     let pin = flow.pin.unwrap();
     pool.prove(pin, flow.id);
-    assert_eq!(pool.table_clear(Some(client(1)), None, now), 1);
-    assert_eq!(pool.table_clear(Some(client(1)), None, now), 0);
+    assert_eq!(pool.table_clear(Some(&client(1).into()), None, now), 1);
+    assert_eq!(pool.table_clear(Some(&client(1).into()), None, now), 0);
     let entry = &pool.table_entries(now)[0];
     assert_eq!((&entry.server, entry.expires_in, entry.flows), (&None, None, 1));
     pool.release(pin, now);

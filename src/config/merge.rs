@@ -31,6 +31,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
         services,
         pools,
         resolvers,
+        peer_groups,
         source_tables,
     } = other;
     let mut join = |table: &str, first: Option<Location>, second: Option<Location>| {
@@ -60,6 +61,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     config.services.extend(services);
     config.pools.extend(pools);
     config.resolvers.extend(resolvers);
+    config.peer_groups.extend(peer_groups);
     config.source_tables.extend(source_tables);
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::raw::{Host, HostPort, MailServer};
-use crate::model::{Family, Invalid, PortRange, ServerPort, User};
+use crate::model::{Family, Invalid, KeyType, PortRange, ServerPort, User};
 
 /// An address (`192.0.2.1`, `::1`, `[::1]`), `*` for all of IPv4, or a host name, optionally of one family
 /// (`ipv6@name`).
@@ -78,6 +78,30 @@ pub fn host_port(text: &str) -> Result<HostPort, Invalid> {
         Ok(HostPort { host, port: ports.first() })
     } else {
         Err(Invalid(format!("`{ports}` is a range, but one port is expected here")))
+    }
+}
+
+/// The type of a stick table's keys: `ip`, `ipv6`, `integer`, `string 32`, `binary 16`; the length may be left out.
+pub fn key_type(text: &str) -> Result<KeyType, Invalid> {
+    let (name, length) = match text.split_once(' ') {
+        Some((name, length)) => (name, Some(length.trim())),
+        None => (text, None),
+    };
+    let length = |default: u16| match length {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(length @ 1..=16_384) => Ok(length),
+            Ok(_) | Err(_) => Err(Invalid(format!("`{text}` is no length of keys: 1 to 16384 is"))),
+        },
+    };
+    match (name, length(0)?) {
+        ("ip", 0) => Ok(KeyType::Ipv4),
+        ("ipv6", 0) => Ok(KeyType::Ipv6),
+        ("integer", 0) => Ok(KeyType::Integer),
+        ("string", _) => length(31).map(KeyType::Text),
+        ("binary", _) => length(32).map(KeyType::Binary),
+        ("ip" | "ipv6" | "integer", _) => Err(Invalid(format!("keys of the type `{name}` have no length"))),
+        _ => Err(Invalid(format!("`{name}` is none of the types ip, ipv6, integer, string, binary"))),
     }
 }
 

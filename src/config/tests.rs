@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::diagnostic::{Diagnostic, Style, render};
 use super::{Failed, Failure, Loaded, Loading, emit};
 use crate::model::{
-    Affinity, ArgumentsMatch, Config, Family, InitialState, Interval, OnMarkedDown, ServerPort, TableSpec, Version,
-    VirtualRouter, Watched,
+    Affinity, ArgumentsMatch, Config, Family, InitialState, Interval, KeyType, OnMarkedDown, ServerPort, TableSpec,
+    Version, VirtualRouter, Watched,
 };
 
 fn hosts(name: &str) -> io::Result<Vec<IpAddr>> {
@@ -239,9 +239,9 @@ fn a_table_has_native_dimensions() {
         config(&with_service(&keys)).pools.remove(0).affinity
     };
     assert_eq!(affinity("\"source\""), Affinity::Source);
-    let table = TableSpec { size: 100_000, expire: Some(Duration::from_secs(1800)), nopurge: false, ipv6: true };
+    let table = TableSpec { expire: Some(Duration::from_secs(1800)), ..TableSpec::new(KeyType::Ipv6, 100_000) };
     assert_eq!(affinity("{ table = \"source\" }"), Affinity::Table(table.clone()));
-    let table = TableSpec { size: 5, expire: None, nopurge: true, ipv6: false };
+    let table = TableSpec { nopurge: true, ..TableSpec::new(KeyType::Ipv4, 5) };
     let text = "{ table = \"source\", size = 5, expire = \"none\", nopurge = true, ipv6 = false }";
     assert_eq!(affinity(text), Affinity::Table(table));
 }

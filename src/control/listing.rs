@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn tables_show_who_belongs_where() {
         let entry = TableEntryView {
-            key: [192, 0, 2, 9].into(),
+            key: "192.0.2.9".to_owned(),
             server: Some("s1".to_owned()),
             expires_in_seconds: Some(90.0),
             flows: 0,
@@ -72,7 +72,7 @@ mod tests {
         let view = TableView {
             pool: "files".to_owned(),
             size: 1024,
-            ipv6: false,
+            kind: "ip".to_owned(),
             life_seconds: Some(1800.0),
             entries: vec![entry],
         };

@@ -86,6 +86,8 @@ pub enum Request {
         #[serde(default)]
         pool: Option<String>,
     },
+    /// The nodes that share stick tables, as text.
+    Peers,
     /// Change a stick table.
     Table {
         /// Its pool.

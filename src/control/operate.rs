@@ -141,8 +141,8 @@ pub enum PortChange {
 pub enum TableChange {
     /// Remember a server as a client's.
     Set {
-        /// The client.
-        key: IpAddr,
+        /// The client, as its table shows it.
+        key: String,
         /// The server's name.
         server: String,
     },
@@ -150,7 +150,7 @@ pub enum TableChange {
     Clear {
         /// Of this client only.
         #[serde(default)]
-        key: Option<IpAddr>,
+        key: Option<String>,
         /// Of this server only.
         #[serde(default)]
         server: Option<String>,
@@ -195,8 +195,8 @@ pub struct TableView {
     pub pool: String,
     /// Most entries.
     pub size: usize,
-    /// IPv6 clients are kept too.
-    pub ipv6: bool,
+    /// What its keys are: `ip`, `ipv6`, `integer`, `string` or `binary`.
+    pub kind: String,
     /// An entry's life after its last use; none: until it is purged.
     pub life_seconds: Option<f64>,
     /// Its entries, the least recently used without a live flow first.
@@ -206,8 +206,8 @@ pub struct TableView {
 /// An entry of a stick table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TableEntryView {
-    /// The client.
-    pub key: IpAddr,
+    /// The client: an address, a number, a text, or bytes as hexadecimal digits.
+    pub key: String,
     /// Its server; none when it is no longer configured.
     pub server: Option<String>,
     /// What is left of its life; none: it does not expire, as for now with a live flow.

@@ -16,6 +16,7 @@ mod net;
 mod networks;
 mod notify;
 mod peering;
+mod peers;
 mod pool;
 pub mod returning;
 mod routing;
@@ -23,6 +24,7 @@ pub mod rule;
 mod server;
 mod service;
 mod socket;
+mod stick;
 mod track;
 mod vrrp;
 
@@ -43,12 +45,14 @@ pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use peering::{PeerLink, PeerPlace, Peering};
+pub use peers::{Member, PeerGroup, PeerKeys};
 pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec, TlsAffinity, TlsFallback};
 pub use routing::{Route, RouteKind, Rule};
 pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
 pub use socket::{ListenTuning, ProxyVersion, Source, Transparent};
+pub use stick::{Fetch, Key, KeyType, Sample, StickAction, StickRule};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,
@@ -84,6 +88,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// Who is asked for the names of servers, by unique name.
     pub resolvers: Vec<Resolver>,
+    /// Nodes that share stick tables.
+    pub peer_groups: Vec<PeerGroup>,
     /// The HTTP statistics endpoint; absent unless configured.
     pub stats: Option<Stats>,
     /// Control sockets that speak HAProxy's language.

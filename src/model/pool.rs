@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::server::Server;
+use super::stick::{KeyType, StickRule};
 
 /// A pool of servers, HAProxy's `backend`.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,11 @@ pub struct Pool {
     pub algorithm: Algorithm,
     /// How a client stays with its server.
     pub affinity: Affinity,
+    /// How the table knows clients; none of them: by their addresses.
+    pub stick: Vec<StickRule>,
+    /// A client that the table does not know gets the server that a hash of its key says, so that every node that fronts
+    /// the pool gives it the same one, rather than whose turn it is here.
+    pub alike: bool,
     /// The servers, in the order of the file.
     pub servers: Vec<Server>,
     /// Further connection attempts after the first (HAProxy's `retries`, 3).
@@ -65,6 +71,8 @@ impl Pool {
             name: name.into(),
             algorithm: Algorithm::RoundRobin,
             affinity: Affinity::None,
+            stick: Vec::new(),
+            alike: false,
             servers,
             retries: 3,
             redispatch: true,
@@ -152,7 +160,7 @@ pub enum Affinity {
     /// Deterministic: the consistent hash of the source address chooses, on every node alike; only while flows of a
     /// client live does it stay where it was although the set of servers changed.
     Source,
-    /// A table keyed by source address remembers the choice (HAProxy's `stick on src`).
+    /// A table remembers the choice (HAProxy's `stick on src`); by the source address, unless the pool says else.
     Table(TableSpec),
     /// By its TLS session: it goes to the server that can resume it.
     Tls(TlsAffinity),
@@ -196,7 +204,7 @@ impl Default for TlsAffinity {
         Self {
             wait: Duration::from_secs(1),
             fallback: TlsFallback::Source,
-            table: TableSpec { size: 100_000, expire: Some(Duration::from_secs(1800)), nopurge: false, ipv6: true },
+            table: TableSpec { expire: Some(Duration::from_secs(1800)), ..TableSpec::new(KeyType::Ipv6, 100_000) },
         }
     }
 }
@@ -210,6 +218,24 @@ pub struct TableSpec {
     pub expire: Option<Duration>,
     /// A full table refuses new entries instead (HAProxy's `nopurge`).
     pub nopurge: bool,
-    /// Whether IPv6 clients are kept too: HAProxy's `type ip` cannot hold them.
-    pub ipv6: bool,
+    /// What clients are known by: HAProxy's `type ip` cannot hold IPv6 ones.
+    pub kind: KeyType,
+    /// Pools that say the same name share one table, whose dimensions are the same; none: the pool's own.
+    pub name: Option<String>,
+    /// The group of peers that share it.
+    pub peers: Option<String>,
+}
+
+impl TableSpec {
+    /// A table of this type for so many clients, for ever; the pool's own, and no peer's.
+    #[must_use]
+    pub fn new(kind: KeyType, size: usize) -> Self {
+        Self { size, expire: None, nopurge: false, kind, name: None, peers: None }
+    }
+
+    /// The table's name, for this pool: its own name, where it says none.
+    #[must_use]
+    pub fn table_name<'n>(&'n self, pool: &'n str) -> &'n str {
+        self.name.as_deref().unwrap_or(pool)
+    }
 }

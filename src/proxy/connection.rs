@@ -13,7 +13,7 @@ use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, PoolShared, ServiceShared};
 use super::upstream::Upstream;
 use super::worker::{Context, token};
-use crate::balance::{Ahead, Pin};
+use crate::balance::{Ahead, Pin, StickKeys};
 use crate::model::{self, Prefix};
 use crate::os::epoll::Event;
 use crate::os::pipe::Pipe;
@@ -58,6 +58,8 @@ pub(super) struct Connection {
     pub(super) state: State,
     pub(super) assigned: Option<Assigned>,
     pub(super) pin: Option<Pin>,
+    /// What the stick table knows it by, where that is not its address alone.
+    pub(super) stick_keys: Option<Arc<StickKeys>>,
     /// What rules have made of it.
     pub(super) ruled: Option<Box<Ruled>>,
     /// The deadline it has in the thread's timers.
@@ -181,6 +183,7 @@ impl Connection {
             state,
             assigned: None,
             pin: None,
+            stick_keys: None,
             ruled,
             timer: None,
             queued: false,
@@ -256,6 +259,12 @@ impl Connection {
     pub(super) fn establish(&mut self, relay: Relay<Stream>, client_spoke: bool, context: &mut Context<'_>) -> Verdict {
         if let (Some(pin), Some(assigned)) = (self.pin, &self.assigned) {
             self.pool().prove(pin, assigned.id);
+        }
+        if let (Some(keys), Some(assigned)) = (&self.stick_keys, &self.assigned)
+            && let [_, further @ ..] = keys.stores.as_slice()
+            && !further.is_empty()
+        {
+            self.pool().lock().balance.table_store(further, assigned.id, context.now);
         }
         self.observe_success();
         self.trust_return_path();

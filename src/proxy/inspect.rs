@@ -13,10 +13,11 @@ use super::ruling::{Around, Ruled, hello_wait};
 use super::tls_session::offer;
 use super::upstream::Upstream;
 use super::worker::Context;
+use crate::balance::StickKeys;
 use crate::model::Affinity;
 use crate::model::rule::{Denial, Stage};
 use crate::os::tcp::Stream;
-use crate::rules::{self, Facts, Outcome};
+use crate::rules::{self, Facts, Outcome, stick};
 use crate::stats::EndReason;
 
 /// More than this of what a client says first is not looked at.
@@ -154,6 +155,15 @@ impl Connection {
             }
         }
         let keeps_sessions = matches!(pool.affinity, Affinity::Tls(_));
+        if let (Affinity::Table(table), [_, ..]) = (&pool.affinity, pool.stick.as_slice()) {
+            match stick::keys(&pool.stick, table.kind, &facts, ruling.expressions()) {
+                None if !ended => return Verdict::Keep,
+                known => {
+                    let stick::Keys { matches, stores } = known.unwrap_or_default();
+                    self.stick_keys = Some(Arc::new(StickKeys { matches, stores }));
+                }
+            }
+        }
         self.spec = pool;
         let State::Inspecting(inspecting) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;

@@ -28,6 +28,7 @@ mod session;
 mod shared;
 mod slab;
 mod steering;
+mod stick;
 mod timer;
 mod tls_session;
 mod upstream;
@@ -51,6 +52,7 @@ pub use returning::Unanswered;
 pub use session::{Session, SessionId, SessionPhase};
 pub use steering::Steering;
 
+use crate::balance::SharedTable;
 use crate::model::{Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
@@ -73,6 +75,8 @@ pub struct Proxy {
     threads: Vec<JoinHandle<()>>,
     services: BTreeMap<String, Arc<ServiceShared>>,
     pools: BTreeMap<String, Arc<PoolShared>>,
+    /// Stick tables, by name: a pool's own has the pool's.
+    stick_tables: BTreeMap<String, SharedTable>,
     /// Counters of sources, by name.
     tables: BTreeMap<String, Arc<TableShared>>,
     listeners: Listeners,
@@ -128,6 +132,7 @@ impl Proxy {
             threads,
             services: BTreeMap::new(),
             pools: BTreeMap::new(),
+            stick_tables: BTreeMap::new(),
             tables: BTreeMap::new(),
             listeners: Listeners::default(),
             max_connections,
@@ -252,6 +257,7 @@ impl Proxy {
                 None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
             }
         }
+        self.commit_stick_tables(pools, now);
         self.commit_tables(services, now);
         self.follow_tracked();
         let mut gone = Vec::new();

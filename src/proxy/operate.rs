@@ -10,10 +10,10 @@ use super::mailbox::{Command, Report};
 use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
 use super::{Proxy, Rehearsal};
-use crate::balance::{Explanation, KeyHash, Offer, ServerState, TableEntry, WeightChange};
+use crate::balance::{Explanation, KeyHash, Offer, ServerState, StickKeys, TableEntry, WeightChange};
 use crate::model::rule::SourceTable;
-use crate::model::{AdminState, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
-use crate::rules::Source;
+use crate::model::{AdminState, Affinity, Key, OnError, OnMarkedDown, OnMarkedUp, Pool, ServerPort, ServerRef};
+use crate::rules::{Expressions, Facts, Source, stick};
 use crate::stats::{EndReason, ServerStats};
 
 /// Why something could not be changed.
@@ -34,7 +34,7 @@ pub enum OperateError {
     #[error("pool {0} has no stick table: give it `affinity` with a table")]
     NoTable(String),
     /// The table cannot take the entry.
-    #[error("the stick table of {0} takes no entry for this client: it is full, or cannot hold this family")]
+    #[error("the stick table of {0} takes no entry for this client: it is full, or cannot hold such a key")]
     NoRoom(String),
 }
 
@@ -89,9 +89,10 @@ impl Proxy {
         let Rehearsal { steps, pool } = self.rehearse(service, client, destination, sni)?;
         // A client that sends a hello has no session, as far as can be told from its name.
         let offer = sni.map(|_| Offer::default());
-        let wanted =
-            Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), offer: offer.as_ref(), exclude: &[] };
         let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
+        let keys = shared.and_then(|pool| told_keys(&pool.spec(), &Facts::told(client, destination, sni)));
+        let (offer, keys) = (offer.as_ref(), keys.as_ref());
+        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), offer, keys, exclude: &[] };
         let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
         Some(ServiceExplanation { steps, pool, choice })
     }
@@ -177,7 +178,7 @@ impl Proxy {
 
     /// Remembers `server` as the client's. With `left` the entry has only this much of its life before it, as one that was
     /// learnt earlier: those restored in order of `left` take constant time each.
-    pub fn table_set(&self, pool: &str, key: IpAddr, server: &str, left: Option<Duration>) -> Result<(), OperateError> {
+    pub fn table_set(&self, pool: &str, key: Key, server: &str, left: Option<Duration>) -> Result<(), OperateError> {
         let (shared, _) = self.find(pool, server)?;
         let mut state = shared.lock();
         if !state.balance.has_table() {
@@ -188,7 +189,7 @@ impl Proxy {
     }
 
     /// Forgets entries of a stick table: those of a client, of a server, of both, or all. Returns their number.
-    pub fn table_clear(&self, pool: &str, key: Option<IpAddr>, server: Option<&str>) -> Result<usize, OperateError> {
+    pub fn table_clear(&self, pool: &str, key: Option<&Key>, server: Option<&str>) -> Result<usize, OperateError> {
         let shared = self.find_pool(pool)?;
         if let Some(server) = server {
             let _known = self.find(pool, server)?;
@@ -303,6 +304,13 @@ impl Proxy {
         let missing = || OperateError::NoServer { pool: pool.to_owned(), server: server.to_owned() };
         Ok((shared, found.ok_or_else(missing)?))
     }
+}
+
+/// What a pool's table would know a client by, where that is not its address alone.
+fn told_keys(pool: &Pool, facts: &Facts<'_>) -> Option<StickKeys> {
+    let (Affinity::Table(table), [_, ..]) = (&pool.affinity, pool.stick.as_slice()) else { return None };
+    let known = stick::keys(&pool.stick, table.kind, facts, &Expressions::default()).unwrap_or_default();
+    Some(StickKeys { matches: known.matches, stores: known.stores })
 }
 
 /// In HAProxy's words, which its users' tools know.

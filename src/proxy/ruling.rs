@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::Proxy;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
-use crate::model::rule::{Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
-use crate::model::{self, Affinity, Algorithm, Policy, Service};
+use crate::model::rule::{Condition, Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
+use crate::model::{self, Affinity, Algorithm, Policy, Service, StickRule};
 use crate::rules::{Counters, Effects, Expressions, Held, Rate, Source, World};
 
 /// The rules of a service, ready to be asked.
@@ -27,6 +27,8 @@ pub(super) struct Ruling {
     pub(super) listens: bool,
     /// How long a client may take to say what is asked for.
     delay: Duration,
+    /// When pools know clients by more than their addresses.
+    sticks: Vec<Condition>,
 }
 
 /// A table of counters; one value for its whole life, over reloads.
@@ -85,7 +87,7 @@ impl Ruling {
     /// see the client's hello, and may wait so long for it.
     pub(super) fn new(
         policy: &Arc<Policy>,
-        hello: Option<Duration>,
+        (hello, sticks): (Option<Duration>, Vec<Condition>),
         pools: &BTreeMap<String, Arc<PoolShared>>,
         tables: &BTreeMap<String, Arc<TableShared>>,
         now: Instant,
@@ -100,13 +102,16 @@ impl Ruling {
             .into_iter()
             .flat_map(|stage| policy.of(stage))
             .filter_map(|rule| rule.when.as_ref());
+        let mut expressions = Expressions::of(policy);
+        expressions.add(sticks.iter());
         Self {
-            expressions: Expressions::of(policy),
+            expressions,
             pools: named,
             tables: policy.tables.iter().filter_map(|spec| tables.get(&spec.name).cloned()).collect(),
             sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
             listens: hello.is_some() || conditions.any(|condition| condition.tests().any(Test::listens)),
             delay: if policy.inspect_delay.is_zero() { hello.unwrap_or_default() } else { policy.inspect_delay },
+            sticks,
             policy: Arc::clone(policy),
         }
     }
@@ -115,6 +120,7 @@ impl Ruling {
     pub(super) fn is_wired_as(&self, other: &Self) -> bool {
         self.listens == other.listens
             && self.delay == other.delay
+            && self.sticks == other.sticks
             && self.pools.len() == other.pools.len()
             && self.pools.iter().zip(&other.pools).all(|(one, other)| Arc::ptr_eq(&one.1, &other.1))
             && self.tables.len() == other.tables.len()
@@ -246,6 +252,12 @@ pub(super) fn hello_wait(pool: &model::Pool) -> Option<Duration> {
     hashed.max(kept)
 }
 
+/// How long a pool may wait for what its stick rules are about, if that is something that the client says.
+fn stick_wait(pool: &model::Pool) -> Option<Duration> {
+    let asks = |rule: &StickRule| rule.when.iter().flat_map(Condition::tests).any(Test::listens);
+    pool.stick.iter().any(|rule| rule.key.fetch.listens() || asks(rule)).then(|| Policy::new().inspect_delay)
+}
+
 /// The name in a connection's hello, for hashes.
 pub(super) fn name_of(ruled: Option<&Ruled>) -> Option<KeyHash> {
     ruled.and_then(|ruled| ruled.server_name.as_deref()).map(KeyHash::of_name)
@@ -266,10 +278,14 @@ impl Drop for Ruled {
 impl Proxy {
     /// The rules of a service. One without any has some all the same when a pool wants to see the client's hello.
     pub(super) fn ruling_of(&self, service: &Service, now: Instant) -> Option<Ruling> {
-        let hello = service.pools().filter_map(|name| hello_wait(&self.pools.get(name)?.spec())).max();
-        let none = || hello.map(|_| Arc::new(Policy { inspect_delay: Duration::ZERO, ..Policy::new() }));
+        let pools: Vec<_> = service.pools().filter_map(|name| self.pools.get(name)).map(|pool| pool.spec()).collect();
+        let hello = pools.iter().filter_map(|pool| hello_wait(pool).max(stick_wait(pool))).max();
+        let mut rules = pools.iter().flat_map(|pool| &pool.stick).peekable();
+        let wanted = hello.is_some() || rules.peek().is_some();
+        let sticks: Vec<Condition> = rules.filter_map(|rule| rule.when.clone()).collect();
+        let none = || wanted.then(|| Arc::new(Policy { inspect_delay: Duration::ZERO, ..Policy::new() }));
         let policy = service.policy.clone().or_else(none)?;
-        Some(Ruling::new(&policy, hello, &self.pools, &self.tables, now))
+        Some(Ruling::new(&policy, (hello, sticks), &self.pools, &self.tables, now))
     }
 
     /// What a table has counted stays as long as a service names it.

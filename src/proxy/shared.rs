@@ -14,7 +14,9 @@ use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
 use super::returning::Unanswered;
 use super::ruling::Ruling;
-use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, Ticket};
+use crate::balance::{
+    self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, StickKeys, Ticket,
+};
 use crate::model;
 use crate::os::tcp::ConnectOptions;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
@@ -129,6 +131,8 @@ pub(super) struct Wanted<'a> {
     pub(super) sni: Option<KeyHash>,
     /// What it brings of a TLS session.
     pub(super) offer: Option<&'a Offer>,
+    /// What the stick table knows it by; none: its address.
+    pub(super) keys: Option<&'a StickKeys>,
     /// Servers that failed it.
     pub(super) exclude: &'a [ServerId],
 }
@@ -414,8 +418,8 @@ impl PoolShared {
 
 impl Wanted<'_> {
     fn request(&self, held: Option<Pin>) -> balance::Request<'_> {
-        let Self { client, sni, offer, exclude } = *self;
-        balance::Request { client, sni, offer, exclude, held, waited: false }
+        let Self { client, sni, offer, keys, exclude } = *self;
+        balance::Request { client, sni, offer, keys, exclude, held, waited: false }
     }
 }
 

@@ -118,8 +118,13 @@ impl Connection {
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         let ruled = self.ruled.as_deref();
-        let offer = offer_of(ruled).map(Arc::as_ref);
-        let wanted = Wanted { client: self.client.ip(), sni: name_of(ruled), offer, exclude: &upstream.tried };
+        let wanted = Wanted {
+            client: self.client.ip(),
+            sni: name_of(ruled),
+            offer: offer_of(ruled).map(Arc::as_ref),
+            keys: self.stick_keys.as_deref(),
+            exclude: &upstream.tried,
+        };
         match pool_of(&self.binding, self.ruled.as_deref()).select(&wanted, &mut self.pin, context.now) {
             Ok(assigned) => self.connect_to(assigned, context),
             Err(Refusal::NoneUp) => self.refuse(EndReason::NoServer),
@@ -161,6 +166,7 @@ impl Connection {
             client: self.client.ip(),
             sni: name_of(self.ruled.as_deref()),
             offer: offer_of(self.ruled.as_deref()).cloned(),
+            keys: self.stick_keys.clone(),
             exclude: upstream.tried.clone(),
             held: self.pin,
             mailbox: Arc::clone(context.mailbox),

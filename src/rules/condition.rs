@@ -65,18 +65,23 @@ impl Expressions {
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         let mut compiled = Self::default();
-        for test in policy.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::tests) {
+        compiled.add(policy.rules.iter().filter_map(|rule| rule.when.as_ref()));
+        compiled
+    }
+
+    /// Those of further conditions.
+    pub fn add<'c>(&mut self, conditions: impl Iterator<Item = &'c Condition>) {
+        for test in conditions.flat_map(Condition::tests) {
             let Test::Text { ignore_case, patterns, .. } = test else { continue };
             for pattern in patterns {
                 if let Pattern::Regex(text) = pattern
                     && let Ok(regex) = compile(text, *ignore_case)
                 {
-                    let expressions = if *ignore_case { &mut compiled.folded } else { &mut compiled.exact };
+                    let expressions = if *ignore_case { &mut self.folded } else { &mut self.exact };
                     expressions.insert(text.clone(), regex);
                 }
             }
         }
-        compiled
     }
 
     /// Why an expression cannot be compiled.
@@ -125,6 +130,21 @@ impl<'a> Facts<'a> {
             Heard::Other => Some(None),
             Heard::Part => None,
         }
+    }
+
+    /// What the client has said so far.
+    pub(super) fn heard(&self) -> &[u8] {
+        self.heard
+    }
+
+    /// Whether it will say no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    /// The name in its hello.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.hello().flatten()?.server_name.as_deref()
     }
 
     /// Whether it is not yet known if the client sends a hello.

@@ -3,6 +3,7 @@
 
 mod condition;
 mod counters;
+pub mod stick;
 
 pub use condition::{Answer, Expressions, Facts, World, text_is};
 pub use counters::{Counters, Held, Rate, Source};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{
-    Affinity, Algorithm, Check, CheckResult, Config, Family, Global, ListenAddress, Pool, Priority, Server, Service,
-    TableSpec, VirtualAddress, VirtualRouter, Vrid,
+    Affinity, Algorithm, Check, CheckResult, Config, Family, Global, KeyType, ListenAddress, Pool, Priority, Server,
+    Service, TableSpec, VirtualAddress, VirtualRouter, Vrid,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -34,7 +34,7 @@ fn server(name: &str, last: u8, checked: bool) -> Server {
 }
 
 fn pool(name: &str, servers: Vec<Server>) -> Pool {
-    let affinity = Affinity::Table(TableSpec { size: 1000, expire: None, nopurge: false, ipv6: true });
+    let affinity = Affinity::Table(TableSpec::new(KeyType::Ipv6, 1000));
     Pool { algorithm: Algorithm::LeastConnections, affinity, ..Pool::new(name, servers) }
 }
 

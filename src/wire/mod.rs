@@ -7,6 +7,7 @@ pub mod icmp;
 pub mod ip;
 pub mod ndp;
 pub mod nft;
+pub mod peers;
 pub mod proxy_header;
 pub mod sk_lookup;
 pub mod tls;

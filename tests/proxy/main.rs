@@ -15,5 +15,6 @@ mod reload;
 mod rules;
 mod semantics;
 mod steering;
+mod sticking;
 mod support;
 mod upstream;

@@ -95,17 +95,17 @@ fn entries_are_set_listed_and_cleared() {
     let mut pool = pool(&[net.at(2, 9000), net.at(3, 9000)]);
     pool.affinity = stick();
     let mut running = Running::start(service(net.at(1, 8000)), pool.clone());
-    running.proxy.table_set("pool", net.ip(100), "s2", None).unwrap();
+    running.proxy.table_set("pool", net.ip(100).into(), "s2", None).unwrap();
     let mut client = connect_from(net.ip(100), net.at(1, 8000));
     assert_eq!(greeting(&mut client), "s2");
     let entries = running.proxy.table_entries("pool").unwrap();
-    assert_eq!((entries.len(), entries[0].key, entries[0].flows), (1, net.ip(100), 1));
+    assert_eq!((entries.len(), entries[0].key.clone(), entries[0].flows), (1, net.ip(100).into(), 1));
     assert_eq!(entries[0].server.as_deref(), Some("s2"));
-    assert_eq!(running.proxy.table_clear("pool", Some(net.ip(100)), None), Ok(1));
+    assert_eq!(running.proxy.table_clear("pool", Some(&net.ip(100).into()), None), Ok(1));
     assert_eq!(greeting(&mut connect_from(net.ip(100), net.at(1, 8000))), "s1");
     pool.affinity = vipgate::model::Affinity::None;
     running.reload(&[service(net.at(1, 8000))], &[pool]);
-    let refused = running.proxy.table_set("pool", net.ip(100), "s2", None);
+    let refused = running.proxy.table_set("pool", net.ip(100).into(), "s2", None);
     assert_eq!(refused, Err(OperateError::NoTable("pool".into())));
 }
 

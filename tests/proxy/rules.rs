@@ -45,7 +45,7 @@ fn run(config: &Config) -> Running {
 
 /// What clients see of vipgate and, where it is installed, of HAProxy; each has a network of its own. `{0}`.. in the file
 /// are the addresses of it; the observation is given the same.
-fn on_both<T: PartialEq + std::fmt::Debug>(file: &str, expected: &T, observe: impl Fn(&Net) -> T) {
+pub(crate) fn on_both<T: PartialEq + std::fmt::Debug>(file: &str, expected: &T, observe: impl Fn(&Net) -> T) {
     for theirs in [false, true] {
         if theirs && !Path::new(HAPROXY).exists() {
             println!("SKIPPED: {HAPROXY} is not installed, so nothing was compared with it");
@@ -78,7 +78,7 @@ fn on_both<T: PartialEq + std::fmt::Debug>(file: &str, expected: &T, observe: im
 }
 
 /// A proxy that tells when the others listen too.
-const READY: &str = "listen ready\n bind {9}:9\n server s {2}:9000\n";
+pub(crate) const READY: &str = "listen ready\n bind {9}:9\n server s {2}:9000\n";
 const BACKENDS: &str = "backend a\n server s {2}:9000\nbackend b\n server s {3}:9000\nbackend c\n server s {4}:9000\n";
 
 /// What becomes of a client that sends `bytes`, in pieces of `piece` bytes: who greets it, or how it ends. The greeting's

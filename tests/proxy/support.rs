@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use vipgate::model::{Affinity, Check, ListenAddress, Pool, PortRange, Server, ServerPort, Service, TableSpec};
+use vipgate::model::{
+    Affinity, Check, KeyType, ListenAddress, Pool, PortRange, Server, ServerPort, Service, TableSpec,
+};
 use vipgate::proxy::{Proxy, Steering};
 use vipgate::stats::{EndReason, Registry};
 
@@ -113,7 +115,7 @@ pub(crate) fn check(target: SocketAddr) -> Check {
 }
 
 pub(crate) fn stick() -> Affinity {
-    Affinity::Table(TableSpec { size: 1000, expire: None, nopurge: false, ipv6: false })
+    Affinity::Table(TableSpec::new(KeyType::Ipv4, 1000))
 }
 
 /// A server that answers each connection with `answer` on a thread of its own.

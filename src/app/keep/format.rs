@@ -94,8 +94,8 @@ pub(super) struct Health {
     pub(super) lasts: u64,
 }
 
-/// A client, its server, and in milliseconds what was left of the entry's life; none: it does not expire, or was in use.
-pub(super) type Entry = (IpAddr, String, Option<u64>);
+/// A client as its table shows it, its server, and in milliseconds what was left of the entry's life; none: it does not expire, or was in use.
+pub(super) type Entry = (String, String, Option<u64>);
 
 /// Why a file is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +145,7 @@ mod tests {
 
     fn learnt() -> Learnt {
         let entries =
-            vec![([192, 0, 2, 9].into(), "s1".to_owned(), Some(1_200)), ([0; 16].into(), "s2".to_owned(), None)];
+            vec![("192.0.2.9".to_owned(), "s1".to_owned(), Some(1_200)), ("::".to_owned(), "s2".to_owned(), None)];
         let last = LastCheckSnapshot {
             result: CheckResult::L4Connection,
             code: None,

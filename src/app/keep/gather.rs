@@ -8,7 +8,7 @@ use crate::app::checking::in_force;
 use crate::app::names::Places;
 use crate::balance::TableEntry;
 use crate::control::operate::{PortChange, ServerState};
-use crate::model::{self, AdminState, Config, ServerPort};
+use crate::model::{self, AdminState, Config, KeyType, ServerPort};
 use crate::proxy::Proxy;
 use crate::stats::{self, LastCheckSnapshot, Registry, ServerStatus};
 
@@ -30,15 +30,20 @@ pub(super) fn gather(proxy: &Proxy, places: &Places, registry: &Registry, config
         Pool {
             name: pool.name.clone(),
             servers: servers.filter_map(kept).collect(),
-            entries: entries.into_iter().filter_map(entry).collect(),
+            entries: entries.into_iter().filter_map(|kept| entry(pool, kept)).collect(),
         }
     });
     let learnt = |pool: &Pool| !pool.servers.is_empty() || !pool.entries.is_empty();
     Learnt { saved: millis(since_epoch), pools: pools.filter(learnt).collect() }
 }
 
-fn entry(entry: TableEntry) -> Option<Entry> {
-    Some((entry.key, entry.server?, entry.expires_in.map(millis)))
+fn entry(pool: &model::Pool, entry: TableEntry) -> Option<Entry> {
+    Some((key_type(pool)?.show(&entry.key), entry.server?, entry.expires_in.map(millis)))
+}
+
+/// What a pool's stick table knows clients by; none: it has no table.
+pub(super) fn key_type(pool: &model::Pool) -> Option<KeyType> {
+    pool.affinity.table().map(|spec| spec.kind)
 }
 
 /// None: there is nothing to say of it.

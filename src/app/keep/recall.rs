@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::format::{Entry, Health, Learnt, Server};
-use super::gather::configuration;
+use super::gather::{configuration, key_type};
 use crate::app::node::Node;
 use crate::control::operate::ServerChange;
 use crate::model::{self, AdminState};
@@ -76,7 +76,9 @@ impl Node {
             Some(left) => left,
             None => None,
         };
-        self.proxy.table_set(pool, *key, server, left).is_ok()
+        let key = self.shared.config().pool(pool).and_then(key_type).and_then(|kind| kind.read(key));
+        // A server or a table that is no longer configured has no clients.
+        key.is_some_and(|key| self.proxy.table_set(pool, key, server, left).is_ok())
     }
 }
 

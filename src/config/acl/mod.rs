@@ -5,6 +5,7 @@
 
 mod pattern;
 mod show;
+mod stick;
 mod test;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use super::source::Location;
 use crate::model::rule::{Action, Condition, Denial, Purpose, Rule, Slot, Stage, Term, Test};
 
 pub(super) use show::show;
+pub(super) use stick::{show_stick, stick, stick_rule};
 pub(super) use test::tests;
 
 /// What is wrong with a rule, and where.

@@ -26,7 +26,7 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
     }
 }
 
-fn condition(condition: &Condition) -> String {
+pub(super) fn condition(condition: &Condition) -> String {
     let lines = condition.any.iter().map(|line| line.iter().map(term).collect::<Vec<_>>().join(" "));
     let keyword = if condition.negated { "unless" } else { "if" };
     format!("{keyword} {}", lines.collect::<Vec<_>>().join(" || "))

@@ -16,6 +16,7 @@ pub const ALL: &[&Keys] = &[
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
     &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &HOLD,
+    &PEER_GROUP, &MEMBER,
 ];
 
 #[rustfmt::skip]
@@ -23,7 +24,7 @@ pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
         "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route",
-        "rule", "service", "pool", "source-table", "resolver",
+        "rule", "service", "pool", "source-table", "resolver", "peer-group",
     ],
 };
 pub(super) const GLOBAL: Keys = Keys {
@@ -193,8 +194,10 @@ pub(super) const POOL: Keys = Keys {
         "servers",
     ],
 };
-pub(super) const TABLE: Keys =
-    Keys { table: "affinity", keys: &["table", "size", "expire", "nopurge", "ipv6", "wait", "fallback"] };
+pub(super) const TABLE: Keys = Keys {
+    table: "affinity",
+    keys: &["table", "size", "expire", "nopurge", "ipv6", "type", "name", "peers", "stick", "wait", "fallback"],
+};
 #[rustfmt::skip]
 pub(super) const CHECK: Keys = Keys {
     table: "check",
@@ -248,3 +251,6 @@ pub(super) const RESOLVER: Keys = Keys {
     ],
 };
 pub(super) const HOLD: Keys = Keys { table: "hold", keys: &["nx", "timeout", "refused", "other", "obsolete"] };
+pub(super) const PEER_GROUP: Keys =
+    Keys { table: "[[peer-group]]", keys: &["name", "node", "listen", "members", "certificate", "key", "authority"] };
+pub(super) const MEMBER: Keys = Keys { table: "a member", keys: &["name", "address"] };

@@ -8,6 +8,7 @@ mod control;
 pub mod keys;
 mod log;
 mod names;
+mod peers;
 mod policy;
 mod reader;
 mod router;
@@ -60,6 +61,7 @@ impl Decoder<'_> {
             services: Vec::new(),
             pools: self.tables(fields, "pool", Self::pool),
             resolvers: self.tables(fields, "resolver", Self::resolver),
+            peer_groups: self.tables(fields, "peer-group", Self::peer_group),
         };
         for (service, pool) in self.tables(fields, "service", Self::service) {
             config.services.push(service);

@@ -9,7 +9,7 @@ use crate::config::files;
 use crate::config::import::haproxy::cut;
 use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
 use crate::model::rule::Rule;
-use crate::model::{PortRange, Prefix};
+use crate::model::{PortRange, Prefix, StickRule};
 
 impl Decoder<'_> {
     pub(super) fn policy(&mut self, fields: Fields<'_>) -> Policy {
@@ -53,6 +53,22 @@ impl Decoder<'_> {
             Ok(rule) => Some(Located::new(rule, value.at)),
             Err(fault) => {
                 self.error(fault.at, fault.message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn stick_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<StickRule>> {
+        let text = self.text(value, key)?;
+        let acls = HashMap::new();
+        let scope = Scope { acls: &acls, own: None, read: &files::list, variable: &|name| std::env::var(name).ok() };
+        let words = cut(text, value.at).map_err(|message| (value.at, message));
+        let read = words
+            .and_then(|words| acl::stick_rule(&words, value.at, &scope).map_err(|fault| (fault.at, fault.message)));
+        match read {
+            Ok(rule) => Some(Located::new(rule, value.at)),
+            Err((at, message)) => {
+                self.error(at, message);
                 None
             }
         }

@@ -8,7 +8,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Affinity, Listen, Located, Maybe, Pool, Server, Service, Table, TlsAffinity};
 
 use crate::config::{syntax, words};
-use crate::model::ServerPort;
+use crate::model::{KeyType, ServerPort};
 
 /// An affinity that says no more than its kind.
 #[derive(Clone, Copy)]
@@ -135,22 +135,38 @@ impl Decoder<'_> {
         self.require(fields, &keys::TABLE, &["table"], "say what it is keyed by: table = \"source\"");
         let kinds = [("source", false), ("tls", true)];
         let tls = self.field(fields, "table", |this, value, key| this.word(value, key, &kinds))?.value;
-        let table = Table {
+        let table = Box::new(Table {
             size: self.field(fields, "size", Self::number),
             expire: self.field(fields, "expire", Self::timeout),
             nopurge: self.field(fields, "nopurge", Self::boolean),
-            ipv6: self.field(fields, "ipv6", Self::boolean),
-        };
+            kind: self.key_type(fields),
+            name: self.field(fields, "name", Self::string),
+            peers: self.field(fields, "peers", Self::string),
+            stick: self.list(fields, "stick", Self::stick_rule),
+        });
         let wait = self.field(fields, "wait", Self::duration);
         let fallback = self.field(fields, "fallback", |this, value, key| this.word(value, key, words::TLS_FALLBACK));
         if tls {
-            return Some(Affinity::Tls(Box::new(TlsAffinity { wait, fallback, table })));
+            let of_sources = [table.name.as_ref().map(|name| name.at), table.peers.as_ref().map(|peers| peers.at)];
+            for at in of_sources.into_iter().flatten().chain(table.stick.iter().map(|rule| rule.at)) {
+                let error = Diagnostic::error(at, "what is learnt about TLS sessions is the pool's own");
+                self.diagnostics.push(error.help("write table = \"source\", or remove this"));
+            }
+            return Some(Affinity::Tls(Box::new(TlsAffinity { wait, fallback, table: *table })));
         }
         for at in [wait.map(|wait| wait.at), fallback.map(|fallback| fallback.at)].into_iter().flatten() {
             let error = Diagnostic::error(at, "a table of sources waits for no TLS session");
             self.diagnostics.push(error.help("write table = \"tls\", or remove this"));
         }
         Some(Affinity::Table(table))
+    }
+
+    /// `type`, or `ipv6` for whether IPv6 clients are kept.
+    fn key_type(&mut self, fields: Fields<'_>) -> Maybe<KeyType> {
+        let kind = self.field(fields, "type", |this, value, key| this.parsed(value, key, syntax::key_type));
+        let ipv6 = self.field(fields, "ipv6", Self::boolean);
+        let family = |ipv6: bool| if ipv6 { KeyType::Ipv6 } else { KeyType::Ipv4 };
+        kind.or(ipv6.map(|ipv6| ipv6.map(family)))
     }
 
     fn server(&mut self, value: Value<'_>, key: &str) -> Option<Server> {

@@ -5,6 +5,7 @@ mod choice;
 mod control;
 mod names;
 mod notify;
+mod peers;
 mod policy;
 mod router;
 mod routing;
@@ -14,12 +15,13 @@ use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::acl;
 use super::raw::{
     Affinity, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server, Service, Source, Stats,
     Table, Timeout,
 };
 use super::words::{self, Words, word_for};
-use crate::model::{Family, NameKind, PortRange, ServerPort, Transparent};
+use crate::model::{Family, KeyType, NameKind, PortRange, ServerPort, Transparent};
 
 /// The whole configuration as one TOML file.
 #[must_use]
@@ -42,6 +44,7 @@ pub fn emit(config: &Config) -> String {
     sections.extend(config.services.iter().map(service));
     sections.extend(config.pools.iter().map(pool));
     sections.extend(config.resolvers.iter().map(names::resolver));
+    sections.extend(config.peer_groups.iter().map(peers::group));
     sections.join("\n")
 }
 
@@ -154,8 +157,18 @@ fn table(kind: &str, table: &Table) -> Keys {
     keys.maybe("size", &table.size, u64::to_string);
     keys.maybe("expire", &table.expire, timeout);
     keys.maybe("nopurge", &table.nopurge, bool::to_string);
-    keys.maybe("ipv6", &table.ipv6, bool::to_string);
+    keys.maybe("type", &table.kind, |kind| quoted(&key_type(*kind)));
+    keys.maybe("name", &table.name, |name| quoted(name));
+    keys.maybe("peers", &table.peers, |peers| quoted(peers));
+    keys.list("stick", table.stick.iter().map(|rule| quoted(&acl::show_stick(&rule.value))));
     keys
+}
+
+fn key_type(kind: KeyType) -> String {
+    match kind {
+        KeyType::Ipv4 | KeyType::Ipv6 | KeyType::Integer => kind.name().to_owned(),
+        KeyType::Text(length) | KeyType::Binary(length) => format!("{} {length}", kind.name()),
+    }
 }
 
 fn server(raw: &Server) -> String {

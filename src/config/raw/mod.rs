@@ -11,6 +11,7 @@ mod control;
 mod log;
 mod names;
 mod notify;
+mod peers;
 mod policy;
 mod router;
 mod routing;
@@ -22,8 +23,8 @@ use std::time::Duration;
 
 use super::source::Location;
 use crate::model::{
-    Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, OnMarkedDown, PortRange, Prefix, ProxyVersion,
-    ServerPort, TlsFallback,
+    Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, KeyType, OnMarkedDown, PortRange, Prefix,
+    ProxyVersion, ServerPort, StickRule, TlsFallback,
 };
 
 pub use check::{
@@ -35,6 +36,7 @@ pub use control::StatsSocket;
 pub use log::{Log, LogTarget};
 pub use names::{Hold, ResolveWhen, Resolver, ServerNaming};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use peers::{Member, PeerGroup};
 pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
@@ -98,6 +100,8 @@ pub struct Config {
     pub pools: Vec<Pool>,
     /// `[[resolver]]`.
     pub resolvers: Vec<Resolver>,
+    /// `[[peer-group]]`.
+    pub peer_groups: Vec<PeerGroup>,
     /// `[[source-table]]`.
     pub source_tables: Vec<SourceTable>,
 }
@@ -352,7 +356,7 @@ pub enum Affinity {
     /// `"source"`.
     Source,
     /// `{ table = "source", .. }`.
-    Table(Table),
+    Table(Box<Table>),
     /// `"tls"`, or `{ table = "tls", .. }`.
     Tls(Box<TlsAffinity>),
 }
@@ -377,8 +381,13 @@ pub struct Table {
     /// Natively 30 minutes when absent.
     pub expire: Maybe<Timeout>,
     pub nopurge: Maybe<bool>,
-    /// Natively true when absent.
-    pub ipv6: Maybe<bool>,
+    /// Addresses of both families natively when absent.
+    pub kind: Maybe<KeyType>,
+    /// The pool's when absent.
+    pub name: Maybe<String>,
+    pub peers: Maybe<String>,
+    /// `on src` when absent.
+    pub stick: Vec<Located<StickRule>>,
 }
 
 /// One server: see [`model::Server`](crate::model::Server).

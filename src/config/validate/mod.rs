@@ -13,6 +13,7 @@ mod idle;
 mod log;
 mod names;
 mod overlap;
+mod peers;
 mod policy;
 mod pool;
 mod router;
@@ -83,8 +84,11 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
     let mut pools = pool::pools(raw, &services, &commands, findings);
+    peers::choose_alike(&services, &owned, &mut pools);
     pool::full_loads(&mut pools, &services, global.max_connections);
     let resolvers = names::resolvers(raw, findings);
+    let peer_groups = peers::groups(raw, findings);
+    peers::tables(raw, &pools, findings);
     router::fronts(&raw.routers, &mut routers, &services, findings);
     service::looping(raw, &services, &pools, &owned, findings);
     idle::cut_sessions(raw, &services, &pools, findings);
@@ -100,6 +104,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
         services,
         pools,
         resolvers,
+        peer_groups,
         stats,
         stats_sockets,
     }

@@ -9,15 +9,18 @@ use super::command::Commands;
 use super::duplicate;
 use super::findings::{Findings, Unique};
 use super::names;
+use super::peers;
 use super::router::not_a_host;
 use super::service::fin_timeout;
 use super::socket;
 use super::track_server;
 use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
+use crate::model::rule::End;
 use crate::model::{
-    Affinity, Agent, Algorithm, Check, Failback, HashType, NameKind, Observe, OnError, OnMarkedDown, OnMarkedUp, Pool,
-    RefuseWith, Server, ServerPort, Service, Source, TableSpec, TlsAffinity,
+    Affinity, Agent, Algorithm, Check, Failback, Fetch, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown,
+    OnMarkedUp, Pool, RefuseWith, Sample, Server, ServerPort, Service, Source, StickAction, StickRule, TableSpec,
+    TlsAffinity,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -112,6 +115,8 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         name: raw.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         algorithm: raw.balance.map_or(Algorithm::RoundRobin, |balance| balance.value),
         affinity: affinity(&raw.affinity, findings),
+        alike: false,
+        stick: stick(&raw.affinity),
         servers: servers(raw, context, findings),
         retries: findings.number(&raw.retries, "retries", 0..=1000, 3),
         redispatch: raw.redispatch.is_none_or(|redispatch| redispatch.value),
@@ -143,6 +148,19 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
     raw.name.is_some().then_some(pool)
 }
 
+/// The rules of the pool's table; none where they say what holds without any.
+fn stick(raw: &Maybe<raw::Affinity>) -> Vec<StickRule> {
+    let Some(Located { value: raw::Affinity::Table(table), .. }) = raw else { return Vec::new() };
+    let plain = StickRule {
+        action: StickAction::On,
+        key: Sample { fetch: Fetch::Address(End::Source), mask: None },
+        when: None,
+    };
+    let rules: Vec<_> = table.stick.iter().map(|rule| rule.value.clone()).collect();
+    let addresses = table.kind.is_none_or(|kind| matches!(kind.value, KeyType::Ipv4 | KeyType::Ipv6));
+    if addresses && rules == [plain] { Vec::new() } else { rules }
+}
+
 fn affinity(raw: &Maybe<raw::Affinity>, findings: &mut Findings<'_>) -> Affinity {
     let Some(raw) = raw else { return Affinity::None };
     match &raw.value {
@@ -169,7 +187,9 @@ fn table(table: &raw::Table, findings: &mut Findings<'_>) -> TableSpec {
         size: findings.number(&table.size, "size", 1..=1_000_000_000, 100_000),
         expire: findings.timeout(&table.expire, "expire", Some(Duration::from_secs(1800))),
         nopurge: table.nopurge.is_some_and(|nopurge| nopurge.value),
-        ipv6: table.ipv6.is_none_or(|ipv6| ipv6.value),
+        kind: table.kind.map_or(KeyType::Ipv6, |kind| kind.value),
+        name: peers::text(&table.name),
+        peers: peers::text(&table.peers),
     }
 }
 

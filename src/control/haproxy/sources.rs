@@ -57,7 +57,7 @@ fn line(source: &SourceView, table: &SourceTableView) -> String {
     let SourceView { address, connections, open, rate, purpose, .. } = source;
     format!(
         "{:#x}: key={address} use={open} exp={:.0} gpc0={} conn_cnt={connections} conn_rate({:.0})={rate} conn_cur={open}\n",
-        handle(*address),
+        handle(&address.to_string()),
         source.expires_in_seconds.unwrap_or(0.0) * 1000.0,
         purpose[0],
         table.period_seconds * 1000.0,

@@ -40,6 +40,20 @@ fn number(servers: &[String], server: Option<&str>) -> usize {
     place.map_or(0, |place| place + 1)
 }
 
+/// The nodes that share tables.
+pub(super) async fn peers(shared: &Shared) -> String {
+    match server::call(&shared.calls, Request::Peers).await {
+        Reply::Done { text } | Reply::Failed { text, .. } => text,
+        Reply::Status { .. }
+        | Reply::Sessions { .. }
+        | Reply::Sources { .. }
+        | Reply::Tables { .. }
+        | Reply::Explained { .. }
+        | Reply::Progress { .. }
+        | Reply::Event { .. } => String::new(),
+    }
+}
+
 /// Every table's head; of a named one its entries too, all or those asked for.
 pub(super) async fn show(arguments: &[&str], shared: &Arc<Shared>) -> String {
     let Some((name, rest)) = arguments.split_first() else {
@@ -55,13 +69,15 @@ pub(super) async fn show(arguments: &[&str], shared: &Arc<Shared>) -> String {
     let servers = numbers(name, shared).await;
     let line = |entry: &TableEntryView| entry_line(entry, table, &servers);
     match Filter::of(rest) {
-        Ok(Filter::Key(text)) => match text.parse::<IpAddr>() {
-            Ok(key) => match table.entries.iter().find(|entry| entry.key == key) {
-                Some(entry) => head(table) + &line(entry),
-                None => String::new(),
-            },
-            Err(_) => String::new(),
-        },
+        Ok(Filter::Key(text)) => {
+            let key = canonical(text, table);
+            table
+                .entries
+                .iter()
+                .find(|entry| entry.key == key)
+                .map(|entry| head(table) + &line(entry))
+                .unwrap_or_default()
+        }
         Ok(filter) => {
             let chosen = table.entries.iter().filter(|entry| filter.lets(number(&servers, entry.server.as_deref())));
             head(table) + &chosen.map(line).collect::<String>()
@@ -74,8 +90,7 @@ pub(super) async fn show(arguments: &[&str], shared: &Arc<Shared>) -> String {
 }
 
 fn head(table: &TableView) -> String {
-    let kind = if table.ipv6 { "ipv6" } else { "ip" };
-    format!("# table: {}, type: {kind}, size:{}, used:{}\n", table.pool, table.size, table.entries.len())
+    format!("# table: {}, type: {}, size:{}, used:{}\n", table.pool, table.kind, table.size, table.entries.len())
 }
 
 fn entry_line(entry: &TableEntryView, table: &TableView, servers: &[String]) -> String {
@@ -83,7 +98,7 @@ fn entry_line(entry: &TableEntryView, table: &TableView, servers: &[String]) -> 
     let expires = entry.expires_in_seconds.or(table.life_seconds.filter(|_| entry.flows > 0)).unwrap_or(0.0);
     format!(
         "{:#x}: key={} use={} exp={:.0} server_id={} server_key={}\n",
-        handle(entry.key),
+        handle(&entry.key),
         entry.key,
         entry.flows,
         expires * 1000.0,
@@ -93,13 +108,19 @@ fn entry_line(entry: &TableEntryView, table: &TableView, servers: &[String]) -> 
 }
 
 /// Stands where HAProxy shows a pointer: the same for the same client.
-pub(super) fn handle(key: IpAddr) -> u64 {
-    let bits = match key {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address),
-    };
-    // 48 bits, as a pointer has.
-    ((bits ^ bits >> 48 ^ bits >> 96) as u64) & 0xffff_ffff_ffff | 1 << 44
+pub(super) fn handle(key: &str) -> u64 {
+    // FNV-1a, of which 48 bits are kept, as a pointer has.
+    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    key.bytes().fold(0xcbf2_9ce4_8422_2325, hash) & 0xffff_ffff_ffff | 1 << 44
+}
+
+/// A key as its table shows it: an address may be written in many ways, bytes with small digits.
+fn canonical(key: &str, table: &TableView) -> String {
+    match table.kind.as_str() {
+        "ip" | "ipv6" => key.parse().map_or(key.to_owned(), |key: IpAddr| key.to_canonical().to_string()),
+        "binary" => key.to_uppercase(),
+        _ => key.to_owned(),
+    }
 }
 
 /// Which entries are meant.
@@ -182,11 +203,12 @@ impl<'a> Filter<'a> {
 pub(super) async fn set(arguments: &[&str], shared: &Arc<Shared>) -> String {
     let usage = "Required arguments: <table> key <key> [data.<store_data_type> <value>]*\n";
     let Some((name, rest)) = arguments.split_first() else { return usage.to_owned() };
-    if tables(Some(name), shared).await.is_empty() {
+    let tables = tables(Some(name), shared).await;
+    let Some(table) = tables.first() else {
         let counts = !sources::tables(Some(name), shared).await.is_empty();
         let what = "What is counted of sources cannot be set.\n";
         return if counts { what } else { NO_TABLE }.to_owned();
-    }
+    };
     let (key, data) = match rest {
         [] => return String::new(),
         ["key"] => return "Key value expected\n".to_owned(),
@@ -196,7 +218,10 @@ pub(super) async fn set(arguments: &[&str], shared: &Arc<Shared>) -> String {
         }
         _ => return usage.to_owned(),
     };
-    let Ok(key) = key.parse::<IpAddr>() else { return format!("'{key}' is not an address.\n") };
+    if table.kind.starts_with("ip") && key.parse::<IpAddr>().is_err() {
+        return format!("'{key}' is not an address.\n");
+    }
+    let key = canonical(key, table);
     let servers = numbers(name, shared).await;
     let mut server = None;
     for pair in data.chunks(2) {
@@ -242,10 +267,7 @@ pub(super) async fn clear(arguments: &[&str], shared: &Arc<Shared>) -> String {
     };
     match Filter::of(rest) {
         Ok(Filter::All) => clear(None, None).await,
-        Ok(Filter::Key(key)) => match key.parse() {
-            Ok(key) => clear(Some(key), None).await,
-            Err(_) => String::new(),
-        },
+        Ok(Filter::Key(key)) => clear(Some(canonical(key, table)), None).await,
         Ok(filter) => {
             let servers = numbers(name, shared).await;
             for (index, server) in servers.iter().enumerate() {

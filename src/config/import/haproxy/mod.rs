@@ -9,6 +9,7 @@ mod condition;
 mod endpoint;
 pub mod grammar;
 mod logging;
+mod peers;
 mod proxy;
 mod resolvers;
 mod rules;
@@ -63,6 +64,10 @@ struct Translator<'a> {
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
+    /// This node's name among its peers, where the file says it.
+    local_peer: Option<String>,
+    /// Stick tables by name.
+    tables: HashMap<String, stick::StickTable>,
     /// What holds for all control sockets.
     sockets: SocketsSaid,
     /// Whether servers are verified where nothing is said (`ssl-server-verify`).
@@ -80,6 +85,8 @@ impl<'a> Translator<'a> {
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
+            local_peer: None,
+            tables: HashMap::new(),
             sockets: SocketsSaid::default(),
             verify_servers: true,
             told: HashSet::new(),
@@ -95,6 +102,7 @@ impl<'a> Translator<'a> {
             "backend" => self.proxy(section, Kind::Backend),
             "listen" => self.proxy(section, Kind::Listen),
             "resolvers" => self.resolvers(section),
+            "peers" => self.peers(section),
             _ => {}
         }
     }
@@ -184,6 +192,9 @@ impl<'a> Translator<'a> {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                     self.global_table(at).node = value;
                 }
+                "localpeer" => {
+                    self.local_peer = self.one(statement, arguments).map(|word| word.text.clone());
+                }
                 "log" => self.global_log(statement, arguments, at),
                 "log-tag" => {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
@@ -247,6 +258,7 @@ impl<'a> Translator<'a> {
     fn finish(mut self) -> raw::Config {
         let proxies = std::mem::take(&mut self.proxies);
         self.finish_stats_sockets();
+        self.gather_tables(&proxies);
         self.gather_log_targets(&proxies);
         self.assemble(&proxies);
         // HAProxy does not spread checks unless it is told to; natively they are, a little.

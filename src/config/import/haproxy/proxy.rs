@@ -17,7 +17,7 @@ use crate::config::import::Word;
 use crate::config::import::keywords::Status;
 use crate::config::raw::{Listen, Located, Maybe, Source};
 use crate::config::source::Location;
-use crate::model::{Algorithm, ConnectionLine};
+use crate::model::{Algorithm, ConnectionLine, StickAction};
 
 /// Which of the four sections it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -341,7 +341,9 @@ impl Translator<'_> {
                     proxy.rules.sessions_per_second = limit.filter(|limit| limit.value > 0);
                 }
                 "stick-table" => self.stick_table(statement, arguments, &mut proxy.stick),
-                "stick on" => self.stick_on(statement, arguments, proxy),
+                "stick on" => self.stick(StickAction::On, statement, arguments, proxy),
+                "stick match" => self.stick(StickAction::Match, statement, arguments, proxy),
+                "stick store-request" => self.stick(StickAction::Store, statement, arguments, proxy),
                 "stick store-response" => self.stick_store_response(arguments),
                 // `id`, `guid`, `description`: of no consequence.
                 _ => {}

@@ -97,7 +97,7 @@ impl Translator<'_> {
         }
     }
 
-    fn in_scope<T>(&self, proxy: &Proxy, read: impl FnOnce(&Scope<'_>) -> T) -> T {
+    pub(super) fn in_scope<T>(&self, proxy: &Proxy, read: impl FnOnce(&Scope<'_>) -> T) -> T {
         let around = self.around;
         let own = Some(proxy.name.as_str()).filter(|name| !name.is_empty());
         let scope = Scope {
@@ -109,7 +109,7 @@ impl Translator<'_> {
         read(&scope)
     }
 
-    fn fault(&mut self, fault: Fault) {
+    pub(super) fn fault(&mut self, fault: Fault) {
         self.push_once(Diagnostic::error(fault.at, fault.message));
     }
 

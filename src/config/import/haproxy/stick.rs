@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use super::proxy::{Kind, Proxy};
 use super::{Translator, value};
+use crate::config::acl;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
 use crate::config::raw::{Affinity, Located, Maybe, SourceTable, Table, Timeout, TlsAffinity};
 use crate::config::source::Location;
+use crate::config::syntax;
+use crate::model::{KeyType, StickAction, StickRule};
 
 /// The published way of keeping TLS sessions on their server: the session id of the hello.
 const TLS_SESSION_ID: &str = "payload_lv(43,1)";
@@ -19,6 +22,9 @@ const TLS_SESSION_ID: &str = "payload_lv(43,1)";
 pub(super) struct StickSaid {
     table: Option<StickTable>,
     on: Maybe<Key>,
+    rules: Vec<Located<StickRule>>,
+    /// The table that it is in, where that is not its own.
+    elsewhere: Maybe<String>,
 }
 
 impl StickSaid {
@@ -29,13 +35,21 @@ impl StickSaid {
 }
 
 #[derive(Debug, Clone)]
-struct StickTable {
+pub(super) struct StickTable {
     at: Location,
-    kind: TableKind,
+    kind: KeyType,
+    peers: Maybe<String>,
     size: Maybe<u64>,
     expire: Maybe<Duration>,
     nopurge: Maybe<bool>,
     stores: Stores,
+}
+
+impl StickTable {
+    /// The same table as one of a section `peers`.
+    pub(super) fn shared_by(self, group: &Word) -> Self {
+        Self { peers: Some(Located::new(group.text.clone(), group.at)), ..self }
+    }
 }
 
 /// The counters of a table.
@@ -47,26 +61,25 @@ struct Stores {
     gpc1_period: Maybe<Duration>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TableKind {
-    Ipv4,
-    Ipv6,
-    Other,
-}
-
 /// What entries are kept by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
-    Source,
+    Rules,
     TlsSession,
 }
 
 impl Translator<'_> {
     /// `stick-table type {ip | ipv6 | ..} size <size> [expire <expire>] [nopurge] ...`
     pub(super) fn stick_table(&mut self, statement: &Statement, arguments: &[Word], said: &mut StickSaid) {
+        said.table = self.table_said(statement, arguments).or(said.table.take());
+    }
+
+    /// `type {ip | ipv6 | ..} size <size> ...`
+    pub(super) fn table_said(&mut self, statement: &Statement, arguments: &[Word]) -> Option<StickTable> {
         let mut table = StickTable {
             at: statement.at(),
-            kind: TableKind::Other,
+            kind: KeyType::Ipv4,
+            peers: None,
             size: None,
             expire: None,
             nopurge: None,
@@ -77,12 +90,12 @@ impl Translator<'_> {
         while let Some(word) = words.next() {
             let Some(keyword) = keywords::haproxy().get("stick-table", word.as_str()) else {
                 self.unknown("stick-table", &[word.as_str()], word.at);
-                return;
+                return None;
             };
             let value = if keyword.places == "+" { words.next() } else { None };
             if keyword.places == "+" && value.is_none() {
                 self.findings.error(word.at, format!("`{}` wants a value after it", word.text));
-                return;
+                return None;
             }
             if !self.tell(keyword, word.at) {
                 continue;
@@ -90,25 +103,20 @@ impl Translator<'_> {
             match (keyword.name, value) {
                 ("type", Some(value)) => {
                     typed = true;
-                    table.kind = match value.as_str() {
-                        "ip" => TableKind::Ipv4,
-                        "ipv6" => TableKind::Ipv6,
-                        "integer" | "string" | "binary" => TableKind::Other,
-                        other => {
-                            self.findings.error(
-                                value.at,
-                                format!("`{other}` is none of the types ip, ipv6, integer, string, binary"),
-                            );
-                            return;
+                    let length = words.next_if(|word| word.text == "len").and_then(|_| words.next());
+                    let text = length.map_or(value.text.clone(), |length| format!("{} {}", value.text, length.text));
+                    match syntax::key_type(&text) {
+                        Ok(kind) => table.kind = kind,
+                        Err(reason) => {
+                            self.findings.error(length.unwrap_or(value).at, reason.to_string());
+                            return None;
                         }
-                    };
-                    if words.next_if(|word| word.text == "len").is_some() {
-                        words.next();
                     }
                 }
                 ("size", Some(value)) => table.size = self.checked(value, value::size(value.as_str())),
                 ("expire", Some(value)) => table.expire = self.checked(value, value::time(value.as_str())),
                 ("store", Some(value)) => self.stores(value, &mut table),
+                ("peers", Some(value)) => table.peers = Some(Located::new(value.text.clone(), value.at)),
                 ("nopurge", _) => table.nopurge = Some(Located::new(true, word.at)),
                 _ => {}
             }
@@ -117,53 +125,58 @@ impl Translator<'_> {
         if !typed || !sized {
             self.findings.error(statement.at(), "a stick table wants `type` and `size`, as in `type ip size 10k`");
         }
-        said.table = Some(table);
+        Some(table)
     }
 
-    /// `stick on <pattern> [table <table>] [{if | unless} <condition>]`
-    pub(super) fn stick_on(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        let Some((pattern, rest)) = arguments.split_first() else {
-            self.findings.error(statement.at(), "`stick on` wants what to stick on: `src`");
-            return;
-        };
-        let key = match pattern.as_str() {
-            "src" => Key::Source,
-            TLS_SESSION_ID => Key::TlsSession,
-            other => {
-                self.findings.push(
-                    Diagnostic::error(
-                        pattern.at,
-                        format!("`stick on {other}` is not there yet: clients would change servers"),
-                    )
-                    .help("`stick on src` keeps clients by their address"),
-                );
-                return;
+    /// `stick on <pattern> [table <table>] [{if | unless} <condition>]`, and `stick match` and `stick store-request` alike.
+    pub(super) fn stick(&mut self, action: StickAction, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        if arguments.first().is_some_and(|pattern| pattern.text == TLS_SESSION_ID) {
+            return self.stick_on_sessions(statement, arguments, proxy);
+        }
+        let mut words = arguments.to_vec();
+        if let Some(place) = words.iter().position(|word| word.text == "table")
+            && let Some(name) = words.get(place + 1).cloned()
+        {
+            words.drain(place..place + 2);
+            let other = proxy.stick.elsewhere.as_ref().is_some_and(|known| known.value != name.text);
+            let own = proxy.stick.elsewhere.is_none() && !proxy.stick.rules.is_empty();
+            if other || own && name.text != proxy.name {
+                self.findings.error(name.at, "the stick rules of one proxy use one table: more are not there yet");
             }
-        };
-        let rest = match rest {
-            [table, name, rest @ ..] if table.text == "table" => {
-                if name.text != proxy.name {
-                    self.findings.error(name.at, "a table of another proxy cannot be used: `stick on` has its own");
-                }
-                rest
+            if name.text != proxy.name {
+                proxy.stick.elsewhere = Some(Located::new(name.text, name.at));
             }
-            rest => rest,
-        };
+        }
+        if proxy.stick.on.is_some_and(|on| on.value == Key::TlsSession) {
+            self.findings.error(statement.at(), "beside TLS sessions, clients cannot be known by anything else yet");
+        }
+        match self.in_scope(proxy, |scope| acl::stick(action, &words, statement.at(), scope)) {
+            Ok(rule) => {
+                proxy.stick.on.get_or_insert(Located::new(Key::Rules, statement.at()));
+                proxy.stick.rules.push(Located::new(rule, statement.at()));
+            }
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// The published way of keeping TLS sessions.
+    fn stick_on_sessions(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         // The idiom's condition only says that a hello has been seen.
-        if let Some(condition) = rest.first().filter(|_| key == Key::Source) {
-            self.findings
-                .error(condition.at, "conditions are not evaluated yet, and clients would stick that should not");
+        if let [_, table, name, ..] = arguments
+            && table.text == "table"
+            && name.text != proxy.name
+        {
+            self.findings.error(name.at, "a table of another proxy cannot be used: `stick on` has its own");
         }
         if proxy.stick.on.is_some() {
-            self.findings.error(statement.at(), "only one `stick on` is there yet");
+            self.findings.error(statement.at(), "beside TLS sessions, clients cannot be known by anything else yet");
         }
-        if key == Key::TlsSession {
-            self.findings.push(
-                Diagnostic::info(statement.at(), "done as affinity by TLS sessions: ids, and tickets of TLS 1.2 and 1.3")
-                    .help("as written, it would learn nothing from servers, and make an entry that nobody finds again of each connection of TLS 1.3"),
-            );
-        }
-        proxy.stick.on.get_or_insert(Located::new(key, statement.at()));
+        self.findings.push(
+            Diagnostic::info(statement.at(), "done as affinity by TLS sessions: ids, and tickets of TLS 1.2 and 1.3").help(
+                "as written, it would learn nothing from servers, and make an entry that nobody finds again of each connection of TLS 1.3",
+            ),
+        );
+        proxy.stick.on.get_or_insert(Located::new(Key::TlsSession, statement.at()));
     }
 
     /// `stick store-response <pattern> [table <table>] [{if | unless} <condition>]`: the half of the idiom that looks at
@@ -211,6 +224,12 @@ impl Translator<'_> {
         }
     }
 
+    /// Every table by its name: its proxy's, or that of a section `peers` and its own.
+    pub(super) fn gather_tables(&mut self, proxies: &[Proxy]) {
+        let tables = proxies.iter().filter_map(|proxy| Some((proxy.name.clone(), proxy.stick.table.clone()?)));
+        self.tables.extend(tables);
+    }
+
     /// The tables that rules count in.
     pub(super) fn source_tables(&mut self, proxies: &[Proxy]) {
         let named: Vec<(&String, Location)> = proxies
@@ -222,9 +241,9 @@ impl Translator<'_> {
             let Some((_, at)) = named.iter().find(|(name, _)| **name == proxy.name) else { continue };
             let Some(table) = &proxy.stick.table else { continue };
             let ipv6_bits = match table.kind {
-                TableKind::Ipv4 => 0,
-                TableKind::Ipv6 => 128,
-                TableKind::Other => {
+                KeyType::Ipv4 => 0,
+                KeyType::Ipv6 => 128,
+                KeyType::Integer | KeyType::Text(_) | KeyType::Binary(_) => {
                     let error = Diagnostic::error(table.at, "a table that counts sources has `type ip` or `type ipv6`");
                     self.push_once(error.related(*at, "it is named here"));
                     continue;
@@ -253,7 +272,17 @@ impl Translator<'_> {
     /// The affinity of a pool; none when it has none.
     pub(super) fn affinity(&mut self, proxy: &Proxy) -> Maybe<Affinity> {
         let said = &proxy.stick;
-        let (on, table) = match (said.on, &said.table) {
+        let elsewhere = said.elsewhere.as_ref().map(|name| (name, self.tables.get(&name.value).cloned()));
+        if let Some((name, None)) = &elsewhere {
+            self.findings.error(name.at, format!("there is no table `{}`", name.value));
+            return None;
+        }
+        let named = elsewhere.and_then(|(name, table)| Some((name.clone(), table?)));
+        let (name, table) = match named {
+            Some((name, table)) => (Some(name), Some(table)),
+            None => (None, said.table.clone()),
+        };
+        let (on, table) = match (said.on, &table) {
             (None, None) => return None,
             (None, Some(table)) if table.stores.any => return None,
             (None, Some(table)) => {
@@ -269,13 +298,9 @@ impl Translator<'_> {
             }
             (Some(on), Some(table)) => (on, table),
         };
-        let ipv6 = match (on.value, table.kind) {
-            (Key::Source, TableKind::Ipv4) => false,
-            (Key::Source, TableKind::Ipv6) | (Key::TlsSession, _) => true,
-            (Key::Source, TableKind::Other) => {
-                self.findings.error(table.at, "a table that keeps addresses has `type ip` or `type ipv6`");
-                return None;
-            }
+        let kind = match (on.value, table.kind) {
+            (Key::Rules, kind) => kind,
+            (Key::TlsSession, _) => KeyType::Ipv6,
         };
         let expire = match table.expire.filter(|expire| !expire.value.is_zero()) {
             Some(expire) => expire.map(Timeout::After),
@@ -285,14 +310,19 @@ impl Translator<'_> {
             size: table.size,
             expire: Some(expire),
             nopurge: table.nopurge,
-            ipv6: Some(Located::new(ipv6, table.at)),
+            kind: Some(Located::new(kind, table.at)),
+            name,
+            // What is known by TLS sessions there is known by addresses here.
+            peers: table.peers.clone().filter(|_| on.value == Key::Rules),
+            stick: said.rules.clone(),
         };
         Some(on.map(|key| match key {
-            Key::Source => Affinity::Table(table),
+            Key::Rules => Affinity::Table(Box::new(table)),
             Key::TlsSession => {
                 // A table of addresses too, which may be of either family.
                 let wait = proxy.rules.inspect_delay.filter(|delay| !delay.value.is_zero());
-                Affinity::Tls(Box::new(TlsAffinity { wait, fallback: None, table: Table { ipv6: None, ..table } }))
+                let table = Table { kind: None, name: None, stick: Vec::new(), ..table };
+                Affinity::Tls(Box::new(TlsAffinity { wait, fallback: None, table }))
             }
         }))
     }

@@ -1,0 +1,262 @@
+//! What a stick table knows clients by. The types are HAProxy's (`stick-table type ...`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::rule::{Condition, End};
+
+/// What kind of keys a stick table has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// IPv4 addresses; IPv6 ones are not kept.
+    Ipv4,
+    /// Addresses of both families.
+    Ipv6,
+    /// Numbers of 32 bits.
+    Integer,
+    /// Texts, cut off after so many bytes.
+    Text(u16),
+    /// So many bytes: what is longer is cut off, what is shorter is filled with zeros.
+    Binary(u16),
+}
+
+/// What a client is known by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// An address; an IPv4-mapped one is the IPv4 address.
+    Address(IpAddr),
+    /// A number.
+    Integer(u32),
+    /// A text, which need not be UTF-8, or bytes.
+    Bytes(Box<[u8]>),
+}
+
+/// What a stick table does with a connection. Rules are asked in order: the first key that is known leads to its server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StickRule {
+    /// What is done with the key.
+    pub action: StickAction,
+    /// Where the key comes from.
+    pub key: Sample,
+    /// For whom; none: for everybody.
+    pub when: Option<Condition>,
+}
+
+/// What is done with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StickAction {
+    /// It leads to the server, and is stored (`stick on`).
+    On,
+    /// It only leads to the server (`stick match`).
+    Match,
+    /// It is only stored (`stick store-request`).
+    Store,
+}
+
+/// A part of what is known of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// What it is.
+    pub fetch: Fetch,
+    /// Only so many first bits of an address: of IPv4, of IPv6 (`ipmask`).
+    pub mask: Option<(u8, u8)>,
+}
+
+/// What can be a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fetch {
+    /// An address (`src`, `dst`).
+    Address(End),
+    /// A port (`src_port`, `dst_port`).
+    Port(End),
+    /// The name in the TLS hello (`req.ssl_sni`).
+    ServerName,
+    /// What the client sent, from an offset on (`req.payload`).
+    Payload {
+        /// Bytes before it.
+        offset: usize,
+        /// Its length; 0: all there is.
+        length: usize,
+    },
+    /// What follows its own length in what the client sent (`req.payload_lv`).
+    PayloadOfLength {
+        /// Bytes before the length.
+        offset: usize,
+        /// Bytes of the length, 1 to 4.
+        size: usize,
+    },
+}
+
+impl Fetch {
+    /// Whether the client has to be listened to.
+    #[must_use]
+    pub fn listens(self) -> bool {
+        matches!(self, Self::ServerName | Self::Payload { .. } | Self::PayloadOfLength { .. })
+    }
+}
+
+impl KeyType {
+    /// A key as a table of this type keeps it; none where it cannot.
+    #[must_use]
+    pub fn cast(self, key: Key) -> Option<Key> {
+        match (self, key) {
+            (Self::Ipv4, Key::Address(address)) => {
+                let address = address.to_canonical();
+                address.is_ipv4().then_some(Key::Address(address))
+            }
+            (Self::Ipv6, Key::Address(address)) => Some(Key::Address(address.to_canonical())),
+            (Self::Integer, key @ Key::Integer(_)) => Some(key),
+            // HAProxy's casts between addresses and numbers.
+            (Self::Integer, Key::Address(IpAddr::V4(address))) => Some(Key::Integer(address.into())),
+            (Self::Ipv4 | Self::Ipv6, Key::Integer(number)) => Some(Key::Address(Ipv4Addr::from(number).into())),
+            (Self::Text(_), Key::Address(address)) => self.cast(text(&address.to_canonical())),
+            (Self::Text(_), Key::Integer(number)) => self.cast(text(&number)),
+            (Self::Text(most), Key::Bytes(bytes)) => {
+                let fits = bytes.len() <= usize::from(most);
+                let cut = |bytes: Box<[u8]>| bytes.iter().copied().take(usize::from(most)).collect();
+                Some(Key::Bytes(if fits { bytes } else { cut(bytes) })).filter(|key| *key != Key::Bytes(Box::new([])))
+            }
+            (Self::Binary(_), Key::Address(IpAddr::V4(address))) => self.cast(bytes(&address.octets())),
+            (Self::Binary(_), Key::Address(IpAddr::V6(address))) => self.cast(bytes(&address.octets())),
+            (Self::Binary(_), Key::Integer(number)) => self.cast(bytes(&number.to_be_bytes())),
+            (Self::Binary(length), Key::Bytes(bytes)) => {
+                if bytes.is_empty() || bytes.len() == usize::from(length) {
+                    return Some(Key::Bytes(bytes)).filter(|key| *key != Key::Bytes(Box::new([])));
+                }
+                let mut filled = bytes.into_vec();
+                filled.resize(usize::from(length), 0);
+                Some(Key::Bytes(filled.into()))
+            }
+            (Self::Ipv4 | Self::Ipv6 | Self::Integer, Key::Bytes(_)) | (Self::Integer, Key::Address(_)) => None,
+        }
+    }
+
+    /// The key that somebody means by `text`: an address, a number, the text itself, or bytes as hexadecimal digits.
+    #[must_use]
+    pub fn read(self, text: &str) -> Option<Key> {
+        let key = match self {
+            Self::Ipv4 | Self::Ipv6 => Key::Address(text.parse().ok()?),
+            Self::Integer => Key::Integer(text.parse().ok()?),
+            Self::Text(_) => bytes(text.as_bytes()),
+            Self::Binary(_) => bytes(&from_hex(text)?),
+        };
+        self.cast(key)
+    }
+
+    /// A key as [`KeyType::read`] takes it.
+    #[must_use]
+    pub fn show(self, key: &Key) -> String {
+        match (self, key) {
+            (_, Key::Address(address)) => address.to_string(),
+            (_, Key::Integer(number)) => number.to_string(),
+            (Self::Text(_), Key::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+            (_, Key::Bytes(bytes)) => bytes.iter().map(|byte| format!("{byte:02X}")).collect(),
+        }
+    }
+
+    /// Its name in HAProxy.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ip",
+            Self::Ipv6 => "ipv6",
+            Self::Integer => "integer",
+            Self::Text(_) => "string",
+            Self::Binary(_) => "binary",
+        }
+    }
+}
+
+impl Key {
+    /// The address, if it is one.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Integer(_) | Self::Bytes(_) => None,
+        }
+    }
+
+    /// An address with all but its first bits zero: so many of an IPv4, so many of an IPv6 one.
+    #[must_use]
+    pub fn network(address: IpAddr, v4_bits: u8, v6_bits: u8) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(v4_bits.min(32))).unwrap_or(0);
+                Ipv4Addr::from(u32::from(address) & mask).into()
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(v6_bits.min(128))).unwrap_or(0);
+                Ipv6Addr::from(u128::from(address) & mask).into()
+            }
+        }
+    }
+}
+
+impl From<IpAddr> for Key {
+    fn from(address: IpAddr) -> Self {
+        Self::Address(address.to_canonical())
+    }
+}
+
+fn bytes(bytes: &[u8]) -> Key {
+    Key::Bytes(bytes.into())
+}
+
+fn text(what: &impl ToString) -> Key {
+    bytes(what.to_string().as_bytes())
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+    digits
+        .len()
+        .is_multiple_of(2)
+        .then(|| digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_kept_as_the_type_has_them() {
+        let v4: IpAddr = "192.0.2.1".parse().unwrap();
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        let v6: IpAddr = "2001:db8::1".parse().unwrap();
+        assert_eq!(KeyType::Ipv4.cast(Key::Address(mapped)), Some(Key::Address(v4)));
+        assert_eq!(KeyType::Ipv4.cast(Key::Address(v6)), None);
+        assert_eq!(KeyType::Ipv6.cast(Key::Address(v6)), Some(Key::Address(v6)));
+        assert_eq!(KeyType::Integer.cast(Key::Address(v4)), Some(Key::Integer(0xc000_0201)));
+        assert_eq!(KeyType::Text(3).cast(bytes(b"abcd")), Some(bytes(b"abc")));
+        assert_eq!(KeyType::Text(3).cast(bytes(b"")), None);
+        assert_eq!(KeyType::Text(20).cast(Key::Address(v4)), Some(bytes(b"192.0.2.1")));
+        assert_eq!(KeyType::Binary(4).cast(bytes(&[1, 2])), Some(bytes(&[1, 2, 0, 0])));
+        assert_eq!(KeyType::Binary(1).cast(bytes(&[1, 2])), Some(bytes(&[1])));
+        assert_eq!(KeyType::Integer.cast(bytes(b"1")), None);
+    }
+
+    #[test]
+    fn what_is_shown_is_read() {
+        for (kind, text) in [
+            (KeyType::Ipv4, "192.0.2.1"),
+            (KeyType::Ipv6, "2001:db8::1"),
+            (KeyType::Integer, "4294967295"),
+            (KeyType::Text(32), "www.example.org"),
+            (KeyType::Binary(3), "00A1FF"),
+        ] {
+            assert_eq!(kind.show(&kind.read(text).unwrap()), text);
+        }
+        assert_eq!(KeyType::Binary(2).read("0"), None);
+        assert_eq!(KeyType::Integer.read("-1"), None);
+    }
+
+    #[test]
+    fn networks_keep_the_first_bits() {
+        let network = |text: &str, v4, v6| Key::network(text.parse().unwrap(), v4, v6).to_string();
+        assert_eq!(network("192.0.2.77", 24, 64), "192.0.2.0");
+        assert_eq!(network("192.0.2.77", 0, 64), "0.0.0.0");
+        assert_eq!(network("192.0.2.77", 32, 64), "192.0.2.77");
+        assert_eq!(network("2001:db8:1:2:3::4", 24, 64), "2001:db8:1:2::");
+        assert_eq!(network("2001:db8:1:2:3::4", 24, 128), "2001:db8:1:2:3::4");
+    }
+}
