@@ -501,7 +501,8 @@ fn stick_tables() {
         (" stick-table type string len 0 size 1k\n stick on src", 2),
         (" stick-table type ip size 1k\n stick on src if x", 1),
         (" stick-table type ip size 1k\n stick on src table other", 1),
-        (" stick-table type ip size 1k\n stick on src\n stick on src", 1),
+        (" stick-table type ip size 1k\n stick match src\n stick store-request src,ipmask(24)", 0),
+        (" stick-table type ip size 1k\n stick on hdr(x)", 1),
         (" stick-table type ip size 1k", 0),
     ] {
         let found = haproxy_text(&format!("listen l\n bind :1\n server s 1.1.1.1\n{lines}\n")).errors();

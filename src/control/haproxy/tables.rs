@@ -109,9 +109,17 @@ fn entry_line(entry: &TableEntryView, table: &TableView, servers: &[String]) -> 
 
 /// Stands where HAProxy shows a pointer: the same for the same client.
 pub(super) fn handle(key: &str) -> u64 {
-    // FNV-1a, of which 48 bits are kept, as a pointer has.
-    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    key.bytes().fold(0xcbf2_9ce4_8422_2325, hash) & 0xffff_ffff_ffff | 1 << 44
+    let bits = match key.parse() {
+        Ok(IpAddr::V4(address)) => u128::from(u32::from(address)),
+        Ok(IpAddr::V6(address)) => u128::from(address),
+        // FNV-1a.
+        Err(_) => key
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+            .into(),
+    };
+    // 48 bits, as a pointer has.
+    ((bits ^ bits >> 48 ^ bits >> 96) as u64) & 0xffff_ffff_ffff | 1 << 44
 }
 
 /// A key as its table shows it: an address may be written in many ways, bytes with small digits.
