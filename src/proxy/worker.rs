@@ -25,6 +25,8 @@ use crate::stats::{EndReason, Registry};
 const SCRATCH: usize = 128 * 1024;
 /// Connections accepted from one listener before others get their turn.
 const ACCEPTS: usize = 64;
+/// The kernel's bound for a queue of connections to be accepted, `net.core.somaxconn`, as it is by default.
+const LONGEST_QUEUE: usize = 4096;
 /// The loop turns at least this often, and so does the heartbeat.
 const TURN: Duration = Duration::from_millis(50);
 /// How long a client may be silent before its server is told that the handshake is over.
@@ -406,6 +408,7 @@ impl Worker {
                     }
                 }
                 Command::ResetLocal { addresses, report } => {
+                    self.accept_waiting();
                     let count = self.reset_local(&addresses);
                     report.add(|total| *total += count);
                 }
@@ -454,6 +457,20 @@ impl Worker {
             if farewell.is_final() {
                 self.unlisten(id);
             }
+        }
+    }
+
+    /// Who still waits to be accepted has lost its address like those that were: as many as a queue may hold.
+    fn accept_waiting(&mut self) {
+        for key in self.listeners.keys(|accepting| !accepting.queued) {
+            self.accept(key);
+        }
+        for _ in 0..LONGEST_QUEUE / ACCEPTS {
+            let more = std::mem::take(&mut self.accept_again);
+            if more.is_empty() {
+                return;
+            }
+            more.into_iter().for_each(|key| self.accept_queued(key));
         }
     }
 
