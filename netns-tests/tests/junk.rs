@@ -76,6 +76,7 @@ fn a_flood_of_faulty_adverts_does_not_delay_our_own() {
     /// What is asked for, what has to be reached, and for how long. A pace that is aimed at is never quite reached.
     const RATES: [(u32, u32, Duration); 2] =
         [(10_000, 9_500, Duration::from_secs(4)), (110_000, 100_000, Duration::from_secs(10))];
+    const ATTEMPTS: usize = 3;
     let mut table = Table::new(
         "a flood of junk adverts with every fault, adverts every 100 ms",
         &["aimed at", "reached", "subject", "own adverts", "longest spacing", "without pauses", "address moved"],
@@ -90,22 +91,30 @@ fn a_flood_of_faulty_adverts_does_not_delay_our_own() {
         for (rate, least, span) in RATES {
             // The peer shows the difference in less.
             let span = if subject == Subject::Daemons { span.min(Duration::from_secs(3)) } else { span };
-            let noise = Noise::make(&pair, || flood(&forger, rate, span));
-            let reached = noise.sent as f64 / noise.span.as_secs_f64();
-            table.row(&[
-                &format!("{rate}/s, {}", ms(span)),
-                &format!("{reached:.0}/s"),
-                &subject.to_string(),
-                &format!("{} of {}", noise.own, noise.due),
-                &ms(noise.spacing.seen),
-                &ms(noise.spacing.own),
-                &format!("{} times", noise.moved),
-            ]);
-            if subject != Subject::Daemons {
-                broken.extend(noise.verdicts(&pair, &format!("{subject}, {rate}/s")));
-                if reached < f64::from(least) {
-                    broken.push(format!("{subject}: only {reached:.0} packets a second could be sent, not {least}"));
+            let mut fastest = 0.0_f64;
+            // A machine that has other things to do may not send as fast; what it sends must do no harm in any case.
+            for _ in 0..ATTEMPTS {
+                let noise = Noise::make(&pair, || flood(&forger, rate, span));
+                let reached = noise.sent as f64 / noise.span.as_secs_f64();
+                fastest = fastest.max(reached);
+                table.row(&[
+                    &format!("{rate}/s, {}", ms(span)),
+                    &format!("{reached:.0}/s"),
+                    &subject.to_string(),
+                    &format!("{} of {}", noise.own, noise.due),
+                    &ms(noise.spacing.seen),
+                    &ms(noise.spacing.own),
+                    &format!("{} times", noise.moved),
+                ]);
+                if subject != Subject::Daemons {
+                    broken.extend(noise.verdicts(&pair, &format!("{subject}, {rate}/s")));
                 }
+                if subject == Subject::Daemons || fastest >= f64::from(least) {
+                    break;
+                }
+            }
+            if subject != Subject::Daemons && fastest < f64::from(least) {
+                broken.push(format!("{subject}: only {fastest:.0} packets a second could be sent, not {least}"));
             }
             pair.wait_owner(0);
         }
