@@ -4,6 +4,9 @@
 //! validation; the shares are printed. `VIPGATE_FUZZ=10000000 cargo test --release --test fuzz_wire -- --nocapture`.
 
 #[cfg(test)]
+#[path = "fuzz/draws.rs"]
+mod draws;
+#[cfg(test)]
 #[path = "fuzz/flights.rs"]
 mod flights;
 #[cfg(test)]

@@ -238,10 +238,11 @@ fn wish(health: ServerHealth) -> HealthWish {
 }
 
 fn in_words(change: &ServerChange) -> String {
-    let at = |address: &Option<IpAddr>, port: &Option<u16>| {
+    let at = |address: &Option<IpAddr>, port: Option<String>| {
         let address = address.map_or_else(|| "the same address".to_owned(), |address| address.to_string());
         port.map_or_else(|| format!("at {address}"), |port| format!("at {address} port {port}"))
     };
+    let number = |port: &Option<u16>| port.as_ref().map(u16::to_string);
     match change {
         ServerChange::MaxConnections { value: Some(value @ 1..) } => format!("at most {value} connections"),
         ServerChange::MaxConnections { value: Some(0) | None } => "any number of connections".to_owned(),
@@ -251,20 +252,19 @@ fn in_words(change: &ServerChange) -> String {
         ServerChange::AgentHealth { up } => format!("its agent is said to say {}", if *up { "up" } else { "down" }),
         ServerChange::Checks { on } => format!("{}checked", if *on { "" } else { "not " }),
         ServerChange::AgentChecks { on } => format!("its agent is {}asked", if *on { "" } else { "not " }),
-        ServerChange::CheckAt { address, port } => format!("checked {}", at(address, port)),
-        ServerChange::AgentAt { address, port } => format!("its agent is asked {}", at(address, port)),
+        ServerChange::CheckAt { address, port } => format!("checked {}", at(address, number(port))),
+        ServerChange::AgentAt { address, port } => format!("its agent is asked {}", at(address, number(port))),
         ServerChange::AgentSend { text } => format!("its agent is sent {text:?}"),
         ServerChange::State { state: ServerState::Ready } => "ready".to_owned(),
         ServerChange::State { state: ServerState::Drain } => "drains".to_owned(),
         ServerChange::State { state: ServerState::Maint } => "in maintenance".to_owned(),
         ServerChange::Weight { value, percent } => format!("weight {value}{}", if *percent { "%" } else { "" }),
         ServerChange::Address { address, port } => {
-            let address = address.map_or_else(|| "the same address".to_owned(), |address| address.to_string());
-            match port {
-                Some(PortChange::Fixed(port)) => format!("at {address} port {port}"),
-                Some(PortChange::Offset(offset)) => format!("at {address} port {offset:+}"),
-                None => format!("at {address}"),
-            }
+            let port = port.as_ref().map(|port| match port {
+                PortChange::Fixed(port) => port.to_string(),
+                PortChange::Offset(offset) => format!("{offset:+}"),
+            });
+            at(address, port)
         }
     }
 }

@@ -55,7 +55,9 @@ impl Pool {
         loads: &impl Fn(usize) -> u64,
         now: Instant,
     ) -> Option<(usize, Why)> {
-        let (Some(offer), Some(learnt)) = (request.offer, &self.learnt) else { return self.remembered(request, now) };
+        let (Some(offer), Some(learnt)) = (request.offer, &mut self.learnt) else {
+            return self.remembered(request, now);
+        };
         let known = match learnt.owners(offer, now) {
             Owners::New => return None,
             Owners::OfSession(id) => self.serving(id, request).map(|position| (position, Why::Session)),
@@ -145,11 +147,5 @@ impl Pool {
     #[cfg(test)]
     pub(super) fn learnt_mut(&mut self) -> &mut Learnt {
         self.learnt.get_or_insert_with(|| Learnt::new(0, None))
-    }
-
-    /// TLS sessions that are remembered one by one.
-    #[must_use]
-    pub fn sessions_len(&self) -> usize {
-        self.learnt.as_ref().map_or(0, |learnt| learnt.sessions())
     }
 }

@@ -14,14 +14,13 @@ pub mod queue;
 pub mod state;
 pub mod sticky;
 mod tls;
-mod tls_sessions;
 
 pub use candidate::ServerId;
 pub use choice::{Standing, Why};
 pub use explain::Explanation;
 pub use hash::{Hash, HashPlan};
 pub use maglev::KeyHash;
-pub use pool::{Choice, Pool, Refusal, Request, StickKeys};
+pub use pool::{Choice, Pool, Refusal, Request};
 pub use queue::{Ahead, Ticket};
 pub use state::{ServerState, TableEntry, WeightChange};
 pub use sticky::{Pin, SharedTable};

@@ -14,7 +14,7 @@ use super::queue::{Ahead, Queue, Ticket};
 use super::sticky::{Bounds, Pin, SharedTable};
 use super::tls::{Learnt, Offer};
 use crate::model::rule::Directions;
-use crate::model::{self, Affinity, Algorithm, Failback, HashType, Key};
+use crate::model::{self, Affinity, Algorithm, Failback, HashType, Key, StickKeys};
 
 /// A pool of servers, and what it remembers of clients.
 #[derive(Debug)]
@@ -42,15 +42,6 @@ pub struct Pool {
     pub(super) queue: Queue,
     /// The backups go on to serve although an active server is back.
     pub(super) failed_over: bool,
-}
-
-/// What a connection's client is known by in the stick table, where that is not its address alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StickKeys {
-    /// The first one that is known leads to the server.
-    pub matches: Vec<Key>,
-    /// These lead to the server from now on.
-    pub stores: Vec<Key>,
 }
 
 /// A connection that wants a server.
@@ -204,7 +195,7 @@ impl Pool {
     }
 
     fn set_affinity(&mut self, affinity: Affinity, now: Instant) {
-        self.set_learnt(&affinity);
+        self.set_learnt(&affinity, now);
         let bounds = match &affinity {
             Affinity::None => None,
             Affinity::Source => Some(Bounds::LiveFlows),
@@ -223,14 +214,14 @@ impl Pool {
         self.affinity = affinity;
     }
 
-    fn set_learnt(&mut self, affinity: &Affinity) {
+    fn set_learnt(&mut self, affinity: &Affinity, now: Instant) {
         let Affinity::Tls(spec) = affinity else {
             self.learnt = None;
             return;
         };
         let (size, life) = (spec.table.size, spec.table.expire);
         let learnt = self.learnt.get_or_insert_with(|| Learnt::new(size, life));
-        learnt.set_bounds(size, life);
+        learnt.set_bounds(size, life, now);
         learnt.retain(|id| self.positions.contains_key(&id));
     }
 

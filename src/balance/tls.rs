@@ -8,10 +8,11 @@
 use std::time::{Duration, Instant};
 
 use super::candidate::ServerId;
-use super::tls_sessions::Sessions;
+use super::sticky::{Bounds, Table};
+use crate::model::{Key, KeyType, TableSpec};
 
 /// As many bytes of a ticket or session id are looked at.
-const OPENING: usize = 32;
+const OPENING: u16 = 32;
 /// The longest name of a key.
 const LONGEST_NAME: usize = 16;
 /// The shortest one: what is shorter is taken for chance.
@@ -29,7 +30,7 @@ const TRIAL_AFTER: u32 = 256;
 /// The beginning of a ticket or session id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Opening {
-    bytes: [u8; OPENING],
+    bytes: [u8; OPENING as usize],
     len: u8,
 }
 
@@ -87,7 +88,8 @@ pub(super) enum Owners {
 #[derive(Debug)]
 pub(super) struct Learnt {
     names: Vec<Name>,
-    sessions: Sessions,
+    /// Servers by the openings of sessions.
+    sessions: Table,
     /// Counts what is learnt: the order of last uses.
     tick: u64,
     /// All servers share a key, and that was said.
@@ -118,14 +120,18 @@ impl Opening {
     /// The beginning of these bytes; none of nothing.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
-        let kept = bytes.len().min(OPENING);
-        let mut opening = [0; OPENING];
+        let kept = bytes.len().min(OPENING.into());
+        let mut opening = [0; OPENING as usize];
         opening.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
         Some(Self { bytes: opening, len: u8::try_from(kept).ok()? }).filter(|opening| opening.len > 0)
     }
 
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    fn key(&self) -> Key {
+        Key::Bytes(self.bytes.into())
     }
 
     /// The length of the name that both begin with; 0 when it is none.
@@ -149,11 +155,12 @@ impl Offer {
 
 impl Learnt {
     pub(super) fn new(size: usize, life: Option<Duration>) -> Self {
-        Self { names: Vec::new(), sessions: Sessions::new(size, life), tick: 0, said_shared: false, changes: 0 }
+        let sessions = Table::new(bounds(size, life));
+        Self { names: Vec::new(), sessions, tick: 0, said_shared: false, changes: 0 }
     }
 
-    pub(super) fn set_bounds(&mut self, size: usize, life: Option<Duration>) {
-        self.sessions.set_bounds(size, life);
+    pub(super) fn set_bounds(&mut self, size: usize, life: Option<Duration>, now: Instant) {
+        self.sessions.set_bounds(bounds(size, life), now);
     }
 
     /// How often the names that are certain have changed.
@@ -167,19 +174,18 @@ impl Learnt {
         self.sessions.retain(is_there);
     }
 
-    /// Sessions remembered one by one.
-    pub(super) fn sessions(&self) -> usize {
-        self.sessions.len()
+    fn maker(&mut self, session: &Opening, now: Instant) -> Option<ServerId> {
+        self.sessions.get(&session.key(), now).map(|remembered| remembered.server)
     }
 
-    pub(super) fn owners(&self, offer: &Offer, now: Instant) -> Owners {
+    pub(super) fn owners(&mut self, offer: &Offer, now: Instant) -> Owners {
         for ticket in offer.tickets() {
             let (_, servers) = self.find(ticket);
             if !servers.is_empty() {
                 return Owners::OfTicket(servers);
             }
         }
-        let whole = offer.tickets().chain(&offer.session).find_map(|session| self.sessions.get(session, now));
+        let whole = offer.tickets().chain(&offer.session).find_map(|session| self.maker(session, now));
         match whole {
             Some(server) => Owners::OfSession(server),
             None if offer.resumes() => Owners::Unknown,
@@ -250,13 +256,13 @@ impl Learnt {
         }
         // Only one that no name speaks for, in case there never is one.
         if let Some(ticket) = lesson.issued.filter(|_| self.is_nameless(server)) {
-            self.sessions.insert(ticket, server, now);
+            self.sessions.set(ticket.key(), server, None, now);
         }
         if let Some(session) = lesson.session {
-            self.sessions.insert(session, server, now);
+            self.sessions.set(session.key(), server, None, now);
         }
-        if let Some(session) = lesson.forgotten.filter(|session| self.sessions.get(session, now) == Some(server)) {
-            self.sessions.remove(&session);
+        if let Some(session) = lesson.forgotten {
+            self.sessions.clear(Some(&session.key()), Some(server), now);
         }
     }
 
@@ -347,6 +353,10 @@ impl Learnt {
             });
         !std::mem::replace(&mut self.said_shared, shared) && shared
     }
+}
+
+fn bounds(size: usize, life: Option<Duration>) -> Bounds {
+    Bounds::Stick(TableSpec { expire: life, ..TableSpec::new(KeyType::Binary(OPENING), size) })
 }
 
 #[cfg(test)]

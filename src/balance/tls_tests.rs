@@ -21,7 +21,7 @@ struct Key(u8, usize);
 
 impl Key {
     fn ticket(self, number: u32) -> Opening {
-        let mut bytes = [self.0; OPENING];
+        let mut bytes = [self.0; OPENING as usize];
         // Scattered, so that tickets have no more than the name in common.
         let new = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).to_be_bytes();
         for (place, byte) in bytes.iter_mut().skip(self.1).zip(new.iter().cycle()) {
@@ -131,7 +131,26 @@ fn sessions_by_id_are_remembered_and_forgotten() {
     assert_eq!(visit(&mut pool, source(1), &offer), 2);
     let anew = Opening::of(&[5; 32]);
     teach(&mut pool, 2, &Lesson { session: anew, forgotten: Some(session), ..Lesson::default() });
-    assert_eq!(pool.sessions_len(), 1);
+    assert_eq!(pool.learnt_mut().sessions.len(now()), 1);
+}
+
+#[test]
+fn sessions_are_bounded_and_end() {
+    let (start, life) = (now(), Duration::from_secs(60));
+    let mut learnt = Learnt::new(3, Some(life));
+    let session = |number: u8| Opening::of(&[number; 32]).unwrap();
+    let makes = |learnt: &mut Learnt, number: u8, now| {
+        learnt.learn(&Lesson { session: Some(session(number)), ..Lesson::default() }, number.into(), now);
+    };
+    (0..3).for_each(|number| makes(&mut learnt, number, start));
+    // One that is used again outlives an older one.
+    makes(&mut learnt, 0, start);
+    makes(&mut learnt, 7, start + Duration::from_secs(50));
+    let held = |learnt: &mut Learnt, now| [0, 1, 2, 7].map(|number| learnt.maker(&session(number), now));
+    assert_eq!(held(&mut learnt, start), [Some(0), None, Some(2), Some(7)]);
+    assert_eq!(held(&mut learnt, start + life), [None, None, None, Some(7)]);
+    learnt.retain(|server| server != 7);
+    assert_eq!(learnt.sessions.len(start), 0);
 }
 
 #[test]
@@ -144,10 +163,10 @@ fn tickets_without_a_name_are_remembered_whole_only_where_they_are_used_again() 
         let offer = Offer { ticket: Some(ticket), ..Offer::default() };
         assert_eq!(visit(&mut pool, source(number), &offer), 1);
     }
-    assert_eq!(pool.sessions_len(), 1000);
+    assert_eq!(pool.learnt_mut().sessions.len(now()), 1000);
     // Of TLS 1.3, used once: nothing is kept but the last few.
     (1000..5000).for_each(|number| _ = teach(&mut pool, 0, &accepted(Key(0, 0).ticket(number))));
-    assert_eq!(pool.sessions_len(), 1000);
+    assert_eq!(pool.learnt_mut().sessions.len(now()), 1000);
     assert!(pool.learnt_mut().names.len() <= 2 * (MOST_TENTATIVE + MOST_CERTAIN));
     assert!(pool.key_names(id(&pool, 0)).is_empty(), "chance makes no name");
 }

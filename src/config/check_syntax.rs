@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 use super::words::{Words, word_for};
 use crate::model::{CheckResult, Invalid, TextPattern};
 
@@ -96,19 +98,9 @@ pub(super) fn statuses_text(ranges: &[RangeInclusive<u16>]) -> String {
 
 /// `50494e470d0a`.
 pub(super) fn hexadecimal(text: &str) -> Result<Vec<u8>, Invalid> {
-    let value = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-        [high, low] => Some(value(high)? << 4 | value(low)?),
-        _ => None,
-    });
-    pairs.collect::<Option<Vec<u8>>>().ok_or_else(|| {
+    HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| {
         Invalid(format!("`{text}` is not a number of pairs of hexadecimal digits, such as `50494e47` for PING"))
     })
-}
-
-/// The same as text.
-pub(super) fn hexadecimal_text(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -127,7 +119,6 @@ mod tests {
     #[test]
     fn bytes_are_pairs_of_digits() {
         assert_eq!(hexadecimal("2b504F4e47").unwrap(), b"+PONG");
-        assert_eq!(hexadecimal_text(b"+P\n"), "2b500a");
         for slip in ["2", "2b5", "zz", "2b 50", "é0"] {
             assert!(hexadecimal(slip).is_err(), "{slip}");
         }

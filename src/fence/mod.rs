@@ -14,6 +14,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use data_encoding::HEXLOWER;
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
@@ -54,7 +55,7 @@ impl FenceName {
     #[must_use]
     pub fn new(run_dir: &Path) -> Self {
         let digest = Sha256::digest(real(run_dir).as_os_str().as_encoded_bytes());
-        let suffix: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let suffix = HEXLOWER.encode(&digest[..4]);
         let stays = format!("vipgate-{suffix}");
         Self { alive: format!("{stays}-alive"), divert: format!("{stays}-divert"), stays }
     }

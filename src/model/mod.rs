@@ -52,7 +52,7 @@ pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
 pub use socket::{KeepAlive, ListenTuning, ProxyVersion, Source, Transparent};
-pub use stick::{Fetch, Key, KeyType, Sample, StickAction, StickRule};
+pub use stick::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRule};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,

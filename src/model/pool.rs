@@ -104,6 +104,15 @@ impl Pool {
             policy: None,
         }
     }
+
+    /// The rules by which its table knows clients, and what kind of keys it has; none where that is their address alone.
+    #[must_use]
+    pub fn stick_rules(&self) -> Option<(KeyType, &[StickRule])> {
+        match &self.affinity {
+            Affinity::Table(table) if !self.stick.is_empty() => Some((table.kind, &self.stick)),
+            Affinity::Table(_) | Affinity::None | Affinity::Source | Affinity::Tls(_) => None,
+        }
+    }
 }
 
 /// How a server is chosen when nothing is remembered.

@@ -1,7 +1,10 @@
 //! What a stick table knows clients by. The types are HAProxy's (`stick-table type ...`).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
+use data_encoding::{HEXLOWER_PERMISSIVE, HEXUPPER};
+
+use super::net::Prefix;
 use super::rule::{Condition, End};
 
 /// What kind of keys a stick table has.
@@ -28,6 +31,15 @@ pub enum Key {
     Integer(u32),
     /// A text, which need not be UTF-8, or bytes.
     Bytes(Box<[u8]>),
+}
+
+/// What a connection's client is known by in a stick table, where that is not its address alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StickKeys {
+    /// The first one that is known leads to the server.
+    pub matches: Vec<Key>,
+    /// These lead to the server from now on.
+    pub stores: Vec<Key>,
 }
 
 /// What a stick table does with a connection. Rules are asked in order: the first key that is known leads to its server.
@@ -137,7 +149,7 @@ impl KeyType {
             Self::Ipv4 | Self::Ipv6 => Key::Address(text.parse().ok()?),
             Self::Integer => Key::Integer(text.parse().ok()?),
             Self::Text(_) => bytes(text.as_bytes()),
-            Self::Binary(_) => bytes(&from_hex(text)?),
+            Self::Binary(_) => bytes(&HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?),
         };
         self.cast(key)
     }
@@ -149,7 +161,7 @@ impl KeyType {
             (_, Key::Address(address)) => address.to_string(),
             (_, Key::Integer(number)) => number.to_string(),
             (Self::Text(_), Key::Bytes(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-            (_, Key::Bytes(bytes)) => bytes.iter().map(|byte| format!("{byte:02X}")).collect(),
+            (_, Key::Bytes(bytes)) => HEXUPPER.encode(bytes),
         }
     }
 
@@ -179,16 +191,9 @@ impl Key {
     /// An address with all but its first bits zero: so many of an IPv4, so many of an IPv6 one.
     #[must_use]
     pub fn network(address: IpAddr, v4_bits: u8, v6_bits: u8) -> IpAddr {
-        match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(v4_bits.min(32))).unwrap_or(0);
-                Ipv4Addr::from(u32::from(address) & mask).into()
-            }
-            IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(v6_bits.min(128))).unwrap_or(0);
-                Ipv6Addr::from(u128::from(address) & mask).into()
-            }
-        }
+        let address = address.to_canonical();
+        let length = if address.is_ipv4() { v4_bits } else { v6_bits };
+        Prefix { address, length }.network().address
     }
 }
 
@@ -204,14 +209,6 @@ fn bytes(bytes: &[u8]) -> Key {
 
 fn text(what: &impl ToString) -> Key {
     bytes(what.to_string().as_bytes())
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
-    digits
-        .len()
-        .is_multiple_of(2)
-        .then(|| digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
 #[cfg(test)]

@@ -28,8 +28,6 @@ const HEARTBEAT: Duration = Duration::from_secs(3);
 const DEAD: Duration = Duration::from_secs(5);
 /// More is not written before this is sent.
 const ENOUGH: usize = 128 * 1024;
-/// Nobody has more tables than this.
-const MOST_TABLES: usize = 1024;
 /// Entries that are taught at a time.
 const PORTION: usize = 1024;
 
@@ -223,9 +221,6 @@ impl Session {
                 Message::ResyncFinished | Message::ResyncPartial => self.say(&Message::ResyncConfirm),
                 Message::Define(definition) => {
                     self.acknowledge();
-                    if self.known.len() >= MOST_TABLES && !self.known.contains_key(&definition.id) {
-                        return Err(io::Error::other(format!("it defines more than {MOST_TABLES} tables")));
-                    }
                     self.meet(&definition);
                     self.heard_of = Some(definition.id);
                 }

@@ -100,7 +100,7 @@ impl Entry {
         }
         entry.stats.update_status(|status| {
             status.health = entry.health();
-            status.counter = entry.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
+            status.counter = entry.progress();
             status.reason = entry.first_reason();
             status.since = Some(now);
             // What was found last is still told while it is in maintenance, as HAProxy does.
@@ -137,13 +137,12 @@ impl Entry {
         probe.counter = known.count(check, now);
         probe.last = Some(known.last.result);
         self.stopping = known.stopping && probe.counter.is_up();
-        let counter = Some((probe.counter.value(), probe.counter.maximum()));
         if let Some(asked) = &mut self.agent {
             asked.down = known.agent_down;
         }
         let (health, agent_down) = (self.health(), self.agent.as_ref().is_some_and(|asked| asked.down));
         self.stats.update_status(|status| {
-            (status.health, status.counter, status.reason) = (health, counter, known.reason);
+            (status.health, status.counter, status.reason) = (health, self.progress(), known.reason);
             (status.since, status.last_check) = (Some(known.since), Some(known.last));
             (status.stopping, status.agent_down) = (self.stopping, agent_down);
         });
@@ -178,6 +177,11 @@ impl Entry {
     /// The same of its agent, whose word counts at once.
     pub(super) fn agent_counter(&self) -> (u32, u32, u32) {
         (u32::from(!self.agent.as_ref().is_some_and(|asked| asked.down)), 1, 1)
+    }
+
+    /// Value and maximum of its counter, for statistics.
+    fn progress(&self) -> Option<(u32, u32)> {
+        self.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()))
     }
 
     pub(super) fn check_interval(&self) -> Option<Duration> {
@@ -306,8 +310,7 @@ impl Entry {
         if earlier.is_some() {
             probe.due = earlier;
         }
-        let counter = Some((probe.counter.value(), probe.counter.maximum()));
-        self.stats.update_status(|status| status.counter = counter);
+        self.stats.update_status(|status| status.counter = self.progress());
         earlier
     }
 
@@ -401,7 +404,7 @@ impl Entry {
         }
         self.record_change(change, now);
         self.stats.update_status(|status| {
-            status.counter = self.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
+            status.counter = self.progress();
             status.reason = report::reason(outcome);
             status.last_check = Some(last(outcome, now));
             status.stopping = self.stopping;
@@ -426,7 +429,7 @@ impl Entry {
     pub(super) fn record_word(&self, change: Change, now: Instant) {
         self.record_change(change, now);
         self.stats.update_status(|status| {
-            status.counter = self.probe.as_ref().map(|probe| (probe.counter.value(), probe.counter.maximum()));
+            status.counter = self.progress();
             if change != Change::Nothing {
                 "an operator says so".clone_into(&mut status.reason);
             }

@@ -1,5 +1,6 @@
 //! What was received, held against what is expected.
 
+use data_encoding::HEXUPPER;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::answers;
@@ -69,7 +70,7 @@ impl Expected {
         match &self.expect.pattern {
             Pattern::Text(bytes) | Pattern::Binary(bytes) => contains(received, bytes),
             Pattern::Regex(_) => matches(received),
-            Pattern::HexRegex(_) => matches(hexadecimal(received).as_bytes()),
+            Pattern::HexRegex(_) => matches(HEXUPPER.encode(received).as_bytes()),
             Pattern::Answer(_) => false,
         }
     }
@@ -118,12 +119,6 @@ pub(super) fn printable(bytes: &[u8]) -> String {
     const LONGEST: usize = 120;
     let shown = bytes.iter().take(LONGEST);
     shown.map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' }).collect()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 #[cfg(test)]

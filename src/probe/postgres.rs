@@ -1,7 +1,6 @@
 //! A login to PostgreSQL and one question (PostgreSQL's documentation, "Frontend/Backend Protocol").
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -157,7 +156,7 @@ impl Scram {
         // Enough to be different each time; it protects the server from replays, not us.
         use std::hash::BuildHasher as _;
         let random = std::hash::RandomState::new();
-        let nonce = BASE64.encode([random.hash_one(1).to_be_bytes(), random.hash_one(2).to_be_bytes()].concat());
+        let nonce = BASE64.encode(&[random.hash_one(1).to_be_bytes(), random.hash_one(2).to_be_bytes()].concat());
         Self { password: password.to_owned(), nonce, server_key: [0; 32], signed: String::new() }
     }
 
@@ -178,7 +177,7 @@ impl Scram {
         let challenge = std::str::from_utf8(challenge).ok()?;
         let field = |name: &str| challenge.split(',').find_map(|field| field.strip_prefix(name));
         let nonce = field("r=").filter(|nonce| nonce.starts_with(&self.nonce))?;
-        let salt = BASE64.decode(field("s=")?).ok()?;
+        let salt = BASE64.decode(field("s=")?.as_bytes()).ok()?;
         let rounds = field("i=")?.parse().ok().filter(|rounds| (1..=MOST_ROUNDS).contains(rounds))?;
         let salted = stretched(self.password.as_bytes(), &salt, rounds)?;
         let client_key = hmac(&salted, b"Client Key")?;
@@ -187,13 +186,13 @@ impl Scram {
         self.signed = format!("{},{challenge},{without_proof}", self.first_bare());
         let signature = hmac(&Sha256::digest(client_key), self.signed.as_bytes())?;
         let proof: Vec<u8> = client_key.iter().zip(signature).map(|(key, byte)| key ^ byte).collect();
-        Some(format!("{without_proof},p={}", BASE64.encode(proof)))
+        Some(format!("{without_proof},p={}", BASE64.encode(&proof)))
     }
 
     /// Whether `v=...` is what only somebody can say who knows the password.
     fn verifies(&self, signature: &[u8]) -> bool {
         let wanted =
-            hmac(&self.server_key, self.signed.as_bytes()).map(|wanted| format!("v={}", BASE64.encode(wanted)));
+            hmac(&self.server_key, self.signed.as_bytes()).map(|wanted| format!("v={}", BASE64.encode(&wanted)));
         wanted.is_some_and(|wanted| wanted.as_bytes() == signature)
     }
 }
@@ -222,14 +221,14 @@ mod tests {
     /// The example of RFC 7677, section 3, with its user name, which PostgreSQL leaves out.
     #[test]
     fn scram_is_the_rfcs() {
-        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salt = BASE64.decode(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let salted = stretched(b"pencil", &salt, 4096).unwrap();
         let signed = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
                       s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         let client_key = hmac(&salted, b"Client Key").unwrap();
         let signature = hmac(&Sha256::digest(client_key), signed.as_bytes()).unwrap();
         let proof: Vec<u8> = client_key.iter().zip(signature).map(|(key, byte)| key ^ byte).collect();
-        assert_eq!(BASE64.encode(proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+        assert_eq!(BASE64.encode(&proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
         let scram = Scram {
             password: String::new(),
             nonce: String::new(),

@@ -13,7 +13,6 @@ use super::ruling::{Around, Ruled, hello_wait};
 use super::tls_session::offer;
 use super::upstream::Upstream;
 use super::worker::Context;
-use crate::balance::StickKeys;
 use crate::model::rule::{Denial, Directions, Stage};
 use crate::model::{Affinity, Pool};
 use crate::os::tcp::Stream;
@@ -191,13 +190,10 @@ impl Connection {
             }
         }
         let keeps_sessions = matches!(pool.affinity, Affinity::Tls(_));
-        if let (Affinity::Table(table), [_, ..]) = (&pool.affinity, pool.stick.as_slice()) {
-            match stick::keys(&pool.stick, table.kind, &facts, ruling.expressions()) {
+        if let Some((kind, rules)) = pool.stick_rules() {
+            match stick::keys(rules, kind, &facts, ruling.expressions()) {
                 None if !ended => return Verdict::Keep,
-                known => {
-                    let stick::Keys { matches, stores } = known.unwrap_or_default();
-                    self.stick_keys = Some(Arc::new(StickKeys { matches, stores }));
-                }
+                known => self.stick_keys = Some(Arc::new(known.unwrap_or_default())),
             }
         }
         self.spec = pool;

@@ -94,8 +94,9 @@ pub struct Prepared {
     bound: HashMap<ListenKey, Vec<Arc<Listener>>>,
     called_back: CalledBack,
     claims: HashMap<ListenKey, Claim>,
-    ranges: Vec<steering::Range>,
 }
+
+type Bound = (Prepared, Vec<steering::Range>);
 
 impl Proxy {
     /// Starts the workers, which have nothing to do yet. `max_connections` bounds all services together; without, the
@@ -161,11 +162,11 @@ impl Proxy {
     /// Binds what `services` listen on and is not bound yet. On failure nothing has changed, and every address that cannot be
     /// had is named.
     pub fn prepare(&mut self, services: &[Service], pools: &[Pool]) -> Result<Prepared, Vec<BindError>> {
-        let prepared = self.bind(services, pools, self.steering.is_some())?;
-        let Err(error) = self.stage(&prepared.ranges) else { return Ok(prepared) };
+        let (prepared, ranges) = self.bind(services, pools, self.steering.is_some())?;
+        let Err(error) = self.stage(&ranges) else { return Ok(prepared) };
         tracing::warn!(%error, "the kernel does not steer ranges of ports: each port gets a listener and a descriptor");
         drop(prepared);
-        let prepared = self.bind(services, pools, false)?;
+        let (prepared, _none) = self.bind(services, pools, false)?;
         // To end what is steered now cannot fail.
         let _staged = self.stage(&[]);
         Ok(prepared)
@@ -175,7 +176,8 @@ impl Proxy {
         self.steering.as_mut().map_or(Ok(()), |steering| steering.stage(ranges))
     }
 
-    fn bind(&self, services: &[Service], pools: &[Pool], steer: bool) -> Result<Prepared, Vec<BindError>> {
+    /// Binds, and says which ranges of ports are to be steered to what was bound.
+    fn bind(&self, services: &[Service], pools: &[Pool], steer: bool) -> Result<Bound, Vec<BindError>> {
         let stays = |address, ports| self.listeners.steers(address, ports);
         let wanted = listener::wanted(services, steer, stays)?;
         let mut errors = Vec::new();
@@ -216,7 +218,8 @@ impl Proxy {
             claims.insert(key, claim);
         }
         if errors.is_empty() {
-            Ok(Prepared { services: services.to_vec(), pools: pools.to_vec(), bound, called_back, claims, ranges })
+            let (services, pools) = (services.to_vec(), pools.to_vec());
+            Ok((Prepared { services, pools, bound, called_back, claims }, ranges))
         } else {
             errors.sort_by_key(|error| error.address);
             Err(errors)
@@ -225,7 +228,7 @@ impl Proxy {
 
     /// Serves what was prepared, touching only the difference to what is served now.
     pub fn commit(&mut self, prepared: Prepared) {
-        let Prepared { services, pools, bound, mut called_back, claims, ranges: _ } = prepared;
+        let Prepared { services, pools, bound, mut called_back, claims } = prepared;
         let gone = self.commit_pools_and_services(&services, &pools);
         let mut commands: Vec<Vec<Command>> = self.global.workers.iter().map(|_| Vec::new()).collect();
         let service = |name: &str| self.services.get(name).map(Arc::clone);

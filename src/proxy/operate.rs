@@ -10,9 +10,9 @@ use super::mailbox::{Command, Report};
 use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
 use super::{Proxy, Rehearsal};
-use crate::balance::{Explanation, KeyHash, Offer, ServerState, StickKeys, TableEntry, WeightChange};
+use crate::balance::{Explanation, KeyHash, Offer, ServerState, TableEntry, WeightChange};
 use crate::model::rule::SourceTable;
-use crate::model::{AdminState, Affinity, Key, OnError, OnMarkedDown, OnMarkedUp, Pool, ServerPort, ServerRef};
+use crate::model::{AdminState, Key, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use crate::rules::{Expressions, Facts, Source, stick};
 use crate::stats::{EndReason, ServerStats};
 
@@ -90,7 +90,12 @@ impl Proxy {
         // A client that sends a hello has no session, as far as can be told from its name.
         let offer = sni.map(|_| Offer::default());
         let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
-        let keys = shared.and_then(|pool| told_keys(&pool.spec(), &Facts::told(client, destination, sni)));
+        let facts = Facts::told(client, destination, sni);
+        let keys = shared.and_then(|pool| {
+            let pool = pool.spec();
+            let (kind, rules) = pool.stick_rules()?;
+            Some(stick::keys(rules, kind, &facts, &Expressions::default()).unwrap_or_default())
+        });
         let (offer, keys) = (offer.as_ref(), keys.as_ref());
         let (sni, directions) = (sni.map(KeyHash::of_name), directions.as_ref());
         let wanted = Wanted { client: client.ip(), sni, offer, keys, directions, exclude: &[] };
@@ -305,13 +310,6 @@ impl Proxy {
         let missing = || OperateError::NoServer { pool: pool.to_owned(), server: server.to_owned() };
         Ok((shared, found.ok_or_else(missing)?))
     }
-}
-
-/// What a pool's table would know a client by, where that is not its address alone.
-fn told_keys(pool: &Pool, facts: &Facts<'_>) -> Option<StickKeys> {
-    let (Affinity::Table(table), [_, ..]) = (&pool.affinity, pool.stick.as_slice()) else { return None };
-    let known = stick::keys(&pool.stick, table.kind, facts, &Expressions::default()).unwrap_or_default();
-    Some(StickKeys { matches: known.matches, stores: known.stores })
 }
 
 /// In HAProxy's words, which its users' tools know.

@@ -9,7 +9,8 @@ use std::time::Instant;
 use super::mailbox::{Command, Mailbox};
 use super::shared::{Assigned, PoolShared, PoolState};
 use super::slab::Key;
-use crate::balance::{Ahead, KeyHash, Offer, Pin, Request, ServerId, StickKeys, Ticket};
+use crate::balance::{Ahead, KeyHash, Offer, Pin, Request, ServerId, Ticket};
+use crate::model::StickKeys;
 use crate::model::rule::Directions;
 use crate::stats::ServerStats;
 

@@ -14,11 +14,9 @@ use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
 use super::returning::Unanswered;
 use super::ruling::Ruling;
-use crate::balance::{
-    self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, StickKeys, Ticket,
-};
-use crate::model;
+use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, Ticket};
 use crate::model::rule::Directions;
+use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use data_encoding::HEXLOWER;
+
 use super::connection::Connection;
 use super::ruling::Ruled;
 use super::shared::{PoolShared, PoolState};
@@ -88,7 +90,7 @@ impl PoolState {
     fn show_learned(&self, learned: Learned) {
         if learned.names {
             for (server, state) in self.servers.iter().zip(self.balance.servers(Instant::now())) {
-                let names = self.balance.key_names(state.id).iter().map(|name| hexadecimal(name)).collect();
+                let names = self.balance.key_names(state.id).iter().map(|name| HEXLOWER.encode(name)).collect();
                 server.stats.update_status(|status| status.key_names = names);
             }
         }
@@ -99,10 +101,6 @@ impl PoolState {
             );
         }
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,21 +3,12 @@
 use super::Expressions;
 use super::condition::{Answer, Facts, World, holds};
 use crate::model::rule::{Counted, Counter, End};
-use crate::model::{Fetch, Key, KeyType, Sample, StickAction, StickRule};
+use crate::model::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRule};
 
-/// The keys of a connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keys {
-    /// In the order in which they are looked for.
-    pub matches: Vec<Key>,
-    /// To be remembered.
-    pub stores: Vec<Key>,
-}
-
-/// Its keys in a table of this type. None: the client has to say more first.
+/// A connection's keys in a table of this type. None: the client has to say more first.
 #[must_use]
-pub fn keys(rules: &[StickRule], kind: KeyType, facts: &Facts<'_>, expressions: &Expressions) -> Option<Keys> {
-    let mut keys = Keys::default();
+pub fn keys(rules: &[StickRule], kind: KeyType, facts: &Facts<'_>, expressions: &Expressions) -> Option<StickKeys> {
+    let mut keys = StickKeys::default();
     for rule in rules {
         let answer = rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, facts, expressions, &Alone));
         match answer {

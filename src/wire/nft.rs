@@ -376,6 +376,7 @@ fn field<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
 
 #[cfg(test)]
 mod tests {
+    use data_encoding::HEXLOWER;
     use proptest::prelude::*;
 
     use super::*;
@@ -389,7 +390,7 @@ mod tests {
         batch.new_table(TABLE, true);
         let (bytes, expected) = batch.finish();
         assert_eq!(expected, 1);
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = HEXLOWER.encode(&bytes);
         let begin = concat!("14000000", "1000", "0100", "00000000", "00000000", "0000", "000a");
         let table = concat!("24000000", "000a", "0504", "01000000", "00000000", "0100", "0000");
         let attributes = concat!("0600", "0100", "7400", "0000", "0800", "0200", "00000002");

@@ -1,8 +1,7 @@
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use vipgate::model::{CheckResult, Connect, Conversation, DatabaseRole, PostgresLogin};
@@ -78,12 +77,12 @@ fn scram(stream: &mut TcpStream) -> Option<()> {
     let client_key = mac(&salted, b"Client Key");
     let signature = mac(&Sha256::digest(client_key), signed.as_bytes());
     let wanted: Vec<u8> = client_key.iter().zip(signature).map(|(key, byte)| key ^ byte).collect();
-    if BASE64.decode(proof).ok()? != wanted {
+    if BASE64.decode(proof.as_bytes()).ok()? != wanted {
         let refusal = b"SFATAL\0C28P01\0Mpassword authentication failed for user \"check\"\0\0";
         stream.write_all(&message(b'E', refusal)).ok()?;
         return None;
     }
-    let signature = BASE64.encode(mac(&mac(&salted, b"Server Key"), signed.as_bytes()));
+    let signature = BASE64.encode(&mac(&mac(&salted, b"Server Key"), signed.as_bytes()));
     stream.write_all(&message(b'R', format!("\0\0\0\x0cv={signature}").as_bytes())).ok()
 }
 

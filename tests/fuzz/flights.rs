@@ -2,6 +2,8 @@
 
 use vipgate::wire::tls::server_flight::{Flight, Said};
 
+use super::draws::Draws;
+
 /// How much got how far.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
@@ -11,7 +13,7 @@ pub(crate) struct Shares {
 }
 
 pub(crate) struct Fuzzer {
-    state: u64,
+    draws: Draws,
     /// Made once: to make them would take longer than to hear them.
     flights: Vec<Vec<u8>>,
     pub(crate) shares: Shares,
@@ -19,26 +21,26 @@ pub(crate) struct Fuzzer {
 
 impl Fuzzer {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed | 1, flights: flights(), shares: Shares::default() }
+        Self { draws: Draws::seeded(seed), flights: flights(), shares: Shares::default() }
     }
 
     /// One flight: what is heard does not depend on how it is cut, and what was certain stays.
     pub(crate) fn execute(&mut self) {
-        let chosen = self.below(self.flights.len());
+        let chosen = self.draws.below(self.flights.len());
         let mut bytes = self.flights[chosen].clone();
-        for _ in 0..self.below(4) {
-            let at = self.below(bytes.len().min(160));
-            match self.below(3) {
-                0 => bytes[at] ^= 1 << self.below(8),
-                1 => bytes[at] = [0, 1, 2, 3, 4, 20, 22, 255][self.below(8)],
-                _ => bytes.insert(at, self.below(256) as u8),
+        for _ in 0..self.draws.below(4) {
+            let at = self.draws.below(bytes.len().min(160));
+            match self.draws.below(3) {
+                0 => bytes[at] ^= 1 << self.draws.below(8),
+                1 => bytes[at] = [0, 1, 2, 3, 4, 20, 22, 255][self.draws.below(8)],
+                _ => bytes.insert(at, self.draws.below(256) as u8),
             }
         }
-        if self.below(4) == 0 {
-            bytes.truncate(self.below(bytes.len() + 1));
+        if self.draws.below(4) == 0 {
+            bytes.truncate(self.draws.below(bytes.len() + 1));
         }
         let (over, said) = hear(&[&bytes]);
-        let cut = self.below(bytes.len() + 1);
+        let cut = self.draws.below(bytes.len() + 1);
         let (start, end) = bytes.split_at(cut);
         let again = hear(&[start, end]);
         assert!(again == (over, said.clone()), "cut at {cut}: {bytes:02x?}: {again:?}, then {said:?}");
@@ -50,13 +52,6 @@ impl Fuzzer {
             (true, None) => self.shares.refused += 1,
             (false, _) => self.shares.awaited += 1,
         }
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        (self.state % bound.max(1) as u64) as usize
     }
 }
 

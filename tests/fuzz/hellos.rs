@@ -2,6 +2,11 @@
 
 use vipgate::wire::tls::client_hello::{Heard, hear};
 
+use super::draws::Draws;
+
+/// Bytes that say something somewhere.
+const FAVOURITES: &[u8] = &[0, 1, 3, 22, 127, 255];
+
 /// How much got how far.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
@@ -11,7 +16,7 @@ pub(crate) struct Shares {
 }
 
 pub(crate) struct Fuzzer {
-    state: u64,
+    draws: Draws,
     /// Made once: to make them would take longer than to hear them.
     messages: Vec<Vec<u8>>,
     pub(crate) shares: Shares,
@@ -19,7 +24,7 @@ pub(crate) struct Fuzzer {
 
 impl Fuzzer {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut fuzzer = Self { state: seed | 1, messages: Vec::new(), shares: Shares::default() };
+        let mut fuzzer = Self { draws: Draws::seeded(seed), messages: Vec::new(), shares: Shares::default() };
         for size in [16_384, 200].into_iter().cycle().take(200) {
             let message = fuzzer.message();
             let records = message.chunks(size).flat_map(|part| [&[22, 3, 1][..], &vector16(part)].concat());
@@ -31,21 +36,21 @@ impl Fuzzer {
     /// One hello: what its beginning was said to be, once that was certain, all of it is too.
     pub(crate) fn execute(&mut self) {
         let mut message = self.message();
-        if self.below(3) > 0 {
-            self.alter(&mut message);
+        if self.draws.below(3) > 0 {
+            self.draws.alter(&mut message, FAVOURITES);
         }
-        let size = [1, 3, 4, 5, 100, 16_384][self.below(6)];
+        let size = [1, 3, 4, 5, 100, 16_384][self.draws.below(6)];
         let mut bytes: Vec<u8> =
             message.chunks(size).flat_map(|part| [&[22, 3, 1][..], &vector16(part)].concat()).collect();
-        if self.below(4) == 0 {
-            self.alter(&mut bytes);
+        if self.draws.below(4) == 0 {
+            self.draws.alter(&mut bytes, FAVOURITES);
         }
-        if self.below(4) == 0 {
-            bytes.truncate(self.below(bytes.len() + 1));
+        if self.draws.below(4) == 0 {
+            bytes.truncate(self.draws.below(bytes.len() + 1));
         }
         let whole = hear(&bytes);
         for _ in 0..4 {
-            let end = self.below(bytes.len() + 1);
+            let end = self.draws.below(bytes.len() + 1);
             let part = hear(&bytes[..end]);
             assert!(part == Heard::Part || part == whole, "{end} of {bytes:02x?}: {part:?}, then {whole:?}");
         }
@@ -64,13 +69,13 @@ impl Fuzzer {
 
     /// One hello of one message or a few, heard whole and in one cut: cheap enough for millions.
     pub(crate) fn execute_quickly(&mut self) {
-        let chosen = self.below(self.messages.len());
+        let chosen = self.draws.below(self.messages.len());
         let mut bytes = self.messages[chosen].clone();
-        for _ in 0..self.below(4) {
-            self.alter(&mut bytes);
+        for _ in 0..self.draws.below(4) {
+            self.draws.alter(&mut bytes, FAVOURITES);
         }
         let whole = hear(&bytes);
-        let end = self.below(bytes.len() + 1);
+        let end = self.draws.below(bytes.len() + 1);
         let part = hear(&bytes[..end]);
         assert!(part == Heard::Part || part == whole, "{end} of {bytes:02x?}: {part:?}, then {whole:?}");
         match whole {
@@ -81,22 +86,22 @@ impl Fuzzer {
     }
 
     fn message(&mut self) -> Vec<u8> {
-        let name = &b"a.very.long.name.of.a.server.example.org"[..self.below(41)];
+        let name = &b"a.very.long.name.of.a.server.example.org"[..self.draws.below(41)];
         let names = vector16(&[&[0][..], &vector16(name)].concat());
-        let share = self.below(1300);
-        let identity = [&vector16(&vec![8; self.below(200)])[..], &[1, 2, 3, 4]].concat();
-        let identities = identity.repeat(self.below(12));
+        let share = self.draws.below(1300);
+        let identity = [&vector16(&vec![8; self.draws.below(200)])[..], &[1, 2, 3, 4]].concat();
+        let identities = identity.repeat(self.draws.below(12));
         let extensions = [
             extension(0x1a1a, &[]),
             extension(51, &vec![7; share]),
             extension(0, &names),
             extension(16, &vector16(&[vector8(b"h2"), vector8(b"http/1.1")].concat())),
             extension(43, &vector8(&[0x2a, 0x2a, 3, 4, 3, 3])),
-            extension(35, &vec![6; self.below(3) * 90]),
+            extension(35, &vec![6; self.draws.below(3) * 90]),
             extension(0xfe0d, &[0, 0, 1]),
             extension(41, &[vector16(&identities), vector16(&vector8(&[0; 32]))].concat()),
         ];
-        let session = vec![5; self.below(34)];
+        let session = vec![5; self.draws.below(34)];
         let body = [
             &[3, 3][..],
             &[9; 32],
@@ -107,29 +112,6 @@ impl Fuzzer {
         ]
         .concat();
         [&[1][..], &(body.len() as u32).to_be_bytes()[1..], &body].concat()
-    }
-
-    /// A few bytes changed, taken out or put in.
-    fn alter(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..=self.below(3) {
-            if bytes.is_empty() {
-                return;
-            }
-            let at = self.below(bytes.len());
-            match self.below(4) {
-                0 => bytes[at] ^= 1 << self.below(8),
-                1 => bytes[at] = [0, 1, 3, 22, 127, 255][self.below(6)],
-                2 => drop(bytes.drain(at..(at + 1 + self.below(4)).min(bytes.len()))),
-                _ => bytes.insert(at, self.below(256) as u8),
-            }
-        }
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        (self.state % bound.max(1) as u64) as usize
     }
 }
 

@@ -10,6 +10,8 @@ use vipgate::vrrp::{Event, Role, Router};
 use vipgate::wire::vrrp::{Advertisement, Envelope, GROUP_V4, GROUP_V6};
 use vipgate::wire::{Announcement, arp, checksum, ip, ndp};
 
+use super::draws::Draws;
+
 /// How much got how far.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
@@ -21,7 +23,7 @@ pub(crate) struct Shares {
 }
 
 pub(crate) struct Fuzzer {
-    state: u64,
+    draws: Draws,
     now: Instant,
     routers: Vec<Router>,
     packet: Vec<u8>,
@@ -33,12 +35,19 @@ impl Fuzzer {
     pub(crate) fn new(seed: u64) -> Self {
         let now = origin();
         let routers = kinds().map(|(version, family, priority)| router(version, family, priority, now)).collect();
-        Self { state: seed | 1, now, routers, packet: Vec::new(), again: Vec::new(), shares: Shares::default() }
+        Self {
+            draws: Draws::seeded(seed),
+            now,
+            routers,
+            packet: Vec::new(),
+            again: Vec::new(),
+            shares: Shares::default(),
+        }
     }
 
     /// One packet.
     pub(crate) fn execute(&mut self) {
-        if self.below(8) == 0 {
+        if self.draws.below(8) == 0 {
             self.announcement();
         } else {
             self.advert();
@@ -47,7 +56,7 @@ impl Fuzzer {
 
     fn advert(&mut self) {
         self.shares.adverts += 1;
-        let at = self.below(self.routers.len());
+        let at = self.draws.below(self.routers.len());
         let family = self.routers[at].config().family;
         let source = self.source(family);
         let destination = match family {
@@ -55,16 +64,16 @@ impl Fuzzer {
             Family::V6 => IpAddr::V6(GROUP_V6),
         };
         let mut advertisement = self.routers[at].advertisement(0);
-        advertisement.priority = self.pick(&[0, 1, 2, 99, 100, 101, 150, 254, 255]);
+        advertisement.priority = self.draws.pick(&[0, 1, 2, 99, 100, 101, 150, 254, 255]);
         if advertisement.version == Version::V3 {
-            advertisement.interval = Interval::from_centiseconds(self.pick(&[1, 2, 10, 100, 4095])).unwrap();
+            advertisement.interval = Interval::from_centiseconds(self.draws.pick(&[1, 2, 10, 100, 4095])).unwrap();
         }
-        let mode = if self.below(2) == 0 { ChecksumMode::PseudoHeader } else { ChecksumMode::MessageOnly };
+        let mode = if self.draws.below(2) == 0 { ChecksumMode::PseudoHeader } else { ChecksumMode::MessageOnly };
         self.packet.clear();
         advertisement.emit_packet(&mut self.packet, source, destination, 1, mode);
         let header = if family == Family::V4 { ip::IPV4_LEN } else { ip::IPV6_LEN };
         self.alter(header);
-        if self.below(10) > 0 {
+        if self.draws.below(10) > 0 {
             self.repair(family, source, destination, mode);
         }
 
@@ -90,9 +99,9 @@ impl Fuzzer {
         let again = Advertisement::parse(&self.again, envelope).map(|again| again.advertisement);
         assert_eq!(again.as_ref(), Ok(&received.advertisement), "what is read is written again");
 
-        let passed = Duration::from_micros(self.next() % 50_000);
+        let passed = Duration::from_micros(self.draws.next() % 50_000);
         self.now += passed;
-        let (now, disturbance) = (self.now, self.below(64));
+        let (now, disturbance) = (self.now, self.draws.below(64));
         let router = &mut self.routers[at];
         if let Ok(heard) = router.admit(&received, envelope, 0) {
             self.shares.admitted += 1;
@@ -114,20 +123,20 @@ impl Fuzzer {
 
     fn announcement(&mut self) {
         self.shares.announcements += 1;
-        let mac = self.next().to_be_bytes();
+        let mac = self.draws.next().to_be_bytes();
         let mac = [mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]];
         self.packet.clear();
-        let over_v6 = self.below(2) == 0;
+        let over_v6 = self.draws.below(2) == 0;
         if over_v6 {
-            let address = Ipv6Addr::from((u128::from(self.next()) << 64) | u128::from(self.next()));
-            let frame = ndp::announcement(address, mac, self.below(2) == 0);
+            let address = Ipv6Addr::from((u128::from(self.draws.next()) << 64) | u128::from(self.draws.next()));
+            let frame = ndp::announcement(address, mac, self.draws.below(2) == 0);
             self.packet.extend_from_slice(&frame);
         } else {
-            let frame = arp::announcement(Ipv4Addr::from_bits(self.next() as u32 | 1), mac);
+            let frame = arp::announcement(Ipv4Addr::from_bits(self.draws.next() as u32 | 1), mac);
             self.packet.extend_from_slice(&frame);
         }
         self.alter(14);
-        if over_v6 && self.below(10) > 0 && self.packet.len() >= 58 {
+        if over_v6 && self.draws.below(10) > 0 && self.packet.len() >= 58 {
             let addresses = |at: usize| <[u8; 16]>::try_from(&self.packet[at..at + 16]).map(IpAddr::from);
             let (source, destination) = (addresses(22).unwrap(), addresses(38).unwrap());
             let length = (self.packet.len() - 54) as u16;
@@ -146,23 +155,24 @@ impl Fuzzer {
 
     /// Up to four alterations, most of them behind `header`.
     fn alter(&mut self, header: usize) {
-        for _ in 0..self.below(5) {
+        for _ in 0..self.draws.below(5) {
             let end = self.packet.len();
             if end <= header {
                 return;
             }
-            let at = if self.below(6) == 0 { self.below(end) } else { header + self.below(end - header) };
-            match self.below(9) {
-                0 => self.packet[at] ^= 1 << self.below(8),
-                1 => self.packet[at] = self.pick(&[0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]),
-                2 => self.packet[at] = self.next() as u8,
-                3 if self.below(4) == 0 => self.packet.truncate(at),
+            let at =
+                if self.draws.below(6) == 0 { self.draws.below(end) } else { header + self.draws.below(end - header) };
+            match self.draws.below(9) {
+                0 => self.packet[at] ^= 1 << self.draws.below(8),
+                1 => self.packet[at] = self.draws.pick(&[0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]),
+                2 => self.packet[at] = self.draws.next() as u8,
+                3 if self.draws.below(4) == 0 => self.packet.truncate(at),
                 4 => self.packet.extend_from_within(at..),
                 5 => self.packet.extend_from_slice(&[0; 6]),
                 // The address count, with and without the addresses.
-                6 if end > header + 3 && self.below(3) == 0 => self.packet[header + 3] = self.next() as u8,
+                6 if end > header + 3 && self.draws.below(3) == 0 => self.packet[header + 3] = self.draws.next() as u8,
                 // VRID, priority, interval.
-                7 if end > header + 8 => self.packet[header + 2] = self.next() as u8,
+                7 if end > header + 8 => self.packet[header + 2] = self.draws.next() as u8,
                 _ => self.packet.swap(at, end - 1),
             }
             self.packet.truncate(1400);
@@ -181,7 +191,7 @@ impl Fuzzer {
             self.packet[0] = 0x45;
             self.packet[2..4].copy_from_slice(&(end as u16).to_be_bytes());
             (self.packet[6], self.packet[7], self.packet[9]) = (0, 0, 112);
-            if self.below(20) > 0 {
+            if self.draws.below(20) > 0 {
                 self.packet[8] = 255;
             }
             if let (IpAddr::V4(source), IpAddr::V4(destination)) = (source, destination) {
@@ -214,26 +224,11 @@ impl Fuzzer {
     }
 
     fn source(&mut self, family: Family) -> IpAddr {
-        let last = 1 + self.below(5) as u8;
+        let last = 1 + self.draws.below(5) as u8;
         match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
             Family::V6 => IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from(last))),
         }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        self.state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() >> 33) as usize % end
-    }
-
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
     }
 }
 

@@ -83,9 +83,10 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        if let Kind::Haproxy { process, .. } = &mut self.kind {
+        if let Kind::Haproxy { process, socket } = &mut self.kind {
             let _gone = process.kill();
             let _reaped = process.wait();
+            let _removed = socket.parent().map(std::fs::remove_dir_all);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use vipgate::model::{Pool, ServerPort};
+use vipgate::model::{Pool, ServerPort, Service};
 use vipgate::os::port_owner;
 use vipgate::proxy::BindReason;
 
@@ -91,23 +91,24 @@ fn a_reload_moves_the_ends_of_a_range_and_touches_no_flow() {
 }
 
 /// With deferred accept a handshake lasts until the client speaks: as long as one over a long way.
+fn deferred(address: IpAddr, first: u16, last: u16) -> Service {
+    let mut service = service_on(address, first, last);
+    service.listen[0].tuning.defer_accept = Some(Duration::from_secs(5));
+    service
+}
+
 #[test]
 fn a_handshake_under_way_outlives_the_listener_that_began_it() {
     let net = Net::new();
     serve_named(net.at(2, 15_000), "s1");
     serve_named(net.at(2, 15_009), "s1");
     let pools = [shifted(net.at(2, 1))];
-    let deferred = |first, last| {
-        let mut service = service_on(net.ip(1), first, last);
-        service.listen[0].tuning.defer_accept = Some(Duration::from_secs(5));
-        service
-    };
     // Too short to be led; led; led from another first port on.
-    let Some(mut running) = Running::steered(&[deferred(5000, 5009)], &pools) else { return };
+    let Some(mut running) = Running::steered(&[deferred(net.ip(1), 5000, 5009)], &pools) else { return };
     for (first, port) in [(5000, 5000), (4990, 5009)] {
         let mut client = connect(net.at(1, port));
         std::thread::sleep(Duration::from_millis(20));
-        running.reload(&[deferred(first, 5999)], &pools);
+        running.reload(&[deferred(net.ip(1), first, 5999)], &pools);
         client.write_all(b"x").unwrap();
         assert_eq!(greeting(&mut client), "s1");
     }
@@ -124,17 +125,12 @@ fn no_handshake_is_lost_however_often_a_range_changes() {
     serve_named(net.at(2, 15_000), "s1");
     serve_named(net.at(2, 15_009), "s1");
     let pools = [shifted(net.at(2, 1))];
-    let deferred = |first, last| {
-        let mut service = service_on(net.ip(1), first, last);
-        service.listen[0].tuning.defer_accept = Some(Duration::from_secs(5));
-        service
-    };
-    let Some(mut running) = Running::steered(&[deferred(5000, 5009)], &pools) else { return };
+    let Some(mut running) = Running::steered(&[deferred(net.ip(1), 5000, 5009)], &pools) else { return };
     let mut under_way: VecDeque<(usize, TcpStream)> = VecDeque::new();
     for (turn, (first, last)) in [(5000, 5030), (4980, 5030), (5000, 5009)].into_iter().cycle().take(24).enumerate() {
         under_way.extend([5000, 5009, 5000, 5009].map(|port| (turn, connect(net.at(1, port)))));
         std::thread::sleep(Duration::from_millis(150));
-        running.reload(&[deferred(first, last)], &pools);
+        running.reload(&[deferred(net.ip(1), first, last)], &pools);
         // A handshake takes this reload and the next.
         while let Some((begun, mut client)) = under_way.pop_front_if(|(begun, _)| *begun < turn) {
             client.write_all(b"x").unwrap();

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -135,7 +136,7 @@ pub(super) fn read(file: &[u8]) -> Result<Learnt, Damage> {
 }
 
 fn checksum(body: &[u8]) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&Sha256::digest(body))
 }
 
 #[cfg(test)]

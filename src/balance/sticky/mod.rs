@@ -204,15 +204,23 @@ impl Table {
             Some(key) => self.rows.find(key).into_iter().filter(matches).collect(),
             None => self.rows.all().filter(matches).collect(),
         };
-        for &row in &rows {
-            if self.rows.row(row).flows == 0 {
-                self.rows.remove(row);
-            } else {
-                let entry = self.rows.row_mut(row);
-                (entry.server, entry.proven) = (NONE, false);
-            }
-        }
+        rows.iter().for_each(|&row| self.forget(row));
         rows.len()
+    }
+
+    /// Forgets the servers that are not there any more.
+    pub fn retain(&mut self, is_there: impl Fn(u32) -> bool) {
+        let gone: Vec<u32> = self.rows.all().filter(|&row| !is_there(self.rows.row(row).server)).collect();
+        gone.into_iter().for_each(|row| self.forget(row));
+    }
+
+    fn forget(&mut self, row: u32) {
+        let entry = self.rows.row_mut(row);
+        if entry.flows == 0 {
+            self.rows.remove(row);
+        } else {
+            (entry.server, entry.proven) = (NONE, false);
+        }
     }
 
     /// Remembers the server of a client and holds the entry for a flow. None when the table cannot take it: wrong family, or

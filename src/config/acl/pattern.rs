@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 use super::{Fault, Scope};
 use crate::config::import::Word;
 use crate::model::rule::Pattern;
@@ -207,9 +209,6 @@ pub(super) fn version(text: &str) -> Result<u64, String> {
 
 fn hex(word: &Word) -> Result<Vec<u8>, Fault> {
     let wrong = || Fault::new(word.at, format!("`{}` is not hexadecimal: pairs of digits were expected", word.text));
-    if word.text.is_empty() || !word.text.len().is_multiple_of(2) || !word.text.is_ascii() {
-        return Err(wrong());
-    }
-    let pair = |at| word.text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(wrong);
-    (0..word.text.len()).step_by(2).map(pair).collect()
+    let bytes = HEXLOWER_PERMISSIVE.decode(word.text.as_bytes()).ok();
+    bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(wrong)
 }

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use data_encoding::HEXLOWER;
+
 use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER};
 use crate::model::rule::{
     Action, Condition, Counted, Counter, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
@@ -131,7 +133,7 @@ fn texts(patterns: &[Pattern]) -> String {
     };
     let one = |pattern: &Pattern| match pattern {
         Pattern::Found => String::new(),
-        Pattern::Exact(bytes) if all_binary => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Pattern::Exact(bytes) if all_binary => HEXLOWER.encode(bytes),
         Pattern::Exact(text)
         | Pattern::Begin(text)
         | Pattern::End(text)

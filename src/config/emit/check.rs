@@ -1,7 +1,9 @@
 //! Health checks and agents.
 
+use data_encoding::HEXLOWER;
+
 use super::{Keys, duration, host, list, quoted, word};
-use crate::config::check_syntax::{ERRORS, SUCCESSES, TIMEOUTS, comparison, hexadecimal_text, statuses_text};
+use crate::config::check_syntax::{ERRORS, SUCCESSES, TIMEOUTS, comparison, statuses_text};
 use crate::config::raw::{
     Agent, AgentOptions, Check, CheckOptions, ConnectOptions, Http, Maybe, Protocol, ProxyHeader, Step, StepAction,
     TlsChoice,
@@ -161,7 +163,7 @@ fn connect(raw: &ConnectOptions) -> String {
 fn text_or_hex(bytes: &[u8], text_key: &str, hex_key: &str, keys: &mut Keys) {
     match std::str::from_utf8(bytes) {
         Ok(text) => keys.add(text_key, quoted(text)),
-        Err(_) => keys.add(hex_key, quoted(&hexadecimal_text(bytes))),
+        Err(_) => keys.add(hex_key, quoted(&HEXLOWER.encode(bytes))),
     }
 }
 
@@ -169,7 +171,7 @@ fn expect(raw: &Expect, keys: &mut Keys) {
     match &raw.pattern {
         Pattern::Text(bytes) => text_or_hex(bytes, "expect", "expect-hex", keys),
         Pattern::Regex(text) => keys.add("expect-regex", quoted(text)),
-        Pattern::Binary(bytes) => keys.add("expect-hex", quoted(&hexadecimal_text(bytes))),
+        Pattern::Binary(bytes) => keys.add("expect-hex", quoted(&HEXLOWER.encode(bytes))),
         Pattern::HexRegex(text) => keys.add("expect-hex-regex", quoted(text)),
         // Nobody writes it as a step.
         Pattern::Answer(_) => {}

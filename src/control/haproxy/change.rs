@@ -16,17 +16,8 @@ const USAGE: &str = "usage: set server <backend>/<server> addr | agent | agent-a
 
 /// Has a request carried out; empty when it was.
 pub(super) async fn request(shared: &Shared, request: Request) -> String {
-    match server::call(&shared.calls, request).await {
-        Reply::Failed { text, .. } => format!("{text}\n"),
-        Reply::Done { .. }
-        | Reply::Status { .. }
-        | Reply::Sessions { .. }
-        | Reply::Tables { .. }
-        | Reply::Sources { .. }
-        | Reply::Explained { .. }
-        | Reply::Progress { .. }
-        | Reply::Event { .. } => String::new(),
-    }
+    let reply = server::call(&shared.calls, request).await;
+    if let Reply::Failed { text, .. } = reply { format!("{text}\n") } else { String::new() }
 }
 
 /// A server that is there, as the names of its pool and itself, and what the status shows of its address.

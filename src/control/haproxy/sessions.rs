@@ -9,17 +9,8 @@ use crate::control::server;
 use crate::control::{Reply, Request};
 
 async fn sessions(shared: &Shared) -> Vec<SessionView> {
-    match server::call(&shared.calls, Request::Sessions).await {
-        Reply::Sessions { sessions } => sessions,
-        Reply::Status { .. }
-        | Reply::Tables { .. }
-        | Reply::Done { .. }
-        | Reply::Sources { .. }
-        | Reply::Explained { .. }
-        | Reply::Progress { .. }
-        | Reply::Event { .. }
-        | Reply::Failed { .. } => Vec::new(),
-    }
+    let reply = server::call(&shared.calls, Request::Sessions).await;
+    if let Reply::Sessions { sessions } = reply { sessions } else { Vec::new() }
 }
 
 /// All of them, a line each; one, with all that is known of it.

@@ -10,17 +10,8 @@ use crate::control::{Reply, Request};
 
 /// All of them, or the one of this name.
 pub(super) async fn tables(name: Option<&str>, shared: &Shared) -> Vec<SourceTableView> {
-    match server::call(&shared.calls, Request::Sources { table: name.map(str::to_owned) }).await {
-        Reply::Sources { sources } => sources,
-        Reply::Status { .. }
-        | Reply::Sessions { .. }
-        | Reply::Tables { .. }
-        | Reply::Done { .. }
-        | Reply::Explained { .. }
-        | Reply::Progress { .. }
-        | Reply::Event { .. }
-        | Reply::Failed { .. } => Vec::new(),
-    }
+    let reply = server::call(&shared.calls, Request::Sources { table: name.map(str::to_owned) }).await;
+    if let Reply::Sources { sources } = reply { sources } else { Vec::new() }
 }
 
 pub(super) fn head(table: &SourceTableView) -> String {

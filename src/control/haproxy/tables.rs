@@ -12,17 +12,8 @@ use crate::model::Config;
 const NO_TABLE: &str = "No such table\n";
 
 async fn tables(pool: Option<&str>, shared: &Shared) -> Vec<TableView> {
-    match server::call(&shared.calls, Request::Tables { pool: pool.map(str::to_owned) }).await {
-        Reply::Tables { tables } => tables,
-        Reply::Status { .. }
-        | Reply::Sessions { .. }
-        | Reply::Done { .. }
-        | Reply::Sources { .. }
-        | Reply::Explained { .. }
-        | Reply::Progress { .. }
-        | Reply::Event { .. }
-        | Reply::Failed { .. } => Vec::new(),
-    }
+    let reply = server::call(&shared.calls, Request::Tables { pool: pool.map(str::to_owned) }).await;
+    if let Reply::Tables { tables } = reply { tables } else { Vec::new() }
 }
 
 async fn numbers(pool: &str, shared: &Arc<Shared>) -> Vec<String> {
@@ -42,16 +33,8 @@ fn number(servers: &[String], server: Option<&str>) -> usize {
 
 /// The nodes that share tables.
 pub(super) async fn peers(shared: &Shared) -> String {
-    match server::call(&shared.calls, Request::Peers).await {
-        Reply::Done { text } | Reply::Failed { text, .. } => text,
-        Reply::Status { .. }
-        | Reply::Sessions { .. }
-        | Reply::Sources { .. }
-        | Reply::Tables { .. }
-        | Reply::Explained { .. }
-        | Reply::Progress { .. }
-        | Reply::Event { .. } => String::new(),
-    }
+    let reply = server::call(&shared.calls, Request::Peers).await;
+    if let Reply::Done { text } | Reply::Failed { text, .. } = reply { text } else { String::new() }
 }
 
 /// Every table's head; of a named one its entries too, all or those asked for.

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use data_encoding::BASE64;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
@@ -151,7 +150,7 @@ fn credentials(head: &Parts) -> Option<Vec<u8>> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    BASE64.decode(encoded.trim()).ok()
+    BASE64.decode(encoded.trim().as_bytes()).ok()
 }
 
 fn render(view: View, mut snapshot: Snapshot, config: &Stats) -> Answer {
