@@ -598,6 +598,35 @@ fn how_connections_are_probed_closed_and_logged_is_kept() {
 }
 
 #[test]
+fn alerts_are_mailed_about_servers() {
+    let text = "mailers m\n mailer one 192.0.2.25:587\n timeout mail 20s\n\
+        defaults\n email-alert mailers m\n email-alert from a@example.org\n email-alert to b@example.org\n\
+        listen l\n bind 127.0.0.1:7000\n server s 10.0.0.1\n\
+        listen other\n bind 127.0.0.1:7001\n email-alert to c@example.org\n email-alert level notice\n server s 10.0.0.1\n";
+    let mail = haproxy_text(text).clean().raw.mail.unwrap();
+    let to: Vec<&str> = mail.to.iter().map(|to| to.value.as_str()).collect();
+    assert_eq!((mail.server.unwrap().value.port, to), (Some(587), vec!["b@example.org", "c@example.org"]));
+    assert_eq!(mail.timeout.unwrap().value, Duration::from_secs(20));
+    let said = |name: &str, change: &str| haproxy_text(&text.replace(name, change)).findings();
+    let gone = said(" email-alert from a@example.org\n", "");
+    assert!(gone.len() == 1 && gone[0].starts_with("warning") && gone[0].contains("no mail is sent"), "{gone:?}");
+    let unknown = said("email-alert mailers m", "email-alert mailers z");
+    assert!(unknown.len() == 1 && unknown[0].contains("there is no `mailers z`"), "{unknown:?}");
+    let more = said(" timeout mail", " mailer two 192.0.2.26:25\n timeout mail");
+    assert!(more.len() == 1 && more[0].contains("this one gets none"), "{more:?}");
+    assert_eq!(
+        haproxy_text(&text.replace("email-alert to b", "email-alert level emerg\n email-alert to b"))
+            .raw
+            .mail
+            .map(|mail| mail.to.len()),
+        Some(1)
+    );
+    // The whole is a configuration, and so is what is printed of it.
+    let config = model(None, Some(text));
+    assert!(config.notify.mail.is_some_and(|mail| mail.servers && !mail.routers));
+}
+
+#[test]
 fn backends_keep_their_rules() {
     let text = "frontend f\n bind 127.0.0.1:7000\n default_backend b\n\
         backend b\n stick-table type ip size 1k store conn_cur\n tcp-request content track-sc0 src\n\

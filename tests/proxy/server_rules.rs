@@ -99,6 +99,44 @@ fn backends_have_rules_of_their_own() {
     });
 }
 
+#[test]
+fn maps_say_the_backend() {
+    let directory = std::env::temp_dir();
+    let file = |name: &str, text: &str| {
+        let path = directory.join(format!("vipgate-map-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let names = file("names", "# whose\na.example   aa\nB.example cc\nb.example bb\nno.example zork\na.example bb\n");
+    let ends = file("ends", ".example aa\na.example.org bb\n.org cc\n");
+    // The longest prefix counts, wherever it stands.
+    let networks = file("networks", "0.0.0.0/0 cc\n127.0.0.0/8 aa\n127.77.0.0/16 bb\n");
+    let file = format!(
+        "{READY}frontend exact\n bind {{1}}:443\n tcp-request inspect-delay 1s\n tcp-request content accept if {{ req_ssl_hello_type 1 }}\n \
+         use_backend %[req.ssl_sni,lower,map({names},cc)] if {{ req.ssl_hello_type 1 }} !{{ src {{7}} }}\n \
+         use_backend b%[req.ssl_sni,map_end({ends})]\n default_backend cc\n\
+         frontend ports\n bind {{1}}:80-81\n use_backend %[src,map_ip({networks})] if {{ dst_port 80 }}\n default_backend cc\n\
+         backend aa\n server s {{2}}:9000\nbackend bb\n server s {{3}}:9000\nbackend cc\n server s {{4}}:9000\nbackend bbb\n server s {{3}}:9000\n"
+    );
+    let hello_of = |net: &Net, host: u8, name: &str| {
+        let mut client = connect_from(net.ip(host), net.at(1, 443));
+        client.write_all(&plain(name)).unwrap();
+        first_two(&mut client)
+    };
+    let expected = ["aa", "bb", "cc", "cc", "cc", "bb", "cc", "aa", "bb", "cc"].map(str::to_owned).to_vec();
+    on_both(&file, &expected, |net| {
+        let mut seen: Vec<String> = ["A.example", "b.example", "no.example", "other.example"]
+            .iter()
+            .map(|name| hello_of(net, 6, name))
+            .collect();
+        // Not of the first map; `baa` and `bcc` are no backends, `bbb` is.
+        seen.extend(["x.example", "a.example.org", "z.org"].map(|name| hello_of(net, 7, name)));
+        seen.push(first_two(&mut connect(net.at(1, 80))));
+        seen.extend([80, 81].map(|port| first_two(&mut connect_from(net.ip(6), net.at(1, port)))));
+        seen
+    });
+}
+
 /// What a client gets that half-closes: the servers echo.
 fn half_closed(front: &Front, servers: &Servers) -> (Vec<u8>, Result<usize, std::io::ErrorKind>) {
     let mut client: TcpStream = connect_from(servers.client(100), front.address);

@@ -8,6 +8,7 @@ use super::check::{self, CheckSaid};
 use super::grammar::{Prefix, Section, Statement};
 use super::keepalive::Probes;
 use super::logging::LogSaid;
+use super::mail::MailSaid;
 use super::rules::RulesSaid;
 use super::server::{ServerOptions, ServerSaid};
 use super::stats::StatsSaid;
@@ -100,6 +101,7 @@ pub(super) struct Proxy {
     pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
     pub(super) log: LogSaid,
+    pub(super) mail: MailSaid,
     /// How servers are checked.
     pub(super) checks: CheckSaid,
     pub(super) rules: RulesSaid,
@@ -117,6 +119,11 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
+    /// Whether connections can be sent to it.
+    pub(super) fn is_backend(&self) -> bool {
+        !self.disabled && matches!(self.kind, Kind::Backend | Kind::Listen)
+    }
+
     /// One of which nothing is said yet.
     pub(super) fn new(at: Location) -> Self {
         Self {
@@ -143,6 +150,7 @@ impl Proxy {
             source: None,
             stats: StatsSaid::default(),
             log: LogSaid::default(),
+            mail: MailSaid::default(),
             checks: CheckSaid::default(),
             rules: RulesSaid::default(),
             check_refusals: Rc::default(),
@@ -305,6 +313,8 @@ impl Translator<'_> {
         } else if name == "tcp-request inspect-delay" {
             let word = self.one(statement, arguments);
             proxy.rules.inspect_delay = word.and_then(|word| self.checked(word, value::time(word.as_str())));
+        } else if let Some(what) = name.strip_prefix("email-alert ") {
+            self.email_alert(what, statement, arguments, &mut proxy.mail);
         } else if let Some((side, what)) = name.split_once("tcpka-") {
             self.probe(side, what, statement, arguments, &mut proxy.probes);
         } else if name.starts_with("tcp-") {

@@ -24,6 +24,10 @@ pub(super) struct RulesSaid {
     pub(super) of_pool: Vec<Located<Rule>>,
     pub(super) inspect_delay: Maybe<std::time::Duration>,
     pub(super) sessions_per_second: Maybe<u64>,
+    /// The statements whose rules are of a map.
+    pub(super) mapped: Vec<Location>,
+    /// One of them takes every connection.
+    pub(super) all_mapped: bool,
 }
 
 impl RulesSaid {
@@ -122,11 +126,6 @@ impl Translator<'_> {
             self.findings.error(statement.at(), "`use_backend` wants the name of a backend");
             return;
         };
-        if name.text.contains("%[") {
-            let error = Diagnostic::error(name.at, "a backend's name cannot be made from the connection yet");
-            self.findings.push(error.help("write a `use_backend` line for each backend"));
-            return;
-        }
         let when = match self.in_scope(proxy, |scope| Ok((acl::split(rest, scope)?.1, rest.first()))) {
             Ok((Some(when), _)) => Some(when),
             Ok((None, None)) => None,
@@ -136,11 +135,14 @@ impl Translator<'_> {
             }
             Err(fault) => return self.fault(fault),
         };
-        if proxy.backend.is_some() {
+        if proxy.backend.is_some() || proxy.rules.all_mapped {
             let warning =
                 Diagnostic::warning(statement.at(), "this is never reached: the one before takes every connection");
             self.findings.push(warning);
             return;
+        }
+        if name.text.contains("%[") {
+            return self.mapped_backend(name, when.as_ref(), statement.at(), proxy);
         }
         match when {
             None => proxy.backend = Some(Located::new(name.text.clone(), name.at)),

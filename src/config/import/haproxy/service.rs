@@ -81,7 +81,8 @@ impl Translator<'_> {
                 return;
             }
         };
-        let policy = self.policy(proxy);
+        let mut policy = self.policy(proxy);
+        self.resolve_maps(proxy, proxies, pool.as_ref().map(|pool| pool.value.as_str()), &mut policy);
         self.config.services.push(Service {
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
             listen: proxy.listen.clone(),
