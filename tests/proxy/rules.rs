@@ -25,7 +25,7 @@ impl Drop for HaProxy {
     }
 }
 
-fn native(text: &str) -> Config {
+pub(crate) fn native(text: &str) -> Config {
     let mut loading = Loading::new();
     loading.text("test.toml", text);
     loading.finish(&resolve).unwrap_or_else(|failed| panic!("{failed}")).config
@@ -37,7 +37,7 @@ fn imported(path: &Path) -> Config {
     loading.finish(&resolve).unwrap_or_else(|failed| panic!("{failed}")).config
 }
 
-fn run(config: &Config) -> Running {
+pub(crate) fn run(config: &Config) -> Running {
     let services: Vec<Service> =
         config.services.iter().map(|service| Service { log: false, ..service.clone() }).collect();
     Running::start_all(&services, &config.pools)

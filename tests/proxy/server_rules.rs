@@ -4,11 +4,12 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use vipgate::balance::Why;
 use vipgate::model::AdminState;
 
 use crate::hello::plain;
 use crate::oracle::{Front, Servers, compare};
-use crate::rules::{READY, fast, first_two, greeted, on_both, slow};
+use crate::rules::{READY, fast, first_two, greeted, native, on_both, run, slow};
 use crate::support::*;
 
 const SERVERS: &str = " server s1 {1}\n server s2 {2}\n server s3 {3}\n server s4 {4}\n";
@@ -135,6 +136,36 @@ fn maps_say_the_backend() {
         seen.extend([80, 81].map(|port| first_two(&mut connect_from(net.ip(6), net.at(1, port)))));
         seen
     });
+}
+
+#[test]
+fn an_explanation_tells_what_rules_of_pools_say() {
+    let net = Net::new();
+    serve_named(net.at(2, 9000), "s1");
+    serve_named(net.at(3, 9000), "s2");
+    let [front, s1, s2, bad, forced] = [1, 2, 3, 66, 77].map(|host| net.ip(host));
+    let running = run(&native(&format!(
+        "[[service]]\nname = \"web\"\nlisten = \"{front}:80\"\npool = \"p\"\n\
+         [[pool]]\nname = \"p\"\nservers = [\"{s1}:9000\", \"{s2}:9000\"]\nserver-inspect-delay = \"1s\"\nserver-rules = [\n\
+         \"content reject if {{ src {bad} }}\", \"force-persist if {{ src {forced} }}\",\n\
+         \"use-server s2 if {{ req.ssl_sni a.example }} || {{ src {forced} }}\",\n]\n"
+    )));
+    let explain = |client, name| running.proxy.explain("web", std::net::SocketAddr::new(client, 0), name).unwrap();
+    let named = explain(net.ip(8), Some("a.example"));
+    assert_eq!(named.steps, ["content rules: let in", "server rules: s2 (use-server)"]);
+    assert_eq!(named.choice.unwrap().decision, Ok(("s2".to_owned(), Why::Rule)));
+    assert!(matches!(explain(net.ip(8), Some("b.example")).choice.unwrap().decision, Ok((_, Why::Turn(_)))));
+    let turned_away = explain(bad, None);
+    assert_eq!(
+        (turned_away.steps.as_slice(), turned_away.pool),
+        (&["content rules: turned away".to_owned()][..], None)
+    );
+    assert_eq!(greeted(net.at(1, 80), &plain("a.example"), 40), fast("s2"));
+    running.proxy.set_server_admin("p", "s2", AdminState::Maintenance).unwrap();
+    assert!(matches!(explain(net.ip(8), Some("a.example")).choice.unwrap().decision, Ok((_, Why::Turn(_)))));
+    assert_eq!(explain(forced, None).choice.unwrap().decision, Ok(("s2".to_owned(), Why::Rule)));
+    // Natively rules wait for what they ask, and no longer.
+    assert_eq!(greeted(net.at(1, 80), b"", 1), slow("s1"));
 }
 
 /// What a client gets that half-closes: the servers echo.
