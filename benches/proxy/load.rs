@@ -17,6 +17,7 @@ use socket2::{Domain, Socket, Type};
 use crate::histogram::Histogram;
 use crate::server::{BULK, KEEP_ALIVE, REPLY, REQUEST, SHORT};
 use crate::stand::{Stand, client_addresses};
+use crate::tls;
 
 /// Threads of the client, and of the server.
 pub(crate) const THREADS: usize = 2;
@@ -32,6 +33,8 @@ const RETRY: Duration = Duration::from_millis(10);
 pub(crate) enum Kind {
     /// Connect, ask, read the reply to its end, close, again.
     Short,
+    /// The same, speaking TLS, as far as can be seen in the clear.
+    Hello,
     /// Ask, read the reply, ask again on the same connection.
     KeepAlive { connections: usize },
     /// Read what the server streams.
@@ -137,18 +140,19 @@ pub(crate) fn open_idle(stand: &Stand, target: SocketAddr, count: usize) -> Resu
 impl Kind {
     fn at_once(self) -> usize {
         match self {
-            Self::Short => SHORT_AT_ONCE,
+            Self::Short | Self::Hello => SHORT_AT_ONCE,
             Self::KeepAlive { connections } => connections,
             Self::Bulk { streams } => streams,
         }
     }
 
-    fn request(self) -> [u8; REQUEST] {
-        [match self {
-            Self::Short => SHORT,
-            Self::KeepAlive { .. } => KEEP_ALIVE,
-            Self::Bulk { .. } => BULK,
-        }; REQUEST]
+    fn request(self) -> Vec<u8> {
+        match self {
+            Self::Short => vec![SHORT; REQUEST],
+            Self::Hello => tls::client_hello(),
+            Self::KeepAlive { .. } => vec![KEEP_ALIVE; REQUEST],
+            Self::Bulk { .. } => vec![BULK; REQUEST],
+        }
     }
 }
 
@@ -156,7 +160,7 @@ impl Kind {
 struct Client<'a> {
     shared: &'a Shared,
     kind: Kind,
-    request: [u8; REQUEST],
+    request: Vec<u8>,
     target: SocketAddr,
     ports: u16,
     sources: Vec<IpAddr>,
@@ -249,11 +253,11 @@ impl<'a> Client<'a> {
         let Some(slot) = &mut self.slots[index] else { return };
         if !slot.asked {
             match send(slot.socket.as_raw_fd(), &self.request, MsgFlags::MSG_NOSIGNAL) {
-                Ok(REQUEST) => {
+                Ok(sent) if sent == self.request.len() => {
                     slot.asked = true;
                     self.shared.connected.fetch_add(1, Ordering::Relaxed);
                     match self.kind {
-                        Kind::Short => {}
+                        Kind::Short | Kind::Hello => {}
                         Kind::KeepAlive { .. } => slot.since = Instant::now(),
                         Kind::Bulk { .. } => {
                             let level = &mut EpollEvent::new(EpollFlags::EPOLLIN, event.data());
@@ -267,7 +271,7 @@ impl<'a> Client<'a> {
         }
         let buffer = &mut self.buffer;
         let step = match self.kind {
-            Kind::Short => slot.read_to_end(buffer, event.events()),
+            Kind::Short | Kind::Hello => slot.read_to_end(buffer, event.events()),
             Kind::KeepAlive { .. } => slot.read_reply(buffer),
             Kind::Bulk { .. } => slot.discard(buffer, units),
         };
@@ -280,12 +284,12 @@ impl<'a> Client<'a> {
                 if recording {
                     self.latencies.add(now - slot.since);
                 }
-                if matches!(self.kind, Kind::Short) {
+                if matches!(self.kind, Kind::Short | Kind::Hello) {
                     self.slots[index] = None;
                     return self.open(index);
                 }
                 (slot.since, slot.got) = (now, 0);
-                if send(slot.socket.as_raw_fd(), &self.request, MsgFlags::MSG_NOSIGNAL) != Ok(REQUEST) {
+                if send(slot.socket.as_raw_fd(), &self.request, MsgFlags::MSG_NOSIGNAL) != Ok(self.request.len()) {
                     self.fail(index);
                 }
             }

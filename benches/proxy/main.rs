@@ -6,6 +6,8 @@
 //! subject    the balancers: their configurations, their processes, what the kernel says of them
 //! server     answers, closes or streams, as the first byte of a connection asks
 //! load       clients: short connections, keep-alive requests, bulk streams
+//! sniffing   what it costs to listen to TLS
+//! tls        what TLS says in the clear
 //! usage      who used the processor
 //! histogram  latencies
 //! figures    medians, spreads, the table
@@ -21,8 +23,10 @@ mod figures;
 mod histogram;
 mod load;
 mod server;
+mod sniffing;
 mod stand;
 mod subject;
+mod tls;
 mod usage;
 mod watch;
 
@@ -38,9 +42,10 @@ use netns_tests::report::{line, loud};
 use netns_tests::wait::pass;
 
 use crate::figures::{Figures, Metric};
+use crate::histogram::Histogram;
 use crate::load::{Kind, Load};
 use crate::stand::{RANGE, Stand};
-use crate::subject::{Subject, Use};
+use crate::subject::{Balancer, Subject, Use};
 use crate::usage::Usage;
 
 /// Load runs so long before it is measured.
@@ -101,7 +106,12 @@ fn main() -> ExitCode {
             }
         }
     }
+    let listening = sniffing::compare(&stand, plan.rounds, plan.window).unwrap_or_else(|reason| {
+        failures.push("affinity by TLS sessions".to_owned());
+        format!("affinity by TLS sessions: NOT MEASURED: {reason}")
+    });
     line(&figures.render(&plan.subjects, plan.rounds));
+    line(&listening);
     line(&notes(&plan, &figures, began.elapsed()));
     if failures.is_empty() {
         return ExitCode::SUCCESS;
@@ -135,6 +145,43 @@ fn measure(
     }
 }
 
+/// One measurement of a load.
+struct Measured {
+    /// Connections, requests or bytes a second.
+    rate: f64,
+    /// Seconds of processor time that the balancer took for one.
+    cpu: f64,
+    errors: f64,
+    latencies: Histogram,
+    /// What other processes took of the processor meanwhile, as a share of all of it.
+    others: f64,
+}
+
+fn run(stand: &Stand, balancer: &Balancer, kind: Kind, window: Duration) -> Result<Measured, String> {
+    let load = Load::start(stand, kind, balancer.target(), 1);
+    load.wait_connected(Duration::from_secs(10))?;
+    pass(WARM_UP);
+    load.record(true);
+    let (before, usage_before, began) = (load.counts(), Usage::read(balancer), Instant::now());
+    pass(window);
+    let (after, usage_after, took) = (load.counts(), Usage::read(balancer), began.elapsed());
+    load.record(false);
+    let usage = usage_after.since(usage_before);
+    let latencies = load.finish();
+    let done = (after.units - before.units) as f64;
+    if done == 0.0 {
+        return Err("nothing came through".to_owned());
+    }
+    let seconds = took.as_secs_f64();
+    Ok(Measured {
+        rate: done / seconds,
+        cpu: usage.balancer / done,
+        errors: (after.errors - before.errors) as f64,
+        latencies,
+        others: usage.others() / seconds / cores() as f64,
+    })
+}
+
 /// Returns what other processes took of the processor meanwhile, as a share of all of it.
 fn load(
     stand: &Stand,
@@ -144,24 +191,10 @@ fn load(
     note: &mut impl FnMut(Metric, f64),
 ) -> Result<f64, String> {
     let balancer = subject.start(stand, Use::OnePort)?;
-    let load = Load::start(stand, kind, balancer.target(), 1);
-    load.wait_connected(Duration::from_secs(10))?;
-    pass(WARM_UP);
-    load.record(true);
-    let (before, usage_before, began) = (load.counts(), Usage::read(&balancer), Instant::now());
-    pass(window);
-    let (after, usage_after, took) = (load.counts(), Usage::read(&balancer), began.elapsed());
-    load.record(false);
-    let usage = usage_after.since(usage_before);
-    let latencies = load.finish();
-    let done = (after.units - before.units) as f64;
-    if done == 0.0 {
-        return Err("nothing came through".to_owned());
-    }
-    let rate = done / took.as_secs_f64();
-    note(Metric::Errors, (after.errors - before.errors) as f64);
+    let Measured { rate, cpu, errors, latencies, others } = run(stand, &balancer, kind, window)?;
+    note(Metric::Errors, errors);
     let (rate_metric, rate, cpu_metric, cpu_unit) = match kind {
-        Kind::Short => (Metric::ShortRate, rate, Metric::ShortCpu, 1e5),
+        Kind::Short | Kind::Hello => (Metric::ShortRate, rate, Metric::ShortCpu, 1e5),
         Kind::KeepAlive { connections: 64 } => (Metric::Few, rate, Metric::FewCpu, 1e5),
         Kind::KeepAlive { .. } => (Metric::Many, rate, Metric::ManyCpu, 1e5),
         Kind::Bulk { streams: 1 } => (Metric::Bulk1, rate * 8.0 / 1e9, Metric::Bulk1Cpu, 1e9),
@@ -169,11 +202,11 @@ fn load(
     };
     note(rate_metric, rate);
     if subject != Subject::Direct {
-        note(cpu_metric, usage.balancer / done * cpu_unit);
+        note(cpu_metric, cpu * cpu_unit);
     }
     let micros = |share| latencies.at(share).as_secs_f64() * 1e6;
     match kind {
-        Kind::Short => {
+        Kind::Short | Kind::Hello => {
             note(Metric::ShortP50, micros(0.5));
             note(Metric::ShortP99, micros(0.99));
         }
@@ -187,7 +220,7 @@ fn load(
         }
         Kind::Bulk { .. } => {}
     }
-    Ok(usage.others() / took.as_secs_f64() / cores() as f64)
+    Ok(others)
 }
 
 /// What a silent connection costs, in a process that has served before.
@@ -300,7 +333,8 @@ impl Plan {
 
     /// Well above what it should take.
     fn limit(&self) -> Duration {
-        let runs = self.rounds * TASKS.len() * self.subjects.len();
+        // Two more measurements a round are of vipgate alone.
+        let runs = self.rounds * (TASKS.len() * self.subjects.len() + 2);
         (self.window + Duration::from_secs(3)) * u32::try_from(runs).unwrap_or(u32::MAX) + Duration::from_secs(60)
     }
 }
@@ -316,6 +350,7 @@ impl Task {
     fn label(self) -> String {
         match self {
             Self::Load(Kind::Short) => "short connections".to_owned(),
+            Self::Load(Kind::Hello) => "short connections of TLS".to_owned(),
             Self::Load(Kind::KeepAlive { connections }) => format!("keep-alive at {connections}"),
             Self::Load(Kind::Bulk { streams }) => format!("bulk with {streams}"),
             Self::Idle => "idle connections".to_owned(),

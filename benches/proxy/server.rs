@@ -13,6 +13,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use socket2::{Domain, Socket, Type};
 
 use crate::load::THREADS;
+use crate::tls;
 
 /// Bytes of a request. Its first byte says what the client wants of this connection.
 pub(crate) const REQUEST: usize = 64;
@@ -24,6 +25,9 @@ pub(crate) const SHORT: u8 = b's';
 pub(crate) const KEEP_ALIVE: u8 = b'k';
 /// Bytes without end.
 pub(crate) const BULK: u8 = b'b';
+
+/// One flight of a TLS server, then the end.
+const HELLO: u8 = 22;
 
 const CHUNK: usize = 256 * 1024;
 const LISTENER: u64 = u64::MAX;
@@ -146,6 +150,14 @@ impl Connection {
         self.pending %= REQUEST;
         match wanted {
             BULK => false,
+            HELLO if self.pending + requests * REQUEST < tls::HELLO_LENGTH => {
+                self.pending += requests * REQUEST;
+                false
+            }
+            HELLO => {
+                let _gone = send(descriptor, &tls::server_flight(), quiet());
+                true
+            }
             SHORT | KEEP_ALIVE => {
                 let reply = &scratch[..REPLY * requests];
                 let sent = requests == 0 || send(descriptor, reply, quiet()) == Ok(reply.len());

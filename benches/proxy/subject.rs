@@ -30,11 +30,13 @@ pub(crate) enum Subject {
     Direct,
 }
 
-/// What the balancer listens on.
+/// What the balancer is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     OnePort,
     Range,
+    /// vipgate only: one port, and clients are kept by their TLS sessions.
+    Sessions,
 }
 
 /// A subject at work; it ends when dropped.
@@ -273,7 +275,7 @@ fn kilobytes(path: &str, key: &str) -> u64 {
 
 fn listen(what: Use) -> String {
     match what {
-        Use::OnePort => format!("{FRONT}:{PORT}"),
+        Use::OnePort | Use::Sessions => format!("{FRONT}:{PORT}"),
         Use::Range => format!("{FRONT}:{}-{}", RANGE.0, RANGE.1),
     }
 }
@@ -298,13 +300,14 @@ client-timeout = "1h"
 [[pool]]
 name = "servers"
 balance = "round-robin"
-affinity = {{ table = "source", size = 100000, expire = "30m" }}
+affinity = {{ table = "{}", size = 100000, expire = "30m" }}
 connect-timeout = "5s"
 server-timeout = "1h"
 check = {{ interval = "2s" }}
 servers = ["{first}", "{second}"]
 "#,
-        listen(what)
+        listen(what),
+        if what == Use::Sessions { "tls" } else { "source" }
     )
 }
 

@@ -132,15 +132,11 @@ async fn start(
     proxy.doubt_returns_by(move |unanswered| _ = doubter.send(Done::Unanswered(unanswered)));
     let (call_sender, calls) = mpsc::channel(CALLS);
     let fence = Some(FenceName::new(&run.control.run_dir));
-    let speaker = match Speaker::start(Plan::from(&*config), Arc::clone(&shared.registry), notice_sender, fence) {
-        Ok(speaker) => speaker,
-        // A proxy alone needs no raw socket.
-        Err(error) if error.is_permission() && config.routers.is_empty() => {
-            Speaker::without_routers(Arc::clone(&shared.registry))
-        }
-        Err(error) if error.is_permission() => return Err(Failure::Permission(error.to_string())),
-        Err(error) => return Err(Failure::Fatal(error.to_string())),
-    };
+    let plan = Plan::from(&*config);
+    let speaker = Speaker::start(plan, Arc::clone(&shared.registry), notice_sender, fence).map_err(|error| {
+        let text = error.to_string();
+        if error.is_permission() { Failure::Permission(text) } else { Failure::Fatal(text) }
+    })?;
 
     commands.set_secure(config.global.script_security);
     let speaker = Arc::new(speaker);

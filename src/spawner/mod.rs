@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub struct Spawner {
     process: Child,
     runner: Runner,
     /// Not yet listened to.
-    replies: Option<UnixStream>,
+    replies: Option<Arc<UnixStream>>,
     /// Closed when the spawner's end of the socket is.
     gone: Option<Receiver<()>>,
 }
@@ -71,7 +72,8 @@ impl Spawner {
     /// Starts one from this file, which is a vipgate.
     pub fn start_as(executable: &Path) -> io::Result<Self> {
         let (process, socket) = launch(executable)?;
-        let runner = Runner::new(socket.try_clone()?);
+        let socket = Arc::new(socket);
+        let runner = Runner::new(Arc::clone(&socket));
         Ok(Self {
             executable: executable.to_owned(),
             bounding: caps::bounding(),
@@ -88,7 +90,7 @@ impl Spawner {
         let (tell, gone) = mpsc::channel();
         let runner = self.runner.clone();
         thread::Builder::new().name(ARGUMENT.into()).spawn(move || {
-            runner.hear(replies);
+            runner.hear(&replies);
             drop(tell);
         })?;
         self.gone = Some(gone);
@@ -125,7 +127,8 @@ impl Spawner {
         }
         let (process, socket) = launch(&self.executable)?;
         self.process = process;
-        self.runner.reconnect(socket.try_clone()?);
+        let socket = Arc::new(socket);
+        self.runner.reconnect(Arc::clone(&socket));
         self.replies = Some(socket);
         Ok(self.listen()?)
     }

@@ -41,7 +41,7 @@ type Waiter = Box<dyn FnOnce(Answer) + Send>;
 struct Link {
     next: u64,
     /// None: the spawner is gone.
-    socket: Option<UnixStream>,
+    socket: Option<Arc<UnixStream>>,
     /// Whoever is dropped unanswered learns that the spawner is gone.
     waiting: HashMap<u64, Waiter>,
 }
@@ -55,7 +55,7 @@ pub struct Running {
 }
 
 impl Runner {
-    pub(super) fn new(socket: UnixStream) -> Self {
+    pub(super) fn new(socket: Arc<UnixStream>) -> Self {
         Self { link: Arc::new(Mutex::new(Link { next: 0, socket: Some(socket), waiting: HashMap::new() })) }
     }
 
@@ -123,7 +123,7 @@ impl Runner {
     }
 
     /// Hears the spawner out. Returns when it is gone.
-    pub(super) fn hear(&self, replies: UnixStream) {
+    pub(super) fn hear(&self, replies: &UnixStream) {
         for line in BufReader::new(replies).lines().map_while(Result::ok) {
             let Ok(Reply { id, answer }) = serde_json::from_str(&line) else { break };
             let waiter = self.lock().waiting.remove(&id);
@@ -134,7 +134,7 @@ impl Runner {
         self.hang_up();
     }
 
-    pub(super) fn reconnect(&self, socket: UnixStream) {
+    pub(super) fn reconnect(&self, socket: Arc<UnixStream>) {
         self.lock().socket = Some(socket);
     }
 

@@ -20,10 +20,10 @@ type Jobs = Arc<Mutex<HashMap<u64, PipeWriter>>>;
 /// command it asked for has ended.
 pub fn run(socket: OwnedFd) -> io::Result<()> {
     process::detach();
-    let socket = UnixStream::from(socket);
-    let server = Server { replies: Arc::new(Mutex::new(socket.try_clone()?)), jobs: Jobs::default() };
+    let socket = Arc::new(UnixStream::from(socket));
+    let server = Server { replies: Arc::new(Mutex::new(Arc::clone(&socket))), jobs: Jobs::default() };
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
-    for line in BufReader::new(socket).lines().map_while(Result::ok) {
+    for line in BufReader::new(&*socket).lines().map_while(Result::ok) {
         let Ok(request) = serde_json::from_str(&line) else { break };
         threads.retain(|thread| !thread.is_finished());
         threads.extend(server.take(request));
@@ -37,7 +37,7 @@ pub fn run(socket: OwnedFd) -> io::Result<()> {
 
 #[derive(Clone)]
 struct Server {
-    replies: Arc<Mutex<UnixStream>>,
+    replies: Arc<Mutex<Arc<UnixStream>>>,
     jobs: Jobs,
 }
 
@@ -84,7 +84,7 @@ impl Server {
     /// A daemon that is gone wants no replies.
     fn reply(&self, id: u64, answer: Answer) {
         if let Some(line) = protocol::line(&Reply { id, answer }) {
-            let _ = lock(&self.replies).write_all(&line);
+            let _ = lock(&self.replies).as_ref().write_all(&line);
         }
     }
 }

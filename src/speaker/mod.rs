@@ -42,31 +42,26 @@ mod slot;
 mod steering;
 mod surroundings;
 mod team;
+mod threads;
 mod vmac;
 mod watch;
 mod wire;
 
-use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::fence::{self, FenceName};
+use crate::fence::FenceName;
 use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualRouter};
-use crate::os::packet::FrameSender;
-use crate::os::sched;
 use crate::stats::{Registry, Role};
 pub use cleanup::{Removed, cleanup};
-use clock::SystemClock;
-use driver::{Driver, Input};
-use kernel::Linux;
+use driver::Input;
 pub use plan::Plan;
 pub use steering::{SteerReport, Steering};
-use wire::Sockets;
 
 /// Identity of a router in this process: a name may be given again while its first bearer still leaves.
 type RouterId = u64;
@@ -75,14 +70,15 @@ type RouterId = u64;
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// A hand-over that the core has not ended by then is reported as nobody's.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(5);
-/// Longest wait for the first look at the interfaces.
-const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// The virtual routers of this process, at work. Usable from any thread.
 #[derive(Debug)]
 pub struct Speaker {
-    inputs: mpsc::UnboundedSender<Input>,
+    /// None: there was no router yet, and the threads are not started.
+    inputs: OnceLock<mpsc::UnboundedSender<Input>>,
     registry: Arc<Registry>,
+    notices: mpsc::UnboundedSender<Notice>,
+    fence: Option<FenceName>,
     running: Mutex<Plan>,
 }
 
@@ -157,7 +153,7 @@ pub enum StartError {
     #[error("a thread could not be started: {0}")]
     Thread(#[source] io::Error),
     /// The interfaces were not read in time.
-    #[error("the kernel did not list links and addresses within {} s", START_LIMIT.as_secs())]
+    #[error("the kernel did not list links and addresses within {} s", threads::START_LIMIT.as_secs())]
     Timeout,
 }
 
@@ -172,11 +168,12 @@ pub enum ApplyError {
         /// The interface.
         interface: InterfaceName,
     },
-    /// The routers were stopped, or this process never could run any.
-    #[error(
-        "virtual routers cannot run in this process: it was started without CAP_NET_RAW and CAP_NET_ADMIN, or it is ending; restart it"
-    )]
+    /// The routers were stopped.
+    #[error("virtual routers cannot run in this process: it is ending")]
     Stopped,
+    /// They could not be started.
+    #[error("virtual routers cannot run in this process: {0}")]
+    Start(String),
 }
 
 /// How a hand-over of one router ended.
@@ -224,9 +221,10 @@ impl StartError {
 }
 
 impl Speaker {
-    /// Starts the routers and the two threads, in the network namespace of the calling thread. Addresses an earlier life
-    /// left behind are gone when it returns. Interfaces that are not there are waited for. With `fence`, the node is
-    /// silent for the addresses of its routers in the instant in which it is killed.
+    /// Starts the routers and the two threads, in the network namespace of the calling thread; without anything to do, the
+    /// threads wait for the first plan that has something. Addresses an earlier life left behind are gone when it returns.
+    /// Interfaces that are not there are waited for. With `fence`, the node is silent for the addresses of its routers in
+    /// the instant in which it is killed.
     pub fn start(
         plan: impl Into<Plan>,
         registry: Arc<Registry>,
@@ -234,60 +232,40 @@ impl Speaker {
         fence: Option<FenceName>,
     ) -> Result<Self, StartError> {
         let plan = plan.into();
-        let wire = Sockets::open().map_err(StartError::socket)?;
-        let frames = FrameSender::open().map_err(StartError::socket)?;
-        let (inputs, told) = mpsc::unbounded_channel();
-        let (orders, ordered) = mpsc::unbounded_channel();
-
-        let placed = plan.placed();
-        let configured = ownership::reclaimable(&placed.routers);
-        let (inputs_of_links, notices_of_releases) = (inputs.downgrade(), notices.clone());
-        let unfence = fence.as_ref().map(fence::prepared_cleanup).unwrap_or_default();
-        let (ready, is_ready) = std::sync::mpsc::channel();
-        spawn("addresses", move || {
-            let life = async move {
-                // Before the first look: no change escapes between the two.
-                let connected = netlink::subscribe().and_then(|told| Ok((told, Linux::connect(frames, fence)?)));
-                let (notifications, kernel) = match connected {
-                    Ok(connected) => connected,
-                    Err(error) => return drop(ready.send(Err(StartError::Netlink(error)))),
-                };
-                let setup = addresses::Setup {
-                    orders: ordered,
-                    inputs: inputs_of_links,
-                    notices: notices_of_releases,
-                    kernel,
-                    notifications,
-                    configured,
-                };
-                addresses::run(setup, ready).await;
-            };
-            run(tokio::task::LocalSet::new().run_until(life));
-        })?;
-        is_ready.recv_timeout(START_LIMIT).map_err(|_| StartError::Timeout)??;
-
-        let registry_of_routers = Arc::clone(&registry);
-        spawn("vrrp", move || {
-            keep_time();
-            let setup = driver::Setup { orders, notices, registry: registry_of_routers, wire, clock: SystemClock };
-            run(Driver::new(setup).with_unfence(unfence).run(told));
-        })?;
-        let (done, _) = oneshot::channel();
-        let _ = inputs.send(Input::Apply(Box::new(placed), done));
-        Ok(Self { inputs, registry, running: Mutex::new(plan) })
+        let speaker = Self { inputs: OnceLock::new(), registry, notices, fence, running: Mutex::default() };
+        if plan.is_empty() {
+            tidy_up();
+        } else {
+            speaker.wake(&plan)?;
+            *speaker.lock() = plan;
+        }
+        Ok(speaker)
     }
 
-    /// One that runs no router and never will: for a process that has none and may not open raw sockets.
-    #[must_use]
-    pub fn without_routers(registry: Arc<Registry>) -> Self {
-        let (inputs, _) = mpsc::unbounded_channel();
-        Self { inputs, registry, running: Mutex::default() }
+    /// Starts the threads with this plan unless they run.
+    fn wake(&self, plan: &Plan) -> Result<(), StartError> {
+        // Nobody else wakes them meanwhile.
+        let _running = self.lock();
+        if self.inputs.get().is_none() {
+            let (registry, notices) = (Arc::clone(&self.registry), self.notices.clone());
+            let _first = self.inputs.set(threads::start(plan, registry, notices, self.fence.clone())?);
+        }
+        Ok(())
     }
 
-    /// Whether every interface that a new or changed router names is there. A router that runs as it is may still wait
-    /// for its interface.
-    pub fn check_interfaces(&self, routers: &[VirtualRouter]) -> Result<(), ApplyError> {
-        if self.inputs.is_closed() && !routers.is_empty() {
+    /// False: nobody hears it, since there is no router or the routers were stopped.
+    fn tell(&self, input: Input) -> bool {
+        self.inputs.get().is_some_and(|inputs| inputs.send(input).is_ok())
+    }
+
+    /// Whether these routers can run, and every interface that a new or changed one names is there. A router that runs as
+    /// it is may still wait for its interface.
+    pub fn check(&self, routers: &[VirtualRouter]) -> Result<(), ApplyError> {
+        if routers.is_empty() {
+            return Ok(());
+        }
+        self.wake(&Plan::default()).map_err(|error| ApplyError::Start(error.to_string()))?;
+        if self.inputs.get().is_none_or(mpsc::UnboundedSender::is_closed) {
             return Err(ApplyError::Stopped);
         }
         let running = self.running();
@@ -309,27 +287,33 @@ impl Speaker {
     /// addresses follow at once.
     pub async fn apply(&self, plan: impl Into<Plan>) -> Result<(), ApplyError> {
         let plan = plan.into();
-        self.check_interfaces(&plan.routers)?;
+        self.check(&plan.routers)?;
+        if !plan.is_empty() {
+            self.wake(&Plan::default()).map_err(|error| ApplyError::Start(error.to_string()))?;
+        }
         let (done, is_done) = oneshot::channel();
-        self.inputs.send(Input::Apply(Box::new(plan.placed()), done)).map_err(|_| ApplyError::Stopped)?;
-        is_done.await.map_err(|_| ApplyError::Stopped)?;
-        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        if self.tell(Input::Apply(Box::new(plan.placed()), done)) {
+            is_done.await.map_err(|_| ApplyError::Stopped)?;
+        } else if !plan.is_empty() {
+            return Err(ApplyError::Stopped);
+        }
+        *self.lock() = plan;
         Ok(())
     }
 
     /// How something that routers follow is now.
     pub fn set_tracked(&self, tracker: &str, state: TrackState) {
-        let _ = self.inputs.send(Input::Tracked(tracker.to_owned(), state));
+        self.tell(Input::Tracked(tracker.to_owned(), state));
     }
 
     /// Tells every router from whom it heard adverts at `address` that the process there is dead.
     pub fn peer_died(&self, address: IpAddr) {
-        let _ = self.inputs.send(Input::PeerDied(address));
+        self.tell(Input::PeerDied(address));
     }
 
     /// Shows how the session with the node at `address` is; none: there is none.
     pub fn show_session(&self, address: IpAddr, text: Option<String>) {
-        let _ = self.inputs.send(Input::Session(address, text));
+        self.tell(Input::Session(address, text));
     }
 
     /// Has one router, or all, do what an operator wishes.
@@ -337,7 +321,7 @@ impl Speaker {
         let mut reports = Vec::new();
         for name in self.named(router) {
             let (reply, report) = oneshot::channel();
-            let _ = self.inputs.send(Input::Steer(name, steering, reply));
+            self.tell(Input::Steer(name, steering, reply));
             reports.extend(report.await.ok().flatten());
         }
         reports
@@ -345,7 +329,7 @@ impl Speaker {
 
     /// Whether what `router` fronts can be served here. One that is not there is ignored.
     pub fn set_ready(&self, router: &str, ready: bool) {
-        let _ = self.inputs.send(Input::Ready(router.to_owned(), ready));
+        self.tell(Input::Ready(router.to_owned(), ready));
     }
 
     /// Gives the addresses of one router, or of all, to whoever takes them, and waits until it is clear who did.
@@ -363,7 +347,7 @@ impl Speaker {
 
     async fn hand_over(&self, name: String) -> HandoverReport {
         let (reply, report) = oneshot::channel();
-        let _ = self.inputs.send(Input::Handover(name.clone(), reply));
+        self.tell(Input::Handover(name.clone(), reply));
         match tokio::time::timeout(HANDOVER_LIMIT, report).await {
             Ok(Ok(report)) => report,
             Ok(Err(_)) => HandoverReport {
@@ -379,7 +363,7 @@ impl Speaker {
     /// they are gone, within 2 s in any case. Again: completes at once.
     pub async fn stop(&self) {
         let (done, is_done) = oneshot::channel();
-        if self.inputs.send(Input::Stop(done)).is_ok() && tokio::time::timeout(STOP_LIMIT, is_done).await.is_err() {
+        if self.tell(Input::Stop(done)) && tokio::time::timeout(STOP_LIMIT, is_done).await.is_err() {
             tracing::warn!("the virtual routers did not stop in time");
         }
     }
@@ -392,32 +376,21 @@ impl Speaker {
     }
 
     fn running(&self) -> Plan {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Plan> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Asks for what makes a thread wake on time. Without permission it runs on, a little less exactly.
-fn keep_time() {
-    let wishes = [
-        ("SCHED_RR", sched::round_robin()),
-        ("exact timers", sched::exact_timers()),
-        ("locked text and stack", sched::lock_text_and_stack()),
-    ];
-    for (wish, result) in wishes {
-        if let Err(error) = result {
-            tracing::debug!(%error, "VRRP thread runs without {wish}");
-        }
-    }
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop).map_err(StartError::Thread)
-}
-
-/// Runs a thread's whole life on a runtime of its own.
-fn run(life: impl Future<Output = ()>) {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(life),
-        Err(error) => tracing::error!(%error, "a runtime could not be made"),
+/// Removes what an earlier life left behind, where nothing of the kind is wanted now.
+fn tidy_up() {
+    // The caller's thread may be in a runtime of its own.
+    match thread::spawn(|| cleanup(&[])).join() {
+        Ok(Ok(removed)) if removed.is_empty() => {}
+        Ok(Ok(removed)) => tracing::info!("removed what an earlier life left behind: {removed}"),
+        Ok(Err(error)) => tracing::warn!(%error, "what an earlier life may have left behind was not removed"),
+        Err(_) => tracing::error!("nothing was removed: the thread that was to do it has ended"),
     }
 }

@@ -37,6 +37,11 @@ impl From<Vec<VirtualRouter>> for Plan {
 }
 
 impl Plan {
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.routers.is_empty() && self.routes.is_empty() && self.rules.is_empty()
+    }
+
     /// With every address where it is to be: those that name the interface of a router with a VMAC are on the VMAC.
     pub(super) fn placed(&self) -> Self {
         Self { routers: self.routers.iter().map(vmac::place).collect(), ..self.clone() }

@@ -49,6 +49,26 @@ pub(crate) fn reload_touches_only_the_difference() {
     assert!(lab.a.address("192.0.2.100").is_none());
 }
 
+pub(crate) fn the_first_router_wakes_what_slept() {
+    let lab = Lab::new();
+    lab.a.set_marked("192.0.2.101", b'v');
+    let threads = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "vrrp").count()
+    };
+    let (before, running) = (threads(), lab.a.start(Vec::new()));
+    assert!(lab.a.address("192.0.2.101").is_none(), "what an earlier life left goes all the same");
+    running.wait(running.speaker.apply(Vec::new())).unwrap();
+    assert_eq!(threads(), before);
+    running.wait(running.speaker.apply(vec![router("r1", "192.0.2.100/24", 150)])).unwrap();
+    running.wait_for("r1", Role::Master);
+    wait_until("address set", || lab.a.address("192.0.2.100").is_some());
+    assert_eq!(threads(), before + 1);
+    running.stop();
+    assert!(lab.a.address("192.0.2.100").is_none());
+}
+
 pub(crate) fn interface_that_comes_later_is_waited_for() {
     let lab = Lab::new();
     let mut config = router("r1", "198.51.100.100/24", 150);

@@ -42,6 +42,7 @@ const TESTS: &[Test] = &[
     ("addresses_wait_for_what_must_be_done_before", healing::addresses_wait_for_what_must_be_done_before),
     ("addresses_of_an_earlier_life_are_removed", addresses::addresses_of_an_earlier_life_are_removed),
     ("reload_touches_only_the_difference", changes::reload_touches_only_the_difference),
+    ("the_first_router_wakes_what_slept", changes::the_first_router_wakes_what_slept),
     ("interface_that_comes_later_is_waited_for", changes::interface_that_comes_later_is_waited_for),
     ("lost_link_yields_at_once", changes::lost_link_yields_at_once),
     ("eighty_addresses_are_quick", addresses::eighty_addresses_are_quick),
