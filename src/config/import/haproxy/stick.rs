@@ -234,7 +234,7 @@ impl Translator<'_> {
     pub(super) fn source_tables(&mut self, proxies: &[Proxy]) {
         let named: Vec<(&String, Location)> = proxies
             .iter()
-            .filter(|proxy| !proxy.disabled && matches!(proxy.kind, Kind::Frontend | Kind::Listen))
+            .filter(|proxy| !proxy.disabled && proxy.kind != Kind::Defaults)
             .flat_map(|proxy| proxy.rules.tables())
             .collect();
         for proxy in proxies {
