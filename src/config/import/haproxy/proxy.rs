@@ -371,7 +371,7 @@ impl Translator<'_> {
                 "stick on" => self.stick(StickAction::On, statement, arguments, proxy),
                 "stick match" => self.stick(StickAction::Match, statement, arguments, proxy),
                 "stick store-request" => self.stick(StickAction::Store, statement, arguments, proxy),
-                "stick store-response" => self.stick_store_response(arguments),
+                "stick store-response" => self.stick_store_response(statement, arguments, proxy),
                 // `id`, `guid`, `description`: of no consequence.
                 _ => {}
             }
