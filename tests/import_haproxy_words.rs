@@ -1,5 +1,4 @@
 //! What haproxy.cfg says about the rules of backends, about how connections are probed, closed and logged, and about mail.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of tests: it fails them")]
 
 mod import_support;
 
