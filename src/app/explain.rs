@@ -50,7 +50,7 @@ pub(super) fn answer(proxy: &Proxy, config: &Config, service: &str, from: &str, 
             };
             explained.servers = choice.servers.into_iter().map(server).collect();
         }
-        (_, _) => "its service's rules turn it away".clone_into(&mut explained.because),
+        (_, _) => "rules turn it away".clone_into(&mut explained.because),
     }
     Reply::Explained { explained: Box::new(explained) }
 }

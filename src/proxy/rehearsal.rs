@@ -43,7 +43,7 @@ impl Proxy {
             } else {
                 Facts::told(client, destination, server_name)
             };
-            if !rehearsal.play(ruling.policy(), stage, (&facts, ruling), &mut world) {
+            if !rehearsal.play((ruling.policy(), ""), stage, (&facts, ruling), &mut world) {
                 return Some(rehearsal);
             }
         }
@@ -51,7 +51,7 @@ impl Proxy {
         let pool = rehearsal.pool.as_ref().and_then(|name| self.pools.get(name));
         if let Some((shared, spec)) = pool.map(|shared| (shared, shared.spec()))
             && let Some(policy) = &spec.policy
-            && rehearsal.play(policy, Stage::Content, (&facts, ruling), &mut world)
+            && rehearsal.play((policy, " of the pool"), Stage::Content, (&facts, ruling), &mut world)
         {
             let serves = |server: &str| spec.persist || shared.is_up(server);
             rehearsal.directions = rules::direct(policy, &facts, ruling.expressions(), &world, serves);
@@ -65,7 +65,7 @@ impl Rehearsal {
     /// Whether the connection goes on after this stage.
     fn play(
         &mut self,
-        policy: &Policy,
+        (policy, whose): (&Policy, &str),
         stage: Stage,
         (facts, ruling): (&Facts<'_>, &Ruling),
         world: &mut dyn Effects,
@@ -84,8 +84,8 @@ impl Rehearsal {
             Outcome::Pass if stage == Stage::Route => {
                 (format!("{name} rules: none holds, so it is the service's own"), true)
             }
-            Outcome::Pass | Outcome::Wait { .. } => (format!("{name} rules: let in"), true),
-            Outcome::Reject(_) => (format!("{name} rules: turned away"), false),
+            Outcome::Pass | Outcome::Wait { .. } => (format!("{name} rules{whose}: let in"), true),
+            Outcome::Reject(_) => (format!("{name} rules{whose}: turned away"), false),
             Outcome::Nowhere => (format!("{name} rules: there is no pool for it"), false),
             Outcome::Pool(pool) => {
                 self.pool = Some(pool.to_owned());

@@ -152,13 +152,13 @@ fn an_explanation_tells_what_rules_of_pools_say() {
     )));
     let explain = |client, name| running.proxy.explain("web", std::net::SocketAddr::new(client, 0), name).unwrap();
     let named = explain(net.ip(8), Some("a.example"));
-    assert_eq!(named.steps, ["content rules: let in", "server rules: s2 (use-server)"]);
+    assert_eq!(named.steps, ["content rules of the pool: let in", "server rules: s2 (use-server)"]);
     assert_eq!(named.choice.unwrap().decision, Ok(("s2".to_owned(), Why::Rule)));
     assert!(matches!(explain(net.ip(8), Some("b.example")).choice.unwrap().decision, Ok((_, Why::Turn(_)))));
     let turned_away = explain(bad, None);
     assert_eq!(
         (turned_away.steps.as_slice(), turned_away.pool),
-        (&["content rules: turned away".to_owned()][..], None)
+        (&["content rules of the pool: turned away".to_owned()][..], None)
     );
     assert_eq!(greeted(net.at(1, 80), &plain("a.example"), 40), fast("s2"));
     running.proxy.set_server_admin("p", "s2", AdminState::Maintenance).unwrap();
