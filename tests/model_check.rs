@@ -16,6 +16,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stateright::{Checker, Model, Property};
@@ -43,7 +44,8 @@ struct Segment {
 #[derive(Clone, Debug)]
 struct State {
     now: Instant,
-    routers: Vec<Option<Router>>,
+    /// Shared with the states before: a step changes one of them, most of the time.
+    routers: Vec<Option<Arc<Router>>>,
     ready: Vec<bool>,
     wire: Vec<Message>,
     losses: u8,
@@ -82,12 +84,17 @@ enum Step {
 }
 
 /// What makes two states the same.
-type Key<'a> = (Vec<Option<Snapshot>>, &'a [bool], &'a [Message], [u8; 3]);
+type Key<'a> = (Vec<Option<Snapshot<'a>>>, &'a [bool], &'a [Message], [u8; 3]);
 
 impl State {
     fn key(&self) -> Key<'_> {
         let routers = self.routers.iter().map(|router| router.as_ref().map(|router| router.snapshot(self.now)));
         (routers.collect(), &self.ready, &self.wire, [self.losses, self.events, self.calm])
+    }
+
+    /// A router that is about to change.
+    fn router(&mut self, at: usize) -> Option<&mut Router> {
+        self.routers[at].as_mut().map(Arc::make_mut)
     }
 
     fn masters(&self) -> usize {
@@ -112,7 +119,7 @@ impl State {
     /// Does what a router asks for.
     fn drain(&mut self, at: usize) {
         let mut ended = false;
-        while let Some(action) = self.routers[at].as_mut().and_then(Router::next_action) {
+        while let Some(action) = self.router(at).and_then(Router::next_action) {
             match action {
                 Action::Send(advertisement) => self.transmit(at, &Says::Advert(advertisement.priority)),
                 Action::Announce { .. } => self.transmit(at, &Says::Announcement),
@@ -142,7 +149,7 @@ impl State {
 
     fn deliver(&mut self, message: &Message) {
         let now = self.now;
-        let Some(router) = &mut self.routers[message.to] else { return };
+        let Some(router) = self.router(message.to) else { return };
         match message.says {
             Says::Advert(priority) => {
                 let advertisement = Advertisement { priority, ..router.advertisement(priority) };
@@ -160,8 +167,9 @@ impl State {
     }
 
     fn tell(&mut self, at: usize, event: Event) {
-        if let Some(router) = &mut self.routers[at] {
-            router.handle(event, self.now);
+        let now = self.now;
+        if let Some(router) = self.router(at) {
+            router.handle(event, now);
             self.drain(at);
         }
     }
@@ -185,7 +193,7 @@ impl Segment {
         if !state.ready[at] {
             router.handle(Event::Ready(false), state.now);
         }
-        state.routers[at] = Some(router);
+        state.routers[at] = Some(Arc::new(router));
         state.drain(at);
     }
 }
@@ -253,7 +261,7 @@ impl Model for Segment {
             }
             Step::Fire(at) => {
                 let now = state.now;
-                state.routers[at].as_mut()?.handle_timeout(now);
+                state.router(at)?.handle_timeout(now);
                 state.drain(at);
             }
             Step::Deliver(index) => {
@@ -290,10 +298,10 @@ impl Model for Segment {
             }),
             Property::always("the address is held by the master alone", |_, state: &State| {
                 let alone = |router: &Router| router.held().is_empty() == (router.role() != Role::Master);
-                state.calm < SETTLED || state.routers.iter().flatten().all(alone)
+                state.calm < SETTLED || state.routers.iter().flatten().all(|router| alone(router))
             }),
             Property::always("the master can serve if anybody can", |_, state: &State| {
-                let running = || state.routers.iter().flatten();
+                let running = || state.routers.iter().flatten().map(Arc::as_ref);
                 let serves = |router: &Router| router.role() == Role::Master && router.ready();
                 state.calm < SETTLED || running().any(serves) || !running().any(Router::ready)
             }),

@@ -1,9 +1,12 @@
 //! Advertisements with exactly one fault: everything else about them, the checksum too, is right.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::AsRawFd;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::adverts::VRRP;
@@ -52,11 +55,10 @@ pub enum Fault {
     Authentication,
 }
 
-/// An advertisement ready to be sent.
+/// An advertisement behind its IP header, ready to be sent.
 struct Prepared {
     bytes: Vec<u8>,
-    to: Ipv4Addr,
-    ttl: u32,
+    to: SocketAddrV4,
 }
 
 impl Fault {
@@ -97,6 +99,7 @@ impl Forger {
     pub fn new(node: &Node, source: Ipv4Addr, vrid: u8, vip: Ipv4Addr, centiseconds: u16) -> Self {
         let socket = node.exec_in(|| {
             let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(VRRP))))?;
+            socket.set_header_included_v4(true)?;
             socket.set_multicast_if_v4(&source)?;
             socket.bind(&SocketAddr::from((source, 0)).into())?;
             Ok::<_, io::Error>(socket)
@@ -116,19 +119,29 @@ impl Forger {
     pub fn flood(&self, faults: &[Fault], nodes: &[Ipv4Addr], rate: u32, span: Duration) -> usize {
         /// Shorter bursts cost more than they even out.
         const BURST: Duration = Duration::from_micros(500);
+        /// The kernel takes so many at once.
+        const BATCH: usize = 64;
         let ways = || nodes.iter().flat_map(|&node| faults.iter().map(move |&fault| (fault, node)));
         let packets: Vec<Prepared> = ways().map(|(fault, node)| self.prepare(fault, node)).collect();
+        // As many as a batch that begins anywhere goes through.
+        let round = || packets.iter().cycle().take(packets.len() + BATCH);
+        let bytes: Vec<[IoSlice<'_>; 1]> = round().map(|packet| [IoSlice::new(&packet.bytes)]).collect();
+        let to: Vec<Option<SockaddrIn>> = round().map(|packet| Some(packet.to.into())).collect();
+        let mut headers = MultiHeaders::preallocate(BATCH, None);
+        act_as_another_machine();
         let begun = Instant::now();
-        let (mut sent, mut last) = (0, None);
+        let mut sent = 0;
         while begun.elapsed() < span {
             // Absolute pace: a late round is followed by a longer one.
-            let due = begun.elapsed().as_secs_f64() * f64::from(rate);
-            while (sent as f64) < due && begun.elapsed() < span {
-                let packet = &packets[sent % packets.len()];
-                if self.send_prepared(packet, last).is_ok() {
-                    sent += 1;
+            let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as usize;
+            while sent < due && begun.elapsed() < span {
+                let first = sent % packets.len();
+                let batch = first..first + BATCH.min(due - sent);
+                let (bytes, to) = (&bytes[batch.clone()], &to[batch]);
+                match sendmmsg(self.socket.as_raw_fd(), &mut headers, bytes, to, [], MsgFlags::empty()) {
+                    Ok(taken) => sent += taken.count(),
+                    Err(_) => break,
                 }
-                last = Some(packet);
             }
             std::thread::sleep(BURST);
         }
@@ -137,24 +150,21 @@ impl Forger {
 
     /// Sends one faulty advertisement of priority 254, which would win an election; `node` is where [`Fault::Destination`] goes.
     pub fn send(&self, fault: Fault, node: Ipv4Addr) -> io::Result<()> {
-        self.send_prepared(&self.prepare(fault, node), None)
+        let packet = self.prepare(fault, node);
+        self.socket.send_to(&packet.bytes, &SocketAddr::V4(packet.to).into())?;
+        Ok(())
     }
 
     fn prepare(&self, fault: Fault, node: Ipv4Addr) -> Prepared {
         let to = if fault == Fault::Destination { node } else { GROUP };
         let ttl = if fault == Fault::TtlNot255 { 64 } else { 255 };
-        Prepared { bytes: self.packet(fault, to), to, ttl }
-    }
-
-    /// `last`: what was sent before by this socket, which keeps the TTL; none if that is not known.
-    fn send_prepared(&self, packet: &Prepared, last: Option<&Prepared>) -> io::Result<()> {
-        // Multicast has a TTL option of its own.
-        if last.is_none_or(|last| (last.ttl, last.to) != (packet.ttl, packet.to)) {
-            self.socket.set_multicast_ttl_v4(packet.ttl)?;
-            self.socket.set_ttl_v4(packet.ttl)?;
-        }
-        self.socket.send_to(&packet.bytes, &SocketAddr::V4(SocketAddrV4::new(packet.to, 0)).into())?;
-        Ok(())
+        let message = self.packet(fault, to);
+        // The kernel fills in length, identification and checksum (raw(7)).
+        let mut bytes = vec![0x45, 0xc0, 0, 0, 0, 0, 0, 0, ttl, VRRP, 0, 0];
+        bytes.extend(self.source.octets());
+        bytes.extend(to.octets());
+        bytes.extend(message);
+        Prepared { bytes, to: SocketAddrV4::new(to, 0) }
     }
 
     fn packet(&self, fault: Fault, to: Ipv4Addr) -> Vec<u8> {
@@ -186,6 +196,12 @@ impl Forger {
         packet[6..8].copy_from_slice(&sum.to_be_bytes());
         packet
     }
+}
+
+/// Who floods waits for hardly any program of this machine; those that keep time go before it all the same.
+fn act_as_another_machine() {
+    let thread = nix::unistd::gettid().to_string();
+    let _ = Command::new("renice").args(["-n", "-10", "-p", &thread]).output();
 }
 
 /// The Internet checksum over the message, in version 3 with a pseudo-header before it (RFC 9568 5.2.8, as keepalived

@@ -1,5 +1,6 @@
 //! Local networks: a bridge in the switch, and links to it that can be cut in the ways links fail.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -40,6 +41,13 @@ impl Lan {
         switch.ip(&format!(
             "link add {name} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set {name} up"
         ));
+        // Nor does a switch filter, where the machine has the module that makes bridges do.
+        for family in ["ip", "ip6", "arp"] {
+            let setting = format!("net/bridge/bridge-nf-call-{family}tables");
+            if Path::new("/proc/sys").join(&setting).exists() {
+                switch.sysctl(&setting, "0");
+            }
+        }
         Self { switch: switch.clone(), bridge: name.to_owned(), ports }
     }
 

@@ -65,6 +65,14 @@ impl Pauses {
         sums.max().unwrap_or_default()
     }
 
+    /// The longest single pause of any core that overlaps the time between `from` and `to`.
+    #[must_use]
+    pub fn longest(&self, from: Instant, to: Instant) -> Duration {
+        let overlap = |&(due, woke): &(Instant, Instant)| woke.min(to).saturating_duration_since(due.max(from));
+        let longest = self.shared.late.iter().filter_map(|late| lock(late).iter().map(overlap).max());
+        longest.max().unwrap_or_default()
+    }
+
     /// The longest spacing of the advertisements of `source` from `from` to `to`, as seen, and the longest without the
     /// machine's pauses.
     #[must_use]

@@ -73,7 +73,9 @@ fn one_faulty_advert_every_30_ms_does_not_silence_us() {
 
 #[test]
 fn a_flood_of_faulty_adverts_does_not_delay_our_own() {
-    const RATES: [(u32, Duration); 2] = [(10_000, Duration::from_secs(4)), (100_000, Duration::from_secs(10))];
+    /// What is asked for, what has to be reached, and for how long. A pace that is aimed at is never quite reached.
+    const RATES: [(u32, u32, Duration); 2] =
+        [(10_000, 9_500, Duration::from_secs(4)), (110_000, 100_000, Duration::from_secs(10))];
     let mut table = Table::new(
         "a flood of junk adverts with every fault, adverts every 100 ms",
         &["aimed at", "reached", "subject", "own adverts", "longest spacing", "without pauses", "address moved"],
@@ -82,14 +84,13 @@ fn a_flood_of_faulty_adverts_does_not_delay_our_own() {
     for subject in SUBJECTS {
         let Some(mut pair) = FrontPair::build("a flood of junk", subject) else { return };
         let node = stranger(&pair);
-        // One core alone does not reach the rate. A forger each: the TTL is the socket's.
-        let forgers = [(); 2].map(|()| forger(&pair, &node));
+        let forger = forger(&pair, &node);
         pair.adverts.ignore(STRANGER);
         pair.start();
-        for (rate, span) in RATES {
+        for (rate, least, span) in RATES {
             // The peer shows the difference in less.
             let span = if subject == Subject::Daemons { span.min(Duration::from_secs(3)) } else { span };
-            let noise = Noise::make(&pair, || flood(&forgers, rate, span));
+            let noise = Noise::make(&pair, || flood(&forger, rate, span));
             let reached = noise.sent as f64 / noise.span.as_secs_f64();
             table.row(&[
                 &format!("{rate}/s, {}", ms(span)),
@@ -102,6 +103,9 @@ fn a_flood_of_faulty_adverts_does_not_delay_our_own() {
             ]);
             if subject != Subject::Daemons {
                 broken.extend(noise.verdicts(&pair, &format!("{subject}, {rate}/s")));
+                if reached < f64::from(least) {
+                    broken.push(format!("{subject}: only {reached:.0} packets a second could be sent, not {least}"));
+                }
             }
             pair.wait_owner(0);
         }
@@ -197,9 +201,10 @@ fn every_fault_is_counted_and_changes_nothing_else() {
     table.print();
 }
 
-fn flood(forgers: &[Forger; 2], rate: u32, span: Duration) -> usize {
+/// Two at once: one core alone does not reach the rate.
+fn flood(forger: &Forger, rate: u32, span: Duration) -> usize {
     std::thread::scope(|scope| {
-        let each = forgers.each_ref().map(|one| scope.spawn(move || one.flood(&Fault::ALL, &GATES, rate / 2, span)));
+        let each = [(); 2].map(|()| scope.spawn(|| forger.flood(&Fault::ALL, &GATES, rate / 2, span)));
         each.map(|flood| flood.join().expect("a flood ends")).iter().sum()
     })
 }

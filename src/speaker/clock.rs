@@ -17,6 +17,9 @@ pub(super) trait Clock {
     /// How long the machine was suspended in its life.
     fn suspended(&self) -> Duration;
 
+    /// Returns at `until`; nothing else is done meanwhile.
+    fn rest(&self, until: Instant);
+
     /// Completes at `deadline`.
     async fn sleep_until(&self, deadline: Instant);
 }
@@ -32,6 +35,10 @@ impl Clock for SystemClock {
 
     fn suspended(&self) -> Duration {
         sched::suspended()
+    }
+
+    fn rest(&self, until: Instant) {
+        std::thread::sleep(until.saturating_duration_since(Instant::now()));
     }
 
     async fn sleep_until(&self, deadline: Instant) {

@@ -29,6 +29,10 @@ use crate::wire::vrrp::Advertisement;
 /// shortest interval.
 const LATE: Duration = Duration::from_millis(4);
 
+/// After junk the thread is deaf for so long, though never beyond a deadline, and then reads all that came: a flood costs
+/// a wake-up a millisecond, not one a packet, and leaves the rest of the node its cores.
+pub(super) const REST: Duration = Duration::from_millis(1);
+
 /// Identification of a prepared advert: it is sent once, by another process.
 pub(super) const ESTATE_ID: u16 = u16::MAX;
 
@@ -96,10 +100,12 @@ pub(super) struct Driver<W, C> {
     pub(super) next_id: RouterId,
     /// Identification of the last IPv4 header.
     packet_id: u16,
-    /// When the thread went to sleep.
+    /// When the last turn began.
     turned: Instant,
     /// The deadline it sleeps for.
     deadline: Option<Instant>,
+    /// What was read last was junk, and nothing more waited.
+    pub(super) heard_junk: bool,
     suspended: Duration,
     /// Routes and rules that are there as long as the process runs.
     pub(super) routing: Routing,
@@ -130,6 +136,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             next_id: 0,
             packet_id: 0,
             deadline: None,
+            heard_junk: false,
             routing: Routing::default(),
             peering: Peering::default(),
             peering_is_stale: false,
@@ -148,8 +155,11 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     /// Runs until stopped, or until nobody can tell it anything any more.
     pub(super) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
-            self.turned = self.setup.clock.now();
             self.deadline = self.slots.iter().filter_map(|slot| slot.wakes_at(self.turned)).min();
+            if self.heard_junk {
+                let rested = self.turned + REST;
+                self.setup.clock.rest(self.deadline.map_or(rested, |deadline| deadline.min(rested)));
+            }
             let input = tokio::select! {
                 biased;
                 () = sleep_until(&self.setup.clock, self.deadline) => None,
@@ -179,6 +189,8 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             overdue.unwrap_or_default().max(slept)
         };
         let lateness: Vec<Duration> = self.slots.iter().map(late_by).collect();
+        // Not when it ends: a thread may be stopped in the middle of a turn as well.
+        self.turned = now;
         for (index, late_by) in lateness.into_iter().enumerate().filter(|(_, late_by)| *late_by >= LATE) {
             self.feed(index, Event::Woke { late_by }, now);
         }

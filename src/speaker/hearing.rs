@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::clock::Clock;
 use super::driver::Driver;
-use super::ingress::{self, Packet};
+use super::ingress::{self, BATCH, Packet};
 use super::sight::Sight;
 use super::slot::Slot;
 use super::wire::Wire;
@@ -19,13 +19,18 @@ impl<W: Wire, C: Clock> Driver<W, C> {
     pub(super) fn receive(&mut self, now: Instant) {
         let mut packets = Vec::new();
         self.setup.wire.read(|channel, packet| packets.push((channel.clone(), packet)));
+        let drained = packets.len() < BATCH;
+        let mut junk = false;
         for ((interface, family), packet) in packets {
-            self.deliver(&interface, family, &packet, now);
+            junk |= !self.deliver(&interface, family, &packet, now);
         }
+        self.heard_junk = junk && drained;
     }
 
     /// A packet concerns the routers of its VRID on the interface it arrived on. A bad one is a counter and a TRACE line.
-    fn deliver(&mut self, interface: &InterfaceName, family: Family, packet: &Packet, now: Instant) {
+    /// Whether it was accepted by any.
+    fn deliver(&mut self, interface: &InterfaceName, family: Family, packet: &Packet, now: Instant) -> bool {
+        let mut accepted = false;
         let concerned: Vec<(usize, usize)> = self
             .slots
             .iter()
@@ -41,7 +46,10 @@ impl<W: Wire, C: Clock> Driver<W, C> {
             })
             .collect();
         if let Some(vrid) = packet.vrid {
-            self.heard_vrids.entry(interface.clone()).or_default().insert(vrid);
+            match self.heard_vrids.get_mut(interface) {
+                Some(heard) => drop(heard.insert(vrid)),
+                None => drop(self.heard_vrids.insert(interface.clone(), BTreeSet::from([vrid]))),
+            }
         }
         if concerned.is_empty() {
             self.setup.registry.stray_adverts.fetch_add(1, Ordering::Relaxed);
@@ -56,6 +64,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 .and_then(|(envelope, received)| slot.router.admit(received, envelope, path));
             match admitted {
                 Ok(heard) => {
+                    accepted = true;
                     slot.stats.received.fetch_add(1, Ordering::Relaxed);
                     if heard.priority() == 0 {
                         slot.stats.zero_received.fetch_add(1, Ordering::Relaxed);
@@ -82,6 +91,7 @@ impl<W: Wire, C: Clock> Driver<W, C> {
                 }
             }
         }
+        accepted
     }
 
     /// Announcements by others, for routers that leave.

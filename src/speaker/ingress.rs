@@ -15,7 +15,7 @@ use crate::wire::vrrp::{Advertisement, Envelope, PROTOCOL, Received, Rejected};
 use crate::wire::{Mac, ip};
 
 /// Packets read from one socket before the timers are looked at again.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 /// The longest advert: 255 IPv6 addresses behind 40 bytes of header. What is longer is cut off, and fails its checksum.
 const BUFFER: usize = 8192;
 

@@ -9,6 +9,8 @@ mod charge;
 mod cleanup;
 mod clock;
 mod driver;
+#[cfg(test)]
+mod driver_tests;
 mod egress;
 mod fencing;
 mod fights;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::condition::Condition;
 use super::leaving::Cause;
 use super::paths::Master;
+use super::timers::Timers;
 use super::{Reason, Role, Router};
 use crate::model::{Interval, Priority, VirtualAddress};
 
@@ -14,17 +15,17 @@ type Offset = Result<Duration, Duration>;
 
 /// A router's state with every time relative to now.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Snapshot {
+pub struct Snapshot<'a> {
     role: Role,
-    condition: (Condition, Condition),
+    condition: (&'a Condition, &'a Condition),
     links: (bool, bool),
     operator: (bool, Option<Priority>),
-    group: (bool, Option<Reason>, Option<Reason>),
-    deadlines: Vec<Option<Offset>>,
-    held: Vec<VirtualAddress>,
-    master: Option<Master>,
+    group: (bool, Option<&'a Reason>, Option<&'a Reason>),
+    deadlines: [Option<Offset>; Timers::COUNT],
+    held: &'a [VirtualAddress],
+    master: Option<&'a Master>,
     master_interval: Interval,
-    cause: Reason,
+    cause: &'a Reason,
     times: [Option<Offset>; 3],
     flags: [bool; 5],
     leaving: Option<(Cause, bool, Option<Offset>)>,
@@ -37,7 +38,7 @@ impl Router {
     /// What it is like at `now`. A time that has passed and decides nothing any more is forgotten, so that what behaves
     /// alike is equal.
     #[must_use]
-    pub fn snapshot(&self, now: Instant) -> Snapshot {
+    pub fn snapshot(&self, now: Instant) -> Snapshot<'_> {
         let offset = |at: Instant| match at.checked_duration_since(now) {
             Some(ahead) => Ok(ahead),
             None => Err(now.saturating_duration_since(at)),
@@ -47,15 +48,15 @@ impl Router {
         let recent = |at: Instant| now.saturating_duration_since(at) <= patience;
         Snapshot {
             role: self.role,
-            condition: (self.condition.clone(), self.told.clone()),
+            condition: (&self.condition, &self.told),
             links: (self.link_up, self.can_send()),
             operator: (self.frozen, self.priority_override),
-            group: (self.grouped, self.group_fault.clone(), self.candidate.clone()),
-            deadlines: self.timers.all().iter().map(|deadline| deadline.map(offset)).collect(),
-            held: self.held.clone(),
-            master: self.master.clone(),
+            group: (self.grouped, self.group_fault.as_ref(), self.candidate.as_ref()),
+            deadlines: self.timers.all().map(|deadline| deadline.map(offset)),
+            held: &self.held,
+            master: self.master.as_ref(),
             master_interval: self.master_interval,
-            cause: self.cause.clone(),
+            cause: &self.cause,
             times: [
                 self.quiet_until.filter(|at| *at > now).map(offset),
                 self.preempt_at.map(reached),

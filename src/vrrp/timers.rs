@@ -25,9 +25,12 @@ impl Timer {
 
 /// Every timer's deadline; none: not running.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Timers([Option<Instant>; Timer::ALL.len()]);
+pub(super) struct Timers([Option<Instant>; Timers::COUNT]);
 
 impl Timers {
+    /// How many there are.
+    pub(super) const COUNT: usize = Timer::ALL.len();
+
     /// Starts a timer, or moves it.
     pub(super) fn set(&mut self, timer: Timer, deadline: Instant) {
         self.0[timer as usize] = Some(deadline);
@@ -57,8 +60,8 @@ impl Timers {
     }
 
     /// Every deadline, by timer.
-    pub(super) fn all(&self) -> &[Option<Instant>] {
-        &self.0
+    pub(super) fn all(&self) -> [Option<Instant>; Self::COUNT] {
+        self.0
     }
 
     /// The earliest deadline.

@@ -74,6 +74,9 @@ impl Clock for NodeClock {
         self.0.get()
     }
 
+    /// Packets take longer than any rest.
+    fn rest(&self, _until: Instant) {}
+
     async fn sleep_until(&self, deadline: Instant) {
         while self.now() < deadline {
             tokio::time::sleep_until((deadline + self.0.get()).into()).await;
