@@ -106,6 +106,7 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "service" => "[[service]]",
             "pool" => "[[pool]]",
             "addresses" | "excluded-addresses" => "a virtual address",
+            "client-keepalive" | "server-keepalive" => "keep-alive probes",
             "listen" => "a listen address",
             "servers" => "a server",
             "announce" => "announce",

@@ -21,12 +21,12 @@ fn pool(lines: &str) -> Pool {
 fn defaults_are_haproxys_own() {
     let config = model(None, Some("listen l\n bind *:7000\n server s 10.0.0.1 check port 22\n"));
     let (service, pool) = (&config.services[0], &config.pools[0]);
-    assert_eq!((service.client_timeout, service.client_fin_timeout, service.client_keepalive), (None, None, false));
+    assert_eq!((service.client_timeout, service.client_fin_timeout, service.client_keepalive), (None, None, None));
     assert_eq!(
         (pool.connect_timeout, pool.server_timeout, pool.server_fin_timeout, pool.tunnel_timeout),
         (None, None, None, None)
     );
-    assert_eq!((pool.retries, pool.redispatch, pool.server_keepalive, pool.all_backups), (3, false, false, false));
+    assert_eq!((pool.retries, pool.redispatch, pool.server_keepalive, pool.all_backups), (3, false, None, false));
     assert_eq!((pool.algorithm, &pool.affinity), (Algorithm::RoundRobin, &Affinity::None));
     let server = &pool.servers[0];
     assert_eq!((server.weight, server.backup, server.disabled, server.max_connections), (1, false, false, None));
@@ -57,7 +57,7 @@ fn defaults_sections_hand_down_and_can_be_named() {
             pool.connect_timeout.is_some(),
             pool.server_timeout.is_some(),
             pool.redispatch,
-            pool.server_keepalive,
+            pool.server_keepalive.is_some(),
             pool.retries,
         )
     });

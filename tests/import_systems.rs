@@ -44,7 +44,7 @@ fn udmg_both_files_of_a_node() {
         assert_eq!(sftp.listen[0].ports.to_string(), "3000-3010");
         assert!(sftp.listen[0].nonlocal);
         assert_eq!(sftp.client_timeout, Some(Duration::from_secs(30)));
-        assert_eq!((sftp.client_fin_timeout, sftp.client_keepalive), (None, false));
+        assert_eq!((sftp.client_fin_timeout, sftp.client_keepalive), (None, None));
         let pool = config.pool("sftp-servers").unwrap();
         let table = TableSpec { expire: Some(Duration::from_secs(300)), ..TableSpec::new(KeyType::Ipv4, 10_240) };
         assert_eq!(pool.affinity, Affinity::Table(table));

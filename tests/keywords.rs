@@ -116,6 +116,10 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
             let other = if name != "stick-table" { "stick-table type ip size 1k" } else { "stick on src" };
             (format!("{} {other}\n", listen(&line)), vec![6])
         }
+        "proxy" if name.starts_with("email-alert ") => {
+            let others = " email-alert mailers m\n email-alert from a@example.org\n email-alert to b@example.org\n";
+            (format!("{}{others}mailers m\n mailer smtp 192.0.2.25:25\n", listen(&line)), vec![6])
+        }
         "proxy" if name == "option external-check" => {
             (format!("{} external-check command /bin/true\n", listen(&line)), vec![6])
         }
@@ -137,6 +141,7 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
         }
         "resolvers" => (format!("resolvers x\n {line}\n"), vec![1]),
         "peers" => (format!("peers x\n {line}\n"), vec![2]),
+        "mailers" => (format!("mailers x\n {line}\n"), vec![2]),
         section => (format!("{section} x\n {line} x\n"), vec![1]),
     }
 }

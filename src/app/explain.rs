@@ -50,7 +50,7 @@ pub(super) fn answer(proxy: &Proxy, config: &Config, service: &str, from: &str, 
             };
             explained.servers = choice.servers.into_iter().map(server).collect();
         }
-        (_, _) => "its service's rules turn it away".clone_into(&mut explained.because),
+        (_, _) => "rules turn it away".clone_into(&mut explained.because),
     }
     Reply::Explained { explained: Box::new(explained) }
 }
@@ -58,6 +58,7 @@ pub(super) fn answer(proxy: &Proxy, config: &Config, service: &str, from: &str, 
 fn because(choice: &Explanation) -> String {
     match &choice.decision {
         Ok((server, why)) => match why {
+            Why::Rule => "a rule of its pool says so (use-server)".to_owned(),
             Why::Remembered { .. } if choice.remembered.as_ref() == Some(server) => {
                 "the stick table remembers it for this client".to_owned()
             }

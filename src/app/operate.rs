@@ -45,7 +45,8 @@ impl Node {
                 self.proxy.set_server_limit(pool, server, value.filter(|value| *value > 0))
             }
             // Not the data plane's.
-            ServerChange::Health { .. }
+            ServerChange::Name { .. }
+            | ServerChange::Health { .. }
             | ServerChange::AgentHealth { .. }
             | ServerChange::Checks { .. }
             | ServerChange::AgentChecks { .. }
@@ -56,6 +57,9 @@ impl Node {
     }
 
     pub(super) fn change_server(&mut self, pool: &str, server: &str, change: ServerChange) -> Reply {
+        if let ServerChange::Name { name } = &change {
+            return self.rename(pool, server, name);
+        }
         let text = format!("{pool}/{server}: {}", in_words(&change));
         let done = match change {
             ServerChange::Health { health } => self.overrule(pool, server, Overrule::Health(wish(health))),
@@ -73,6 +77,22 @@ impl Node {
         tracing::info!(target: "vipgate", "{text}, by an operator");
         self.refresh_serving();
         Reply::done(text)
+    }
+
+    /// In HAProxy's words, which its users' tools know.
+    fn rename(&self, pool: &str, server: &str, name: &str) -> Reply {
+        match self.names.rename(pool, server, name) {
+            None => Reply::Failed {
+                text: "set server <b>/<s> fqdn failed because no resolution is configured.".to_owned(),
+                remedy: None,
+            },
+            Some(former) if former == name => Reply::done("no need to change the FDQN"),
+            Some(former) => {
+                let text = format!("{pool}/{server} changed its FQDN from {former} to {name}");
+                tracing::info!(target: "vipgate", "{text}, by an operator");
+                Reply::done(text)
+            }
+        }
     }
 
     fn overrule(&self, pool: &str, server: &str, word: Overrule) -> Result<(), Reply> {
@@ -244,6 +264,7 @@ fn in_words(change: &ServerChange) -> String {
     };
     let number = |port: &Option<u16>| port.as_ref().map(u16::to_string);
     match change {
+        ServerChange::Name { name } => format!("resolved as {name}"),
         ServerChange::MaxConnections { value: Some(value @ 1..) } => format!("at most {value} connections"),
         ServerChange::MaxConnections { value: Some(0) | None } => "any number of connections".to_owned(),
         ServerChange::Health { health: ServerHealth::Up } => "said to be up".to_owned(),

@@ -20,6 +20,8 @@ pub(super) struct Decision {
 /// Why it is this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
+    /// A rule of the pool says so.
+    Rule,
     /// The client had it before; whether it has ever served it.
     Remembered {
         /// It has.
@@ -75,7 +77,7 @@ impl Pool {
     ) -> Result<Decision, Refusal> {
         let mut elsewhere = false;
         if request.exclude.is_empty()
-            && let Some((position, why)) = self.home(request, loads, now)
+            && let Some((position, why)) = self.directed(request).or_else(|| self.home(request, loads, now))
         {
             if self.has_room(position, request, loads, now) {
                 return Ok(Decision { position, why });

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::balance::ServerId;
+use crate::model::rule::{Directions, Persistence};
 use crate::model::{self, Failback, KeyType, TableSpec};
 
 fn now() -> Instant {
@@ -297,8 +298,55 @@ fn persistence_sends_clients_to_their_dead_server() {
     pool.set_up("a", false, now);
     assert_eq!(visit(&mut pool, client(1), now), 0);
     assert_eq!(visit(&mut pool, client(2), now), 1);
+    // As in HAProxy, to one in maintenance too.
     pool.set_admin("a", AdminState::Maintenance, now);
-    assert_eq!(visit(&mut pool, client(1), now), 1);
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+}
+
+#[test]
+fn rules_come_before_stickiness_as_long_as_their_server_serves() {
+    let now = now();
+    let mut spec = spec(&["a", "b", "c"], Algorithm::RoundRobin);
+    spec.affinity = stick();
+    (spec.servers[1].max_connections, spec.servers[1].weight) = (Some(1), 0);
+    let mut pool = Pool::new(&spec, now);
+    let to = |server: &str, persistence| Directions { server: Some(server.to_owned()), persistence };
+    let (to_b, forced) = (to("b", None), to("b", Some(Persistence::Forced)));
+    let gone = to("gone", Some(Persistence::Forced));
+    let ask = |pool: &mut Pool, directions, load| {
+        pool.select(&Request { directions, ..Request::of(client(1)) }, |_| load, now).map(|choice| choice.position)
+    };
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    assert_eq!(ask(&mut pool, Some(&to_b), 0), Ok(1), "weight 0 does not matter");
+    let why = pool.explain(&Request { directions: Some(&to_b), ..Request::of(client(1)) }, |_| 0, now).decision;
+    assert_eq!(why, Ok(("b".to_owned(), Why::Rule)));
+    let b = id(&pool, "b");
+    assert_eq!(ask(&mut pool, Some(&to_b), 1), Err(Refusal::Full { server: Some(b) }), "it is waited for");
+    let excluded = Request { directions: Some(&to_b), exclude: &[b], ..Request::of(client(1)) };
+    assert_ne!(pool.select(&excluded, |_| 0, now).unwrap().position, 1, "it failed this connection");
+    pool.set_admin("b", AdminState::Maintenance, now);
+    assert_ne!(ask(&mut pool, Some(&to_b), 0), Ok(1));
+    assert_eq!(ask(&mut pool, Some(&forced), 0), Ok(1));
+    assert_eq!(ask(&mut pool, Some(&gone), 0), Ok(1), "where it was sent it is remembered");
+    pool.set_admin("b", AdminState::Drain, now);
+    assert_eq!(ask(&mut pool, Some(&to_b), 0), Ok(1));
+    // Who was sent there is remembered there.
+    assert_eq!(ask(&mut pool, None, 0), Ok(1));
+}
+
+#[test]
+fn forced_clients_stay_with_their_dead_server() {
+    let now = now();
+    let mut spec = spec(&["a", "b"], Algorithm::RoundRobin);
+    spec.affinity = stick();
+    let mut pool = Pool::new(&spec, now);
+    assert_eq!(visit(&mut pool, client(1), now), 0);
+    pool.set_up("a", false, now);
+    for (persistence, position) in [(Some(Persistence::Forced), 0), (Some(Persistence::Usual), 1)] {
+        let directions = Directions { server: None, persistence };
+        let request = Request { directions: Some(&directions), ..Request::of(client(1)) };
+        assert_eq!(pool.select(&request, |_| 0, now).unwrap().position, position);
+    }
 }
 
 #[test]

@@ -6,9 +6,16 @@ use super::candidate::ServerId;
 use super::choice::Why;
 use super::pool::{Pool, Request};
 use super::tls::{Learned, Learnt, Lesson, Offer, Owners};
-use crate::model::{AdminState, Affinity, Failback};
+use crate::model::{Affinity, Failback};
 
 impl Pool {
+    /// The server that a rule names, if it can serve.
+    pub(super) fn directed(&self, request: &Request<'_>) -> Option<(usize, Why)> {
+        let server = request.directions?.server.as_ref()?;
+        let named = self.candidates.iter().find(|candidate| candidate.name == *server)?;
+        self.serving(named.id, request).map(|position| (position, Why::Rule))
+    }
+
     /// The server that the client belongs to, if it can serve, and why.
     pub(super) fn home(
         &mut self,
@@ -28,15 +35,16 @@ impl Pool {
         let remembered = self.known(request, now)?;
         let returns = self.failback == Failback::Drain && !remembered.live;
         let home = returns.then_some(remembered.home);
-        let position = home.and_then(|id| self.serving(id)).or_else(|| self.serving(remembered.server))?;
+        let position =
+            home.and_then(|id| self.serving(id, request)).or_else(|| self.serving(remembered.server, request))?;
         Some((position, Why::Remembered { proven: remembered.proven }))
     }
 
     /// A server that serves the clients it has.
-    fn serving(&self, id: ServerId) -> Option<usize> {
+    fn serving(&self, id: ServerId, request: &Request<'_>) -> Option<usize> {
         let position = *self.positions.get(&id)?;
         let candidate = &self.candidates[position];
-        let forced = self.persist && candidate.admin != AdminState::Maintenance;
+        let forced = self.persist || request.is_forced();
         (candidate.in_service() || forced).then_some(position)
     }
 
@@ -52,7 +60,7 @@ impl Pool {
         };
         let known = match learnt.owners(offer, now) {
             Owners::New => return None,
-            Owners::OfSession(id) => self.serving(id).map(|position| (position, Why::Session)),
+            Owners::OfSession(id) => self.serving(id, request).map(|position| (position, Why::Session)),
             Owners::OfTicket(owners) => match self.trial(offer, &owners) {
                 Some(position) => Some((position, Why::Trial)),
                 None => self.among(&owners, request, loads, now).map(|position| (position, Why::Ticket)),
@@ -89,7 +97,7 @@ impl Pool {
         loads: &impl Fn(usize) -> u64,
         now: Instant,
     ) -> Option<usize> {
-        let serving: Vec<usize> = servers.iter().filter_map(|id| self.serving(*id)).collect();
+        let serving: Vec<usize> = servers.iter().filter_map(|id| self.serving(*id, request)).collect();
         if serving.len() < 2 {
             return serving.first().copied();
         }

@@ -13,6 +13,7 @@ use super::names;
 use super::queue::{Ahead, Queue, Ticket};
 use super::sticky::{Bounds, Pin, SharedTable};
 use super::tls::{Learnt, Offer};
+use crate::model::rule::Directions;
 use crate::model::{self, Affinity, Algorithm, Failback, HashType, Key, StickKeys};
 
 /// A pool of servers, and what it remembers of clients.
@@ -58,6 +59,8 @@ pub struct Request<'a> {
     pub exclude: &'a [ServerId],
     /// The entry of the stick table it holds already, from an earlier choice.
     pub held: Option<Pin>,
+    /// What the rules of the pool say about its server.
+    pub directions: Option<&'a Directions>,
     /// It waited for its turn: it does not stand behind those who still wait.
     pub waited: bool,
 }
@@ -66,7 +69,12 @@ impl Request<'_> {
     /// The first request of a connection of this client.
     #[must_use]
     pub fn of(client: IpAddr) -> Self {
-        Self { client, sni: None, offer: None, keys: None, exclude: &[], held: None, waited: false }
+        Self { client, sni: None, offer: None, keys: None, exclude: &[], held: None, directions: None, waited: false }
+    }
+
+    /// Whether its server is tried although it is down.
+    pub(super) fn is_forced(&self) -> bool {
+        self.directions.is_some_and(Directions::is_forced)
     }
 
     /// The entry that the connection holds while it lives.
@@ -85,7 +93,7 @@ pub struct Choice {
     pub position: usize,
     /// Its number.
     pub id: ServerId,
-    /// Stickiness named it, not the algorithm, and it has served this client before.
+    /// Stickiness named it, not the algorithm, and it has served this client before; or a rule named it.
     pub sticky: bool,
     /// The entry of the stick table that the connection holds; to be given back with [`Pool::release`].
     pub pin: Option<Pin>,
@@ -328,7 +336,7 @@ impl Pool {
     fn remember(&mut self, decision: Decision, request: &Request<'_>, now: Instant) -> Choice {
         let Decision { position, why } = decision;
         let Candidate { id, non_stick, .. } = self.candidates[position];
-        let sticky = why == Why::Remembered { proven: true };
+        let sticky = matches!(why, Why::Rule | Why::Remembered { proven: true });
         // The client still belongs to the server that is full.
         let forgets = non_stick || why == Why::Elsewhere;
         if let (Why::Trial, Some(offer), Some(learnt)) = (why, request.offer, &mut self.learnt) {

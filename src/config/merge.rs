@@ -93,9 +93,10 @@ fn join_notify(first: NotifyTargets, second: NotifyTargets) -> NotifyTargets {
     NotifyTargets { at: first.at, fifos: first.fifos.into_iter().chain(second.fifos).collect() }
 }
 
-/// Server, sender and recipients belong together: the first keeps them.
-fn join_mail(first: Mail, _: Mail) -> Mail {
-    first
+/// Server, sender and recipients belong together: the first keeps them. Servers are spoken of where either says so.
+fn join_mail(first: Mail, second: Mail) -> Mail {
+    let servers = second.servers.filter(|servers| servers.value).or(first.servers);
+    Mail { servers, ..first }
 }
 
 fn join_log(first: Log, second: Log) -> Log {

@@ -136,7 +136,7 @@ fn native_defaults() {
     let service = &config.services[0];
     assert_eq!((service.pool.as_str(), service.backlog, service.log), ("s", 4096, true));
     assert_eq!((service.client_timeout, service.client_fin_timeout), (None, Some(Duration::from_secs(300))));
-    assert!(service.client_keepalive && service.listen[0].nonlocal && !service.listen[0].dual_stack);
+    assert!(service.client_keepalive.is_some() && service.listen[0].nonlocal && !service.listen[0].dual_stack);
     let pool = &config.pools[0];
     assert_eq!((pool.retries, pool.redispatch, &pool.affinity), (3, true, &Affinity::None));
     assert_eq!((pool.connect_timeout, pool.server_timeout), (Some(Duration::from_secs(5)), None));

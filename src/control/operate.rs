@@ -33,6 +33,11 @@ pub enum ServerChange {
         #[serde(default)]
         port: Option<PortChange>,
     },
+    /// The name that it is resolved by.
+    Name {
+        /// New name.
+        name: String,
+    },
     /// Most connections it may have.
     MaxConnections {
         /// So many; any number when absent.

@@ -51,7 +51,7 @@ pub use routing::{Route, RouteKind, Rule};
 pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
-pub use socket::{ListenTuning, ProxyVersion, Source, Transparent};
+pub use socket::{KeepAlive, ListenTuning, ProxyVersion, Source, Transparent};
 pub use stick::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRule};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,

@@ -1,8 +1,11 @@
 //! Pools: the servers behind services, and how one of them is chosen. Terms are HAProxy's where it has one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::rule::Policy;
 use super::server::Server;
+use super::socket::KeepAlive;
 use super::stick::{KeyType, StickRule};
 
 /// A pool of servers, HAProxy's `backend`.
@@ -36,8 +39,11 @@ pub struct Pool {
     /// Longest silence of an established connection in both directions; replaces `client_timeout` and
     /// `server_timeout` once the relay runs (HAProxy's `timeout tunnel`).
     pub tunnel_timeout: Option<Duration>,
-    /// TCP keep-alive probes towards servers.
-    pub server_keepalive: bool,
+    /// TCP keep-alive probes towards servers; none: they are not probed.
+    pub server_keepalive: Option<KeepAlive>,
+    /// Servers' connections are closed in the ordinary way; otherwise with a reset, as soon as the client has ended (HAProxy's
+    /// `option nolinger`).
+    pub server_linger: bool,
     /// Backup servers serve all together, not only the first (HAProxy's `option allbackups`).
     pub all_backups: bool,
     /// What a server that leaves or comes back does to the choice of a hash (HAProxy's `hash-type`).
@@ -52,7 +58,7 @@ pub struct Pool {
     /// With so many connections, open and waiting, servers with `min_connections` take `max_connections`; with fewer, in
     /// proportion less (HAProxy's `fullconn`). None: always `max_connections`.
     pub full_load: Option<u32>,
-    /// A client goes to the server that is remembered for it even if that is down (HAProxy's `option persist`).
+    /// A client goes to the server that is remembered for it even if that is down or in maintenance (HAProxy's `option persist`).
     pub persist: bool,
     /// A client that ends its stream while it waits for a server has gone away, even if it said something before (HAProxy's
     /// `option abortonclose`). One that said nothing has in any case.
@@ -61,6 +67,8 @@ pub struct Pool {
     pub failback: Failback,
     /// How a client is turned away that gets no server.
     pub refusal: RefuseWith,
+    /// What is asked of a connection before a server is chosen: who is turned away here, and who gets which server.
+    pub policy: Option<Arc<Policy>>,
 }
 
 impl Pool {
@@ -81,7 +89,8 @@ impl Pool {
             server_timeout: None,
             server_fin_timeout: None,
             tunnel_timeout: None,
-            server_keepalive: true,
+            server_keepalive: Some(KeepAlive::default()),
+            server_linger: true,
             all_backups: false,
             hash_type: HashType::Consistent,
             hash_balance_factor: None,
@@ -92,6 +101,7 @@ impl Pool {
             abort_on_close: false,
             failback: Failback::New,
             refusal: RefuseWith::Reset,
+            policy: None,
         }
     }
 

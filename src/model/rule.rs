@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::networks::Networks;
 
-/// The rules of a service.
+/// The rules of a service, or those of a pool, which have no other stages than [`Stage::Content`] and [`Stage::Server`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// Its rules; those of one stage are asked in this order.
@@ -42,6 +42,8 @@ pub enum Stage {
     Content,
     /// When a pool is chosen.
     Route,
+    /// When a server of the pool is chosen: rules of pools.
+    Server,
 }
 
 /// What a rule does.
@@ -69,6 +71,30 @@ pub enum Action {
     Pool(String),
     /// The connection goes nowhere: no pool is meant for it.
     Nowhere,
+    /// The connection goes to the server of this name, if that serves (HAProxy's `use-server`).
+    Server(String),
+    /// Which of its servers can serve the connection (HAProxy's `force-persist`, `ignore-persist`).
+    Persistence(Persistence),
+}
+
+/// What stickiness means for a connection. The first rule that says so decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Persistence {
+    /// The server that is remembered for it, or that a rule names, is tried although it is down or in maintenance, and no
+    /// other one in its place.
+    Forced,
+    /// No such rule that follows holds for it. HAProxy ignores the server of a cookie then; what stick tables remember counts
+    /// there, too.
+    Usual,
+}
+
+/// What the rules of a pool say about the server of a connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directions {
+    /// It goes to this one.
+    pub server: Option<String>,
+    /// What stickiness means for it; none: what it always means.
+    pub persistence: Option<Persistence>,
 }
 
 /// What turned a connection away.
@@ -83,6 +109,14 @@ pub enum Denial {
 /// One of the sources that a connection counts for, 0 to 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot(u8);
+
+impl Directions {
+    /// Whether its server is tried although it is down.
+    #[must_use]
+    pub fn is_forced(&self) -> bool {
+        self.persistence == Some(Persistence::Forced)
+    }
+}
 
 impl Slot {
     /// So many there are.

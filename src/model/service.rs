@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::log::{ConnectionLine, LogTarget};
+use super::log::{ConnectionLine, LogTarget, Severity};
 use super::net::ListenAddress;
 use super::rule::Policy;
+use super::socket::KeepAlive;
 
 /// A TCP service: where clients connect, HAProxy's `frontend`.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +23,11 @@ pub struct Service {
     pub client_timeout: Option<Duration>,
     /// Longest silence of a client that half-closed (HAProxy's `timeout client-fin`); none: `client_timeout`.
     pub client_fin_timeout: Option<Duration>,
-    /// TCP keep-alive probes towards clients.
-    pub client_keepalive: bool,
+    /// TCP keep-alive probes towards clients; none: they are not probed.
+    pub client_keepalive: Option<KeepAlive>,
+    /// Clients' connections are closed in the ordinary way; otherwise with a reset: what a client has not taken by then is lost
+    /// (HAProxy's `option nolinger`).
+    pub client_linger: bool,
     /// Listen queue length; the kernel's somaxconn bounds it.
     pub backlog: u32,
     /// One log line a connection.
@@ -34,6 +38,14 @@ pub struct Service {
     pub log_targets: Option<Arc<[LogTarget]>>,
     /// Also one for a connection that carried nothing (HAProxy's `option dontlognull` says no).
     pub log_empty: bool,
+    /// Also one for a connection that went well (HAProxy's `option dontlog-normal` says no).
+    pub log_normal: bool,
+    /// One that did not go well is logged as so severe (HAProxy's `option log-separate-errors`).
+    pub log_errors_as: Severity,
+    /// The line is written once the server has accepted, not at the end (HAProxy's `option logasap`).
+    pub log_early: bool,
+    /// The program's name in the lines of its connections (HAProxy's `log-tag`); none: the one of the process.
+    pub log_tag: Option<Arc<str>>,
     /// Who is turned away and where the others go, unless all of them go to `pool`.
     pub policy: Option<Arc<Policy>>,
 }
@@ -49,12 +61,17 @@ impl Service {
             max_connections: None,
             client_timeout: None,
             client_fin_timeout: None,
-            client_keepalive: true,
+            client_keepalive: Some(KeepAlive::default()),
+            client_linger: true,
             backlog: 4096,
             log: true,
             log_line: ConnectionLine::AsLog,
             log_targets: None,
             log_empty: true,
+            log_normal: true,
+            log_errors_as: Severity::Info,
+            log_early: false,
+            log_tag: None,
             policy: None,
         }
     }

@@ -19,6 +19,17 @@ pub struct ListenTuning {
     pub user_timeout: Option<Duration>,
 }
 
+/// TCP's keep-alive probes, by which a peer that is gone without a word is found. None: as the kernel is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct KeepAlive {
+    /// Silence before the first probe, whole seconds (TCP_KEEPIDLE).
+    pub idle: Option<Duration>,
+    /// Time between two probes, whole seconds (TCP_KEEPINTVL).
+    pub interval: Option<Duration>,
+    /// So many without an answer end the connection (TCP_KEEPCNT).
+    pub count: Option<u32>,
+}
+
 /// The version of the PROXY protocol that a server is told its clients' addresses in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProxyVersion {

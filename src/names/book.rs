@@ -43,6 +43,17 @@ pub(super) enum Failure {
 pub(super) struct Book {
     groups: Vec<Group>,
     last_id: u64,
+    /// Servers that go by another name than the configured one.
+    renamed: Vec<Renamed>,
+}
+
+/// Another name that a server was given, as long as it is configured as it was then.
+#[derive(Debug)]
+struct Renamed {
+    pool: String,
+    server: String,
+    configured: String,
+    name: String,
 }
 
 /// The servers of one pool that share a question: each gets another of its addresses.
@@ -76,9 +87,11 @@ impl Book {
     /// forgotten it.
     pub(super) fn apply(&mut self, pools: &[Pool], resolvers: &[Resolver], now: Instant) -> Vec<Resolved> {
         let before = std::mem::take(&mut self.groups);
+        self.renamed.retain(|renamed| renamed.stands(pools));
         for pool in pools {
             for server in &pool.servers {
                 let Some(name) = &server.name_of else { continue };
+                let name = &self.in_force(&pool.name, &server.name, name);
                 let question = Question::of(name, resolvers);
                 let old = before.iter().find(|group| group.pool == pool.name && group.question == question);
                 let slot = old
@@ -107,6 +120,47 @@ impl Book {
         self.groups.iter().flat_map(|group| group.slots.iter().map(|slot| slot.resolved(&group.pool))).collect()
     }
 
+    fn in_force(&self, pool: &str, server: &str, name: &ServerName) -> ServerName {
+        let renamed = self.renamed.iter().find(|renamed| renamed.is_of(pool, server));
+        let name_now = renamed.map_or(&name.name, |renamed| &renamed.name);
+        ServerName { name: name_now.clone(), ..name.clone() }
+    }
+
+    /// Resolves a server by another name from now on, also over reloads that do not change the configured one. Returns the
+    /// former name; none: it has no host's name. Where it is now, it stays until the answer.
+    pub(super) fn rename(&mut self, pool: &str, server: &str, name: &str, now: Instant) -> Option<String> {
+        let holds = |group: &Group| group.pool == pool && group.slots.iter().any(|slot| slot.server == server);
+        let group = self.groups.iter_mut().find(|group| holds(group) && group.question.kind == NameKind::Host)?;
+        let former = group.question.name.clone();
+        if former == name {
+            return Some(former);
+        }
+        let question = Question { name: name.to_owned(), ..group.question.clone() };
+        let place = group.slots.iter().position(|slot| slot.server == server)?;
+        let slot = group.slots.remove(place);
+        let slot = Slot { name: ServerName { name: name.to_owned(), ..slot.name }, seen: None, ..slot };
+        self.groups.retain(|group| !group.slots.is_empty());
+        match self.groups.iter_mut().find(|group| group.pool == pool && group.question == question) {
+            Some(group) => {
+                group.slots.push(slot);
+                group.due = group.due.map(|_| now);
+            }
+            None => {
+                self.last_id += 1;
+                let (id, pool, slots) = (self.last_id, pool.to_owned(), vec![slot]);
+                self.groups.push(Group { id, pool, question, slots, due: Some(now), answered: None, failing: false });
+            }
+        }
+        let before = self.renamed.iter().position(|renamed| renamed.is_of(pool, server));
+        let configured = match before.map(|place| self.renamed.remove(place)) {
+            Some(renamed) => renamed.configured,
+            None => former.clone(),
+        };
+        let (pool, server, name) = (pool.to_owned(), server.to_owned(), name.to_owned());
+        self.renamed.push(Renamed { pool, server, configured, name });
+        Some(former)
+    }
+
     /// A question that is due, with its number: it is under way until [`Book::settle`].
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(u64, Question)> {
         let group = self.groups.iter_mut().find(|group| group.due.is_some_and(|due| due <= now))?;
@@ -126,6 +180,20 @@ impl Book {
             Answer::Places(places, life) => group.answered(&places, life, now),
             Answer::Failed(failure, text) => group.failed(failure, &text, now),
         }
+    }
+}
+
+impl Renamed {
+    fn is_of(&self, pool: &str, server: &str) -> bool {
+        self.pool == pool && self.server == server
+    }
+
+    /// Whether its server is still configured as it was.
+    fn stands(&self, pools: &[Pool]) -> bool {
+        let servers = pools.iter().filter(|pool| pool.name == self.pool).flat_map(|pool| &pool.servers);
+        let mut names =
+            servers.filter(|server| server.name == self.server).filter_map(|server| server.name_of.as_ref());
+        names.any(|name| name.name == self.configured)
     }
 }
 

@@ -82,6 +82,15 @@ impl Names {
         }
         self.shared.changed.notify_one();
     }
+
+    /// Resolves a server by another name from now on, until the configured one changes. Returns the former name; none: the
+    /// server has no host's name.
+    #[must_use]
+    pub fn rename(&self, pool: &str, server: &str, name: &str) -> Option<String> {
+        let former = lock(&self.shared.book).rename(pool, server, name, Instant::now());
+        self.shared.changed.notify_one();
+        former
+    }
 }
 
 impl Drop for Names {

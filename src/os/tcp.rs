@@ -4,13 +4,13 @@
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::sys::socket::{MsgFlags, recv};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::model::{ListenTuning, Source, Transparent};
+use crate::model::{KeepAlive, ListenTuning, Source, Transparent};
 
 /// How a listener is opened.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ pub struct Stream(Socket);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConnectOptions<'a> {
     /// TCP keep-alive probes.
-    pub keepalive: bool,
+    pub keepalive: Option<KeepAlive>,
     /// Where it comes from.
     pub source: Option<&'a Source>,
     /// For whom it is made: a transparent source may be the client's.
@@ -52,6 +52,8 @@ pub struct ConnectOptions<'a> {
     pub fast_open: bool,
 }
 
+/// Some listener has had keep-alive probes of its own.
+static OWN_PROBES: AtomicBool = AtomicBool::new(false);
 /// The next port of a source's, for all of them.
 static NEXT_PORT: AtomicUsize = AtomicUsize::new(0);
 /// More that are taken in a row, and there is none.
@@ -120,9 +122,21 @@ impl Listener {
         listen(&self.0, backlog)
     }
 
-    /// Whether connections accepted from now on get keep-alive probes (inherited).
-    pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
-        self.0.set_keepalive(keepalive)
+    /// The keep-alive probes of connections accepted from now on (inherited).
+    pub fn set_keepalive(&self, keepalive: Option<KeepAlive>) -> io::Result<()> {
+        let Some(KeepAlive { idle, interval, count }) = keepalive else { return self.0.set_keepalive(false) };
+        if (idle, interval, count) != (None, None, None) {
+            OWN_PROBES.store(true, Ordering::Relaxed);
+        } else if !OWN_PROBES.load(Ordering::Relaxed) {
+            return self.0.set_keepalive(true);
+        }
+        // What is not said is as in a socket to which nothing was said: before a reload it may have been.
+        let fresh = open(self.local_addr()?.ip())?;
+        let probes = TcpKeepalive::new()
+            .with_time(idle.map_or_else(|| fresh.tcp_keepalive_time(), Ok)?)
+            .with_interval(interval.map_or_else(|| fresh.tcp_keepalive_interval(), Ok)?)
+            .with_retries(count.map_or_else(|| fresh.tcp_keepalive_retries(), Ok)?);
+        self.0.set_tcp_keepalive(&probes)
     }
 
     /// Options for connections accepted from now on (inherited).
@@ -211,8 +225,8 @@ impl Stream {
         let socket = open(address.ip())?;
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_quickack(false)?;
-        if options.keepalive {
-            socket.set_keepalive(true)?;
+        if let Some(keepalive) = options.keepalive {
+            socket.set_tcp_keepalive(&probes(keepalive))?;
         }
         if let Some(timeout) = options.user_timeout {
             socket.set_tcp_user_timeout(Some(timeout))?;
@@ -294,6 +308,13 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         local_addr(&self.0)
     }
+}
+
+fn probes(KeepAlive { idle, interval, count }: KeepAlive) -> TcpKeepalive {
+    let probes = TcpKeepalive::new();
+    let probes = idle.map_or(probes.clone(), |idle| probes.with_time(idle));
+    let probes = interval.map_or(probes.clone(), |interval| probes.with_interval(interval));
+    count.map_or(probes.clone(), |count| probes.with_retries(count))
 }
 
 /// The address that a connection comes from; unspecified: the kernel's choice.
@@ -384,5 +405,45 @@ mod tests {
         assert_eq!(listener.0.tcp_mss().unwrap(), 1400);
         listener.tune(&ListenTuning::default()).unwrap();
         assert_eq!(listener.0.tcp_user_timeout().unwrap(), None);
+    }
+
+    #[test]
+    fn keep_alive_probes_are_set_and_taken_back() {
+        let options = ListenOptions {
+            address: "127.0.0.1:0".parse().unwrap(),
+            interface: None,
+            nonlocal: false,
+            dual_stack: false,
+            shared: false,
+            backlog: 8,
+        };
+        let probes = |socket: &Socket| {
+            let seconds = |time: io::Result<Duration>| time.unwrap().as_secs();
+            let count = socket.tcp_keepalive_retries().unwrap();
+            let on = socket.keepalive().unwrap();
+            (on, seconds(socket.tcp_keepalive_time()), seconds(socket.tcp_keepalive_interval()), count)
+        };
+        let own = KeepAlive { idle: Some(Duration::from_secs(7)), interval: None, count: Some(4) };
+        let listener = Listener::open(options).unwrap();
+        let (_, idle, interval, count) = probes(&listener.0);
+        let connected = || {
+            let keepalive = Some(KeepAlive { interval: Some(Duration::from_secs(3)), ..own });
+            let to = listener.local_addr().unwrap();
+            let (Connecting::Done(client) | Connecting::Started(client)) =
+                Stream::connect(to, ConnectOptions { keepalive, ..ConnectOptions::default() }).unwrap();
+            while !client.is_connected() {}
+            let accepted = loop {
+                if let Some((accepted, _)) = listener.accept().unwrap() {
+                    break accepted;
+                }
+            };
+            (probes(&client.0), probes(&accepted.0))
+        };
+        listener.set_keepalive(Some(own)).unwrap();
+        assert_eq!(connected(), ((true, 7, 3, 4), (true, 7, interval, 4)));
+        listener.set_keepalive(Some(KeepAlive::default())).unwrap();
+        assert_eq!(connected().1, (true, idle, interval, count));
+        listener.set_keepalive(None).unwrap();
+        assert!(!connected().1.0);
     }
 }

@@ -275,6 +275,9 @@ impl Connection {
         }
         let relay = relay.following(self.server_flight());
         self.state = State::Relay(relay);
+        if self.binding.service.spec.log_early {
+            self.log_early(context.now);
+        }
         self.step(context)
     }
 
@@ -301,11 +304,28 @@ impl Connection {
         if let Some(flight) = heard {
             self.learn(*flight, context.now);
         }
+        if self.half_closed && self.closes_at_once() {
+            return Verdict::End(EndReason::Complete, Reset::None);
+        }
         match step {
             Step::Wait => Verdict::Keep,
             Step::Again => Verdict::Again,
             Step::Done(End::Complete) => Verdict::End(EndReason::Complete, Reset::None),
             Step::Done(End::Aborted(side)) => self.abort(side, context.now),
+        }
+    }
+
+    /// As in HAProxy, nobody waits for what a server says to a client that has ended, if the server does not linger.
+    fn closes_at_once(&self) -> bool {
+        let told = matches!(&self.state, State::Relay(relay) if relay.has_told_server());
+        told && !self.lingers(Side::Server)
+    }
+
+    /// Whether a side's socket is closed in the ordinary way.
+    pub(super) fn lingers(&self, side: Side) -> bool {
+        match side {
+            Side::Client => self.binding.service.spec.client_linger,
+            Side::Server => self.spec.server_linger,
         }
     }
 

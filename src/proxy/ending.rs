@@ -32,8 +32,8 @@ impl Connection {
         self.settle();
         self.binding.service.stats.count_end(reason);
         self.count_times(reason, now);
-        if self.binding.service.spec.log {
-            self.log(reason, now);
+        if !self.is_logged() {
+            self.log(reason, false, now);
         }
         tracing::trace!(index = key.index, reason = reason.label(), "connection ended");
         if let Some(pin) = self.pin {
@@ -49,10 +49,11 @@ impl Connection {
         };
         // For the survivor of an abort it does not matter which side it is.
         let survivor = matches!(self.state, State::Draining { .. });
-        if reset == Reset::Client || reset == Reset::Both || survivor && reset == Reset::Server {
+        let resets = |side| reset == Reset::Both || reset == side;
+        if resets(Reset::Client) || survivor && resets(Reset::Server) || !self.lingers(Side::Client) {
             let _closed = client.map(Stream::reset_on_close);
         }
-        if reset == Reset::Server || reset == Reset::Both {
+        if resets(Reset::Server) || !self.lingers(Side::Server) {
             let _closed = server.map(Stream::reset_on_close);
         }
     }
@@ -82,15 +83,28 @@ impl Connection {
         }
     }
 
-    fn log(&self, reason: EndReason, now: Instant) {
+    /// Its server has accepted.
+    pub(super) fn log_early(&self, now: Instant) {
+        self.log(EndReason::Complete, true, now);
+    }
+
+    /// Whether its line was written when it began.
+    fn is_logged(&self) -> bool {
+        let spec = &self.binding.service.spec;
+        let normal = self.attempts <= 1 && !self.redispatched;
+        spec.log_early && self.connected.is_some() && (spec.log_normal || !normal)
+    }
+
+    /// The line of one that has ended, or, where that is wanted, of one that begins.
+    fn log(&self, reason: EndReason, goes_on: bool, now: Instant) {
         let service = &self.binding.service;
-        if self.settled == [0; 2] && !service.spec.log_empty {
+        if !service.spec.log || self.settled == [0; 2] && !service.spec.log_empty && !goes_on {
             return;
         }
         let journal = service.global.journal.0.get();
         let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
         let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
-        let others = |open: u64| open.saturating_sub(u64::from(server.is_some()));
+        let others = |open: u64| open.saturating_sub(u64::from(server.is_some() && !goes_on));
         let ended = Ended {
             service: &service.spec,
             pool: &self.spec.name,
@@ -110,6 +124,7 @@ impl Connection {
             waited: self.dispatched.map(|at| since(self.started, at)),
             connect: self.dispatched.zip(self.connected).map(|(from, to)| since(from, to)),
             duration: since(self.started, now),
+            goes_on,
             retries: self.attempts.saturating_sub(1),
             redispatched: self.redispatched,
             ahead: match &self.state {
@@ -124,6 +139,9 @@ impl Connection {
                 server: others(server.map_or(0, |server| server.stats.open.load(Ordering::Relaxed))),
             }),
         };
+        if !service.spec.log_normal && ended.is_normal() {
+            return;
+        }
         match journal {
             Some(journal) => journal.ended(&ended),
             None => ended.trace(),

@@ -13,8 +13,8 @@ use super::ruling::{Around, Ruled, hello_wait};
 use super::tls_session::offer;
 use super::upstream::Upstream;
 use super::worker::Context;
-use crate::model::Affinity;
-use crate::model::rule::{Denial, Stage};
+use crate::model::rule::{Denial, Directions, Stage};
+use crate::model::{Affinity, Pool};
 use crate::os::tcp::Stream;
 use crate::rules::{self, Facts, Outcome, stick};
 use crate::stats::EndReason;
@@ -29,6 +29,8 @@ pub(super) struct Inspecting {
     pub(super) upstream: Box<Upstream>,
     stage: Stage,
     from: usize,
+    /// Its pool, once that is chosen: the rules are those of the pool from then on.
+    pool: Option<Arc<Pool>>,
     since: Instant,
     until: Instant,
 }
@@ -57,7 +59,7 @@ fn reason(stage: Stage, denial: Denial) -> EndReason {
         (Denial::Limit, _) => EndReason::SourceLimit,
         (Denial::Rule, Stage::Connection) => EndReason::DeniedConnection,
         (Denial::Rule, Stage::Session) => EndReason::DeniedSession,
-        (Denial::Rule, Stage::Content | Stage::Route) => EndReason::DeniedContent,
+        (Denial::Rule, Stage::Content | Stage::Route | Stage::Server) => EndReason::DeniedContent,
     }
 }
 
@@ -82,6 +84,7 @@ impl Connection {
             upstream,
             stage: Stage::Content,
             from: 0,
+            pool: None,
             since: context.now,
             until,
         }));
@@ -109,29 +112,41 @@ impl Connection {
         silence.map_or(inspecting.until, |at| at.min(inspecting.until))
     }
 
-    /// Looks at what the client has said, and asks the rules that wait for it.
+    /// Looks at what the client has said, and asks the rules that wait for it: those of the service, then those of its pool.
     fn listen(&mut self, context: &mut Context<'_>) -> Verdict {
         let binding = Rc::clone(&self.binding);
         let service = &binding.service;
         let (Some(ruling), State::Inspecting(inspecting)) = (&service.ruling, &mut self.state) else {
             return Verdict::Keep;
         };
-        let Inspecting { upstream, stage, from, since, until } = inspecting.as_mut();
+        let Inspecting { upstream, stage, from, pool, since, until } = inspecting.as_mut();
         let scratch = context.workspace.scratch();
         let heard = if ruling.listens { peek(&upstream.client, scratch) } else { Ok((0, false)) };
         let Ok((count, over)) = heard else { return Verdict::End(EndReason::ClientAborted, Reset::None) };
-        let ended = over || upstream.client_ready.read_end || context.now >= *until;
+        let over = over || upstream.client_ready.read_end;
         let heard = scratch.get(..count).unwrap_or_default();
-        let facts = Facts::new(self.client, self.destination, heard, ended);
-        let mut around = Around { service, ruling, source: self.client.ip(), ruled: &mut self.ruled, now: context.now };
-        loop {
-            match rules::decide(ruling.policy(), *stage, *from, &facts, ruling.expressions(), &mut around) {
-                Outcome::Pass if *stage == Stage::Content => (*stage, *from) = (Stage::Route, 0),
-                Outcome::Pass => break,
+        let (client, destination) = (self.client, self.destination);
+        let facts_until = |until| Facts::new(client, destination, heard, over || context.now >= until);
+        let mut facts = facts_until(*until);
+        let mut around = Around { service, ruling, source: client.ip(), ruled: &mut self.ruled, now: context.now };
+        let pool = loop {
+            let rules = match &*pool {
+                Some(pool) => pool.policy.as_deref().filter(|_| *stage == Stage::Content),
+                None => Some(ruling.policy()),
+            };
+            let outcome = match rules {
+                Some(rules) => rules::decide(rules, *stage, *from, &facts, ruling.expressions(), &mut around),
+                None => Outcome::Pass,
+            };
+            match outcome {
+                Outcome::Pass if pool.is_some() || *stage == Stage::Route => {}
+                Outcome::Pass => {
+                    (*stage, *from) = (Stage::Route, 0);
+                    continue;
+                }
                 Outcome::Pool(name) => {
                     let place = ruling.pools.iter().position(|(known, _)| known == name);
-                    self.ruled.get_or_insert_default().pool = place;
-                    break;
+                    around.ruled.get_or_insert_default().pool = place;
                 }
                 Outcome::Wait { from: rule } => {
                     *from = rule;
@@ -144,8 +159,29 @@ impl Connection {
                 }
                 Outcome::Nowhere => return Verdict::End(EndReason::NoServer, Reset::Client),
             }
+            if let Some(pool) = pool {
+                *stage = Stage::Server;
+                break Arc::clone(pool);
+            }
+            let chosen = pool_of(&binding, around.ruled.as_deref()).spec();
+            if let Some(policy) = &chosen.policy {
+                *until = (*until).max(context.now + policy.inspect_delay);
+                facts = facts_until(*until);
+            }
+            (*stage, *from, *pool) = (Stage::Content, 0, Some(chosen));
+        };
+        if let Some(policy) = &pool.policy {
+            let shared = pool_of(&binding, around.ruled.as_deref());
+            let serves = |server: &str| pool.persist || shared.is_up(server);
+            match rules::direct(policy, &facts, ruling.expressions(), &around, serves) {
+                Some(directions) => {
+                    let ruled = around.ruled.get_or_insert_default();
+                    ruled.directions = Some(Arc::new(directions)).filter(|said| **said != Directions::default());
+                }
+                None => return Verdict::Keep,
+            }
         }
-        let pool = pool_of(&self.binding, self.ruled.as_deref()).spec();
+        let ended = over || context.now >= *until;
         if let Some(wait) = hello_wait(&pool).filter(|_| !ended && facts.is_open()) {
             // Rules may wait for longer than the pool, but no longer now that they are done.
             *until = (*until).min(*since + wait);

@@ -54,6 +54,8 @@ pub struct Ended<'a> {
     pub connect: Option<Duration>,
     /// From accept to the end.
     pub duration: Duration,
+    /// It has only begun: bytes and duration are those so far.
+    pub goes_on: bool,
     /// Further attempts after the first.
     pub retries: u32,
     /// It ended up at another server than the one it began with.
@@ -104,8 +106,15 @@ impl Ended<'_> {
             bytes_out = self.bytes_out,
             connect_ms = connected.map(millis),
             duration_ms = millis(self.duration),
-            "connection ended"
+            "connection {}",
+            if self.goes_on { "established" } else { "ended" }
         );
+    }
+
+    /// Whether nothing went wrong.
+    #[must_use]
+    pub fn is_normal(&self) -> bool {
+        self.reason == EndReason::Complete && self.retries == 0 && !self.redispatched
     }
 
     /// HAProxy's termination code: who ended it, and what it was doing (configuration manual, section 8.5).

@@ -261,7 +261,7 @@ impl Proxy {
             }
         }
         self.commit_stick_tables(pools, now);
-        self.commit_tables(services, now);
+        self.commit_tables(services, pools, now);
         self.follow_tracked();
         let mut gone = Vec::new();
         self.services.retain(|name, _| {

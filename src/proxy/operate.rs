@@ -86,7 +86,7 @@ impl Proxy {
     pub fn explain(&self, service: &str, client: SocketAddr, sni: Option<&str>) -> Option<ServiceExplanation> {
         let listen = self.services.get(service)?.spec.listen.first()?;
         let destination = SocketAddr::new(listen.address, listen.ports.first());
-        let Rehearsal { steps, pool } = self.rehearse(service, client, destination, sni)?;
+        let Rehearsal { steps, pool, directions } = self.rehearse(service, client, destination, sni)?;
         // A client that sends a hello has no session, as far as can be told from its name.
         let offer = sni.map(|_| Offer::default());
         let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
@@ -97,7 +97,8 @@ impl Proxy {
             Some(stick::keys(rules, kind, &facts, &Expressions::default()).unwrap_or_default())
         });
         let (offer, keys) = (offer.as_ref(), keys.as_ref());
-        let wanted = Wanted { client: client.ip(), sni: sni.map(KeyHash::of_name), offer, keys, exclude: &[] };
+        let (sni, directions) = (sni.map(KeyHash::of_name), directions.as_ref());
+        let wanted = Wanted { client: client.ip(), sni, offer, keys, directions, exclude: &[] };
         let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
         Some(ServiceExplanation { steps, pool, choice })
     }

@@ -11,6 +11,7 @@ use super::shared::{Assigned, PoolShared, PoolState};
 use super::slab::Key;
 use crate::balance::{Ahead, KeyHash, Offer, Pin, Request, ServerId, Ticket};
 use crate::model::StickKeys;
+use crate::model::rule::Directions;
 use crate::stats::ServerStats;
 
 /// A connection in the queue.
@@ -21,6 +22,8 @@ pub(super) struct Waiter {
     pub(super) offer: Option<Arc<Offer>>,
     /// What the stick table knows it by; none: its address.
     pub(super) keys: Option<Arc<StickKeys>>,
+    /// What the rules of its pool say about its server.
+    pub(super) directions: Option<Arc<Directions>>,
     /// Servers that failed it.
     pub(super) exclude: Vec<ServerId>,
     pub(super) held: Option<Pin>,
@@ -154,10 +157,11 @@ impl PoolState {
 
     fn grant(&mut self, ticket: Ticket, pool: &PoolShared, now: Instant) -> Option<(Waiter, Grant)> {
         let Self { balance, servers, waiters, .. } = self;
-        let Waiter { client, sni, ref offer, ref keys, ref exclude, held, .. } = *waiters.get(&ticket)?;
+        let Waiter { client, sni, ref offer, ref keys, ref directions, ref exclude, held, .. } =
+            *waiters.get(&ticket)?;
         let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
-        let (offer, keys) = (offer.as_deref(), keys.as_deref());
-        let request = Request { client, sni, offer, keys, exclude, held, waited: true };
+        let (offer, keys, directions) = (offer.as_deref(), keys.as_deref(), directions.as_deref());
+        let request = Request { client, sni, offer, keys, exclude, held, directions, waited: true };
         let choice = balance.select(&request, load, now).ok()?;
         let ahead = balance.ahead(ticket);
         balance.serve(ticket);

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::Proxy;
 use super::ruling::{Around, Ruling};
-use crate::model::rule::{Counted, Counter, Purpose, Slot, Stage};
+use crate::model::Policy;
+use crate::model::rule::{Counted, Counter, Directions, Persistence, Purpose, Slot, Stage};
 use crate::rules::{self, Effects, Facts, Outcome, World};
 
 /// What rules would make of a client.
@@ -15,6 +16,8 @@ pub struct Rehearsal {
     pub steps: Vec<String>,
     /// The pool it would go to; none: it would be turned away, or there is no pool for it.
     pub pool: Option<String>,
+    /// What the rules of that pool say about its server.
+    pub directions: Option<Directions>,
 }
 
 impl Proxy {
@@ -29,7 +32,7 @@ impl Proxy {
         server_name: Option<&str>,
     ) -> Option<Rehearsal> {
         let service = self.services.get(service)?;
-        let mut rehearsal = Rehearsal { steps: Vec::new(), pool: Some(service.spec.pool.clone()) };
+        let mut rehearsal = Rehearsal { steps: Vec::new(), pool: Some(service.spec.pool.clone()), directions: None };
         let Some(ruling) = &service.ruling else { return Some(rehearsal) };
         let mut nothing = None;
         let around = Around { service, ruling, source: client.ip(), ruled: &mut nothing, now: Instant::now() };
@@ -40,9 +43,19 @@ impl Proxy {
             } else {
                 Facts::told(client, destination, server_name)
             };
-            if !rehearsal.play(ruling, stage, &facts, &mut world) {
-                break;
+            if !rehearsal.play((ruling.policy(), ""), stage, (&facts, ruling), &mut world) {
+                return Some(rehearsal);
             }
+        }
+        let facts = Facts::told(client, destination, server_name);
+        let pool = rehearsal.pool.as_ref().and_then(|name| self.pools.get(name));
+        if let Some((shared, spec)) = pool.map(|shared| (shared, shared.spec()))
+            && let Some(policy) = &spec.policy
+            && rehearsal.play((policy, " of the pool"), Stage::Content, (&facts, ruling), &mut world)
+        {
+            let serves = |server: &str| spec.persist || shared.is_up(server);
+            rehearsal.directions = rules::direct(policy, &facts, ruling.expressions(), &world, serves);
+            rehearsal.tell_directions();
         }
         Some(rehearsal)
     }
@@ -50,8 +63,13 @@ impl Proxy {
 
 impl Rehearsal {
     /// Whether the connection goes on after this stage.
-    fn play(&mut self, ruling: &Ruling, stage: Stage, facts: &Facts<'_>, world: &mut dyn Effects) -> bool {
-        let policy = ruling.policy();
+    fn play(
+        &mut self,
+        (policy, whose): (&Policy, &str),
+        stage: Stage,
+        (facts, ruling): (&Facts<'_>, &Ruling),
+        world: &mut dyn Effects,
+    ) -> bool {
         if policy.of(stage).next().is_none() {
             return true;
         }
@@ -60,13 +78,14 @@ impl Rehearsal {
             Stage::Session => "session",
             Stage::Content => "content",
             Stage::Route => "pool",
+            Stage::Server => "server",
         };
         let (step, goes_on) = match rules::decide(policy, stage, 0, facts, ruling.expressions(), world) {
             Outcome::Pass if stage == Stage::Route => {
                 (format!("{name} rules: none holds, so it is the service's own"), true)
             }
-            Outcome::Pass | Outcome::Wait { .. } => (format!("{name} rules: let in"), true),
-            Outcome::Reject(_) => (format!("{name} rules: turned away"), false),
+            Outcome::Pass | Outcome::Wait { .. } => (format!("{name} rules{whose}: let in"), true),
+            Outcome::Reject(_) => (format!("{name} rules{whose}: turned away"), false),
             Outcome::Nowhere => (format!("{name} rules: there is no pool for it"), false),
             Outcome::Pool(pool) => {
                 self.pool = Some(pool.to_owned());
@@ -78,6 +97,20 @@ impl Rehearsal {
             self.pool = None;
         }
         goes_on
+    }
+
+    fn tell_directions(&mut self) {
+        let Some(Directions { server, persistence }) = &self.directions else { return };
+        if let Some(persistence) = persistence {
+            let what = match persistence {
+                Persistence::Forced => "its server is tried although it is down (force-persist)",
+                Persistence::Usual => "a server that is down is not tried (ignore-persist)",
+            };
+            self.steps.push(format!("server rules: {what}"));
+        }
+        if let Some(server) = server {
+            self.steps.push(format!("server rules: {server} (use-server)"));
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::Proxy;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
-use crate::model::rule::{Condition, Counted, Counter, Purpose, Slot, SourceTable, Stage, Test};
-use crate::model::{self, Affinity, Algorithm, Policy, Service, StickRule};
+use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Slot, SourceTable, Stage, Test};
+use crate::model::{self, Affinity, Algorithm, Policy, Pool, Service, StickRule};
 use crate::rules::{Counters, Effects, Expressions, Held, Rate, Source, World};
 
 /// The rules of a service, ready to be asked.
@@ -27,8 +27,19 @@ pub(super) struct Ruling {
     pub(super) listens: bool,
     /// How long a client may take to say what is asked for.
     delay: Duration,
-    /// When pools know clients by more than their addresses.
+    /// What its pools want.
+    wants: Wants,
+}
+
+/// What the pools of a service want of its connections.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Wants {
+    /// One wants to see the client's hello, and may wait so long for it.
+    hello: Option<Duration>,
+    /// When they know clients by more than their addresses.
     sticks: Vec<Condition>,
+    /// Rules of their own.
+    policies: Vec<Arc<Policy>>,
 }
 
 /// A table of counters; one value for its whole life, over reloads.
@@ -47,6 +58,8 @@ pub(super) struct Ruled {
     pub(super) offer: Option<Arc<Offer>>,
     /// The name in its TLS hello, where that was listened for.
     pub(super) server_name: Option<Box<str>>,
+    /// What the rules of its pool say about its server.
+    pub(super) directions: Option<Arc<Directions>>,
     /// The sources that it counts for, until it is dropped.
     tracked: [Option<(Arc<TableShared>, Held)>; Slot::COUNT],
 }
@@ -83,35 +96,40 @@ impl TableShared {
 }
 
 impl Ruling {
-    /// What of `pools` and `tables` the rules name; what is not there answers as if it were empty. `hello`: a pool wants to
-    /// see the client's hello, and may wait so long for it.
+    /// What of `pools` and `tables` the rules name; what is not there answers as if it were empty.
     pub(super) fn new(
         policy: &Arc<Policy>,
-        (hello, sticks): (Option<Duration>, Vec<Condition>),
+        wants: Wants,
         pools: &BTreeMap<String, Arc<PoolShared>>,
         tables: &BTreeMap<String, Arc<TableShared>>,
         now: Instant,
     ) -> Self {
+        let policies = || std::iter::once(policy).chain(&wants.policies);
         let mut named: Vec<(String, Arc<PoolShared>)> = Vec::new();
-        for name in policy.pools() {
+        for name in policies().flat_map(|policy| policy.pools()) {
             if !named.iter().any(|(known, _)| known == name) {
                 named.extend(pools.get(name).map(|pool| (name.to_owned(), Arc::clone(pool))));
             }
         }
-        let mut conditions = [Stage::Content, Stage::Route]
-            .into_iter()
-            .flat_map(|stage| policy.of(stage))
-            .filter_map(|rule| rule.when.as_ref());
-        let mut expressions = Expressions::of(policy);
-        expressions.add(sticks.iter());
+        let late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
+        let mut conditions = late.filter_map(|rule| rule.when.as_ref());
+        let mut expressions = Expressions::default();
+        expressions.add(policies().flat_map(|policy| &policy.rules).filter_map(|rule| rule.when.as_ref()));
+        expressions.add(wants.sticks.iter());
+        let mut counted: Vec<Arc<TableShared>> = Vec::new();
+        for spec in policies().flat_map(|policy| &policy.tables) {
+            if !counted.iter().any(|table| table.name == spec.name) {
+                counted.extend(tables.get(&spec.name).cloned());
+            }
+        }
         Self {
             expressions,
             pools: named,
-            tables: policy.tables.iter().filter_map(|spec| tables.get(&spec.name).cloned()).collect(),
+            tables: counted,
             sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
-            listens: hello.is_some() || conditions.any(|condition| condition.tests().any(Test::listens)),
-            delay: if policy.inspect_delay.is_zero() { hello.unwrap_or_default() } else { policy.inspect_delay },
-            sticks,
+            listens: wants.hello.is_some() || conditions.any(|condition| condition.tests().any(Test::listens)),
+            delay: if policy.inspect_delay.is_zero() { wants.hello.unwrap_or_default() } else { policy.inspect_delay },
+            wants,
             policy: Arc::clone(policy),
         }
     }
@@ -120,7 +138,7 @@ impl Ruling {
     pub(super) fn is_wired_as(&self, other: &Self) -> bool {
         self.listens == other.listens
             && self.delay == other.delay
-            && self.sticks == other.sticks
+            && self.wants == other.wants
             && self.pools.len() == other.pools.len()
             && self.pools.iter().zip(&other.pools).all(|(one, other)| Arc::ptr_eq(&one.1, &other.1))
             && self.tables.len() == other.tables.len()
@@ -258,6 +276,11 @@ fn stick_wait(pool: &model::Pool) -> Option<Duration> {
     pool.stick.iter().any(|rule| rule.key.fetch.listens() || asks(rule)).then(|| Policy::new().inspect_delay)
 }
 
+/// What the rules of a connection's pool say about its server.
+pub(super) fn directions_of(ruled: Option<&Ruled>) -> Option<&Arc<Directions>> {
+    ruled.and_then(|ruled| ruled.directions.as_ref())
+}
+
 /// The name in a connection's hello, for hashes.
 pub(super) fn name_of(ruled: Option<&Ruled>) -> Option<KeyHash> {
     ruled.and_then(|ruled| ruled.server_name.as_deref()).map(KeyHash::of_name)
@@ -276,22 +299,25 @@ impl Drop for Ruled {
 }
 
 impl Proxy {
-    /// The rules of a service. One without any has some all the same when a pool wants to see the client's hello.
+    /// The rules of a service. One without any has some all the same when a pool wants to see the client's hello, or has rules.
     pub(super) fn ruling_of(&self, service: &Service, now: Instant) -> Option<Ruling> {
         let pools: Vec<_> = service.pools().filter_map(|name| self.pools.get(name)).map(|pool| pool.spec()).collect();
         let hello = pools.iter().filter_map(|pool| hello_wait(pool).max(stick_wait(pool))).max();
         let mut rules = pools.iter().flat_map(|pool| &pool.stick).peekable();
-        let wanted = hello.is_some() || rules.peek().is_some();
+        let sticks_by_rule = rules.peek().is_some();
         let sticks: Vec<Condition> = rules.filter_map(|rule| rule.when.clone()).collect();
+        let policies: Vec<Arc<Policy>> = pools.iter().filter_map(|pool| pool.policy.clone()).collect();
+        let wanted = hello.is_some() || sticks_by_rule || !policies.is_empty();
         let none = || wanted.then(|| Arc::new(Policy { inspect_delay: Duration::ZERO, ..Policy::new() }));
         let policy = service.policy.clone().or_else(none)?;
-        Some(Ruling::new(&policy, (hello, sticks), &self.pools, &self.tables, now))
+        Some(Ruling::new(&policy, Wants { hello, sticks, policies }, &self.pools, &self.tables, now))
     }
 
-    /// What a table has counted stays as long as a service names it.
-    pub(super) fn commit_tables(&mut self, services: &[Service], now: Instant) {
-        let specs: Vec<_> =
-            services.iter().filter_map(|service| service.policy.as_ref()).flat_map(|policy| &policy.tables).collect();
+    /// What a table has counted stays as long as a rule names it.
+    pub(super) fn commit_tables(&mut self, services: &[Service], pools: &[Pool], now: Instant) {
+        let of_services = services.iter().filter_map(|service| service.policy.as_ref());
+        let of_pools = pools.iter().filter_map(|pool| pool.policy.as_ref());
+        let specs: Vec<_> = of_services.chain(of_pools).flat_map(|policy| &policy.tables).collect();
         self.tables.retain(|name, _| specs.iter().any(|spec| spec.name == *name));
         for spec in specs {
             match self.tables.get(&spec.name) {

@@ -15,6 +15,7 @@ use super::queue::Waiter;
 use super::returning::Unanswered;
 use super::ruling::Ruling;
 use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, Ticket};
+use crate::model::rule::Directions;
 use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
@@ -106,7 +107,7 @@ impl Link {
         Self { send_proxy, source: server.source.clone(), user_timeout, fast_open }
     }
 
-    pub(super) fn options(&self, keepalive: bool, client: SocketAddr) -> ConnectOptions<'_> {
+    pub(super) fn options(&self, keepalive: Option<model::KeepAlive>, client: SocketAddr) -> ConnectOptions<'_> {
         let Self { user_timeout, fast_open, .. } = *self;
         ConnectOptions { keepalive, source: self.source.as_ref(), client: Some(client), user_timeout, fast_open }
     }
@@ -131,6 +132,8 @@ pub(super) struct Wanted<'a> {
     pub(super) offer: Option<&'a Offer>,
     /// What the stick table knows it by; none: its address.
     pub(super) keys: Option<&'a StickKeys>,
+    /// What the rules of the pool say about its server.
+    pub(super) directions: Option<&'a Directions>,
     /// Servers that failed it.
     pub(super) exclude: &'a [ServerId],
 }
@@ -416,8 +419,8 @@ impl PoolShared {
 
 impl Wanted<'_> {
     fn request(&self, held: Option<Pin>) -> balance::Request<'_> {
-        let Self { client, sni, offer, keys, exclude } = *self;
-        balance::Request { client, sni, offer, keys, exclude, held, waited: false }
+        let Self { client, sni, offer, keys, directions, exclude } = *self;
+        balance::Request { client, sni, offer, keys, exclude, held, directions, waited: false }
     }
 }
 

@@ -11,7 +11,7 @@ use super::connection::{Connection, Reset, State, Verdict, pool_of};
 use super::operate::Observed;
 use super::queue::{Grant, Waiter, Waiting};
 use super::relay::{Ready, Relay, Side};
-use super::ruling::name_of;
+use super::ruling::{directions_of, name_of};
 use super::shared::{Assigned, Place, ServerShared, Wanted};
 use super::tls_session::offer_of;
 use super::worker::{Context, token};
@@ -123,6 +123,7 @@ impl Connection {
             sni: name_of(ruled),
             offer: offer_of(ruled).map(Arc::as_ref),
             keys: self.stick_keys.as_deref(),
+            directions: directions_of(ruled).map(Arc::as_ref),
             exclude: &upstream.tried,
         };
         match pool_of(&self.binding, self.ruled.as_deref()).select(&wanted, &mut self.pin, context.now) {
@@ -167,6 +168,7 @@ impl Connection {
             sni: name_of(self.ruled.as_deref()),
             offer: offer_of(self.ruled.as_deref()).cloned(),
             keys: self.stick_keys.clone(),
+            directions: directions_of(self.ruled.as_deref()).cloned(),
             exclude: upstream.tried.clone(),
             held: self.pin,
             mailbox: Arc::clone(context.mailbox),
@@ -218,7 +220,9 @@ impl Connection {
     /// The server's address for this client.
     pub(super) fn server_address(&self, server: &ServerShared) -> Option<SocketAddr> {
         let Place { address, port } = server.place;
-        port.resolve(self.destination.port()).map(|port| SocketAddr::new(address, port))
+        // To connect to no address would reach this node.
+        let port = port.resolve(self.destination.port()).filter(|_| !address.is_unspecified());
+        port.map(|port| SocketAddr::new(address, port))
     }
 
     fn connect(&mut self, context: &mut Context<'_>) -> Verdict {
@@ -334,7 +338,8 @@ impl Connection {
             Some(every) => failures.is_multiple_of(every.max(1)),
             None => failures == self.spec.retries,
         };
-        if self.spec.redispatch && (!assigned.sticky || moves) {
+        let forced = directions_of(self.ruled.as_deref()).is_some_and(|directions| directions.is_forced());
+        if self.spec.redispatch && (!assigned.sticky || moves) && !forced {
             let failed = assigned.id;
             if let State::Upstream(upstream) = &mut self.state {
                 upstream.tried.push(failed);

@@ -292,7 +292,9 @@ fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &E
     let folded = fold(text, ignore_case);
     patterns.iter().any(|pattern| match pattern {
         Pattern::Found => true,
-        Pattern::Exact(wanted) => *folded == *fold(wanted, ignore_case),
+        // Of maps there may be thousands.
+        Pattern::Exact(wanted) if ignore_case => text.eq_ignore_ascii_case(wanted),
+        Pattern::Exact(wanted) => text == wanted,
         Pattern::Begin(wanted) => folded.starts_with(&fold(wanted, ignore_case)),
         Pattern::End(wanted) => folded.ends_with(&fold(wanted, ignore_case)),
         Pattern::Contains(wanted) => places(&folded, &fold(wanted, ignore_case)).next().is_some(),

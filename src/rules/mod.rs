@@ -9,7 +9,7 @@ pub use condition::{Answer, Expressions, Facts, World, text_is};
 pub use counters::{Counters, Held, Rate, Source};
 
 use crate::model::Policy;
-use crate::model::rule::{Action, Denial, Purpose, Rule, Slot, Stage, Test};
+use crate::model::rule::{Action, Denial, Directions, Purpose, Rule, Slot, Stage, Test};
 
 /// What one stage of a policy came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +64,49 @@ pub fn decide<'a>(
             (Answer::Yes, Action::Nowhere) => return Outcome::Nowhere,
             (Answer::Yes, Action::Track { slot, table }) => world.track(*slot, table),
             (Answer::Yes, Action::Increment { slot, counter }) => world.increment(*slot, *counter),
+            // Of another stage, see `direct`.
+            (Answer::Yes, Action::Server(_) | Action::Persistence(_)) => {}
         }
     }
     Outcome::Pass
+}
+
+/// What the rules of a pool say about a connection's server. `serves`: whether the pool's server of a name does; one that
+/// does not is passed over. None: what the client has said does not suffice.
+pub fn direct(
+    policy: &Policy,
+    facts: &Facts<'_>,
+    expressions: &Expressions,
+    world: &dyn World,
+    serves: impl Fn(&str) -> bool,
+) -> Option<Directions> {
+    let asked = |rule: &Rule| {
+        let holds = |when| condition::holds(when, facts, expressions, world);
+        match rule.when.as_ref().map_or(Answer::Yes, holds) {
+            Answer::Yes => Some(true),
+            Answer::No => Some(false),
+            Answer::Unknown => None,
+        }
+    };
+    let mut directions = Directions::default();
+    for rule in policy.of(Stage::Server) {
+        if let Action::Persistence(persistence) = rule.action
+            && asked(rule)?
+        {
+            directions.persistence = Some(persistence);
+            break;
+        }
+    }
+    for rule in policy.of(Stage::Server) {
+        if let Action::Server(server) = &rule.action
+            && asked(rule)?
+            && (directions.is_forced() || serves(server))
+        {
+            directions.server = Some(server.clone());
+            break;
+        }
+    }
+    Some(directions)
 }
 
 /// Whether a rule is there to let the client wait (`accept if WAIT_END`).

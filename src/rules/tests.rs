@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::Networks;
-use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, SourceTable, Term, Text};
+use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Persistence, Quantity, SourceTable, Term, Text};
 
 /// A process in which everything is 3.
 struct Still;
@@ -176,6 +176,42 @@ fn rules_wait_for_what_matters_only() {
     // The first that holds decides.
     assert_eq!(run(vec![content(Action::Accept, None), content(REJECT, None)], b"", false), Outcome::Pass);
     assert_eq!(run(vec![Rule { stage: Stage::Route, ..content(REJECT, None) }], b"", false), Outcome::Pass);
+}
+
+#[test]
+fn the_first_rule_for_a_server_that_serves_directs() {
+    let rule = |action, when| Rule { stage: Stage::Server, action, when };
+    let to = |name: &str| Action::Server(name.to_owned());
+    let persistence = |persistence| Action::Persistence(persistence);
+    let tls = || if_all([(false, number(Quantity::HelloType, 1..=1))]);
+    let ours = || if_all([(false, Test::Address(End::Source, Networks::new(vec!["10.0.0.0/8".parse().unwrap()])))]);
+    let direct = |rules: Vec<Rule>, heard, ended| {
+        let policy = Policy { rules, ..Policy::new() };
+        direct(&policy, &facts(heard, ended), &Expressions::of(&policy), &Still, |server| server != "down")
+    };
+    let server = |name: &str| Some(Directions { server: Some(name.to_owned()), persistence: None });
+    assert_eq!(direct(vec![], b"", false), Some(Directions::default()));
+    assert_eq!(
+        direct(vec![rule(to("down"), None), rule(to("a"), ours()), rule(to("b"), None)], b"", true),
+        server("a")
+    );
+    // What comes after the one that holds is not waited for.
+    assert_eq!(direct(vec![rule(to("a"), ours()), rule(to("b"), tls())], b"", false), server("a"));
+    let hello = hello();
+    let waits = || vec![rule(to("b"), tls()), rule(to("a"), ours())];
+    assert_eq!(direct(waits(), b"", false), None);
+    assert_eq!(direct(waits(), b"", true), server("a"));
+    assert_eq!(direct(waits(), &hello, false), server("b"));
+    // Wherever it stands, the first word about persistence holds for all.
+    let forced = || rule(persistence(Persistence::Forced), ours());
+    let usual = || rule(persistence(Persistence::Usual), None);
+    let said = |server: &str, persistence| {
+        Some(Directions { server: Some(server.to_owned()), persistence: Some(persistence) })
+    };
+    let rules = vec![rule(to("down"), None), rule(to("a"), None), forced(), usual()];
+    assert_eq!(direct(rules, b"", true), said("down", Persistence::Forced));
+    let rules = vec![usual(), forced(), rule(to("down"), None), rule(to("a"), None)];
+    assert_eq!(direct(rules, b"", true), said("a", Persistence::Usual));
 }
 
 fn source(last: u8) -> IpAddr {

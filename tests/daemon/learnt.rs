@@ -1,7 +1,10 @@
 //! What was learnt and set is known after a restart.
 
-use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +12,7 @@ use netns_tests::wait::until_true;
 use nix::sys::signal::Signal;
 
 use super::imported::{ask, config, exchange, servers, start, start_again};
-use super::support::{Daemon, PATIENCE, own_ip};
+use super::support::{BINARY, Daemon, Dir, PATIENCE, own_ip, run_arguments, service};
 
 fn stop(daemon: &mut Daemon) {
     daemon.signal(Signal::SIGTERM);
@@ -119,4 +122,67 @@ fn what_was_found_last_survives_a_process_that_is_killed() {
     start_again(&mut daemon);
     let row = ask(&admin, "show stat li 4 -1");
     assert!(row.contains(",DOWN,"), "{row}");
+}
+
+/// A TLS server that goes on with every session it is asked for.
+fn resuming(address: SocketAddr) {
+    let listener = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _hello = stream.read(&mut [0; 1024]);
+            let extensions = [[0, 43, 0, 2, 3, 4], [0, 41, 0, 2, 0, 0]].concat();
+            let body = [&[3, 3][..], &[1; 32], &[0, 0x13, 1, 0], &vector16(&extensions)].concat();
+            let _gone = stream.write_all(&record(2, &body));
+        }
+    });
+}
+
+/// A client that goes on with the session of a ticket, until it is answered.
+fn resumes(at: SocketAddr, ticket: &[u8]) {
+    let identities = vector16(&[&vector16(ticket)[..], &[0, 0, 0, 1]].concat());
+    let binders = vector16(&[&[32][..], &[8; 32]].concat());
+    let key = [&[0, 41][..], &vector16(&[identities, binders].concat())].concat();
+    let extensions = [&[0, 43, 0, 3, 2, 3, 4][..], &key].concat();
+    let body = [&[3, 3][..], &[1; 32], &[0, 0, 2, 0x13, 1, 1, 0], &vector16(&extensions)].concat();
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.write_all(&record(1, &body)).unwrap();
+    let _answer = stream.read(&mut [0; 256]).unwrap();
+}
+
+fn record(message: u8, body: &[u8]) -> Vec<u8> {
+    [&[22, 3, 3][..], &vector16(&[&[message, 0][..], &vector16(body)].concat())].concat()
+}
+
+fn vector16(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
+}
+
+#[test]
+fn the_names_of_ticket_keys_survive_a_restart() {
+    let ip = own_ip();
+    let (at, server): (SocketAddr, SocketAddr) = ((ip, 8443).into(), (own_ip(), 8443).into());
+    resuming(server);
+    let dir = Dir::new();
+    dir.write("vipgate.toml", &(service("tls", at, server) + "affinity = \"tls\"\n"));
+    let state = dir.path().join("state");
+    fs::create_dir_all(&state).unwrap();
+    let command = |dir: &Path| {
+        let mut command = Command::new(BINARY);
+        let log = File::options().create(true).append(true).open(dir.join("log")).unwrap();
+        command.args(run_arguments(dir)).arg("--state-dir").arg(&state).stderr(log);
+        command
+    };
+    let child = command(dir.path()).spawn().unwrap();
+    let mut daemon = Daemon { dir, child };
+    daemon.wait_running();
+    for new in 1..4 {
+        resumes(at, &[[7; 16], [new; 16]].concat());
+    }
+    let names = |daemon: &Daemon| daemon.status()["pools"][0]["servers"][0]["key_names"].clone();
+    let name = serde_json::json!(["07".repeat(16)]);
+    until_true("the name to be learnt", PATIENCE, || names(&daemon) == name);
+    stop(&mut daemon);
+    daemon.child = command(daemon.dir.path()).spawn().unwrap();
+    daemon.wait_running();
+    assert_eq!(names(&daemon), name);
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "these tests are about processes, sockets and time")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod connection_log;
 mod control;
 mod imported;
 mod learnt;

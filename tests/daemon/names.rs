@@ -116,3 +116,36 @@ fn templates_of_a_service_are_filled_as_haproxy_fills_them() {
     let daemon = start(&haproxy_cfg(SocketAddr::new(own_ip(), 7300), dns.address), |_, _| {});
     story(&daemon.dir.path().join("admin.sock"), &dns);
 }
+
+/// What is said to whom wants a server to go by another name, and where it is then.
+fn renaming(admin: &std::path::Path, dns: &NameServer) -> Vec<String> {
+    dns.say(Says::Host([127, 0, 0, 11].into(), 3600));
+    let is_at = |address: &str| ask(admin, "show servers state be").contains(&format!(" {address} "));
+    until_true("the first name", PATIENCE, || is_at("127.0.0.11"));
+    dns.say(Says::Host([127, 0, 0, 12].into(), 3600));
+    let said = ["s fqdn b.test", "s fqdn b.test", "s fqdn", "s fqdn b!", "plain fqdn b.test", "none fqdn b.test"]
+        .map(|words| ask(admin, &format!("set server be/{words}")));
+    until_true("the new name", PATIENCE, || is_at("127.0.0.12"));
+    said.to_vec()
+}
+
+#[test]
+fn a_server_can_go_by_another_name_as_in_haproxy() {
+    let dns = NameServer::start(Says::Nothing);
+    let text = |listen: IpAddr| {
+        format!(
+            "global\n stats socket DIR/admin.sock level admin\nresolvers r\n nameserver one {}\n hold valid 1h\n timeout resolve 100ms\n\
+             defaults\n mode tcp\n timeout connect 1s\n timeout client 5s\n timeout server 5s\n\
+             listen be\n bind {listen}:7300\n server s a.test:7100 resolvers r init-addr none\n server plain 127.0.0.1:7100\n",
+            dns.address
+        )
+    };
+    let theirs = Haproxy::start(&text(own_ip())).map(|haproxy| renaming(&haproxy.socket("admin"), &dns));
+    dns.say(Says::Nothing);
+    let daemon = start(&text(own_ip()), |_, _| {});
+    let ours = renaming(&daemon.dir.path().join("admin.sock"), &dns);
+    assert_eq!(ours[0], "be/s changed its FQDN from a.test to b.test by 'stats socket command'\n\n");
+    if let Some(theirs) = theirs {
+        assert_eq!(theirs, ours, "HAProxy, then vipgate");
+    }
+}

@@ -14,6 +14,7 @@ mod relaying;
 mod reload;
 mod rules;
 mod semantics;
+mod server_rules;
 mod steering;
 mod sticking;
 mod support;

@@ -47,7 +47,7 @@ impl Front {
         }
     }
 
-    fn set_admin(&self, server: &str, admin: AdminState) {
+    pub(crate) fn set_admin(&self, server: &str, admin: AdminState) {
         match &self.kind {
             Kind::Haproxy { socket, .. } => {
                 let said = say(socket, &format!("set server l/{server} state {}", admin.label()));
@@ -100,7 +100,7 @@ fn say(socket: &Path, command: &str) -> String {
 }
 
 /// Runs `observe` with both fronts, each with servers of its own: `listen l` with `lines`, in which `{1}` to `{4}` are servers'
-/// addresses and `{host1}` to `{host4}` these without their port. Both must come to the same.
+/// addresses, `{host1}` to `{host4}` these without their port, and `{net}` the first three parts of them all. Both must come to the same.
 pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(
     lines: &str,
     observe: impl Fn(&Front, &Servers) -> T,
@@ -117,6 +117,7 @@ pub(crate) fn compare<T: PartialEq + std::fmt::Debug>(
             text = text.replace(&format!("{{{host}}}"), &net.at(host + 1, 9000).to_string());
             text = text.replace(&format!("{{host{host}}}"), &net.ip(host + 1).to_string());
         }
+        text = text.replace("{net}", net.ip(0).to_string().trim_end_matches(".0"));
         let bind = net.at(1, 8000);
         let text = format!(
             "defaults\n mode tcp\n timeout connect 200ms\n timeout client 5s\n timeout server 5s\nlisten l\n bind {bind}\n{text}\n"

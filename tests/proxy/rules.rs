@@ -25,7 +25,7 @@ impl Drop for HaProxy {
     }
 }
 
-fn native(text: &str) -> Config {
+pub(crate) fn native(text: &str) -> Config {
     let mut loading = Loading::new();
     loading.text("test.toml", text);
     loading.finish(&resolve).unwrap_or_else(|failed| panic!("{failed}")).config
@@ -37,7 +37,7 @@ fn imported(path: &Path) -> Config {
     loading.finish(&resolve).unwrap_or_else(|failed| panic!("{failed}")).config
 }
 
-fn run(config: &Config) -> Running {
+pub(crate) fn run(config: &Config) -> Running {
     let services: Vec<Service> =
         config.services.iter().map(|service| Service { log: false, ..service.clone() }).collect();
     Running::start_all(&services, &config.pools)
@@ -83,7 +83,7 @@ const BACKENDS: &str = "backend a\n server s {2}:9000\nbackend b\n server s {3}:
 
 /// What becomes of a client that sends `bytes`, in pieces of `piece` bytes: who greets it, or how it ends. The greeting's
 /// delay is told apart only by whether it is more than half a second.
-fn greeted(address: SocketAddr, bytes: &[u8], piece: usize) -> (String, bool) {
+pub(crate) fn greeted(address: SocketAddr, bytes: &[u8], piece: usize) -> (String, bool) {
     let mut client = connect(address);
     client.set_nodelay(true).unwrap();
     for (place, part) in bytes.chunks(piece.max(1)).enumerate() {
@@ -107,7 +107,7 @@ fn greeted(address: SocketAddr, bytes: &[u8], piece: usize) -> (String, bool) {
 }
 
 /// The name of the server, or `end`, or `reset`.
-fn first_two(client: &mut TcpStream) -> String {
+pub(crate) fn first_two(client: &mut TcpStream) -> String {
     let mut name = [0; 2];
     match client.read_exact(&mut name) {
         Ok(()) => String::from_utf8_lossy(&name).into_owned(),
@@ -117,11 +117,11 @@ fn first_two(client: &mut TcpStream) -> String {
     }
 }
 
-fn fast(outcome: &str) -> (String, bool) {
+pub(crate) fn fast(outcome: &str) -> (String, bool) {
     (outcome.to_owned(), false)
 }
 
-fn slow(outcome: &str) -> (String, bool) {
+pub(crate) fn slow(outcome: &str) -> (String, bool) {
     (outcome.to_owned(), true)
 }
 

@@ -14,6 +14,18 @@ fn ask(from: IpAddr, address: SocketAddr, says: &str) -> String {
 }
 
 #[test]
+fn what_is_stored_when_the_server_answers_leads_later_clients() {
+    let file = "listen l\n bind {1}:8000\n stick-table type ip size 1k expire 1m\n\
+                \x20stick match src,ipmask(24)\n stick store-response src,ipmask(24)\n\
+                \x20server s1 {2}:9000\n server s2 {3}:9000\n";
+    let expected = ["aa", "bb", "aa", "bb"].map(str::to_owned);
+    on_both(&(READY.to_owned() + file), &expected, |net| {
+        let client = |network: u8, host: u8| Ipv4Addr::new(127, 45, network, host).into();
+        [(1, 1), (2, 1), (1, 2), (2, 2)].map(|(network, host)| ask(client(network, host), net.at(1, 8000), ""))
+    });
+}
+
+#[test]
 fn pools_share_a_table_of_networks() {
     let file = "frontend a\n bind {1}:8000\n default_backend one\nfrontend b\n bind {1}:8001\n default_backend two\n\
                 backend one\n stick-table type ip size 1k expire 1m\n stick on src,ipmask(24)\n\

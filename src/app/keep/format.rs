@@ -35,7 +35,7 @@ pub(super) struct Pool {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What an operator set and the configuration does not say, and what its checks found.
+/// What an operator set and the configuration does not say, what its checks found, and what its clients' tickets told.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
@@ -54,6 +54,9 @@ pub(super) struct Server {
     pub(super) configured: Option<Configured>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) health: Option<Health>,
+    /// The names of its TLS ticket keys, in hexadecimal, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) key_names: Vec<String>,
 }
 
 /// Where a server was moved to.
@@ -172,6 +175,7 @@ mod tests {
                 limit: None,
             }),
             health,
+            key_names: vec!["00ff".to_owned()],
         };
         let pool = Pool { name: "files".to_owned(), servers: vec![server], entries };
         Learnt { saved: 1_795_288_417_284, pools: vec![pool] }

@@ -62,8 +62,9 @@ fn keep(server: &model::Server, reached: &model::Server, status: &ServerStatus, 
     let limit = status.limit.filter(|limit| *limit != server.max_connections.unwrap_or(0));
     let set = state.is_some() || status.weight.is_some() || place.is_some() || limit.is_some();
     let configured = set.then(|| configuration(server));
-    let said = set || health.is_some();
-    said.then(|| Server { name: server.name.clone(), state, weight: status.weight, place, limit, configured, health })
+    let said = set || health.is_some() || !status.key_names.is_empty();
+    let (name, weight, key_names) = (server.name.clone(), status.weight, status.key_names.clone());
+    said.then_some(Server { name, state, weight, place, limit, configured, health, key_names })
 }
 
 /// What the configuration says of what an operator can change.

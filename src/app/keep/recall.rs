@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use data_encoding::HEXLOWER;
+
 use super::format::{Entry, Health, Learnt, Server};
 use super::gather::{configuration, key_type};
 use crate::app::node::Node;
@@ -26,6 +28,10 @@ impl Node {
             for server in pool.servers {
                 let Some(known) = known.iter().find(|known| known.name == server.name) else { continue };
                 settings += self.set_again(&pool.name, known, &server);
+                // The newest last, as they were learnt.
+                for name in server.key_names.iter().rev().filter_map(|name| HEXLOWER.decode(name.as_bytes()).ok()) {
+                    self.proxy.set_key_name(&pool.name, &server.name, &name);
+                }
                 health.extend(server.health.and_then(|health| recalled(&pool.name, &server.name, health, away, now)));
             }
             entries += pool.entries.iter().filter(|entry| self.remember(&pool.name, entry, away)).count();

@@ -68,6 +68,7 @@ fn variable(name: &str, ended: &Ended<'_>, now: SystemTime, out: &mut String) ->
     };
     let server_address = |part: fn(SocketAddr) -> String| ended.server_address.map_or_else(|| "-".to_owned(), part);
     let open = &ended.open;
+    let so_far = if ended.service.log_early { "+" } else { "" };
     // Writing to a String cannot fail.
     let _ = match name {
         "ci" => write!(out, "{}", ended.client.ip()),
@@ -85,14 +86,14 @@ fn variable(name: &str, ended: &Ended<'_>, now: SystemTime, out: &mut String) ->
         "s" => out.write_str(ended.server.unwrap_or("<NOSRV>")),
         "Tw" => out.write_str(&millis(ended.waited)),
         "Tc" => out.write_str(&millis(ended.connect)),
-        "Tt" | "Ta" | "Tu" => write!(out, "{}", ended.duration.as_millis()),
+        "Tt" | "Ta" | "Tu" => write!(out, "{so_far}{}", ended.duration.as_millis()),
         "Td" => {
             let until = ended.waited.zip(ended.connect).map(|(waited, connect)| waited + connect);
             out.write_str(&millis(until.map(|until| ended.duration.saturating_sub(until))))
         }
         "Th" | "Ti" => out.write_char('0'),
         "Tq" | "TR" | "Tr" => out.write_str("-1"),
-        "B" => write!(out, "{}", ended.bytes_out),
+        "B" => write!(out, "{so_far}{}", ended.bytes_out),
         "U" => write!(out, "{}", ended.bytes_in),
         "ts" | "tsc" => out.write_str(&ended.termination()),
         "ac" => write!(out, "{}", open.process),
@@ -140,6 +141,7 @@ mod tests {
             waited: Some(Duration::from_micros(1200)),
             connect: Some(Duration::ZERO),
             duration: Duration::from_millis(5),
+            goes_on: false,
             retries: 0,
             redispatched: false,
             ahead: Ahead::default(),
@@ -167,6 +169,22 @@ mod tests {
             ..ended(&service)
         };
         assert!(end(&refused, now).ends_with(" fe be/<NOSRV> -1/-1/5 0 SC 2/1/0/0/+3 0/7"), "{}", end(&refused, now));
+    }
+
+    #[test]
+    fn what_is_logged_early_says_so() {
+        let service = Service { log_early: true, ..Service::new("fe", "be") };
+        let line = end(&Ended { goes_on: true, bytes_out: 0, ..ended(&service) }, SystemTime::UNIX_EPOCH);
+        assert!(line.ends_with(" fe be/s1 1/0/+5 +0 -- 2/1/0/0/0 0/0"), "{line}");
+    }
+
+    #[test]
+    fn what_went_well_is_normal() {
+        let service = Service::new("fe", "be");
+        assert!(ended(&service).is_normal());
+        assert!(!Ended { retries: 1, ..ended(&service) }.is_normal());
+        assert!(!Ended { redispatched: true, ..ended(&service) }.is_normal());
+        assert!(!Ended { reason: EndReason::ClientAborted, ..ended(&service) }.is_normal());
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! How a line is dressed for its target: syslog's headers, as HAProxy writes them.
 
-use std::time::SystemTime;
-
-use crate::model::{LogDress, LogTarget, Severity};
+use super::targets::Record;
+use crate::model::{LogDress, LogTarget};
 use crate::os::clock::LocalTime;
 
 /// What every line of the process carries.
@@ -14,19 +13,15 @@ pub(super) struct Sender {
 }
 
 /// A line for `target`, its end included; none: it is not severe enough.
-pub(super) fn dress(
-    target: &LogTarget,
-    sender: &Sender,
-    severity: Severity,
-    at: SystemTime,
-    text: &str,
-) -> Option<Vec<u8>> {
-    if severity > target.level {
+pub(super) fn dress(target: &LogTarget, sender: &Sender, record: &Record) -> Option<Vec<u8>> {
+    let Record { at, ref text, .. } = *record;
+    if record.severity > target.level {
         return None;
     }
-    let severity = severity.max(target.most_severe);
+    let severity = record.severity.max(target.most_severe);
     let priority = u16::from(target.facility) << 3 | u16::from(severity.number());
-    let Sender { tag, host_name, pid } = sender;
+    let Sender { host_name, pid, .. } = sender;
+    let tag = record.tag.as_deref().unwrap_or(&sender.tag);
     let mut line = match target.dress {
         LogDress::Rfc3164 => {
             let host = host_name.as_ref().map_or_else(String::new, |name| format!("{name} "));
@@ -37,7 +32,7 @@ pub(super) fn dress(
             format!("<{priority}>1 {} {host} {tag} {pid} - - {text}", LocalTime::of(at).rfc5424())
         }
         LogDress::Short => format!("<{}>{text}", severity.number()),
-        LogDress::Raw => text.to_owned(),
+        LogDress::Raw => text.clone(),
     };
     // One byte is the line's end.
     let room = target.length.saturating_sub(1);
@@ -51,8 +46,12 @@ pub(super) fn dress(
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::app::log::targets::About;
     use crate::model::LogPlace;
+    use crate::model::Severity;
     use std::time::Duration;
 
     #[test]
@@ -62,10 +61,20 @@ mod tests {
         let time = LocalTime::of(at);
         let target = LogTarget::new(LogPlace::Stdout);
         let written = |target: &LogTarget, severity| {
-            dress(target, &sender, severity, at, "Connect").map(|line| String::from_utf8(line).unwrap())
+            let record = Record { about: About::Process, severity, at, tag: None, text: "Connect".to_owned() };
+            dress(target, &sender, &record).map(|line| String::from_utf8(line).unwrap())
         };
         let plain = format!("<134>{} haproxy[24426]: Connect\n", time.syslog());
         assert_eq!(written(&target, Severity::Info), Some(plain));
+        let record = Record {
+            about: About::Process,
+            severity: Severity::Info,
+            at,
+            tag: Some("web".into()),
+            text: "Connect".to_owned(),
+        };
+        let line = String::from_utf8(dress(&target, &sender, &record).unwrap()).unwrap();
+        assert_eq!(line, format!("<134>{} web[24426]: Connect\n", time.syslog()));
         let capped = LogTarget { most_severe: Severity::Notice, level: Severity::Info, ..target.clone() };
         assert!(written(&capped, Severity::Alert).unwrap().starts_with("<133>"));
         assert_eq!(written(&capped, Severity::Debug), None);

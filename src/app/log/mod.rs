@@ -152,13 +152,17 @@ impl Book {
     }
 
     /// The line of a connection, to the targets, or as it is to standard error.
-    fn say(&self, setup: &Setup, service: &Service, text: String) {
+    fn say(&self, setup: &Setup, service: &Service, severity: Severity, text: String) {
         let about = match &service.log_targets {
             Some(own) => About::ConnectionOf(Arc::clone(own)),
+            None if setup.targets.is_empty() && severity <= Severity::Error => {
+                return tracing::error!(target: CONNECTION, "{text}");
+            }
             None if setup.targets.is_empty() => return tracing::info!(target: CONNECTION, "{text}"),
             None => About::Connection,
         };
-        self.queue(Line::Record(Record { about, severity: Severity::Info, at: SystemTime::now(), text }));
+        let tag = service.log_tag.clone();
+        self.queue(Line::Record(Record { about, severity, at: SystemTime::now(), tag, text }));
     }
 }
 
@@ -173,7 +177,7 @@ impl Journal for Book {
     fn accepted(&self, service: &Service, client: SocketAddr, destination: SocketAddr) {
         let setup = self.setup();
         if setup.in_haproxys_words(service) {
-            self.say(&setup, service, connection::begin(service, client, destination));
+            self.say(&setup, service, Severity::Info, connection::begin(service, client, destination));
         }
     }
 
@@ -182,7 +186,8 @@ impl Journal for Book {
         if !setup.in_haproxys_words(ended.service) {
             ended.trace();
         } else if ended.service.log_line != ConnectionLine::Connect {
-            self.say(&setup, ended.service, connection::end(ended, SystemTime::now()));
+            let severity = if ended.is_normal() { Severity::Info } else { ended.service.log_errors_as };
+            self.say(&setup, ended.service, severity, connection::end(ended, SystemTime::now()));
         }
     }
 }
@@ -211,6 +216,7 @@ impl<S: Subscriber> Layer<S> for Forward {
             about: About::Process,
             severity: severity(meta),
             at: SystemTime::now(),
+            tag: None,
             text,
         }));
     }

@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub(super) about: About,
     pub(super) severity: Severity,
     pub(super) at: SystemTime,
+    /// The program's name; none: that of the process.
+    pub(super) tag: Option<Arc<str>>,
     pub(super) text: String,
 }
 
@@ -58,7 +60,7 @@ impl Targets {
             About::ConnectionOf(own) => (&own[..], true),
         };
         for target in targets.iter().filter(|target| all || target.connections) {
-            let Some(line) = dress(target, &setup.sender, record.severity, record.at, &record.text) else { continue };
+            let Some(line) = dress(target, &setup.sender, record) else { continue };
             if self.send(&target.to, &line).is_err() {
                 lost.fetch_add(1, Ordering::Relaxed);
             }

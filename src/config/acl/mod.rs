@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::import::Word;
 use super::source::Location;
-use crate::model::rule::{Action, Condition, Denial, Purpose, Rule, Slot, Stage, Term, Test};
+use crate::model::rule::{Action, Condition, Denial, Persistence, Purpose, Rule, Slot, Stage, Term, Test};
 
 pub(super) use show::show;
 pub(super) use stick::{show_stick, stick, stick_rule};
@@ -57,6 +57,11 @@ const USE_POOL: &str = "use-pool";
 /// Native for what HAProxy does without a `default_backend`.
 const USE_NO_POOL: &str = "use-no-pool";
 
+/// Native and HAProxy's, for a pool: a server, and what stickiness means.
+pub(super) const USE_SERVER: &str = "use-server";
+const PERSISTENCE: [(&str, Persistence); 2] =
+    [("force-persist", Persistence::Forced), ("ignore-persist", Persistence::Usual)];
+
 /// A native rule, such as `connection reject if { src 10.0.0.0/8 }`.
 pub(super) fn rule(words: &[Word], at: Location, scope: &Scope<'_>) -> Result<Rule, Fault> {
     let Some((first, rest)) = words.split_first() else { return Err(Fault::new(at, "an empty rule")) };
@@ -68,14 +73,34 @@ pub(super) fn rule(words: &[Word], at: Location, scope: &Scope<'_>) -> Result<Ru
         (USE_POOL, [pool]) => Action::Pool(pool.text.clone()),
         (USE_POOL, _) => return Err(Fault::new(first.at, "`use-pool` wants the name of one pool after it")),
         (USE_NO_POOL, []) => Action::Nowhere,
-        (other, _) => {
-            let message = format!(
-                "a rule cannot begin with `{other}`: connection, session, content, use-pool and use-no-pool can"
-            );
-            return Err(Fault::new(first.at, message));
-        }
+        (other, _) => match server_action(first, before)? {
+            Some(action) => return Ok(Rule { stage: Stage::Server, action, when }),
+            None => {
+                let message = format!(
+                    "a rule cannot begin with `{other}`: connection, session, content, use-pool and use-no-pool can, for a pool use-server, force-persist and ignore-persist"
+                );
+                return Err(Fault::new(first.at, message));
+            }
+        },
     };
     Ok(Rule { stage: Stage::Route, action, when })
+}
+
+/// `use-server NAME`, `force-persist`, `ignore-persist`; none: it is something else.
+pub(super) fn server_action(first: &Word, rest: &[Word]) -> Result<Option<Action>, Fault> {
+    let persistence = PERSISTENCE.iter().find(|(name, _)| *name == first.text);
+    Ok(match (first.as_str(), rest, persistence) {
+        (_, [], Some((_, persistence))) => Some(Action::Persistence(*persistence)),
+        (name, [more, ..], Some(_)) => {
+            let message = format!("`{}` cannot stand after `{name}`: `if` or `unless` can", more.text);
+            return Err(Fault::new(more.at, message));
+        }
+        (USE_SERVER, [server], None) => Some(Action::Server(server.text.clone())),
+        (USE_SERVER, _, None) => {
+            return Err(Fault::new(first.at, "`use-server` wants the name of one server after it"));
+        }
+        (_, _, None) => None,
+    })
 }
 
 /// A rule of a stage: `reject if { src 10.0.0.0/8 }`. `at` is where it would begin.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use data_encoding::HEXLOWER;
 
-use super::{STAGES, USE_NO_POOL, USE_POOL};
+use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER};
 use crate::model::rule::{
     Action, Condition, Counted, Counter, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
 };
@@ -14,7 +14,12 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
     let stage = STAGES.iter().find(|(_, stage)| *stage == rule.stage).map_or("", |(name, _)| name);
     let action = match (&rule.action, rule.stage) {
         (Action::Pool(pool), _) => format!("{USE_POOL} {}", quoted(pool)),
-        (Action::Nowhere, _) | (_, Stage::Route) => USE_NO_POOL.to_owned(),
+        (Action::Server(server), _) => format!("{USE_SERVER} {}", quoted(server)),
+        (Action::Persistence(persistence), _) => {
+            let name = PERSISTENCE.iter().find(|(_, known)| known == persistence).map_or("", |(name, _)| name);
+            name.to_owned()
+        }
+        (Action::Nowhere, _) | (_, Stage::Route | Stage::Server) => USE_NO_POOL.to_owned(),
         (Action::Accept, _) => format!("{stage} accept"),
         (Action::Reject(_), _) => format!("{stage} reject"),
         (Action::Track { slot, table }, _) => format!("{stage} track-sc{} src table {}", slot.index(), quoted(table)),

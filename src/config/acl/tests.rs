@@ -51,6 +51,10 @@ fn what_is_written_out_is_the_same_rule() {
         "use-pool files if { src_conn_cur(t) 3 } { src_conn_cnt(t) 3 } { sc0_conn_rate 3 } { src_get_gpc0(t) 1 }",
         "use-pool files if { src_inc_gpc0(t) 3: } { sc1_clr_gpc1 1 }",
         "use-no-pool",
+        "use-server s1 if { req.ssl_sni -i -m str -- a.example }",
+        "use-server 'it'\\''s'",
+        "force-persist unless { src 10.0.0.0/8 }",
+        "ignore-persist",
         "use-no-pool if { always_true || src 10.0.0.1/32 }",
     ] {
         assert_eq!(shown(text), text);

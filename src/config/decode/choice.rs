@@ -32,6 +32,8 @@ impl Decoder<'_> {
             failback: self.field(fields, "failback", |this, value, key| this.word(value, key, words::FAILBACK)),
             refuse_with: self.field(fields, "refuse-with", |this, value, key| this.word(value, key, words::REFUSAL)),
             slow_start: self.field(fields, "slow-start", Self::duration),
+            rules: self.list(fields, "server-rules", Self::pool_rule),
+            inspect_delay: self.field(fields, "server-inspect-delay", Self::duration),
         }
     }
 

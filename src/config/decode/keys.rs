@@ -15,7 +15,7 @@ pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
-    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &HOLD,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &KEEPALIVE, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &HOLD,
     &PEER_GROUP, &MEMBER,
 ];
 
@@ -134,11 +134,16 @@ pub(super) const SERVICE: Keys = Keys {
         "client-timeout",
         "client-fin-timeout",
         "client-keepalive",
+        "client-linger",
         "backlog",
         "log",
         "log-line",
         "log-targets",
         "log-empty",
+        "log-normal",
+        "log-errors-as",
+        "log-early",
+        "log-tag",
         "allow",
         "deny",
         "limits",
@@ -162,6 +167,7 @@ pub(super) const LISTEN: Keys = Keys {
         "user-timeout", "inherited",
     ],
 };
+pub(super) const KEEPALIVE: Keys = Keys { table: "keep-alive probes", keys: &["idle", "interval", "count"] };
 pub(super) const SOURCE: Keys = Keys { table: "a source", keys: &["address", "ports", "interface", "transparent"] };
 pub(super) const POOL: Keys = Keys {
     table: "[[pool]]",
@@ -176,6 +182,7 @@ pub(super) const POOL: Keys = Keys {
         "server-fin-timeout",
         "tunnel-timeout",
         "server-keepalive",
+        "server-linger",
         "all-backups",
         "check",
         "agent",
@@ -191,6 +198,8 @@ pub(super) const POOL: Keys = Keys {
         "failback",
         "refuse-with",
         "slow-start",
+        "server-rules",
+        "server-inspect-delay",
         "servers",
     ],
 };

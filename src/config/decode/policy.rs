@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use super::keys;
 use super::reader::{Decoder, Fields, Value};
 use crate::config::acl::{self, Scope};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::files;
 use crate::config::import::haproxy::cut;
 use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
-use crate::model::rule::Rule;
+use crate::model::rule::{Rule, Stage};
 use crate::model::{PortRange, Prefix, StickRule};
 
 impl Decoder<'_> {
@@ -17,7 +18,7 @@ impl Decoder<'_> {
             allow: self.list(fields, "allow", Self::network),
             deny: self.list(fields, "deny", Self::network),
             limits: self.field(fields, "limits", Self::limits),
-            rules: self.list(fields, "rules", Self::policy_rule),
+            rules: self.list(fields, "rules", Self::service_rule),
             routes: self.list(fields, "route", Self::pool_route),
             inspect_delay: self.field(fields, "inspect-delay", Self::duration),
             sessions_per_second: self.field(fields, "connections-per-second", Self::number),
@@ -36,6 +37,26 @@ impl Decoder<'_> {
             concurrent: self.field(fields, "concurrent", Self::number),
             sources: self.field(fields, "sources", Self::number),
         })
+    }
+
+    fn service_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<Rule>> {
+        let rule = self.policy_rule(value, key)?;
+        if rule.value.stage == Stage::Server {
+            let error = Diagnostic::error(rule.at, "a service has no servers: this is a rule of a pool");
+            self.diagnostics.push(error.help("write it in `server-rules`"));
+        }
+        Some(rule)
+    }
+
+    /// One of `server-rules`.
+    pub(super) fn pool_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<Rule>> {
+        let rule = self.policy_rule(value, key)?;
+        if !matches!(rule.value.stage, Stage::Content | Stage::Server) {
+            let message = "a pool cannot have this rule: it is asked when its pool is chosen";
+            let error = Diagnostic::error(rule.at, message);
+            self.diagnostics.push(error.help("`content`, use-server, force-persist and ignore-persist can be there; others go into the `rules` of a service"));
+        }
+        Some(rule)
     }
 
     fn policy_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<Rule>> {

@@ -6,7 +6,7 @@ use toml::de::DeValue;
 
 use super::keys;
 use super::reader::{Decoder, Fields, Value};
-use crate::config::raw::{ListenTuning, Located, Source};
+use crate::config::raw::{KeepAlive, ListenTuning, Located, Source};
 use crate::model::{Invalid, Transparent};
 
 impl Decoder<'_> {
@@ -17,6 +17,20 @@ impl Decoder<'_> {
             max_segment: self.field(fields, "max-segment", Self::number),
             user_timeout: self.field(fields, "user-timeout", Self::duration),
         }
+    }
+
+    /// Whether there are probes, or what they are like.
+    pub(super) fn keepalive(&mut self, value: Value<'_>, key: &str) -> Option<KeepAlive> {
+        if !matches!(value.value, DeValue::Table(_)) {
+            return self.boolean(value, key).map(|on| KeepAlive { off: !on, ..KeepAlive::default() });
+        }
+        let fields = self.table(value, key, &[&keys::KEEPALIVE])?;
+        Some(KeepAlive {
+            off: false,
+            idle: self.field(fields, "idle", Self::duration),
+            interval: self.field(fields, "interval", Self::duration),
+            count: self.field(fields, "count", Self::number),
+        })
     }
 
     /// An address, or a table with more.

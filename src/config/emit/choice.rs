@@ -1,6 +1,6 @@
 //! Keys of pools and servers about the choice of a server, beside the basics.
 
-use super::{Keys, duration, quoted, timeout, word};
+use super::{Keys, duration, policy, quoted, timeout, word};
 use crate::config::raw::{PoolChoice, ServerChoice};
 use crate::config::words;
 use crate::model::Algorithm;
@@ -24,6 +24,8 @@ pub(super) fn pool(keys: &mut Keys, choice: &PoolChoice) {
     keys.maybe("failback", &choice.failback, |failback| word(words::FAILBACK, failback));
     keys.maybe("refuse-with", &choice.refuse_with, |how| word(words::REFUSAL, how));
     keys.maybe("slow-start", &choice.slow_start, duration);
+    policy::rules("server-rules", &choice.rules, keys);
+    keys.maybe("server-inspect-delay", &choice.inspect_delay, duration);
 }
 
 pub(super) fn server(keys: &mut Keys, choice: &ServerChoice) {

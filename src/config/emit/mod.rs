@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use super::acl;
 use super::raw::{
-    Affinity, Config, Global, Host, HostPort, Listen, Located, Maybe, PeerPort, Pool, Server, Service, Source, Stats,
-    Table, Timeout,
+    Affinity, Config, Global, Host, HostPort, KeepAlive, Listen, Located, Maybe, PeerPort, Pool, Server, Service,
+    Source, Stats, Table, Timeout,
 };
 use super::words::{self, Words, word_for};
 use crate::model::{Family, KeyType, NameKind, PortRange, ServerPort, Transparent};
@@ -89,12 +89,17 @@ fn service(raw: &Service) -> String {
     lines.maybe("max-connections", &raw.max_connections, u64::to_string);
     lines.maybe("client-timeout", &raw.client_timeout, timeout);
     lines.maybe("client-fin-timeout", &raw.client_fin_timeout, timeout);
-    lines.maybe("client-keepalive", &raw.client_keepalive, bool::to_string);
+    lines.maybe("client-keepalive", &raw.client_keepalive, keepalive);
+    lines.maybe("client-linger", &raw.client_linger, bool::to_string);
     lines.maybe("backlog", &raw.backlog, u64::to_string);
     lines.maybe("log", &raw.log, bool::to_string);
     lines.maybe("log-line", &raw.log_line, control::connection_line);
     lines.list("log-targets", raw.log_targets.iter().map(control::log_target));
     lines.maybe("log-empty", &raw.log_empty, bool::to_string);
+    lines.maybe("log-normal", &raw.log_normal, bool::to_string);
+    lines.maybe("log-errors-as", &raw.log_errors_as, |severity| word(words::SEVERITIES, severity));
+    lines.maybe("log-early", &raw.log_early, bool::to_string);
+    lines.maybe("log-tag", &raw.log_tag, |tag| quoted(tag));
     policy::policy(&raw.policy, &mut lines);
     lines.lines()
 }
@@ -127,7 +132,8 @@ fn pool(raw: &Pool) -> String {
     lines.maybe("server-timeout", &raw.server_timeout, timeout);
     lines.maybe("server-fin-timeout", &raw.server_fin_timeout, timeout);
     lines.maybe("tunnel-timeout", &raw.tunnel_timeout, timeout);
-    lines.maybe("server-keepalive", &raw.server_keepalive, bool::to_string);
+    lines.maybe("server-keepalive", &raw.server_keepalive, keepalive);
+    lines.maybe("server-linger", &raw.server_linger, bool::to_string);
     lines.maybe("all-backups", &raw.all_backups, bool::to_string);
     check::both(&raw.check, &raw.agent, &mut lines);
     lines.maybe("on-marked-down", &raw.on_marked_down, |what| word(words::MARKED_DOWN, what));
@@ -196,6 +202,14 @@ fn server(raw: &Server) -> String {
         return keys.inline();
     }
     keys.or_inline("address", quoted(&address))
+}
+
+fn keepalive(raw: &KeepAlive) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("idle", &raw.idle, duration);
+    keys.maybe("interval", &raw.interval, duration);
+    keys.maybe("count", &raw.count, u64::to_string);
+    if raw.off || keys.is_empty() { (!raw.off).to_string() } else { keys.inline() }
 }
 
 fn source(raw: &Source) -> String {

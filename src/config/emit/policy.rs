@@ -3,17 +3,23 @@
 use super::{Keys, display, duration, list, quoted, timeout};
 use crate::config::acl;
 use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
+use crate::model::rule::Rule;
 
 pub(super) fn policy(raw: &Policy, lines: &mut Keys) {
     lines.list("allow", raw.allow.iter().map(|prefix| display(&prefix.value)));
     lines.list("deny", raw.deny.iter().map(|prefix| display(&prefix.value)));
     lines.maybe("limits", &raw.limits, limits);
-    let rules: String = raw.rules.iter().map(|rule| format!("    {},\n", quoted(&acl::show(&rule.value)))).collect();
-    lines.option("rules", Some(format!("[\n{rules}]")).filter(|_| !rules.is_empty()));
+    rules("rules", &raw.rules, lines);
     let routes: String = raw.routes.iter().map(|raw| format!("    {},\n", route(raw))).collect();
     lines.option("route", Some(format!("[\n{routes}]")).filter(|_| !routes.is_empty()));
     lines.maybe("inspect-delay", &raw.inspect_delay, duration);
     lines.maybe("connections-per-second", &raw.sessions_per_second, u64::to_string);
+}
+
+/// Rules, a line each.
+pub(super) fn rules(key: &str, rules: &[Located<Rule>], lines: &mut Keys) {
+    let text: String = rules.iter().map(|rule| format!("    {},\n", quoted(&acl::show(&rule.value)))).collect();
+    lines.option(key, Some(format!("[\n{text}]")).filter(|_| !text.is_empty()));
 }
 
 fn limits(raw: &Limits) -> String {

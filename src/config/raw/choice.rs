@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Maybe, Timeout};
+use super::{Located, Maybe, Timeout};
+use crate::model::rule::Rule;
 use crate::model::{Failback, HashType, OnError, OnMarkedUp, RefuseWith};
 
 /// Keys of a pool: see [`model::Pool`](crate::model::Pool).
@@ -22,6 +23,10 @@ pub struct PoolChoice {
     pub refuse_with: Maybe<RefuseWith>,
     /// For servers that say nothing else.
     pub slow_start: Maybe<Duration>,
+    /// Rules in the language of [`acl`](super::super::acl).
+    pub rules: Vec<Located<Rule>>,
+    /// Natively 5 seconds when absent.
+    pub inspect_delay: Maybe<Duration>,
 }
 
 /// Keys of a server: see [`model::Server`](crate::model::Server).

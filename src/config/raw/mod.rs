@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::source::Location;
 use crate::model::{
     Algorithm, ConnectionLine, Descriptor, Family, InterfaceName, KeyType, OnMarkedDown, PortRange, Prefix,
-    ProxyVersion, ServerPort, StickRule, TlsFallback,
+    ProxyVersion, ServerPort, Severity, StickRule, TlsFallback,
 };
 
 pub use check::{
@@ -40,7 +40,7 @@ pub use peers::{Member, PeerGroup};
 pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
-pub use socket::{ListenTuning, Source};
+pub use socket::{KeepAlive, ListenTuning, Source};
 pub use track::{GatewayCheck, ProcessCheck, RouteCheck, Track, Tracked, Tracker, Watched};
 
 /// A value and where it was written.
@@ -196,15 +196,21 @@ pub struct Service {
     /// Natively 5 minutes when absent; `Timeout::None`: `client_timeout` goes on.
     pub client_fin_timeout: Maybe<Timeout>,
     /// Natively on when absent.
-    pub client_keepalive: Maybe<bool>,
+    pub client_keepalive: Maybe<KeepAlive>,
+    pub client_linger: Maybe<bool>,
     pub backlog: Maybe<u64>,
     /// `[log] connections` when absent.
     pub log: Maybe<bool>,
     pub log_line: Maybe<ConnectionLine>,
-    /// Natively true when absent.
     /// None: those of `[log]`.
     pub log_targets: Vec<LogTarget>,
+    /// Natively true when absent.
     pub log_empty: Maybe<bool>,
+    /// Natively true when absent.
+    pub log_normal: Maybe<bool>,
+    pub log_errors_as: Maybe<Severity>,
+    pub log_early: Maybe<bool>,
+    pub log_tag: Maybe<String>,
     pub policy: Policy,
 }
 
@@ -221,11 +227,16 @@ impl Service {
             client_timeout: None,
             client_fin_timeout: None,
             client_keepalive: None,
+            client_linger: None,
             backlog: None,
             log: None,
             log_line: None,
             log_targets: Vec::new(),
             log_empty: None,
+            log_normal: None,
+            log_errors_as: None,
+            log_early: None,
+            log_tag: None,
             policy: Policy::default(),
         }
     }
@@ -310,7 +321,8 @@ pub struct Pool {
     pub server_fin_timeout: Maybe<Timeout>,
     pub tunnel_timeout: Maybe<Timeout>,
     /// Natively on when absent.
-    pub server_keepalive: Maybe<bool>,
+    pub server_keepalive: Maybe<KeepAlive>,
+    pub server_linger: Maybe<bool>,
     pub all_backups: Maybe<bool>,
     /// For servers that say nothing else.
     pub check: Maybe<Check>,
@@ -338,6 +350,7 @@ impl Pool {
             server_fin_timeout: None,
             tunnel_timeout: None,
             server_keepalive: None,
+            server_linger: None,
             all_backups: None,
             check: None,
             agent: None,

@@ -16,6 +16,17 @@ pub struct ListenTuning {
     pub user_timeout: Maybe<Duration>,
 }
 
+/// See [`model::KeepAlive`](crate::model::KeepAlive).
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[expect(missing_docs, reason = "documented in the model")]
+pub struct KeepAlive {
+    /// There are no probes.
+    pub off: bool,
+    pub idle: Maybe<Duration>,
+    pub interval: Maybe<Duration>,
+    pub count: Maybe<u64>,
+}
+
 /// See [`model::Source`](crate::model::Source).
 #[derive(Debug, Clone, Default, PartialEq)]
 #[expect(missing_docs, reason = "documented in the model")]

@@ -16,10 +16,8 @@ const SYSLOG: u16 = 514;
 pub(super) fn log(raw: &raw::Log, findings: &mut Findings<'_>) -> Log {
     let default = Log::default();
     for (name, key) in [(&raw.tag, "tag"), (&raw.host_name, "host-name")] {
-        if let Some(name) = name
-            && (name.value.len() > 255 || name.value.contains(|c: char| c.is_whitespace() || c.is_control()))
-        {
-            findings.error(name.at, format!("this `{key}` is not one word"), "syslog knows no spaces there");
+        if let Some(name) = name {
+            one_word(name, key, findings);
         }
     }
     Log {
@@ -31,6 +29,14 @@ pub(super) fn log(raw: &raw::Log, findings: &mut Findings<'_>) -> Log {
         tag: raw.tag.as_ref().map_or(default.tag, |tag| tag.value.clone()),
         host_name: raw.host_name.as_ref().map(|name| name.value.clone()),
     }
+}
+
+/// A name in syslog messages.
+pub(super) fn one_word<'n>(name: &'n Located<String>, key: &str, findings: &mut Findings<'_>) -> &'n Located<String> {
+    if name.value.len() > 255 || name.value.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        findings.error(name.at, format!("this `{key}` is not one word"), "syslog knows no spaces there");
+    }
+    name
 }
 
 /// The targets of a service; none: those of the process.

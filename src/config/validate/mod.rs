@@ -82,8 +82,10 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let groups = group::groups(&raw.groups, &routers, &commands, &known, findings);
     let owned: HashSet<IpAddr> =
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
-    let services = service::services(raw, &owned, &global.log, &mut overlaps, findings);
-    let mut pools = pool::pools(raw, &services, &commands, findings);
+    let tables = policy::tables(raw, findings);
+    let rules = policy::Known::new(raw, &tables);
+    let services = service::services(raw, &owned, &global.log, (&rules, &mut overlaps), findings);
+    let mut pools = pool::pools(raw, &services, (&rules, &commands), findings);
     peers::choose_alike(&services, &owned, &mut pools);
     pool::full_loads(&mut pools, &services, global.max_connections);
     let resolvers = names::resolvers(raw, findings);

@@ -12,7 +12,7 @@ use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Quantity, Rule, Slot, SourceTable, Stage, Term, Test,
     Text,
 };
-use crate::model::{Networks, Policy, Prefix};
+use crate::model::{Networks, Policy, Prefix, Server};
 
 /// The tables of counters, by name.
 pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<String, SourceTable> {
@@ -46,10 +46,42 @@ pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<
     tables
 }
 
-/// What the rules of services may name.
+/// What rules may name.
 pub(super) struct Known<'k> {
-    pub(super) pools: &'k HashMap<&'k str, &'k raw::Pool>,
-    pub(super) tables: &'k HashMap<String, SourceTable>,
+    pub(super) pools: HashMap<&'k str, &'k raw::Pool>,
+    tables: &'k HashMap<String, SourceTable>,
+}
+
+impl<'k> Known<'k> {
+    pub(super) fn new(raw: &'k raw::Config, tables: &'k HashMap<String, SourceTable>) -> Self {
+        let named = |pool: &'k raw::Pool| Some((pool.name.as_ref()?.value.as_str(), pool));
+        Self { pools: raw.pools.iter().filter_map(named).collect(), tables }
+    }
+}
+
+/// The rules of a pool with these servers; none when it has none.
+pub(super) fn pool_policy(
+    raw: &raw::Pool,
+    servers: &[Server],
+    known: &Known<'_>,
+    findings: &mut Findings<'_>,
+) -> Option<Arc<Policy>> {
+    let said = &raw.choice;
+    let mut policy = Policy::new();
+    policy.inspect_delay = findings.duration(&said.inspect_delay, "server-inspect-delay", policy.inspect_delay);
+    for rule in &said.rules {
+        names(rule, known, &mut policy, findings);
+        if let Action::Server(server) = &rule.value.action
+            && !servers.iter().any(|known| known.name == *server)
+            && findings.complete
+        {
+            let error = Diagnostic::error(rule.at, format!("this pool has no server called `{server}`"));
+            let error = findings.suggest(error, server, servers.iter().map(|server| server.name.as_str()));
+            findings.push(error.help("name one of its servers"));
+        }
+    }
+    policy.rules.extend(said.rules.iter().map(|rule| rule.value.clone()));
+    (!policy.rules.is_empty()).then(|| Arc::new(policy))
 }
 
 /// The rules of a service; none when it has none.

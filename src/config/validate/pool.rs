@@ -10,6 +10,7 @@ use super::duplicate;
 use super::findings::{Findings, Unique};
 use super::names;
 use super::peers;
+use super::policy;
 use super::router::not_a_host;
 use super::service::fin_timeout;
 use super::socket;
@@ -37,7 +38,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 pub(super) fn pools(
     config: &raw::Config,
     services: &[Service],
-    commands: &Commands,
+    (rules, commands): (&policy::Known<'_>, &Commands),
     findings: &mut Findings<'_>,
 ) -> Vec<Pool> {
     let ports = client_ports(services);
@@ -57,7 +58,7 @@ pub(super) fn pools(
                 findings.warning(name.at, message, "name it as the `pool` of a service, or remove it");
             }
         }
-        let context = Context { clients, commands, environment: environment(raw, index, services) };
+        let context = Context { clients, rules, commands, environment: environment(raw, index, services) };
         pools.extend(pool(raw, &context, findings));
     }
     track_server::validate(config, &pools, findings);
@@ -67,6 +68,8 @@ pub(super) fn pools(
 /// What the servers of a pool have in common.
 struct Context<'c> {
     clients: Option<ClientPorts>,
+    /// What its rules may name.
+    rules: &'c policy::Known<'c>,
     commands: &'c Commands,
     /// What commands that check its servers are told.
     environment: Vec<(String, String)>,
@@ -111,13 +114,16 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         );
     }
     let server_timeout = findings.timeout(&raw.server_timeout, "server-timeout", None);
+    let servers = servers(raw, context, findings);
+    let policy = policy::pool_policy(raw, &servers, context.rules, findings);
     let pool = Pool {
         name: raw.name.as_ref().map(|name| name.value.clone()).unwrap_or_default(),
         algorithm: raw.balance.map_or(Algorithm::RoundRobin, |balance| balance.value),
         affinity: affinity(&raw.affinity, findings),
         alike: false,
         stick: stick(&raw.affinity),
-        servers: servers(raw, context, findings),
+        servers,
+        policy,
         retries: findings.number(&raw.retries, "retries", 0..=1000, 3),
         redispatch: raw.redispatch.is_none_or(|redispatch| redispatch.value),
         connect_timeout: findings.timeout(&raw.connect_timeout, "connect-timeout", Some(Duration::from_secs(5))),
@@ -128,7 +134,8 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
             Some(fin_timeout(server_timeout)),
         ),
         tunnel_timeout: findings.timeout(&raw.tunnel_timeout, "tunnel-timeout", None),
-        server_keepalive: raw.server_keepalive.is_none_or(|keepalive| keepalive.value),
+        server_keepalive: socket::keepalive(&raw.server_keepalive, findings),
+        server_linger: raw.server_linger.is_none_or(|linger| linger.value),
         all_backups: raw.all_backups.is_some_and(|all| all.value),
         redispatch_every: findings.optional_number(&raw.choice.redispatch_every, "redispatch-every", 1..=1000),
         hash_type: raw.choice.hash_type.map_or(HashType::Consistent, |kind| kind.value),

@@ -9,7 +9,7 @@ use super::overlap::Overlaps;
 use super::{by_name, duplicate, policy, socket};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw;
-use crate::model::{ListenAddress, Log, Pool, ServerPort, Service};
+use crate::model::{ListenAddress, Log, Pool, ServerPort, Service, Severity};
 
 /// How long a half-closed connection may be silent, unless configured.
 pub(super) const FIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -19,14 +19,11 @@ pub(super) fn services(
     raw: &raw::Config,
     owned: &HashSet<IpAddr>,
     log: &Log,
-    overlaps: &mut Overlaps,
+    (known, overlaps): (&policy::Known<'_>, &mut Overlaps),
     findings: &mut Findings<'_>,
 ) -> Vec<Service> {
     let mut names = Unique::new();
-    let pools: HashMap<&str, &raw::Pool> =
-        raw.pools.iter().filter_map(|pool| Some((pool.name.as_ref()?.value.as_str(), pool))).collect();
-    let tables = policy::tables(raw, findings);
-    let known = policy::Known { pools: &pools, tables: &tables };
+    let pools = &known.pools;
     let mut services = Vec::new();
     for raw_service in &raw.services {
         if let Some(name) = findings.required(&raw_service.name, "name", raw_service.at) {
@@ -35,7 +32,7 @@ pub(super) fn services(
                 duplicate(findings, "service", name, first);
             }
         }
-        let policy = policy::policy(raw_service, &known, findings);
+        let policy = policy::policy(raw_service, known, findings);
         let routed = policy::first_pool(policy.as_ref());
         if routed.is_none() {
             findings.required(&raw_service.pool, "pool", raw_service.at);
@@ -82,12 +79,17 @@ fn service(
             "client-fin-timeout",
             Some(fin_timeout(client_timeout)),
         ),
-        client_keepalive: raw.client_keepalive.is_none_or(|keepalive| keepalive.value),
+        client_keepalive: socket::keepalive(&raw.client_keepalive, findings),
+        client_linger: raw.client_linger.is_none_or(|linger| linger.value),
         backlog: findings.number(&raw.backlog, "backlog", 1..=1_000_000, 4096),
         log: raw.log.map_or(log.connections, |log| log.value),
         log_line: raw.log_line.as_ref().map(|line| line.value.clone()).unwrap_or_default(),
         log_targets: super::log::own_targets(&raw.log_targets, findings),
         log_empty: raw.log_empty.is_none_or(|empty| empty.value),
+        log_normal: raw.log_normal.is_none_or(|normal| normal.value),
+        log_errors_as: raw.log_errors_as.map_or(Severity::Info, |severity| severity.value),
+        log_early: raw.log_early.is_some_and(|early| early.value),
+        log_tag: raw.log_tag.as_ref().map(|tag| super::log::one_word(tag, "log-tag", findings).value.as_str().into()),
     };
     raw.name.is_some().then_some(service)
 }

@@ -1,10 +1,14 @@
 //! Options of sockets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::findings::Findings;
-use crate::config::raw;
-use crate::model::{Family, ListenTuning, Source, Transparent};
+use crate::config::raw::{self, Maybe};
+use crate::model::{Family, KeepAlive, ListenTuning, Source, Transparent};
+
+/// The kernel's longest time before a keep-alive probe, in seconds.
+const LONGEST_PROBE: u64 = 32_767;
 
 pub(super) fn listen_tuning(raw: &raw::ListenTuning, findings: &mut Findings<'_>) -> ListenTuning {
     ListenTuning {
@@ -14,6 +18,23 @@ pub(super) fn listen_tuning(raw: &raw::ListenTuning, findings: &mut Findings<'_>
         max_segment: findings.optional_number(&raw.max_segment, "max-segment", 88..=32_767),
         user_timeout: findings.positive(&raw.user_timeout, "user-timeout"),
     }
+}
+
+/// Keep-alive probes; none: there are none.
+pub(super) fn keepalive(raw: &Maybe<raw::KeepAlive>, findings: &mut Findings<'_>) -> Option<KeepAlive> {
+    let said = raw.as_ref().map_or_else(raw::KeepAlive::default, |said| said.value);
+    let mut seconds = |value: &Maybe<Duration>, key| {
+        let value = value.as_ref()?;
+        let whole = value.value.subsec_nanos() == 0 && (1..=LONGEST_PROBE).contains(&value.value.as_secs());
+        if !whole {
+            let message = format!("`{key}` of keep-alive probes is a whole number of seconds, 1 to {LONGEST_PROBE}");
+            findings.error(value.at, message, "the kernel takes nothing else (tcp(7))");
+        }
+        whole.then_some(value.value)
+    };
+    let (idle, interval) = (seconds(&said.idle, "idle"), seconds(&said.interval, "interval"));
+    let count = findings.optional_number(&said.count, "count", 1..=127);
+    (!said.off).then_some(KeepAlive { idle, interval, count })
 }
 
 /// Where connections to a server at `to` come from.

@@ -62,7 +62,7 @@ pub(super) async fn server(arguments: &[&str], shared: &Arc<Shared>) -> String {
         Some("agent-port") => return checks::port(target, Asker::Agent, value, shared).await,
         Some("check-port") => return checks::port(target, Asker::Check, value, shared).await,
         Some("fqdn") if value.is_none() => Err("set server <b>/<s> fqdn requires a FQDN.\n".to_owned()),
-        Some("fqdn") => Err("set server <b>/<s> fqdn failed because no resolution is configured.\n".to_owned()),
+        Some("fqdn") => return name(target, value.unwrap_or_default(), shared).await,
         Some("ssl") => {
             Err("'set server <srv> ssl' cannot be set.  default-server should define ssl settings\n".to_owned())
         }
@@ -71,6 +71,21 @@ pub(super) async fn server(arguments: &[&str], shared: &Arc<Shared>) -> String {
     match change {
         Ok(change) => carry_out(target, change, shared).await,
         Err(text) => text,
+    }
+}
+
+/// `set server <b>/<s> fqdn <name>`
+async fn name(target: Target, name: &str, shared: &Shared) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.len() > 255 || !name.chars().all(allowed) {
+        return format!("invalid fqdn '{name}' by 'stats socket command'\n");
+    }
+    let change = ServerChange::Name { name: name.to_owned() };
+    let request = Request::Server { pool: target.pool, server: target.server, change };
+    match server::call(&shared.calls, request).await {
+        Reply::Done { text } => format!("{text} by 'stats socket command'\n"),
+        Reply::Failed { text, .. } => format!("{text}\n"),
+        _ => String::new(),
     }
 }
 

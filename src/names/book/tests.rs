@@ -127,3 +127,34 @@ fn a_weight_that_changes_moves_no_server_and_may_not_count() {
     assert_eq!(place(&settle(&mut book, weighed(3), start)), [("a", Some(at(1)))]);
     assert!(settle(&mut book, weighed(7), start + SECOND).is_empty());
 }
+
+#[test]
+fn a_server_goes_by_another_name_until_it_is_configured_anew() {
+    let (mut book, start) = (Book::default(), Instant::now());
+    let questions = |book: &mut Book, now| {
+        let mut names: Vec<String> = std::iter::from_fn(|| book.take_due(now)).map(|(_, asked)| asked.name).collect();
+        names.sort();
+        names
+    };
+    let configured = pools(&["a", "b"], &name());
+    book.apply(&configured, &[resolver()], start);
+    settle(&mut book, places(&[1, 2], 9 * SECOND), start);
+    assert_eq!(book.rename("p", "c", "other.test", start), None);
+    assert_eq!(book.rename("p", "a", "other.test", start).as_deref(), Some("www.test"));
+    assert_eq!(book.rename("p", "a", "other.test", start).as_deref(), Some("other.test"));
+    assert_eq!(questions(&mut book, start), ["other.test"], "the other one is not due yet");
+    // It stays where it is until it is known where the new name is; and it keeps that name over a reload.
+    let known = book.apply(&configured, &[resolver()], start);
+    assert_eq!(place(&known), [("a", Some(at(1))), ("b", Some(at(2)))]);
+    assert_eq!(questions(&mut book, start), ["other.test", "www.test"]);
+    let mut elsewhere = configured.clone();
+    elsewhere[0].servers[0].name_of = Some(ServerName { name: "new.test".into(), ..name() });
+    book.apply(&elsewhere, &[resolver()], start);
+    assert_eq!(questions(&mut book, start), ["new.test", "www.test"]);
+    // The answer to the new name moves it.
+    let mut book = Book::default();
+    book.apply(&pools(&["a"], &name()), &[resolver()], start);
+    settle(&mut book, places(&[1], 9 * SECOND), start);
+    assert!(book.rename("p", "a", "other.test", start).is_some());
+    assert_eq!(place(&settle(&mut book, places(&[7], SECOND), start)), [("a", Some(at(7)))]);
+}

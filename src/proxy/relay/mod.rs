@@ -246,6 +246,11 @@ impl<S: Transport> Relay<S> {
         self.to_server.stage != Stage::Open || self.to_client.stage != Stage::Open
     }
 
+    /// Whether the server has all of a client that has ended, and the client all there is of the server.
+    pub fn has_told_server(&self) -> bool {
+        self.to_server.stage == Stage::Shut && !self.to_client.waits()
+    }
+
     /// Whether bytes moved at the client's and at the server's socket since this was last asked.
     pub fn take_activity(&mut self) -> (bool, bool) {
         (std::mem::take(&mut self.client.active), std::mem::take(&mut self.server.active))

@@ -20,6 +20,11 @@ pub(super) struct LogSaid {
     targets: Rc<Vec<LogTarget>>,
     pub(super) line: Maybe<ConnectionLine>,
     pub(super) empty: Maybe<bool>,
+    pub(super) normal: Maybe<bool>,
+    /// Errors are logged as such.
+    pub(super) errors_apart: Maybe<bool>,
+    pub(super) early: Maybe<bool>,
+    pub(super) tag: Maybe<String>,
 }
 
 impl Translator<'_> {

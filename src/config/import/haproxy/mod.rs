@@ -8,12 +8,16 @@ mod check_rules;
 mod condition;
 mod endpoint;
 pub mod grammar;
+mod keepalive;
 mod logging;
+mod mail;
+mod map;
 mod peers;
 mod proxy;
 mod resolvers;
 mod rules;
 mod server;
+mod server_rules;
 mod service;
 mod socket;
 mod source;
@@ -68,6 +72,8 @@ struct Translator<'a> {
     local_peer: Option<String>,
     /// Stick tables by name.
     tables: HashMap<String, stick::StickTable>,
+    /// Sections `mailers` by name.
+    mailers: HashMap<String, mail::Mailers>,
     /// What holds for all control sockets.
     sockets: SocketsSaid,
     /// Whether servers are verified where nothing is said (`ssl-server-verify`).
@@ -87,6 +93,7 @@ impl<'a> Translator<'a> {
             proxies: Vec::new(),
             local_peer: None,
             tables: HashMap::new(),
+            mailers: HashMap::new(),
             sockets: SocketsSaid::default(),
             verify_servers: true,
             told: HashSet::new(),
@@ -103,6 +110,7 @@ impl<'a> Translator<'a> {
             "listen" => self.proxy(section, Kind::Listen),
             "resolvers" => self.resolvers(section),
             "peers" => self.peers(section),
+            "mailers" => self.mailers(section),
             _ => {}
         }
     }
@@ -261,6 +269,7 @@ impl<'a> Translator<'a> {
         self.gather_tables(&proxies);
         self.gather_log_targets(&proxies);
         self.assemble(&proxies);
+        self.mail(&proxies);
         // HAProxy does not spread checks unless it is told to; natively they are, a little.
         if let Some(first) = proxies.first() {
             let at = first.at;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::balance::ChoiceSaid;
 use super::check::{self, CheckSaid};
 use super::grammar::{Prefix, Section, Statement};
+use super::keepalive::Probes;
 use super::logging::LogSaid;
+use super::mail::MailSaid;
 use super::rules::RulesSaid;
 use super::server::{ServerOptions, ServerSaid};
 use super::stats::StatsSaid;
@@ -89,6 +91,9 @@ pub(super) struct Proxy {
     pub(super) all_backups: Maybe<bool>,
     pub(super) client_keepalive: Maybe<bool>,
     pub(super) server_keepalive: Maybe<bool>,
+    /// What the probes towards clients and servers are like, where there are any.
+    pub(super) probes: Probes,
+    pub(super) linger: Maybe<bool>,
     pub(super) log_checks: Maybe<bool>,
     pub(super) timeouts: Timeouts,
     pub(super) default_server: ServerOptions,
@@ -96,6 +101,7 @@ pub(super) struct Proxy {
     pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
     pub(super) log: LogSaid,
+    pub(super) mail: MailSaid,
     /// How servers are checked.
     pub(super) checks: CheckSaid,
     pub(super) rules: RulesSaid,
@@ -113,6 +119,11 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
+    /// Whether connections can be sent to it.
+    pub(super) fn is_backend(&self) -> bool {
+        !self.disabled && matches!(self.kind, Kind::Backend | Kind::Listen)
+    }
+
     /// One of which nothing is said yet.
     pub(super) fn new(at: Location) -> Self {
         Self {
@@ -130,6 +141,8 @@ impl Proxy {
             all_backups: None,
             client_keepalive: None,
             server_keepalive: None,
+            probes: Probes::default(),
+            linger: None,
             log_checks: None,
             timeouts: Timeouts::default(),
             default_server: ServerOptions::default(),
@@ -137,6 +150,7 @@ impl Proxy {
             source: None,
             stats: StatsSaid::default(),
             log: LogSaid::default(),
+            mail: MailSaid::default(),
             checks: CheckSaid::default(),
             rules: RulesSaid::default(),
             check_refusals: Rc::default(),
@@ -299,11 +313,23 @@ impl Translator<'_> {
         } else if name == "tcp-request inspect-delay" {
             let word = self.one(statement, arguments);
             proxy.rules.inspect_delay = word.and_then(|word| self.checked(word, value::time(word.as_str())));
+        } else if let Some(what) = name.strip_prefix("email-alert ") {
+            self.email_alert(what, statement, arguments, &mut proxy.mail);
+        } else if let Some((side, what)) = name.split_once("tcpka-") {
+            self.probe(side, what, statement, arguments, &mut proxy.probes);
         } else if name.starts_with("tcp-") {
             self.rule(name, statement, arguments, proxy);
         } else {
             match name {
                 "log" => self.proxy_log(statement, arguments, &mut proxy.log),
+                "log-tag" => {
+                    let tag = self.one(statement, arguments);
+                    proxy.log.tag = tag.map(|word| Located::new(word.text.clone(), word.at)).or(proxy.log.tag.take());
+                    if proxy.kind == Kind::Backend {
+                        let warning = Diagnostic::warning(statement.at(), "`log-tag` has no effect in a backend yet");
+                        self.findings.push(warning.help("lines about servers have the tag of `global`"));
+                    }
+                }
                 "log-format" => self.log_format(statement, arguments, &mut proxy.log),
                 "mode" => self.mode(statement, arguments, proxy),
                 "disabled" => proxy.disabled = true,
@@ -336,6 +362,7 @@ impl Translator<'_> {
                         self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                 }
                 "use_backend" => self.use_backend(statement, arguments, proxy),
+                "use-server" | "force-persist" | "ignore-persist" => self.server_rule(statement, arguments, proxy),
                 "rate-limit sessions" => {
                     let limit = self.number(statement, arguments, 0..=u64::from(u32::MAX));
                     proxy.rules.sessions_per_second = limit.filter(|limit| limit.value > 0);
@@ -344,7 +371,7 @@ impl Translator<'_> {
                 "stick on" => self.stick(StickAction::On, statement, arguments, proxy),
                 "stick match" => self.stick(StickAction::Match, statement, arguments, proxy),
                 "stick store-request" => self.stick(StickAction::Store, statement, arguments, proxy),
-                "stick store-response" => self.stick_store_response(arguments),
+                "stick store-response" => self.stick_store_response(statement, arguments, proxy),
                 // `id`, `guid`, `description`: of no consequence.
                 _ => {}
             }
@@ -373,6 +400,10 @@ impl Translator<'_> {
             // In TCP mode the one for HTTP falls back to the one for TCP.
             "tcplog" | "httplog" => proxy.log.line = value.map(|on| on.map(|_| ConnectionLine::Tcp)),
             "dontlognull" => proxy.log.empty = value.map(|on| on.map(|on| !on)),
+            "dontlog-normal" => proxy.log.normal = value.map(|on| on.map(|on| !on)),
+            "log-separate-errors" => proxy.log.errors_apart = value,
+            "logasap" => proxy.log.early = value,
+            "nolinger" => proxy.linger = value.map(|on| on.map(|on| !on)),
             // The others ask for what is done anyway.
             _ => {}
         }

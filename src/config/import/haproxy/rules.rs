@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use super::Translator;
 use super::grammar::{Section, Statement};
 use super::proxy::{Kind, Proxy};
-use super::{Translator, refusal};
 use crate::config::acl::{self, Acl, Fault, Scope};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
@@ -20,8 +20,14 @@ pub(super) struct RulesSaid {
     acls: HashMap<String, Acl>,
     /// In the order of the file, the routes among them.
     pub(super) rules: Vec<Located<Rule>>,
+    /// Those of its pool, in the order of the file.
+    pub(super) of_pool: Vec<Located<Rule>>,
     pub(super) inspect_delay: Maybe<std::time::Duration>,
     pub(super) sessions_per_second: Maybe<u64>,
+    /// The statements whose rules are of a map.
+    pub(super) mapped: Vec<Location>,
+    /// One of them takes every connection.
+    pub(super) all_mapped: bool,
 }
 
 impl RulesSaid {
@@ -35,7 +41,7 @@ impl RulesSaid {
 
     /// The tables that rules name.
     pub(super) fn tables(&self) -> impl Iterator<Item = (&String, Location)> {
-        self.rules.iter().flat_map(|rule| {
+        self.rules.iter().chain(&self.of_pool).flat_map(|rule| {
             let asked = rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test {
                 Test::Number(crate::model::rule::Quantity::Counter { table, .. }, _) => table.as_ref(),
                 _ => None,
@@ -48,8 +54,9 @@ impl RulesSaid {
         })
     }
 
-    fn listens(&self) -> bool {
-        let conditions = self.rules.iter().filter(|rule| rule.value.stage >= Stage::Content);
+    /// Whether one of the rules asks for what clients say.
+    pub(super) fn listen(rules: &[Located<Rule>]) -> bool {
+        let conditions = rules.iter().filter(|rule| rule.value.stage >= Stage::Content);
         conditions.filter_map(|rule| rule.value.when.as_ref()).flat_map(Condition::tests).any(Test::listens)
     }
 }
@@ -119,11 +126,6 @@ impl Translator<'_> {
             self.findings.error(statement.at(), "`use_backend` wants the name of a backend");
             return;
         };
-        if name.text.contains("%[") {
-            let error = Diagnostic::error(name.at, "a backend's name cannot be made from the connection yet");
-            self.findings.push(error.help("write a `use_backend` line for each backend"));
-            return;
-        }
         let when = match self.in_scope(proxy, |scope| Ok((acl::split(rest, scope)?.1, rest.first()))) {
             Ok((Some(when), _)) => Some(when),
             Ok((None, None)) => None,
@@ -133,11 +135,14 @@ impl Translator<'_> {
             }
             Err(fault) => return self.fault(fault),
         };
-        if proxy.backend.is_some() {
+        if proxy.backend.is_some() || proxy.rules.all_mapped {
             let warning =
                 Diagnostic::warning(statement.at(), "this is never reached: the one before takes every connection");
             self.findings.push(warning);
             return;
+        }
+        if name.text.contains("%[") {
+            return self.mapped_backend(name, when.as_ref(), statement.at(), proxy);
         }
         match when {
             None => proxy.backend = Some(Located::new(name.text.clone(), name.at)),
@@ -174,11 +179,10 @@ impl Translator<'_> {
             return;
         }
         match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), arguments, scope)) {
-            // Backends are asked once the pool has been chosen. To accept is what happens anyway.
-            Ok(Rule { action: Action::Accept, .. }) if proxy.kind == Kind::Backend => {}
-            Ok(_) if proxy.kind == Kind::Backend => self
-                .findings
-                .push(refusal(keyword, at).help("in a backend only `accept` is: write the rule in its frontends")),
+            // Asked once the pool has been chosen.
+            Ok(rule) if proxy.kind == Kind::Backend => {
+                proxy.rules.of_pool.push(Located::new(rule, statement.at()));
+            }
             Ok(rule) => proxy.rules.rules.push(Located::new(rule, statement.at())),
             Err(fault) => self.fault(fault),
         }
@@ -191,7 +195,7 @@ impl Translator<'_> {
             return raw::Policy::default();
         }
         let at = said.rules.first().map_or(proxy.at, |rule| rule.at);
-        if said.listens() && said.inspect_delay.is_none() {
+        if RulesSaid::listen(&said.rules) && said.inspect_delay.is_none() {
             let message = "rules ask for what clients say, but none of them waits for it";
             self.push_once(Diagnostic::warning(at, message).help("add `tcp-request inspect-delay 5s`"));
         }

@@ -9,20 +9,20 @@ use super::server::Around;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
-use crate::model::{Algorithm, ConnectionLine};
+use crate::model::{Algorithm, ConnectionLine, Severity};
 
 impl Translator<'_> {
     pub(super) fn assemble(&mut self, proxies: &[Proxy]) {
         let mut wanted = HashSet::new();
         for proxy in proxies.iter().filter(|proxy| !proxy.disabled) {
             match proxy.kind {
-                Kind::Frontend | Kind::Listen => self.frontend(proxy, &mut wanted),
+                Kind::Frontend | Kind::Listen => self.frontend(proxy, proxies, &mut wanted),
                 Kind::Defaults | Kind::Backend => {}
             }
         }
         for proxy in proxies.iter().filter(|proxy| !proxy.disabled && proxy.kind == Kind::Backend) {
             match mode(proxy) {
-                Mode::Tcp => self.pool(proxy),
+                Mode::Tcp => self.pool(proxy, proxies),
                 Mode::Http if wanted.contains(&(Mode::Tcp, proxy.name.clone())) => self.http_refused(proxy),
                 // Its frontend has been refused.
                 Mode::Http if wanted.contains(&(Mode::Http, proxy.name.clone())) => {}
@@ -39,7 +39,7 @@ impl Translator<'_> {
         self.log_checks(proxies);
     }
 
-    fn frontend(&mut self, proxy: &Proxy, wanted: &mut HashSet<(Mode, String)>) {
+    fn frontend(&mut self, proxy: &Proxy, proxies: &[Proxy], wanted: &mut HashSet<(Mode, String)>) {
         if proxy.listen.is_empty() {
             // Bind lines that could not be read have been told.
             if proxy.bind_lines == 0 {
@@ -59,13 +59,13 @@ impl Translator<'_> {
                 if let Some(at) = proxy.stats.enabled.filter(|_| self.told.insert((proxy.at, "stats".into()))) {
                     self.push_once(Diagnostic::warning(at, "`stats` needs `mode http`: ignored in a TCP proxy"));
                 }
-                self.service(proxy, backend);
+                self.service(proxy, proxies, backend);
             }
         }
     }
 
     /// A frontend, or the front half of a `listen`.
-    fn service(&mut self, proxy: &Proxy, backend: Option<&Located<String>>) {
+    fn service(&mut self, proxy: &Proxy, proxies: &[Proxy], backend: Option<&Located<String>>) {
         let pool = match (backend, proxy.kind) {
             (Some(backend), _) => Some(backend.clone()),
             (None, Kind::Listen) => Some(Located::new(proxy.name.clone(), proxy.at)),
@@ -81,7 +81,8 @@ impl Translator<'_> {
                 return;
             }
         };
-        let policy = self.policy(proxy);
+        let mut policy = self.policy(proxy);
+        self.resolve_maps(proxy, proxies, pool.as_ref().map(|pool| pool.value.as_str()), &mut policy);
         self.config.services.push(Service {
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
             listen: proxy.listen.clone(),
@@ -89,22 +90,30 @@ impl Translator<'_> {
             max_connections: limit(proxy.max_connections).or(proxy.listen_limit),
             client_timeout: proxy.timeouts.client.map(after),
             client_fin_timeout: Some(or_none(proxy.timeouts.client_fin, proxy.at)),
-            client_keepalive: Some(proxy.client_keepalive.unwrap_or(Located::new(false, proxy.at))),
+            client_keepalive: Some(proxy.probes.client(proxy.client_keepalive, proxy.at)),
+            client_linger: proxy.linger,
             backlog: proxy.backlog,
             log: self.logs(proxy),
             log_line: Some(proxy.log.line.clone().unwrap_or(Located::new(ConnectionLine::Connect, proxy.at))),
             log_targets: self.own_targets(proxy),
             log_empty: proxy.log.empty,
+            log_normal: proxy.log.normal,
+            log_errors_as: proxy
+                .log
+                .errors_apart
+                .map(|on| on.map(|on| if on { Severity::Error } else { Severity::Info })),
+            log_early: proxy.log.early,
+            log_tag: proxy.log.tag.clone(),
             policy,
             ..Service::empty(proxy.at)
         });
         if proxy.kind == Kind::Listen && (backend.is_none() || !proxy.servers.is_empty()) {
-            self.pool(proxy);
+            self.pool(proxy, proxies);
         }
     }
 
     /// A backend, or the back half of a `listen`. Where HAProxy's default differs from the native one, it is set.
-    fn pool(&mut self, proxy: &Proxy) {
+    fn pool(&mut self, proxy: &Proxy, proxies: &[Proxy]) {
         let at = proxy.at;
         let checked = proxy.servers.iter().any(|server| server.options.check.is_some_and(|check| check.value));
         if checked {
@@ -127,6 +136,7 @@ impl Translator<'_> {
             servers.sort_by_key(|(index, server)| server.options.id.map_or(*index as u64 + 1, |id| id.value));
         }
         let servers = servers.into_iter().map(|(_, server)| server.raw(&around)).collect();
+        let choice = self.pool_choice(proxy, proxies);
         self.config.pools.push(Pool {
             name: Some(Located::new(proxy.name.clone(), at)),
             balance: proxy.balance,
@@ -138,9 +148,10 @@ impl Translator<'_> {
             server_timeout: proxy.timeouts.server.map(after),
             server_fin_timeout: Some(or_none(proxy.timeouts.server_fin, at)),
             tunnel_timeout: proxy.timeouts.tunnel.map(after),
-            server_keepalive: Some(proxy.server_keepalive.unwrap_or(Located::new(false, at))),
+            server_keepalive: Some(proxy.probes.server(proxy.server_keepalive, at)),
+            server_linger: proxy.linger,
             all_backups: proxy.all_backups,
-            choice: proxy.choice.raw(proxy.balance, at),
+            choice,
             servers,
             ..Pool::empty(at)
         });

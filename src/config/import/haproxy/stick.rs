@@ -179,17 +179,18 @@ impl Translator<'_> {
         proxy.stick.on.get_or_insert(Located::new(Key::TlsSession, statement.at()));
     }
 
-    /// `stick store-response <pattern> [table <table>] [{if | unless} <condition>]`: the half of the idiom that looks at
-    /// the server.
-    pub(super) fn stick_store_response(&mut self, arguments: &[Word]) {
-        match arguments.first() {
-            Some(pattern) if pattern.text == TLS_SESSION_ID => {}
-            Some(pattern) => {
-                let message = format!("`stick store-response {}` is not there yet: nothing is stored", pattern.text);
-                self.findings.push(Diagnostic::warning(pattern.at, message));
-            }
-            None => {}
+    /// `stick store-response <pattern> [table <table>] [{if | unless} <condition>]`. Addresses and ports are the same before
+    /// the server has answered; of what it says, only the half of the TLS idiom is known.
+    pub(super) fn stick_store_response(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let Some(pattern) = arguments.first() else { return };
+        if pattern.text == TLS_SESSION_ID {
+            return;
         }
+        if matches!(pattern.text.split(',').next(), Some("src" | "dst" | "src_port" | "dst_port")) {
+            return self.stick(StickAction::Store, statement, arguments, proxy);
+        }
+        let message = format!("`stick store-response {}`: what a server says is not stored", pattern.text);
+        self.findings.push(Diagnostic::warning(pattern.at, message));
     }
 
     /// The counters that a table keeps: `conn_rate(10s),conn_cur,gpc0`.
@@ -234,7 +235,7 @@ impl Translator<'_> {
     pub(super) fn source_tables(&mut self, proxies: &[Proxy]) {
         let named: Vec<(&String, Location)> = proxies
             .iter()
-            .filter(|proxy| !proxy.disabled && matches!(proxy.kind, Kind::Frontend | Kind::Listen))
+            .filter(|proxy| !proxy.disabled && proxy.kind != Kind::Defaults)
             .flat_map(|proxy| proxy.rules.tables())
             .collect();
         for proxy in proxies {

@@ -1,0 +1,88 @@
+//! Which connections are logged, when, and as what: HAProxy and vipgate on the same file.
+
+use std::io::Read;
+use std::net::{IpAddr, Shutdown, UdpSocket};
+use std::time::Duration;
+
+use super::imported::{Haproxy, config, exchange, servers, start};
+use super::support::{PATIENCE, own_ip};
+
+/// What is sent there until nothing comes for a while. Without the time stamp of syslog, the process's number, the client's
+/// port and the times.
+fn lines(udp: &UdpSocket) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut buffer = [0; 2048];
+    udp.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+    while let Ok(count) = udp.recv(&mut buffer) {
+        let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+        let priority = text.split('>').next().unwrap_or_default();
+        let tag = text.split('[').next().and_then(|head| head.rsplit(' ').next()).unwrap_or_default();
+        let Some((_, line)) = text.split_once("] ").filter(|_| text.contains(" fe")) else { continue };
+        let fields: Vec<&str> = line.trim_end().split(' ').collect();
+        let [service, server, times, rest @ ..] = fields.as_slice() else { continue };
+        let early = if times.contains('+') { "+" } else { "" };
+        lines.push(format!("{priority}> {tag} {service} {server} {early}T {}", rest.join(" ")));
+    }
+    lines
+}
+
+/// One connection that ends well, one that is reset, and one that times out.
+fn visit(ip: IpAddr, port: u16, udp: &UdpSocket) -> Vec<String> {
+    let mut ends_well = exchange(ip, port);
+    ends_well.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(ends_well.read(&mut [0]).unwrap(), 0);
+    let mut seen = lines(udp);
+    let reset = socket2::Socket::from(exchange(ip, port));
+    reset.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(reset);
+    seen.extend(lines(udp));
+    let mut times_out = exchange(ip, port);
+    seen.extend(lines(udp));
+    times_out.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ended = times_out.read(&mut [0]);
+    seen.extend(lines(udp));
+    seen
+}
+
+#[test]
+fn lines_are_haproxys() {
+    let seen = |theirs: bool| -> Option<Vec<Vec<String>>> {
+        let (ip, servers) = (own_ip(), servers());
+        let udp = UdpSocket::bind((own_ip(), 0)).unwrap();
+        let frontend = |port: u16, lines: &str| {
+            format!(
+                "frontend fe{port}\n bind {ip}:{port}\n option tcplog\n timeout client 900ms\n{lines} default_backend be\n"
+            )
+        };
+        let text = config(ip, servers).replacen(
+            "global\n",
+            &format!("global\n log {} local0\n", udp.local_addr().unwrap()),
+            1,
+        );
+        let text = text.replace("defaults\n", "defaults\n log global\n")
+            + &frontend(7011, " option dontlog-normal\n")
+            + &frontend(7012, " option log-separate-errors\n log-tag web\n")
+            + &frontend(7013, " option logasap\n")
+            + &frontend(7014, " option logasap\n option dontlog-normal\n option dontlognull\n");
+        let (_theirs, _ours) =
+            if theirs { (Some(Haproxy::start(&text)?), None) } else { (None, Some(start(&text, |_, _| {}))) };
+        // What is said about servers at the start.
+        let _start = lines(&udp);
+        Some([7011, 7012, 7013, 7014].map(|port| visit(ip, port, &udp)).to_vec())
+    };
+    let ours = seen(false).unwrap();
+    let expected = [
+        vec!["<134> haproxy fe7011 be/s1 T 5 CD 1/1/0/0/0 0/0", "<134> haproxy fe7011 be/s1 T 5 cD 1/1/0/0/0 0/0"],
+        vec![
+            "<134> web fe7012 be/s1 T 5 -- 1/1/0/0/0 0/0",
+            "<131> web fe7012 be/s1 T 5 CD 1/1/0/0/0 0/0",
+            "<131> web fe7012 be/s1 T 5 cD 1/1/0/0/0 0/0",
+        ],
+        vec!["<134> haproxy fe7013 be/s1 +T +0 -- 1/1/1/1/0 0/0"; 3],
+        vec!["<134> haproxy fe7014 be/s1 +T +5 CD 1/1/0/0/0 0/0", "<134> haproxy fe7014 be/s1 +T +5 cD 1/1/0/0/0 0/0"],
+    ];
+    assert_eq!(ours, expected);
+    if let Some(theirs) = seen(true) {
+        assert_eq!(theirs, ours, "HAProxy, then vipgate");
+    }
+}
