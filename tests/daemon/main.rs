@@ -18,4 +18,5 @@ mod signals;
 mod starting;
 mod stats_socket;
 mod support;
+mod tools;
 mod verbs;
