@@ -68,7 +68,9 @@ fn an_exporter_finds_what_it_finds_at_haproxy() {
     let Some(haproxy) = Haproxy::start(&config(there, servers)) else { return };
     let daemon = start(&config(here, servers), |_, _| {});
     let sockets = [haproxy.socket("admin"), daemon.dir.path().join("admin.sock")];
-    addresses.map(|ip| drop(exchange(ip, 7001)));
+    for ip in addresses {
+        drop(exchange(ip, 7001));
+    }
     for socket in &sockets {
         until_true("the check", PATIENCE, || ask(socket, "show stat be 4 -1").contains(",DOWN,"));
     }
