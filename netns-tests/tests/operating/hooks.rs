@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime};
 
 use netns_tests::report::{line, ms};
-use netns_tests::wait::{pass, until_true};
+use netns_tests::wait::{pass, until, until_true};
 
 use crate::support::{DOWN, INTERVAL, PATIENCE, SECOND, SLACK, Scene, VIP, VRID, Words, side_by_side};
 
@@ -16,6 +16,11 @@ const TIMEOUT: Duration = Duration::from_millis(300);
 const KILLED: Duration = Duration::from_secs(1);
 /// A master that ends waits so long for a successor.
 const STOP_WAIT: Duration = Duration::from_millis(1500);
+
+/// When the first one since `begun` was sent. Who hears it may be later than who sees the address.
+fn first_advertisement(scene: &Scene, begun: Instant) -> Instant {
+    until("an advertisement", PATIENCE, || scene.adverts.since(VRID, begun).first().map(|advert| advert.at))
+}
 
 #[test]
 fn the_address_waits_for_the_hook_before_it_and_the_one_after_it_for_the_last_address() {
@@ -37,7 +42,7 @@ fn the_address_waits_for_the_hook_before_it_and_the_one_after_it_for_the_last_ad
     // File times are as coarse as the kernel's tick.
     let owned_at = SystemTime::now() - owned.elapsed() + Duration::from_millis(10);
     assert!(finished <= owned_at, "the address came {:?} before the hook was done", finished.duration_since(owned_at));
-    let first = scene.adverts.since(VRID, begun).first().map(|advert| advert.at).expect("advertisements");
+    let first = first_advertisement(&scene, begun);
     let waited = owned.saturating_duration_since(first);
     let meanwhile = scene.adverts.between(VRID, first, owned).len();
     line(&format!("the address came {} after the first advertisement, {meanwhile} of them before it", ms(waited)));
@@ -64,7 +69,7 @@ fn a_hook_that_hangs_is_bounded() {
         let begun = Instant::now();
         scene.start(0, 150, &words, "");
         let owned = scene.wait_owner(0);
-        let first = scene.adverts.since(VRID, begun).first().map(|advert| advert.at).expect("advertisements");
+        let first = first_advertisement(&scene, begun);
         let waited = owned.saturating_duration_since(first);
         let ended = scene.stop(0);
         line(&format!("{hook} hangs: the address came after {}, the end took {}", ms(waited), ms(ended.took)));
