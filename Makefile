@@ -59,7 +59,7 @@ lint:
 
 demo: packages build
 	$(CARGO) build --release --locked --package netns-tests --bin demo
-	@KEEP=$(KEEP) target/release/demo
+	@KEEP=$(KEEP) "$${CARGO_TARGET_DIR:-target}/release/demo"
 
 bench: packages build
 	$(CARGO) bench --locked --bench proxy
