@@ -15,7 +15,8 @@
 //! ```
 //!
 //! `VIPGATE_BENCH_ROUNDS` (7) and `VIPGATE_BENCH_SECONDS` (1, the length of one measurement) change how long it
-//! takes; `VIPGATE_BENCH_SUBJECTS` (`vipgate,haproxy,nginx,direct`) what is measured; `VIPGATE_BIN` names another binary.
+//! takes; `VIPGATE_BENCH_SUBJECTS` (`vipgate,haproxy,nginx,direct`) and `VIPGATE_BENCH_TASKS`
+//! (`short,keep-alive,bulk,idle,start,range,sniffing`) what is measured; `VIPGATE_BIN` names another binary.
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures real time on real sockets")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot measure ends")]
 
@@ -62,6 +63,7 @@ struct Plan {
     rounds: usize,
     window: Duration,
     subjects: Vec<Subject>,
+    tasks: Vec<Task>,
 }
 
 /// One thing done to one subject.
@@ -71,9 +73,10 @@ enum Task {
     Idle,
     Start,
     Range,
+    Sniffing,
 }
 
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task::Load(Kind::Short),
     Task::Load(Kind::KeepAlive { connections: 64 }),
     Task::Load(Kind::KeepAlive { connections: 1000 }),
@@ -82,6 +85,7 @@ const TASKS: [Task; 8] = [
     Task::Idle,
     Task::Start,
     Task::Range,
+    Task::Sniffing,
 ];
 
 fn main() -> ExitCode {
@@ -97,7 +101,7 @@ fn main() -> ExitCode {
     let mut failures = Vec::new();
     for round in 0..plan.rounds {
         loud(&format!("round {} of {}", round + 1, plan.rounds));
-        for task in TASKS {
+        for &task in plan.tasks.iter().filter(|task| !matches!(task, Task::Sniffing)) {
             for subject in plan.in_turn(round) {
                 if let Err(reason) = measure(&stand, subject, task, &plan, round, &mut figures) {
                     loud(&format!("{subject}, {}: NOT MEASURED: {reason}", task.label()));
@@ -106,12 +110,16 @@ fn main() -> ExitCode {
             }
         }
     }
-    let listening = sniffing::compare(&stand, plan.rounds, plan.window).unwrap_or_else(|reason| {
-        failures.push("affinity by TLS sessions".to_owned());
-        format!("affinity by TLS sessions: NOT MEASURED: {reason}")
+    let sniffing = plan.tasks.iter().any(|task| matches!(task, Task::Sniffing)).then(|| {
+        sniffing::compare(&stand, plan.rounds, plan.window).unwrap_or_else(|reason| {
+            failures.push("affinity by TLS sessions".to_owned());
+            format!("affinity by TLS sessions: NOT MEASURED: {reason}")
+        })
     });
     line(&figures.render(&plan.subjects, plan.rounds));
-    line(&listening);
+    if let Some(sniffing) = sniffing {
+        line(&sniffing);
+    }
     line(&notes(&plan, &figures, began.elapsed()));
     if failures.is_empty() {
         return ExitCode::SUCCESS;
@@ -139,6 +147,8 @@ fn measure(
         }
         // Nothing stands between client and server there.
         Task::Idle | Task::Start | Task::Range if subject == Subject::Direct => Ok(()),
+        // Of vipgate alone, after all rounds.
+        Task::Sniffing => Ok(()),
         Task::Range => range(stand, subject, plan.window, &mut note),
         Task::Idle => idle(stand, subject, &mut note),
         Task::Start => start(stand, subject, &mut note),
@@ -317,10 +327,18 @@ impl Plan {
             let parse = |name: &str| name.parse().unwrap_or_else(|error| panic!("VIPGATE_BENCH_SUBJECTS: {error}"));
             wanted.split(',').map(parse).collect()
         });
+        let tasks = env::var("VIPGATE_BENCH_TASKS").map_or(TASKS.to_vec(), |wanted| {
+            let words: Vec<&str> = wanted.split(',').collect();
+            if let Some(unknown) = words.iter().find(|word| TASKS.iter().all(|task| task.word() != **word)) {
+                panic!("VIPGATE_BENCH_TASKS: `{unknown}` is not measured");
+            }
+            TASKS.into_iter().filter(|task| words.contains(&task.word())).collect()
+        });
         Self {
             rounds: number("VIPGATE_BENCH_ROUNDS", 7).clamp(1, 100),
             window: Duration::from_secs_f64(seconds),
             subjects,
+            tasks,
         }
     }
 
@@ -334,7 +352,7 @@ impl Plan {
     /// Well above what it should take.
     fn limit(&self) -> Duration {
         // Two more measurements a round are of vipgate alone.
-        let runs = self.rounds * (TASKS.len() * self.subjects.len() + 2);
+        let runs = self.rounds * (self.tasks.len() * self.subjects.len() + 2);
         (self.window + Duration::from_secs(3)) * u32::try_from(runs).unwrap_or(u32::MAX) + Duration::from_secs(60)
     }
 }
@@ -347,6 +365,18 @@ fn number<T: FromStr>(name: &str, default: T) -> T {
 }
 
 impl Task {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Load(Kind::Short | Kind::Hello) => "short",
+            Self::Load(Kind::KeepAlive { .. }) => "keep-alive",
+            Self::Load(Kind::Bulk { .. }) => "bulk",
+            Self::Idle => "idle",
+            Self::Start => "start",
+            Self::Range => "range",
+            Self::Sniffing => "sniffing",
+        }
+    }
+
     fn label(self) -> String {
         match self {
             Self::Load(Kind::Short) => "short connections".to_owned(),
@@ -356,6 +386,7 @@ impl Task {
             Self::Idle => "idle connections".to_owned(),
             Self::Start => "start of a range".to_owned(),
             Self::Range => "short connections over a range".to_owned(),
+            Self::Sniffing => "affinity by TLS sessions".to_owned(),
         }
     }
 }

@@ -8,11 +8,11 @@ use netns_tests::gate::Subject;
 use netns_tests::pair::{Event, FrontPair, PATIENCE, VIP, VRID};
 use netns_tests::report::{Table, line, ms};
 use netns_tests::silence::{Report, Silence};
-use netns_tests::wait::{pass, try_until};
+use netns_tests::wait::{pass, try_until, until};
 
 const EVENTS: [Event; 5] = [Event::Terminate, Event::HandOver, Event::Kill, Event::CutCarrier, Event::CutSilent];
 /// What is short is done in several rounds, to tell it from the noise of a busy machine.
-const ROUNDS: usize = 3;
+const ROUNDS: u32 = 3;
 /// What a planned move may cost, whatever the interval.
 const PLANNED: Duration = Duration::from_millis(5);
 /// What the guardian may need beyond the successor's skew.
@@ -81,9 +81,11 @@ fn measure(pair: &mut FrontPair, silence: &Silence, event: Event) -> Measured {
     let mut after_advert = Vec::new();
     let (mut flows_lost, mut owners) = (Tally::default(), 0);
     let short = event.planned() || pair.interval() < Duration::from_secs(1);
-    for _ in 0..if short { ROUNDS } else { 1 } {
+    let count = if short { ROUNDS } else { 1 };
+    for round in 1..=count {
         silence.wait_steady(500, PATIENCE);
         let flows = Flows::open(&pair.client, &pair.targets(), &[], 20, Duration::from_millis(20));
+        wait_for_phase(pair, pair.interval() * round / (count + 1));
         let begun = pair.strike(0, event);
         // Where the address was left behind on a dead node there is nothing to gain at first.
         let gained = try_until(PATIENCE, || pair.ownership.gained(&pair.nodes[1], VIP, begun));
@@ -108,6 +110,14 @@ fn measure(pair: &mut FrontPair, silence: &Silence, event: Event) -> Measured {
         flows: flows_lost,
         owners,
     }
+}
+
+/// Waits until `phase` after an advertisement: every subject is struck at the same moments of its interval, and none
+/// so near to an advertisement that it may or may not get through.
+fn wait_for_phase(pair: &FrontPair, phase: Duration) {
+    let now = Instant::now();
+    let last = until("an advertisement", PATIENCE, || pair.adverts.since(VRID, now).pop());
+    pass((last.at + phase).saturating_duration_since(Instant::now()));
 }
 
 fn back(pair: &mut FrontPair, silence: &Silence, event: Event) {

@@ -118,7 +118,7 @@ impl Node {
         let before = self.shared.config();
         let warnings = loaded.warning_lines();
         let Loaded { config, .. } = loaded;
-        self.speaker.check(&config.routers).map_err(|error| Failure::Fatal(error.to_string()))?;
+        self.speaker.check(&Plan::from(&config)).map_err(|error| Failure::Fatal(error.to_string()))?;
         let endpoint = self.next_endpoint(&config)?;
         let prepared = self
             .proxy

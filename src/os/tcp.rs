@@ -383,8 +383,7 @@ impl AsFd for Stream {
 mod tests {
     use super::*;
 
-    #[test]
-    fn tuning_reaches_the_kernel_and_is_taken_back() {
+    fn listener() -> Listener {
         let options = ListenOptions {
             address: "127.0.0.1:0".parse().unwrap(),
             interface: None,
@@ -393,7 +392,12 @@ mod tests {
             shared: false,
             backlog: 8,
         };
-        let listener = Listener::open(options).unwrap();
+        Listener::open(options).unwrap()
+    }
+
+    #[test]
+    fn tuning_reaches_the_kernel_and_is_taken_back() {
+        let listener = listener();
         let tuning = ListenTuning {
             defer_accept: Some(Duration::from_secs(1)),
             fast_open: Some(16),
@@ -409,14 +413,6 @@ mod tests {
 
     #[test]
     fn keep_alive_probes_are_set_and_taken_back() {
-        let options = ListenOptions {
-            address: "127.0.0.1:0".parse().unwrap(),
-            interface: None,
-            nonlocal: false,
-            dual_stack: false,
-            shared: false,
-            backlog: 8,
-        };
         let probes = |socket: &Socket| {
             let seconds = |time: io::Result<Duration>| time.unwrap().as_secs();
             let count = socket.tcp_keepalive_retries().unwrap();
@@ -424,7 +420,7 @@ mod tests {
             (on, seconds(socket.tcp_keepalive_time()), seconds(socket.tcp_keepalive_interval()), count)
         };
         let own = KeepAlive { idle: Some(Duration::from_secs(7)), interval: None, count: Some(4) };
-        let listener = Listener::open(options).unwrap();
+        let listener = listener();
         let (_, idle, interval, count) = probes(&listener.0);
         let connected = || {
             let keepalive = Some(KeepAlive { interval: Some(Duration::from_secs(3)), ..own });

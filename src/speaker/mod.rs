@@ -58,7 +58,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::fence::FenceName;
-use crate::model::{Estate, InterfaceName, Peering, TrackState, VirtualRouter};
+use crate::model::{Estate, InterfaceName, Peering, TrackState};
 use crate::stats::{Registry, Role};
 pub use cleanup::{Removed, cleanup};
 use driver::Input;
@@ -260,10 +260,10 @@ impl Speaker {
         self.inputs.get().is_some_and(|inputs| inputs.send(input).is_ok())
     }
 
-    /// Whether these routers can run, and every interface that a new or changed one names is there. A router that runs as
+    /// Whether this plan can run, and every interface that a new or changed router names is there. A router that runs as
     /// it is may still wait for its interface.
-    pub fn check(&self, routers: &[VirtualRouter]) -> Result<(), ApplyError> {
-        if routers.is_empty() {
+    pub fn check(&self, plan: &Plan) -> Result<(), ApplyError> {
+        if plan.is_empty() {
             return Ok(());
         }
         self.wake(&Plan::default()).map_err(|error| ApplyError::Start(error.to_string()))?;
@@ -271,7 +271,7 @@ impl Speaker {
             return Err(ApplyError::Stopped);
         }
         let running = self.running();
-        let changed = routers.iter().filter(|router| !running.routers.contains(router));
+        let changed = plan.routers.iter().filter(|router| !running.routers.contains(router));
         for router in changed {
             for interface in plan::interfaces_of(router) {
                 if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
@@ -289,10 +289,7 @@ impl Speaker {
     /// addresses follow at once.
     pub async fn apply(&self, plan: impl Into<Plan>) -> Result<(), ApplyError> {
         let plan = plan.into();
-        self.check(&plan.routers)?;
-        if !plan.is_empty() {
-            self.wake(&Plan::default()).map_err(|error| ApplyError::Start(error.to_string()))?;
-        }
+        self.check(&plan)?;
         let (done, is_done) = oneshot::channel();
         if self.tell(Input::Apply(Box::new(plan.placed()), done)) {
             is_done.await.map_err(|_| ApplyError::Stopped)?;

@@ -116,7 +116,7 @@ impl Translator<'_> {
         Some(text.to_owned())
     }
 
-    fn log_word<T: Copy>(&mut self, at: &Word, name: &str, words: &words::Words<T>, what: &str) -> Maybe<T> {
+    pub(super) fn log_word<T: Copy>(&mut self, at: &Word, name: &str, words: &words::Words<T>, what: &str) -> Maybe<T> {
         let found = words.iter().find(|(word, _)| *word == name);
         if found.is_none() {
             let known = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");

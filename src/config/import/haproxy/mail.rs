@@ -75,13 +75,7 @@ impl Translator<'_> {
             "from" => said.from = text,
             "to" => said.to = text,
             "myhostname" => said.host_name = text,
-            _ => {
-                let level = words::SEVERITIES.iter().find(|(name, _)| *name == word.text);
-                match level {
-                    Some((_, level)) => said.level = Some(Located::new(*level, word.at)),
-                    None => self.findings.error(word.at, format!("`{}` is not a level", word.text)),
-                }
-            }
+            _ => said.level = self.log_word(word, word.as_str(), words::SEVERITIES, "a level"),
         }
     }
 
