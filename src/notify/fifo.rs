@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::stats::Registry;
 use super::backlog::{Backlog, Key};
 use super::run::{Job, Runner};
 
-/// At the end the reader has so long to read what is in the pipe.
+/// At the end the reader has so long to read what is in the pipe, and again as long to end.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// Pauses before a reader that ended is started again.
@@ -91,15 +92,22 @@ impl Pipe {
             let shared = Arc::clone(&shared);
             async move {
                 if let Some(predecessor) = predecessor {
-                    predecessor.hand_over(Instant::now() + 2 * LAST_LINES).await;
+                    predecessor.hand_over(Instant::now() + 3 * LAST_LINES).await;
                 }
                 let owner = reader.as_ref().and_then(|command| command.user.clone()).filter(|_| new);
                 if let Some(owner) = owner {
                     give(shared.path.clone(), owner).await;
                 }
+                let has_reader = reader.is_some();
+                let mut reading = pin!(keep_reading(&shared, reader, &runner));
                 tokio::select! {
                     () = write(&shared, &sender) => {}
-                    () = keep_reading(&shared.path, reader, &runner) => {}
+                    () = &mut reading => {}
+                }
+                // The reader meets the pipe's end, and may do something with what it has read before it is ended.
+                drop(sender);
+                if has_reader {
+                    let _ended = tokio::time::timeout(LAST_LINES, reading).await;
                 }
             }
         });
@@ -271,8 +279,10 @@ fn is_read(pipe: BorrowedFd<'_>) -> bool {
     !matches!(poll(&mut asked, PollTimeout::ZERO), Ok(1..))
 }
 
-/// Keeps the reader's command running, with the pipe's path as its last argument. Dropped, it ends it.
-async fn keep_reading(path: &Path, reader: Option<Command>, runner: &Runner) {
+/// Keeps the reader's command running, with the pipe's path as its last argument, until the pipe is closed. Dropped, it
+/// ends it.
+async fn keep_reading(shared: &Shared, reader: Option<Command>, runner: &Runner) {
+    let path = &shared.path;
     let Some(mut command) = reader else { return std::future::pending().await };
     command.timeout = Duration::MAX;
     let mut pause = FIRST_PAUSE;
@@ -281,6 +291,9 @@ async fn keep_reading(path: &Path, reader: Option<Command>, runner: &Runner) {
         let environment = vec![("VIPGATE_FIFO".to_owned(), path.display().to_string())];
         let started = Instant::now();
         let ended = runner.run(Job { command: command.clone(), arguments, environment }).await;
+        if shared.is_closing() {
+            return;
+        }
         if started.elapsed() >= LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }

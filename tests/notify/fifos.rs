@@ -157,6 +157,21 @@ async fn the_reader_has_the_path_runs_on_through_reloads_and_is_ended() {
 }
 
 #[tokio::test]
+async fn a_reader_that_takes_its_time_ends_by_itself() {
+    let folder = Folder::new("slow");
+    let (path, read) = (folder.file("fifo"), folder.file("read"));
+    let text_of = "while read -r line; do sleep 0.05; echo \"$line\" >> READ; done < \"$1\"; echo over >> READ";
+    let script = folder.script("slow", &text_of.replace("READ", &read.display().to_string()));
+    let notifier = Notifier::start(processes(), Arc::default());
+    notifier.apply("n", &targets(&path, Some(script)), &[quiet("a")], &[]);
+    notifier.tell(&told("a", State::Backup));
+    until("the reader reads", || text(&read) == "INSTANCE \"a\" BACKUP 100\n").await;
+    notifier.tell(&told("a", State::Stop));
+    notifier.stop(LONG).await;
+    assert_eq!(text(&read), "INSTANCE \"a\" BACKUP 100\nINSTANCE \"a\" STOP 100\nover\n");
+}
+
+#[tokio::test]
 async fn a_reader_that_ends_is_started_again_and_a_removed_pipe_goes() {
     let folder = Folder::new("again");
     let (path, starts) = (folder.file("fifo"), folder.file("starts"));
