@@ -89,9 +89,6 @@ pub struct OpenCounts {
 impl Ended<'_> {
     /// Tells it as an event of the process.
     pub fn trace(&self) {
-        // To the microsecond: more digits say nothing.
-        let millis = |duration: Duration| duration.as_micros() as f64 / 1000.0;
-        let connected = self.waited.zip(self.connect).map(|(waited, connect)| waited + connect);
         tracing::info!(
             target: "vipgate::connection",
             service = self.service.name,
@@ -104,11 +101,23 @@ impl Ended<'_> {
             reason = self.reason.label(),
             bytes_in = self.bytes_in,
             bytes_out = self.bytes_out,
-            connect_ms = connected.map(millis),
-            duration_ms = millis(self.duration),
+            connect_ms = self.connect_ms(),
+            duration_ms = self.duration_ms(),
             "connection {}",
             if self.goes_on { "established" } else { "ended" }
         );
+    }
+
+    /// Milliseconds from accept to the established connection, to the microsecond; none: there was none.
+    #[must_use]
+    pub fn connect_ms(&self) -> Option<f64> {
+        self.waited.zip(self.connect).map(|(waited, connect)| millis(waited + connect))
+    }
+
+    /// Milliseconds from accept to the end, to the microsecond.
+    #[must_use]
+    pub fn duration_ms(&self) -> f64 {
+        millis(self.duration)
     }
 
     /// Whether nothing went wrong.
@@ -133,4 +142,9 @@ impl Ended<'_> {
         };
         format!("{by}{doing}")
     }
+}
+
+/// More digits say nothing.
+fn millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
 }

@@ -11,13 +11,14 @@
 mod connection;
 mod dress;
 mod json;
+mod queue;
 mod targets;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -37,10 +38,11 @@ use crate::proxy::{Ended, Journal};
 use crate::stats::Registry;
 use dress::Sender;
 use json::{Fields, Json};
+use queue::{Receiver, Sender as Queue, queue};
 use targets::{About, Record, Targets};
 
 /// Lines that wait to be written; at about 200 bytes each the queue holds 3 MiB at most.
-const QUEUE: usize = 16_384;
+const MOST_QUEUED: usize = 16_384;
 
 /// So much goes out with one write.
 const BATCH: usize = 64 * 1024;
@@ -63,8 +65,10 @@ pub(super) struct Log {
 /// What every thread that speaks shares.
 struct Book {
     setup: RwLock<Arc<Setup>>,
-    queue: SyncSender<Line>,
+    queue: Queue<Line>,
     registry: Arc<Registry>,
+    /// journald reads standard error: each line begins with its severity, and none with the time.
+    journald: bool,
 }
 
 /// What the configuration says.
@@ -85,22 +89,22 @@ enum Line {
 
 /// Starts the log thread and makes it the process's subscriber.
 pub(super) fn start(level: LogLevel, registry: &Arc<Registry>) -> Log {
-    let (queue, lines) = sync_channel(QUEUE);
+    let (queue, lines) = queue(MOST_QUEUED);
     let setup = RwLock::new(Arc::new(Setup::of(&model::Log::default())));
-    let book = Arc::new(Book { setup, queue, registry: Arc::clone(registry) });
+    let journald = std::env::var_os("JOURNAL_STREAM").is_some();
+    let book = Arc::new(Book { setup, queue, registry: Arc::clone(registry), journald });
     // Without a thread the lines are dropped and counted; the process runs on.
     let _ = thread::Builder::new().name("log".into()).spawn({
         let book = Arc::clone(&book);
         move || write_lines(&lines, io::stderr(), &book)
     });
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let writer = Queued { book: Arc::clone(&book), journal };
+    let writer = Queued { book: Arc::clone(&book) };
     let (filter, level) = reload::Layer::new(filter(level));
     let text = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let plain = tracing_subscriber::fmt::format();
     let subscriber = tracing_subscriber::registry().with(filter).with(Forward(Arc::clone(&book)));
-    // journald stamps the time itself. A second call in one process (tests) keeps the first subscriber.
-    let _ = if journal {
+    // A second call in one process (tests) keeps the first subscriber.
+    let _ = if journald {
         let lines = Lines { book: Arc::clone(&book), text: plain.with_ansi(false).without_time() };
         subscriber.with(text.event_format(lines)).try_init()
     } else {
@@ -146,8 +150,19 @@ impl Book {
 
     /// A line that does not fit is lost.
     fn queue(&self, line: Line) {
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(line) {
+        if !self.queue.try_send(line) {
             self.registry.log_lines_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What lines of standard error begin with.
+    fn prefix(&self, level: Level) -> &'static str {
+        match level {
+            _ if !self.journald => "",
+            Level::ERROR => "<3>",
+            Level::WARN => "<4>",
+            Level::INFO => "<6>",
+            Level::DEBUG | Level::TRACE => "<7>",
         }
     }
 
@@ -184,7 +199,18 @@ impl Journal for Book {
     fn ended(&self, ended: &Ended<'_>) {
         let setup = self.setup();
         if !setup.in_haproxys_words(ended.service) {
-            ended.trace();
+            match setup.format {
+                LogFormat::Json => ended.trace(),
+                // Every connection has such a line: it does not go the long way of an event.
+                LogFormat::Text | LogFormat::Haproxy if tracing::enabled!(target: CONNECTION, Level::INFO) => {
+                    let time = (!self.journald).then(SystemTime::now);
+                    let mut line = String::with_capacity(512);
+                    line.push_str(self.prefix(Level::INFO));
+                    connection::plain(ended, time, &mut line);
+                    self.queue(Line::Text(line.into_bytes()));
+                }
+                LogFormat::Text | LogFormat::Haproxy => {}
+            }
         } else if ended.service.log_line != ConnectionLine::Connect {
             let severity = if ended.is_normal() { Severity::Info } else { ended.service.log_errors_as };
             self.say(&setup, ended.service, severity, connection::end(ended, SystemTime::now()));
@@ -263,9 +289,9 @@ impl Drop for Log {
     }
 }
 
-fn flush(queue: &SyncSender<Line>) {
+fn flush(queue: &Queue<Line>) {
     let (done, wait) = sync_channel(1);
-    if queue.try_send(Line::Flush(done)).is_ok() {
+    if queue.try_send(Line::Flush(done)) {
         let _ = wait.recv_timeout(FLUSH);
     }
 }
@@ -289,7 +315,7 @@ fn write_lines(lines: &Receiver<Line>, mut out: impl Write, book: &Book) {
     let mut batch = Batch::default();
     let mut setup = book.setup();
     loop {
-        let next = lines.recv_timeout(COLLAPSE);
+        let next = lines.next(COLLAPSE);
         let current = book.setup();
         if current != setup {
             setup = current;
@@ -301,7 +327,7 @@ fn write_lines(lines: &Receiver<Line>, mut out: impl Write, book: &Book) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         while batch.text.len() < BATCH
-            && let Ok(line) = lines.try_recv()
+            && let Some(line) = lines.try_next()
         {
             batch.take(line, &setup, &mut out, lost);
         }
@@ -373,7 +399,6 @@ fn without_time(line: &[u8]) -> &[u8] {
 #[derive(Clone)]
 struct Queued {
     book: Arc<Book>,
-    journal: bool,
 }
 
 /// One line: `fmt` writes it as a whole, the drop queues it.
@@ -390,17 +415,7 @@ impl<'a> MakeWriter<'a> for Queued {
     }
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Pending<'a> {
-        let mut pending = self.make_writer();
-        if self.journal {
-            let severity = match *meta.level() {
-                Level::ERROR => "<3>",
-                Level::WARN => "<4>",
-                Level::INFO => "<6>",
-                Level::DEBUG | Level::TRACE => "<7>",
-            };
-            pending.text.extend_from_slice(severity.as_bytes());
-        }
-        pending
+        Pending { to: self, text: self.book.prefix(*meta.level()).into() }
     }
 }
 
@@ -426,19 +441,19 @@ impl Drop for Pending<'_> {
 mod tests {
     use super::*;
 
-    fn book(queue: SyncSender<Line>) -> Book {
+    fn book(queue: Queue<Line>) -> Book {
         let setup = RwLock::new(Arc::new(Setup::of(&model::Log::default())));
-        Book { setup, queue, registry: Arc::default() }
+        Book { setup, queue, registry: Arc::default(), journald: false }
     }
 
     fn written(lines: &[&str]) -> String {
-        let (queue, receiver) = sync_channel(16);
+        let (sender, receiver) = queue(16);
         for line in lines {
-            queue.send(Line::Text(line.as_bytes().to_vec())).unwrap();
+            assert!(sender.try_send(Line::Text(line.as_bytes().to_vec())));
         }
-        drop(queue);
+        drop(sender);
         let mut out = Vec::new();
-        write_lines(&receiver, &mut out, &book(sync_channel(1).0));
+        write_lines(&receiver, &mut out, &book(queue(1).0));
         String::from_utf8(out).unwrap()
     }
 
@@ -457,10 +472,10 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let (queue, _kept) = sync_channel(1);
-        let book = Arc::new(book(queue));
+        let (sender, _kept) = queue(1);
+        let book = Arc::new(book(sender));
         let registry = Arc::clone(&book.registry);
-        let writer = Queued { book, journal: false };
+        let writer = Queued { book };
         for _ in 0..3 {
             writer.make_writer().write_all(b"x\n").unwrap();
         }
