@@ -97,6 +97,9 @@ impl Pool {
         loads: &impl Fn(usize) -> u64,
         now: Instant,
     ) -> Option<usize> {
+        if let [only] = servers {
+            return self.serving(*only, request);
+        }
         let serving: Vec<usize> = servers.iter().filter_map(|id| self.serving(*id, request)).collect();
         if serving.len() < 2 {
             return serving.first().copied();
@@ -133,9 +136,11 @@ impl Pool {
         };
         let before = learnt.changes();
         learn(learnt);
-        let names = learnt.changes() != before;
+        if learnt.changes() == before {
+            return Learned::default();
+        }
         let servers: Vec<ServerId> = self.candidates.iter().map(|candidate| candidate.id).collect();
-        Learned { names, shared: names && learnt.newly_shared(&servers) }
+        Learned { names: true, shared: learnt.newly_shared(&servers) }
     }
 
     /// The names of a server's ticket keys, the newest first.

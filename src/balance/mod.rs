@@ -24,4 +24,4 @@ pub use pool::{Choice, Pool, Refusal, Request};
 pub use queue::{Ahead, Ticket};
 pub use state::{ServerState, TableEntry, WeightChange};
 pub use sticky::{Pin, SharedTable};
-pub use tls::{Learned, Lesson, Offer, Opening};
+pub use tls::{Learned, Lesson, Offer};

@@ -9,14 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::candidate::ServerId;
 use super::sticky::{Bounds, Table};
-use crate::model::{Key, KeyType, TableSpec};
+use crate::model::{Key, KeyType, Opening, TableSpec};
 
-/// As many bytes of a ticket or session id are looked at.
-const OPENING: u16 = 32;
-/// The longest name of a key.
-const LONGEST_NAME: usize = 16;
-/// The shortest one: what is shorter is taken for chance.
-const SHORTEST_NAME: usize = 4;
 /// Names of a server that two tickets have borne out; keys rotate, and old tickets are still accepted.
 const MOST_CERTAIN: usize = 8;
 /// Names of a server that one ticket speaks for.
@@ -26,13 +20,6 @@ const MOST_REFUSALS: u8 = 8;
 /// After so many tickets of a name one is tried at a server that is not known to accept it, once each: where servers share
 /// a key, all of them are to get their part.
 const TRIAL_AFTER: u32 = 256;
-
-/// The beginning of a ticket or session id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Opening {
-    bytes: [u8; OPENING as usize],
-    len: u8,
-}
 
 /// What a client that speaks TLS brings along.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,29 +103,8 @@ struct Name {
     last_use: u64,
 }
 
-impl Opening {
-    /// The beginning of these bytes; none of nothing.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Option<Self> {
-        let kept = bytes.len().min(OPENING.into());
-        let mut opening = [0; OPENING as usize];
-        opening.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-        Some(Self { bytes: opening, len: u8::try_from(kept).ok()? }).filter(|opening| opening.len > 0)
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
-    }
-
-    fn key(&self) -> Key {
-        Key::Bytes(self.bytes.into())
-    }
-
-    /// The length of the name that both begin with; 0 when it is none.
-    fn common(&self, other: &Self) -> usize {
-        let same = self.as_bytes().iter().zip(other.as_bytes()).take(LONGEST_NAME).take_while(|(a, b)| a == b).count();
-        if same < SHORTEST_NAME { 0 } else { same }
-    }
+fn key(opening: &Opening) -> Key {
+    Key::Bytes(opening.padded().as_slice().into())
 }
 
 impl Offer {
@@ -175,7 +141,7 @@ impl Learnt {
     }
 
     fn maker(&mut self, session: &Opening, now: Instant) -> Option<ServerId> {
-        self.sessions.get(&session.key(), now).map(|remembered| remembered.server)
+        self.sessions.get(&key(session), now).map(|remembered| remembered.server)
     }
 
     pub(super) fn owners(&mut self, offer: &Offer, now: Instant) -> Owners {
@@ -256,20 +222,20 @@ impl Learnt {
         }
         // Only one that no name speaks for, in case there never is one.
         if let Some(ticket) = lesson.issued.filter(|_| self.is_nameless(server)) {
-            self.sessions.set(ticket.key(), server, None, now);
+            self.sessions.set(key(&ticket), server, None, now);
         }
         if let Some(session) = lesson.session {
-            self.sessions.set(session.key(), server, None, now);
+            self.sessions.set(key(&session), server, None, now);
         }
         if let Some(session) = lesson.forgotten {
-            self.sessions.clear(Some(&session.key()), Some(server), now);
+            self.sessions.clear(Some(&key(&session)), Some(server), now);
         }
     }
 
     fn accept(&mut self, ticket: &Opening, server: ServerId) {
         let tick = self.tick;
         let (longest, servers) = self.find(ticket);
-        let known = servers.contains(&server) && (servers.len() == 1 || longest == LONGEST_NAME);
+        let known = servers.contains(&server) && (servers.len() == 1 || longest == Opening::LONGEST_NAME);
         let Some(name) = self.name_at(ticket, server).filter(|_| known) else {
             return self.insert(*ticket, server, false);
         };
@@ -301,8 +267,8 @@ impl Learnt {
 
     /// A check found the name of a server's key.
     pub(super) fn set_name(&mut self, server: ServerId, name: &[u8]) {
-        let name = name.get(..LONGEST_NAME).unwrap_or(name);
-        let Some(name) = Opening::of(name).filter(|_| name.len() >= SHORTEST_NAME) else { return };
+        let name = name.get(..Opening::LONGEST_NAME).unwrap_or(name);
+        let Some(name) = Opening::of(name).filter(|_| name.len() >= Opening::SHORTEST_NAME) else { return };
         self.tick += 1;
         self.changes += 1;
         let tick = self.tick;
@@ -341,7 +307,7 @@ impl Learnt {
     pub(super) fn names(&self, server: ServerId) -> Vec<Vec<u8>> {
         let mut names: Vec<&Name> = self.names.iter().filter(|name| name.server == server && name.certain).collect();
         names.sort_by_key(|name| std::cmp::Reverse(name.last_use));
-        names.iter().map(|name| name.sample.bytes.iter().take(name.length).copied().collect()).collect()
+        names.iter().map(|name| name.sample.iter().take(name.length).copied().collect()).collect()
     }
 
     /// Whether all of `servers`, which are several, turn out to share a key; true once, until that has changed.
@@ -356,7 +322,7 @@ impl Learnt {
 }
 
 fn bounds(size: usize, life: Option<Duration>) -> Bounds {
-    Bounds::Stick(TableSpec { expire: life, ..TableSpec::new(KeyType::Binary(OPENING), size) })
+    Bounds::Stick(TableSpec { expire: life, ..TableSpec::new(KeyType::Binary(Opening::LONGEST as u16), size) })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ struct Key(u8, usize);
 
 impl Key {
     fn ticket(self, number: u32) -> Opening {
-        let mut bytes = [self.0; OPENING as usize];
+        let mut bytes = [self.0; Opening::LONGEST];
         // Scattered, so that tickets have no more than the name in common.
         let new = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).to_be_bytes();
         for (place, byte) in bytes.iter_mut().skip(self.1).zip(new.iter().cycle()) {

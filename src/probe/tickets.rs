@@ -15,13 +15,9 @@ use tokio_rustls::TlsConnector;
 use super::connection;
 use super::plan::Plan;
 use super::tls;
-use crate::model::{Connect, Source, Tls};
+use crate::model::{Connect, Opening, Source, Tls};
 use crate::wire::tls::client_hello::{self, Heard};
 
-/// What fewer bytes than this have in common is chance.
-const SHORTEST_NAME: usize = 4;
-/// Names are no longer than this, as far as known; what follows is random.
-const LONGEST_NAME: usize = 16;
 /// With TLS 1.3 tickets come after the handshake, at once.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -54,7 +50,7 @@ pub(super) async fn key_names(plan: &Plan) -> Vec<Vec<u8>> {
 }
 
 async fn key_name(contact: Contact<'_>, version: &'static SupportedProtocolVersion) -> Option<Vec<u8>> {
-    let mut tickets: Vec<Vec<u8>> = Vec::new();
+    let mut tickets: Vec<Opening> = Vec::new();
     let name = tls::name(contact.tls, contact.target.ip());
     // A second handshake where the first brought one ticket only.
     while tickets.len() < 2 {
@@ -71,8 +67,7 @@ async fn key_name(contact: Contact<'_>, version: &'static SupportedProtocolVersi
         }
     }
     let (first, second) = (tickets.first()?, tickets.get(1)?);
-    let common = first.iter().zip(second).take(LONGEST_NAME).take_while(|(one, other)| one == other).count();
-    first.get(..common).filter(|name| name.len() >= SHORTEST_NAME).map(<[u8]>::to_vec)
+    first.get(..first.common(second)).filter(|name| !name.is_empty()).map(<[u8]>::to_vec)
 }
 
 async fn shake_hands(
@@ -97,7 +92,7 @@ async fn shake_hands(
 }
 
 /// The ticket that we would resume with now, as our own hello shows it.
-fn offered_ticket(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Option<Vec<u8>> {
+fn offered_ticket(config: &Arc<ClientConfig>, name: ServerName<'static>) -> Option<Opening> {
     let mut connection = ClientConnection::new(Arc::clone(config), name).ok()?;
     let mut hello = Vec::new();
     connection.write_tls(&mut hello).ok()?;

@@ -160,16 +160,15 @@ impl Transport for Stream {
 }
 
 impl Connection {
-    /// A client just accepted; the service has counted it in.
+    /// A client just accepted, and where it connected to; the service has counted it in.
     pub(super) fn new(
         stream: Stream,
-        client: SocketAddr,
+        [client, destination]: [SocketAddr; 2],
         binding: Rc<Binding>,
         ruled: Option<Box<Ruled>>,
         now: Instant,
     ) -> Self {
         let spec = binding.service.pool.spec();
-        let destination = binding.destination(&stream);
         let state = if binding.proxy_from.iter().any(|prefix| prefix.contains(client.ip())) {
             State::Greeting(Box::new(Greeting::new(stream, binding.service.spec.client_timeout, now)))
         } else {

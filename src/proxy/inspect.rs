@@ -1,7 +1,6 @@
 //! Between accept and the choice of a server, for services that have rules: who is turned away, what the client says first,
-//! and which pool it goes to. What it says is looked at and stays where it is, for the relay to read.
+//! and which pool it goes to. What it says is kept for its server.
 
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,17 +9,13 @@ use std::time::Instant;
 use super::connection::{Binding, Connection, Reset, State, Verdict, pool_of};
 use super::relay::Ready;
 use super::ruling::{Around, Ruled, hello_wait};
-use super::tls_session::offer;
+use super::tls_session::take_offer;
 use super::upstream::Upstream;
 use super::worker::Context;
 use crate::model::rule::{Denial, Directions, Stage};
 use crate::model::{Affinity, Pool};
-use crate::os::tcp::Stream;
 use crate::rules::{self, Facts, Outcome, stick};
 use crate::stats::EndReason;
-
-/// More than this of what a client says first is not looked at.
-const MOST_HEARD: usize = 16 * 1024;
 
 /// A client that is listened to.
 #[derive(Debug)]
@@ -37,8 +32,8 @@ pub(super) struct Inspecting {
 
 /// The rules that are asked on accept. An error says why the client is turned away.
 pub(super) fn admit(
-    stream: &Stream,
     client: SocketAddr,
+    destination: SocketAddr,
     binding: &Binding,
     now: Instant,
 ) -> Result<Option<Box<Ruled>>, EndReason> {
@@ -46,7 +41,7 @@ pub(super) fn admit(
     let Some(ruling) = &service.ruling else { return Ok(None) };
     ruling.count(now);
     let mut ruled = None;
-    let facts = Facts::unheard(client, binding.destination(stream));
+    let facts = Facts::unheard(client, destination);
     let mut around = Around { service, ruling, source: client.ip(), ruled: &mut ruled, now };
     match rules::decide(ruling.policy(), Stage::Connection, 0, &facts, ruling.expressions(), &mut around) {
         Outcome::Reject(denial) => Err(reason(Stage::Connection, denial)),
@@ -78,7 +73,11 @@ impl Connection {
         {
             return Verdict::End(reason(Stage::Session, denial), Reset::Client);
         }
-        let State::Upstream(upstream) = std::mem::replace(&mut self.state, State::Over) else { return Verdict::Keep };
+        let State::Upstream(mut upstream) = std::mem::replace(&mut self.state, State::Over) else {
+            return Verdict::Keep;
+        };
+        // It may have spoken before it was accepted.
+        upstream.client_ready.readable |= ruling.listens;
         let until = context.now + ruling.delay();
         self.state = State::Inspecting(Box::new(Inspecting {
             upstream,
@@ -120,11 +119,10 @@ impl Connection {
             return Verdict::Keep;
         };
         let Inspecting { upstream, stage, from, pool, since, until } = inspecting.as_mut();
-        let scratch = context.workspace.scratch();
-        let heard = if ruling.listens { peek(&upstream.client, scratch) } else { Ok((0, false)) };
-        let Ok((count, over)) = heard else { return Verdict::End(EndReason::ClientAborted, Reset::None) };
+        let heard = if ruling.listens { upstream.hear(context.workspace.scratch()) } else { Ok(false) };
+        let Ok(over) = heard else { return Verdict::End(EndReason::ClientAborted, Reset::None) };
         let over = over || upstream.client_ready.read_end;
-        let heard = scratch.get(..count).unwrap_or_default();
+        let heard = upstream.heard.as_slice();
         let (client, destination) = (self.client, self.destination);
         let facts_until = |until| Facts::new(client, destination, heard, over || context.now >= until);
         let mut facts = facts_until(*until);
@@ -152,11 +150,7 @@ impl Connection {
                     *from = rule;
                     return Verdict::Keep;
                 }
-                Outcome::Reject(denial) => {
-                    // Bytes that nobody read would turn the end of the stream into a reset.
-                    let _read = context.workspace.scratch().get_mut(..count).map(|heard| upstream.client.recv(heard));
-                    return Verdict::End(reason(*stage, denial), Reset::None);
-                }
+                Outcome::Reject(denial) => return Verdict::End(reason(*stage, denial), Reset::None),
                 Outcome::Nowhere => return Verdict::End(EndReason::NoServer, Reset::Client),
             }
             if let Some(pool) = pool {
@@ -197,28 +191,18 @@ impl Connection {
             }
         }
         self.spec = pool;
+        let hello = facts.into_hello();
         let State::Inspecting(inspecting) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;
         };
-        if let Some(hello) = facts.into_hello() {
+        if let Some(mut hello) = hello {
             let ruled = self.ruled.get_or_insert_default();
-            ruled.offer = keeps_sessions.then(|| Arc::new(offer(&hello)));
+            ruled.offer = keeps_sessions.then(|| Arc::new(take_offer(&mut hello)));
             ruled.server_name = hello.server_name.map(String::into_boxed_str);
         }
         let Inspecting { mut upstream, .. } = *inspecting;
         upstream.restart(context.now);
         self.state = State::Upstream(upstream);
         self.dispatch(context)
-    }
-}
-
-/// Bytes that wait to be read, and whether more would not be looked at or will not come.
-fn peek(client: &Stream, scratch: &mut [u8]) -> io::Result<(usize, bool)> {
-    let room = scratch.len().min(MOST_HEARD);
-    let Some(scratch) = scratch.get_mut(..room) else { return Ok((0, true)) };
-    match client.peek(scratch) {
-        Ok(count) => Ok((count, count == 0 || count == room)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok((0, false)),
-        Err(error) => Err(error),
     }
 }

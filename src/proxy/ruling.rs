@@ -281,9 +281,10 @@ pub(super) fn directions_of(ruled: Option<&Ruled>) -> Option<&Arc<Directions>> {
     ruled.and_then(|ruled| ruled.directions.as_ref())
 }
 
-/// The name in a connection's hello, for hashes.
-pub(super) fn name_of(ruled: Option<&Ruled>) -> Option<KeyHash> {
-    ruled.and_then(|ruled| ruled.server_name.as_deref()).map(KeyHash::of_name)
+/// The name in a connection's hello, where its pool hashes that.
+pub(super) fn name_of(pool: &Pool, ruled: Option<&Ruled>) -> Option<KeyHash> {
+    let name = ruled?.server_name.as_deref()?;
+    (pool.algorithm == Algorithm::Sni).then(|| KeyHash::of_name(name))
 }
 
 impl Drop for Ruled {

@@ -8,17 +8,17 @@ use data_encoding::HEXLOWER;
 use super::connection::Connection;
 use super::ruling::Ruled;
 use super::shared::{PoolShared, PoolState};
-use crate::balance::{Learned, Lesson, Offer, Opening, ServerId};
+use crate::balance::{Learned, Lesson, Offer, ServerId};
 use crate::wire::tls::client_hello::ClientHello;
 use crate::wire::tls::server_flight::{Flight, Said};
 
-/// What a hello offers.
-pub(super) fn offer(hello: &ClientHello) -> Offer {
+/// What a hello offers, which is taken out of it.
+pub(super) fn take_offer(hello: &mut ClientHello) -> Offer {
     Offer {
-        session: Opening::of(&hello.session_id),
+        session: hello.session_id,
         session_is_certain: !hello.offers_tls13(),
-        ticket: hello.ticket.as_deref().and_then(Opening::of),
-        identities: hello.identities.iter().filter_map(|identity| Opening::of(identity)).collect(),
+        ticket: hello.ticket,
+        identities: std::mem::take(&mut hello.identities),
     }
 }
 
@@ -39,17 +39,16 @@ fn lesson(offer: &Offer, said: &Said) -> Lesson {
         }
         return lesson;
     }
-    let session = Opening::of(&said.session_id);
     match (said.resumed, offer.ticket) {
         // The session id is only how the client learns of it.
         (true, Some(ticket)) => lesson.accepted = Some(ticket),
-        (true, None) => lesson.session = session,
+        (true, None) => lesson.session = said.session_id,
         (false, ticket) => {
             lesson.refused.extend(ticket);
-            (lesson.session, lesson.forgotten) = (session, offer.session);
+            (lesson.session, lesson.forgotten) = (said.session_id, offer.session);
         }
     }
-    lesson.issued = said.ticket.as_deref().and_then(Opening::of);
+    lesson.issued = said.ticket;
     lesson
 }
 

@@ -27,11 +27,16 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// any event: it is looked for this often.
 const QUEUE_LOOK: Duration = Duration::from_secs(1);
 
+/// More than this of what a client says first is not looked at.
+const MOST_HEARD: usize = 16 * 1024;
+
 /// A client that waits for a server.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) client: Stream,
     pub(super) client_ready: Ready,
+    /// What it has said to rules that listen: the first that its server gets.
+    pub(super) heard: Vec<u8>,
     phase: Phase,
     /// When this attempt, or the wait for a server with room, began.
     since: Instant,
@@ -67,7 +72,30 @@ enum Next {
 impl Upstream {
     pub(super) fn new(client: Stream, now: Instant) -> Self {
         let client_ready = Ready { writable: true, ..Ready::default() };
-        Self { client, client_ready, phase: Phase::Unassigned, since: now, failures: 0, tried: Vec::new() }
+        let (phase, heard, tried) = (Phase::Unassigned, Vec::new(), Vec::new());
+        Self { client, client_ready, heard, phase, since: now, failures: 0, tried }
+    }
+
+    /// Listens to the client. True: more will not come, or would not be looked at.
+    pub(super) fn hear(&mut self, scratch: &mut [u8]) -> io::Result<bool> {
+        while self.client_ready.readable && self.heard.len() < MOST_HEARD {
+            let room = scratch.len().min(MOST_HEARD - self.heard.len());
+            let Some(scratch) = scratch.get_mut(..room) else { break };
+            match self.client.recv(scratch) {
+                // A read will say so again.
+                Ok(0) => return Ok(true),
+                Ok(count) => {
+                    self.heard.extend_from_slice(scratch.get(..count).unwrap_or_default());
+                    // After a short read the queue was empty, unless urgent data cut it short.
+                    let Ready { read_end, urgent, .. } = self.client_ready;
+                    self.client_ready.readable = count == room || read_end || urgent;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.client_ready.readable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.heard.len() >= MOST_HEARD)
     }
 
     /// It begins only now.
@@ -87,7 +115,8 @@ impl Upstream {
     pub(super) fn is_abandoned(&self, abort_on_close: bool) -> bool {
         // A server that has accepted meanwhile may speak first.
         let accepted = || matches!(&self.phase, Phase::Connecting(server) if server.is_connected());
-        self.client_ready.read_end && (abort_on_close || matches!(self.client.peek(&mut [0]), Ok(0))) && !accepted()
+        let silent = || self.heard.is_empty() && matches!(self.client.peek(&mut [0]), Ok(0));
+        self.client_ready.read_end && (abort_on_close || silent()) && !accepted()
     }
 
     /// Whether it waits for a server with room.
@@ -120,7 +149,7 @@ impl Connection {
         let ruled = self.ruled.as_deref();
         let wanted = Wanted {
             client: self.client.ip(),
-            sni: name_of(ruled),
+            sni: name_of(&self.spec, ruled),
             offer: offer_of(ruled).map(Arc::as_ref),
             keys: self.stick_keys.as_deref(),
             directions: directions_of(ruled).map(Arc::as_ref),
@@ -165,7 +194,7 @@ impl Connection {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         let waiter = Waiter {
             client: self.client.ip(),
-            sni: name_of(self.ruled.as_deref()),
+            sni: name_of(&self.spec, self.ruled.as_deref()),
             offer: offer_of(self.ruled.as_deref()).cloned(),
             keys: self.stick_keys.clone(),
             directions: directions_of(self.ruled.as_deref()).cloned(),
@@ -270,15 +299,16 @@ impl Connection {
             return Verdict::Keep;
         }
         let State::Upstream(upstream) = std::mem::replace(&mut self.state, State::Over) else { return Verdict::Keep };
-        let Upstream { client, client_ready, phase: Phase::Connecting(server), .. } = *upstream else {
+        let Upstream { client, client_ready, heard, phase: Phase::Connecting(server), .. } = *upstream else {
             return Verdict::Keep;
         };
-        let client_spoke = client_ready.readable;
+        let client_spoke = client_ready.readable || !heard.is_empty();
         if !self.introduce(&server, client_spoke) {
             self.state = State::Upstream(Box::new(Upstream::new(client, context.now)));
             return Verdict::End(EndReason::ConnectFailed, Reset::Client);
         }
-        self.establish(Relay::new(client, client_ready, server, ready), client_spoke, context)
+        let relay = Relay::new(client, client_ready, server, ready).beginning_with(heard);
+        self.establish(relay, client_spoke, context)
     }
 
     /// Tells a server that wants to know whom it speaks with; false when that failed. A socket just connected has room for it.

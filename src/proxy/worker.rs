@@ -339,7 +339,8 @@ impl Worker {
     }
 
     fn begin(&mut self, stream: Stream, client: SocketAddr, binding: Rc<Binding>) {
-        let ruled = match inspect::admit(&stream, client, &binding, self.now) {
+        let destination = binding.destination(&stream);
+        let ruled = match inspect::admit(client, destination, &binding, self.now) {
             Ok(ruled) => ruled,
             Err(reason) => {
                 let _closed = stream.reset_on_close();
@@ -349,7 +350,7 @@ impl Worker {
         };
         let key = self.connections.next_key();
         let registered = self.poller.add_stream(&stream, token(key, Side::Client), false);
-        let connection = Connection::new(stream, client, binding, ruled, self.now);
+        let connection = Connection::new(stream, [client, destination], binding, ruled, self.now);
         self.connections.insert(Box::new(connection));
         match registered {
             Ok(()) => self.with_connection(key, |connection, context| connection.begin(context)),

@@ -55,8 +55,9 @@ impl Fuzzer {
             assert!(part == Heard::Part || part == whole, "{end} of {bytes:02x?}: {part:?}, then {whole:?}");
         }
         if let Heard::Hello(hello) = &whole {
-            assert!(hello.session_id.len() <= 32 && hello.identities.len() <= 8);
-            assert!(hello.identities.iter().chain(&hello.ticket).all(|ticket| ticket.len() <= 32));
+            assert!(hello.identities.len() <= 8);
+            let openings = hello.identities.iter().chain(&hello.ticket).chain(&hello.session_id);
+            assert!(openings.into_iter().all(|opening| !opening.is_empty()));
             let name = hello.server_name.as_deref().unwrap_or("a");
             assert!(!name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()));
         }

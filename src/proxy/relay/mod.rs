@@ -174,6 +174,14 @@ impl<S: Transport> Relay<S> {
         }
     }
 
+    /// With what was read from the client already.
+    #[must_use]
+    pub fn beginning_with(mut self, from_client: Vec<u8>) -> Self {
+        let bytes = from_client.into_boxed_slice();
+        self.to_server.pending = Some(Pending { bytes, sent: 0 }).filter(|pending| !pending.bytes.is_empty());
+        self
+    }
+
     /// With a listener to what the server says first. Nothing is spliced before that has heard enough.
     #[must_use]
     pub fn following(mut self, listener: Option<Box<Flight>>) -> Self {

@@ -1,8 +1,11 @@
 //! The first message of a TLS client (RFC 8446 section 4.1.2, RFC 6066 section 3), as far as a front node needs it,
 //! read from what the client has sent so far, however that is cut into segments and records.
 
-use super::{HANDSHAKE, LONGEST_RECORD, MESSAGE_HEADER, RECORD_HEADER, Reader, is_grease, opening};
+use std::borrow::Cow;
+
+use super::{HANDSHAKE, LONGEST_RECORD, MESSAGE_HEADER, RECORD_HEADER, Reader, is_grease};
 use super::{PRE_SHARED_KEY, SESSION_TICKET, SUPPORTED_VERSIONS, TLS13};
+use crate::model::Opening;
 
 /// A longer client hello is taken for none. Post-quantum key shares make hellos of 2 to 6 KiB.
 pub const LONGEST: usize = 16 * 1024;
@@ -36,16 +39,16 @@ pub struct ClientHello {
     pub version: u16,
     /// The versions it offers in an extension, GREASE left out; empty before TLS 1.3.
     pub versions: Vec<u16>,
-    /// The session id, up to 32 bytes.
-    pub session_id: Vec<u8>,
+    /// The session id, if it sends one.
+    pub session_id: Option<Opening>,
     /// The name of the server it wants, as sent.
     pub server_name: Option<String>,
     /// The protocols it offers, in its order, GREASE left out.
     pub protocols: Vec<Vec<u8>>,
-    /// The [`opening`] of its ticket of TLS 1.2 (RFC 5077).
-    pub ticket: Option<Vec<u8>>,
-    /// The openings of its tickets of TLS 1.3, the identities of pre-shared keys; the first eight.
-    pub identities: Vec<Vec<u8>>,
+    /// Its ticket of TLS 1.2 (RFC 5077).
+    pub ticket: Option<Opening>,
+    /// Its tickets of TLS 1.3, the identities of pre-shared keys; the first eight.
+    pub identities: Vec<Opening>,
     /// It may be the outer one of two hellos, with identities that mean nothing; many clients only pretend that
     /// (GREASE), so that theirs do.
     pub encrypted: bool,
@@ -65,7 +68,14 @@ pub fn hear(bytes: &[u8]) -> Heard {
 struct NotHello;
 
 /// The first handshake message without its header, put together from its records; none while it is not complete.
-fn message(bytes: &[u8]) -> Result<Option<Vec<u8>>, NotHello> {
+fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotHello> {
+    // Most hellos come in one record.
+    if let Some((fragment, _, _)) = record(bytes)?
+        && let Some(length) = message_length(&[fragment]).transpose()?
+        && let Some(message) = fragment.get(MESSAGE_HEADER..MESSAGE_HEADER + length)
+    {
+        return Ok(Some(message.into()));
+    }
     let mut fragments: Vec<&[u8]> = Vec::new();
     let mut have = 0;
     let mut rest = bytes;
@@ -75,8 +85,7 @@ fn message(bytes: &[u8]) -> Result<Option<Vec<u8>>, NotHello> {
             None => usize::MAX,
         };
         if have >= wanted {
-            let message = fragments.concat();
-            return Ok(message.get(MESSAGE_HEADER..wanted).map(<[u8]>::to_vec));
+            return Ok(fragments.concat().get(MESSAGE_HEADER..wanted).map(|message| message.to_vec().into()));
         }
         let (fragment, complete, after) = match record(rest)? {
             Some(record) => record,
@@ -135,7 +144,7 @@ impl ClientHello {
         let session_id = reader.vector8()?;
         let _ciphers = reader.vector16()?;
         let _compressions = reader.vector8()?;
-        let mut hello = Self { version, session_id: session_id.to_vec(), ..Self::default() };
+        let mut hello = Self { version, session_id: Opening::of(session_id), ..Self::default() };
         if session_id.len() > 32 {
             return None;
         }
@@ -152,7 +161,7 @@ impl ClientHello {
                 ALPN => hello.protocols = protocols(&mut content)?,
                 SUPPORTED_VERSIONS => hello.versions = versions(&mut content)?,
                 // An empty one asks for a ticket.
-                SESSION_TICKET => hello.ticket = Some(content.0).filter(|ticket| !ticket.is_empty()).map(opening),
+                SESSION_TICKET => hello.ticket = Opening::of(content.0),
                 PRE_SHARED_KEY => hello.identities = identities(&mut content)?,
                 ENCRYPTED_HELLO => hello.encrypted = content.0.first() == Some(&0),
                 _ => {}
@@ -202,14 +211,15 @@ fn protocols(content: &mut Reader<'_>) -> Option<Vec<Vec<u8>>> {
     Some(protocols)
 }
 
-fn identities(content: &mut Reader<'_>) -> Option<Vec<Vec<u8>>> {
+fn identities(content: &mut Reader<'_>) -> Option<Vec<Opening>> {
     let mut list = Reader(content.vector16()?);
     let mut identities = Vec::new();
     while !list.0.is_empty() {
         let identity = list.vector16()?;
         let _age = list.take(4)?;
         if identities.len() < MOST_IDENTITIES {
-            identities.push(opening(identity));
+            // None is empty (RFC 8446 section 4.2.11).
+            identities.push(Opening::of(identity)?);
         }
     }
     Some(identities)

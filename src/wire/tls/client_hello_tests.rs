@@ -1,4 +1,3 @@
-use super::super::OPENING;
 use super::*;
 
 fn vector8(bytes: &[u8]) -> Vec<u8> {
@@ -60,7 +59,7 @@ fn a_browser_s_hello() {
     assert_eq!((hello.version, hello.newest_version()), (0x0303, 0x0304));
     assert_eq!(hello.versions, [0x0304, 0x0303]);
     assert_eq!(hello.protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
-    assert_eq!(hello.session_id, [5; 32]);
+    assert_eq!(hello.session_id, Opening::of(&[5; 32]));
 }
 
 #[test]
@@ -156,8 +155,8 @@ fn tickets_are_known_by_their_beginning() {
     let ticket: Vec<u8> = (0..230).collect();
     let hello =
         resuming(&[(SESSION_TICKET, ticket.clone()), (PRE_SHARED_KEY, pre_shared_keys(&[ticket.clone(), vec![8; 6]]))]);
-    assert_eq!(hello.ticket.as_deref(), Some(&ticket[..OPENING]));
-    assert_eq!(hello.identities, [ticket[..OPENING].to_vec(), vec![8; 6]]);
+    assert_eq!(hello.ticket, Opening::of(&ticket));
+    assert_eq!(hello.identities, [&ticket[..], &[8; 6]].map(|identity| Opening::of(identity).unwrap()));
     assert!(!hello.encrypted);
     // A client that only asks for a ticket has none.
     assert_eq!(resuming(&[(SESSION_TICKET, Vec::new())]).ticket, None);

@@ -19,14 +19,6 @@ const SUPPORTED_VERSIONS: u16 = 43;
 
 const TLS13: u16 = 0x0304;
 
-/// As many bytes of a ticket are kept: more than the name of any server's key, and enough to tell tickets apart.
-pub const OPENING: usize = 32;
-
-/// The first bytes of a ticket.
-fn opening(ticket: &[u8]) -> Vec<u8> {
-    ticket.get(..OPENING).unwrap_or(ticket).to_vec()
-}
-
 /// Reserved values that clients send so that servers get used to unknown ones (RFC 8701).
 fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff

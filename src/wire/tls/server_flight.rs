@@ -1,15 +1,16 @@
 //! What a server says at the beginning of a TLS connection, read while it passes by: its hello, or two after a
 //! HelloRetryRequest, and with TLS 1.2 the ticket it issues and whether it resumes the session.
 
-use super::{HANDSHAKE, LONGEST_RECORD, MESSAGE_HEADER, RECORD_HEADER, Reader, opening};
-use super::{OPENING, PRE_SHARED_KEY, SESSION_TICKET, SUPPORTED_VERSIONS, TLS13};
+use super::{HANDSHAKE, LONGEST_RECORD, MESSAGE_HEADER, RECORD_HEADER, Reader};
+use super::{PRE_SHARED_KEY, SESSION_TICKET, SUPPORTED_VERSIONS, TLS13};
+use crate::model::Opening;
 
 /// No more than this is followed: long chains of certificates are shorter.
 const MOST_FOLLOWED: usize = 64 * 1024;
 /// A longer hello of a server is none. With a post-quantum key share it has 1.3 KiB.
 const LONGEST_HELLO: usize = 4096;
 /// What is kept of a NewSessionTicket: lifetime, length and opening.
-const TICKET_KEPT: usize = 4 + 2 + OPENING;
+const TICKET_KEPT: usize = 4 + 2 + Opening::LONGEST;
 /// Encrypted records are longer than plain ones, by this much at most (RFC 5246 section 6.2.3).
 const EXPANSION: usize = 2048;
 
@@ -30,14 +31,14 @@ pub struct Said {
     pub tls13: bool,
     /// It asked for another client hello first.
     pub retried: bool,
-    /// The session id of its hello.
-    pub session_id: Vec<u8>,
+    /// The session id of its hello, if there is one.
+    pub session_id: Option<Opening>,
     /// TLS 1.3: the place of the ticket it accepts among those of the client.
     pub selected: Option<u16>,
     /// Before TLS 1.3: it resumes a session, and sends no certificate.
     pub resumed: bool,
-    /// The [`OPENING`] of the ticket that it issues in the clear, before TLS 1.3.
-    pub ticket: Option<Vec<u8>>,
+    /// The ticket that it issues in the clear, before TLS 1.3.
+    pub ticket: Option<Opening>,
 }
 
 /// A server that is listened to until all that can be known is, or it says something else. Keeps a few bytes beside its
@@ -47,9 +48,10 @@ pub struct Flight {
     stage: Stage,
     seen: usize,
     /// Of the record that is under way: its header, as far as it is there, and what is left of its content.
-    header: Vec<u8>,
+    header: [u8; RECORD_HEADER],
+    header_length: usize,
     left: usize,
-    /// The handshake message that is under way, or its beginning, and what is left of it.
+    /// The handshake message that is under way, where it does not come in one piece, and what is left of it.
     message: Vec<u8>,
     skipped: usize,
     said: Said,
@@ -104,9 +106,11 @@ impl Flight {
     }
 
     fn take_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (header, rest) = bytes.split_at(bytes.len().min(RECORD_HEADER - self.header.len()));
-        self.header.extend_from_slice(header);
-        if let [kind, major, _, high, low] = *self.header {
+        let (header, rest) = bytes.split_at(bytes.len().min(RECORD_HEADER - self.header_length));
+        self.header.iter_mut().skip(self.header_length).zip(header).for_each(|(place, byte)| *place = *byte);
+        self.header_length += header.len();
+        if self.header_length == RECORD_HEADER {
+            let [kind, major, _, high, low] = self.header;
             self.left = usize::from(u16::from_be_bytes([high, low]));
             if major != 3 || self.left == 0 || self.left > LONGEST_RECORD + EXPANSION {
                 self.finish();
@@ -134,13 +138,13 @@ impl Flight {
     fn take_content<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let (mut content, rest) = bytes.split_at(bytes.len().min(self.left));
         self.left -= content.len();
-        if self.header.first() == Some(&HANDSHAKE) {
+        if self.header[0] == HANDSHAKE {
             while !self.is_over() && !content.is_empty() {
                 content = self.take_message(content);
             }
         }
         if self.left == 0 {
-            self.header.clear();
+            self.header_length = 0;
         }
         rest
     }
@@ -152,16 +156,34 @@ impl Flight {
             self.skipped -= skipped.len();
             return rest;
         }
-        let Some((kind, length)) = self.message_header() else {
+        if self.message.is_empty()
+            && let Some((kind, length)) = message_header(content)
+        {
+            let (_, body) = content.split_at(MESSAGE_HEADER);
+            if !self.begin_message(kind, length) {
+                return body;
+            }
+            // Most come in one piece.
+            return if let Some((part, rest)) = body.split_at_checked(kept(kind, length)) {
+                self.skipped = length - part.len();
+                self.on_message(kind, part);
+                rest
+            } else {
+                self.message.extend_from_slice(content);
+                &[]
+            };
+        }
+        let Some((kind, length)) = message_header(&self.message) else {
             let (header, rest) = content.split_at(content.len().min(MESSAGE_HEADER - self.message.len()));
             self.message.extend_from_slice(header);
-            // One without content is complete.
-            if let Some((kind, length)) = self.message_header() {
-                self.begin_message(kind, length);
+            if let Some((kind, length)) = message_header(&self.message)
+                && !self.begin_message(kind, length)
+            {
+                self.message.clear();
             }
             return rest;
         };
-        let wanted = MESSAGE_HEADER + if kind == SERVER_HELLO { length } else { length.min(TICKET_KEPT) };
+        let wanted = MESSAGE_HEADER + kept(kind, length);
         let (part, rest) = content.split_at(content.len().min(wanted - self.message.len()));
         self.message.extend_from_slice(part);
         if self.message.len() == wanted {
@@ -172,28 +194,24 @@ impl Flight {
         rest
     }
 
-    fn message_header(&self) -> Option<(u8, usize)> {
-        let (&[kind, high, middle, low], _) = self.message.split_first_chunk::<MESSAGE_HEADER>()?;
-        Some((kind, usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)))
-    }
-
-    /// The kind of a message tells much already, and most are of no further interest.
-    fn begin_message(&mut self, kind: u8, length: usize) {
+    /// The kind of a message tells much already, and most are of no further interest. False: this one is not.
+    fn begin_message(&mut self, kind: u8, length: usize) -> bool {
         match (self.stage, kind) {
-            (Stage::Hello, SERVER_HELLO) if length <= LONGEST_HELLO => {}
+            (Stage::Hello, SERVER_HELLO) if length <= LONGEST_HELLO => return true,
             (Stage::Hello, _) => self.finish(),
             (Stage::After | Stage::Ticket, NEW_SESSION_TICKET) if length > 0 => {
                 self.said.resumed = self.stage == Stage::After;
+                return true;
             }
             (Stage::After, _) if !self.tickets => self.stage = Stage::Complete,
             (_, _) => {
                 if self.stage == Stage::After {
                     self.stage = Stage::Ticket;
                 }
-                self.message.clear();
                 self.skipped = length;
             }
         }
+        false
     }
 
     fn on_message(&mut self, kind: u8, content: &[u8]) {
@@ -217,7 +235,7 @@ impl Flight {
         let session_id = reader.vector8()?;
         let _cipher = reader.take(2)?;
         let _compression = reader.take(1)?;
-        let mut said = Said { session_id: session_id.to_vec(), retried: self.said.retried, ..Said::default() };
+        let mut said = Said { session_id: Opening::of(session_id), retried: self.said.retried, ..Said::default() };
         // Servers before extensions end here.
         let mut extensions = Reader(if reader.0.is_empty() { &[] } else { reader.vector16()? });
         self.tickets = false;
@@ -248,13 +266,23 @@ impl Flight {
     }
 }
 
-/// The opening of the ticket in a NewSessionTicket of RFC 5077; none in an empty one.
-fn ticket(content: &[u8]) -> Option<Vec<u8>> {
+/// Kind and length in a message's header, once that is there.
+fn message_header(message: &[u8]) -> Option<(u8, usize)> {
+    let (&[kind, high, middle, low], _) = message.split_first_chunk::<MESSAGE_HEADER>()?;
+    Some((kind, usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)))
+}
+
+/// Bytes of a message's content that are looked at.
+fn kept(kind: u8, length: usize) -> usize {
+    if kind == SERVER_HELLO { length } else { length.min(TICKET_KEPT) }
+}
+
+/// The ticket in a NewSessionTicket of RFC 5077; none in an empty one.
+fn ticket(content: &[u8]) -> Option<Opening> {
     let mut reader = Reader(content);
     let _lifetime = reader.take(4)?;
     let length = usize::from(reader.number()?);
-    let ticket = reader.0.get(..length).unwrap_or(reader.0);
-    Some(opening(ticket)).filter(|ticket| !ticket.is_empty())
+    Opening::of(reader.0.get(..length).unwrap_or(reader.0))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ fn tls_13_says_which_ticket_it_accepts() {
     let encrypted = record(23, &[0; 300]);
     let said = heard(&accepted, &[cipher_change(), encrypted.clone()].concat()).unwrap();
     assert!(said.tls13 && !said.retried && !said.resumed);
-    assert_eq!((said.selected, said.session_id), (Some(1), vec![7; 32]));
+    assert_eq!((said.selected, said.session_id), (Some(1), Opening::of(&[7; 32])));
 
     let full = hello(&[9; 32], &[7; 32], &[VERSION_13, (51, &[0, 29, 0, 0])]);
     assert_eq!(heard(&full, &encrypted).unwrap().selected, None);
@@ -82,7 +82,7 @@ fn tls_12_makes_a_session_by_id() {
     let full = [hello(&[9; 32], &[4; 32], &[]), message(CERTIFICATE, &[1; 900]), message(DONE, &[])].concat();
     let said = heard(&full, &[]).unwrap();
     assert!(!said.tls13 && !said.resumed && said.ticket.is_none());
-    assert_eq!(said.session_id, [4; 32]);
+    assert_eq!(said.session_id, Opening::of(&[4; 32]));
 }
 
 #[test]
@@ -92,29 +92,29 @@ fn tls_12_issues_a_ticket() {
     let after = [record(HANDSHAKE, &new_ticket(&ticket)), cipher_change(), record(HANDSHAKE, &[0; 40])].concat();
     let said = heard(&full.concat(), &after).unwrap();
     assert!(!said.resumed);
-    assert_eq!(said.ticket.as_deref(), Some(&ticket[..OPENING]));
+    assert_eq!(said.ticket, Opening::of(&ticket));
     // It promised one, and sent an empty one or none.
     assert_eq!(heard(&full.concat(), &record(HANDSHAKE, &new_ticket(&[]))).unwrap().ticket, None);
     assert_eq!(heard(&full.concat(), &cipher_change()).unwrap().ticket, None);
     // A short one is kept whole.
-    assert_eq!(heard(&full.concat(), &record(HANDSHAKE, &new_ticket(&[8; 5]))).unwrap().ticket, Some(vec![8; 5]));
+    assert_eq!(heard(&full.concat(), &record(HANDSHAKE, &new_ticket(&[8; 5]))).unwrap().ticket, Opening::of(&[8; 5]));
 }
 
 #[test]
 fn tls_12_resumes_without_a_certificate() {
     let said = heard(&hello(&[9; 32], &[4; 32], &[]), &cipher_change()).unwrap();
-    assert!(said.resumed && said.session_id == [4; 32]);
+    assert!(said.resumed && said.session_id == Opening::of(&[4; 32]));
     let renewed = [hello(&[9; 32], &[4; 32], &[(SESSION_TICKET, &[])]), new_ticket(&[6; 180])].concat();
     let said = heard(&renewed, &cipher_change()).unwrap();
     assert!(said.resumed);
-    assert_eq!(said.ticket, Some(vec![6; OPENING]));
+    assert_eq!(said.ticket, Opening::of(&[6; 180]));
 }
 
 #[test]
 fn a_hello_before_extensions_is_one() {
     let old = message(SERVER_HELLO, &[&[3, 1][..], &[9; 32], &[2, 1, 2], &[0, 47, 0]].concat());
     let said = heard(&[old, message(CERTIFICATE, &[0; 10])].concat(), &[]).unwrap();
-    assert_eq!((said.session_id, said.resumed), (vec![1, 2], false));
+    assert_eq!((said.session_id, said.resumed), (Opening::of(&[1, 2]), false));
 }
 
 #[test]
