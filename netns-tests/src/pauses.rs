@@ -14,6 +14,8 @@ use crate::silence::prefer_this_thread;
 
 /// How often a watcher wakes.
 const TICK: Duration = Duration::from_millis(2);
+/// A core that paused for so long stood still: what is measured in real time then says nothing about who is measured.
+pub const STOOD_STILL: Duration = Duration::from_millis(100);
 /// What is no pause but the ordinary delay of a wake-up.
 const ORDINARY: Duration = Duration::from_micros(500);
 
@@ -57,12 +59,24 @@ impl Pauses {
         Self { shared, threads }
     }
 
-    /// How long the core that paused most did so between `from` and `to`.
+    /// How long some core or other paused between `from` and `to`. What one core handed to the other may have waited for
+    /// each in turn.
     #[must_use]
     pub fn within(&self, from: Instant, to: Instant) -> Duration {
-        let overlap = |&(due, woke): &(Instant, Instant)| woke.min(to).saturating_duration_since(due.max(from));
-        let sums = self.shared.late.iter().map(|late| lock(late).iter().map(overlap).sum());
-        sums.max().unwrap_or_default()
+        let mut pauses: Vec<(Instant, Instant)> = Vec::new();
+        for late in &self.shared.late {
+            let late = lock(late);
+            let first = late.partition_point(|&(_, woke)| woke <= from);
+            pauses.extend(late.iter().skip(first).take_while(|&&(due, _)| due < to));
+        }
+        pauses.sort_unstable();
+        let mut counted = from;
+        let mut paused = Duration::ZERO;
+        for (begun, ended) in pauses {
+            paused += ended.min(to).saturating_duration_since(begun.max(counted));
+            counted = counted.max(ended);
+        }
+        paused
     }
 
     /// The longest single pause of any core that overlaps the time between `from` and `to`.

@@ -11,17 +11,13 @@ use netns_tests::lab::Lab;
 use netns_tests::lan::Cut;
 use netns_tests::ownership::Ownership;
 use netns_tests::pair::{FrontPair, PATIENCE, VIP, VIP6, VRID};
-use netns_tests::pauses::Pauses;
+use netns_tests::pauses::{Pauses, STOOD_STILL};
 use netns_tests::plan::{Plan, Vip};
 use netns_tests::report::{Table, line, ms};
 use netns_tests::wait::{pass, try_until};
 
 /// What two busy cores may add to a bound that the protocol gives.
 const SLACK: Duration = Duration::from_millis(100);
-
-/// A machine that did not run its real-time threads for so long stood still: what is slept through at 100 ms is more
-/// than twice that.
-const STOOD_STILL: Duration = Duration::from_millis(100);
 
 /// The address of the second router of a sync group.
 const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 56, 200));

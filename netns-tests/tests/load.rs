@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use netns_tests::adverts::by_source;
 use netns_tests::gate::Subject;
-use netns_tests::load::{Busy, Load};
+use netns_tests::load::{Busy, Carried, Load};
 use netns_tests::ownership::Ownership;
 use netns_tests::pair::{FrontPair, PATIENCE, VIP, VRID};
-use netns_tests::pauses::Pauses;
+use netns_tests::pauses::{Pauses, STOOD_STILL};
 use netns_tests::plan::{Plan, Vip};
-use netns_tests::report::{Table, ms};
+use netns_tests::report::{Table, line, ms};
 use netns_tests::wait::{pass, until_true};
 
 const ROUTERS: u8 = 20;
@@ -51,65 +51,58 @@ fn adverts_are_on_time_while_every_core_is_busy() {
     );
     let mut broken = Vec::new();
     for subject in [Subject::Toml, Subject::Daemons] {
-        let Some(pair) = FrontPair::build("adverts under load", subject) else { return };
-        let mut pair = pair.every(INTERVAL).with(add_routers);
-        share_out(&mut pair);
-        pair.ownership = Ownership::watch(&[&pair.nodes[0], &pair.nodes[1]], &addresses());
-        pair.start_gate(0);
-        pair.start_gate(1);
-        until_true("each router to be at its first choice", PATIENCE, || settled(&pair));
-        pair.wait_serving();
-        pair.wait_standby();
-
-        let pauses = Pauses::watch();
-        let load = Load::start(&pair.client, &pair.targets(), 4, &pair.nodes);
-        let busy = Busy::watch();
-        let begun = Instant::now();
-        pass(span());
-        let ended = Instant::now();
-        let (share, carried) = (busy.share(), load.carried());
-        drop(load);
-        let measured = Measured::of(&pair, &pauses, begun, ended);
-        let at = |thousandth| ms(measured.seen(thousandth));
-        table.row(&[
-            &subject.to_string(),
-            &format!("{:.0} %", share * 100.0),
-            &carried.connections.to_string(),
-            &(carried.bytes >> 20).to_string(),
-            &measured.spacings.len().to_string(),
-            &at(500),
-            &at(990),
-            &at(999),
-            &ms(measured.own(999)),
-            &at(1000),
-            &measured.takeovers.to_string(),
-        ]);
-        let mut check = |holds: bool, otherwise: String| {
-            if !holds {
-                broken.push(format!("{subject}: {otherwise}"));
-            }
-        };
-        check(share > 0.95, format!("the cores were {share:.2} busy: no load"));
-        check(carried.connections > 0, "no traffic".to_owned());
-        if subject != Subject::Daemons {
-            let p999 = measured.own(999);
-            check(p999 <= BOUND, format!("one advert in a thousand is {p999:?} after the one before"));
-            check(measured.takeovers == 0, format!("{} false takeovers", measured.takeovers));
+        let Some(mut measured) = measure(subject) else { return };
+        if !measured.faults().is_empty() && measured.paused >= STOOD_STILL {
+            table.row(&measured.cells().each_ref().map(String::as_str));
+            line(&format!("{subject}: the machine paused for {} at a time; once more", ms(measured.paused)));
+            let Some(again) = measure(subject) else { return };
+            measured = again;
         }
+        table.row(&measured.cells().each_ref().map(String::as_str));
+        broken.extend(measured.faults().into_iter().map(|fault| format!("{subject}: {fault}")));
     }
     table.print();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// None: it cannot be done here.
+fn measure(subject: Subject) -> Option<Measured> {
+    let pair = FrontPair::build("adverts under load", subject)?;
+    let mut pair = pair.every(INTERVAL).with(add_routers);
+    share_out(&mut pair);
+    pair.ownership = Ownership::watch(&[&pair.nodes[0], &pair.nodes[1]], &addresses());
+    pair.start_gate(0);
+    pair.start_gate(1);
+    until_true("each router to be at its first choice", PATIENCE, || settled(&pair));
+    pair.wait_serving();
+    pair.wait_standby();
+
+    let pauses = Pauses::watch();
+    let load = Load::start(&pair.client, &pair.targets(), 4, &pair.nodes);
+    let busy = Busy::watch();
+    let begun = Instant::now();
+    pass(span());
+    let ended = Instant::now();
+    let done = (busy.share(), load.carried());
+    drop(load);
+    Some(Measured::of(&pair, &pauses, [begun, ended], done))
+}
+
 /// Spacings of all routers' adverts, and what moved.
 struct Measured {
+    subject: Subject,
+    /// The share of the cores' time that was used.
+    busy: f64,
+    carried: Carried,
+    /// The machine's longest pause.
+    paused: Duration,
     /// As seen, and without the machine's pauses.
     spacings: Vec<[Duration; 2]>,
     takeovers: usize,
 }
 
 impl Measured {
-    fn of(pair: &FrontPair, pauses: &Pauses, from: Instant, to: Instant) -> Self {
+    fn of(pair: &FrontPair, pauses: &Pauses, [from, to]: [Instant; 2], (busy, carried): (f64, Carried)) -> Self {
         let mut spacings = Vec::new();
         // An address that moved is gained by somebody; a router of two masters need not have moved one.
         let mut takeovers = pair.ownership.events().iter().filter(|event| event.at > from && event.owned).count();
@@ -125,7 +118,45 @@ impl Measured {
                 [seen, seen.saturating_sub(pauses.within(pair[0], pair[1]))]
             }));
         }
-        Self { spacings, takeovers }
+        Self { subject: pair.subject, busy, carried, paused: pauses.longest(from, to), spacings, takeovers }
+    }
+
+    fn cells(&self) -> [String; 11] {
+        let at = |thousandth| ms(self.seen(thousandth));
+        [
+            self.subject.to_string(),
+            format!("{:.0} %", self.busy * 100.0),
+            self.carried.connections.to_string(),
+            (self.carried.bytes >> 20).to_string(),
+            self.spacings.len().to_string(),
+            at(500),
+            at(990),
+            at(999),
+            ms(self.own(999)),
+            at(1000),
+            self.takeovers.to_string(),
+        ]
+    }
+
+    /// What is not as promised. What the peer cannot do is for the table to say.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.busy <= 0.95 {
+            faults.push(format!("the cores were {:.2} busy: no load", self.busy));
+        }
+        if self.carried.connections == 0 {
+            faults.push("no traffic".to_owned());
+        }
+        if self.subject != Subject::Daemons {
+            let p999 = self.own(999);
+            if p999 > BOUND {
+                faults.push(format!("one advert in a thousand is {p999:?} after the one before"));
+            }
+            if self.takeovers > 0 {
+                faults.push(format!("{} false takeovers", self.takeovers));
+            }
+        }
+        faults
     }
 
     fn seen(&self, thousandth: usize) -> Duration {

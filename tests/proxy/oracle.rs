@@ -141,7 +141,10 @@ impl Front {
         let mut command = Command::new(HAPROXY);
         command.arg("-db").arg("-f").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().unwrap();
-        eventually("HAProxy runs", || UnixStream::connect(&socket).is_ok());
+        eventually("HAProxy's socket is there", || UnixStream::connect(&socket).is_ok());
+        // It answers once everything listens.
+        let info = say(&socket, "show info");
+        assert!(info.starts_with("Name: HAProxy"), "{info}");
         Self { name: "haproxy", address: net.at(1, 8000), kind: Kind::Haproxy { process, socket } }
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn on_both<T: PartialEq + std::fmt::Debug>(file: &str, expected: &T, 
         let mut text =
             "defaults\n mode tcp\n timeout connect 2s\n timeout client 20s\n timeout server 20s\n".to_owned();
         text += file;
+        text += READY;
         for host in 0..10 {
             text = text.replace(&format!("{{{host}}}"), &net.ip(host).to_string());
         }
@@ -77,8 +78,8 @@ pub(crate) fn on_both<T: PartialEq + std::fmt::Debug>(file: &str, expected: &T, 
     }
 }
 
-/// A proxy that tells when the others listen too.
-pub(crate) const READY: &str = "listen ready\n bind {9}:9\n server s {2}:9000\n";
+/// The last proxy of a file: it tells that those before it listen.
+const READY: &str = "\nlisten ready\n bind {9}:9\n server s {2}:9000\n";
 const BACKENDS: &str = "backend a\n server s {2}:9000\nbackend b\n server s {3}:9000\nbackend c\n server s {4}:9000\n";
 
 /// What becomes of a client that sends `bytes`, in pieces of `piece` bytes: who greets it, or how it ends. The greeting's
@@ -128,7 +129,7 @@ pub(crate) fn slow(outcome: &str) -> (String, bool) {
 #[test]
 fn names_in_hellos_choose_pools_however_they_are_cut() {
     let file = format!(
-        "{READY}frontend web\n bind {{1}}:443\n tcp-request inspect-delay 1s\n \
+        "frontend web\n bind {{1}}:443\n tcp-request inspect-delay 1s\n \
          tcp-request content accept if {{ req.ssl_hello_type 1 }}\n acl b req_ssl_sni -i -m end .B.example\n \
          acl b req.ssl_sni b.example\n use_backend a if {{ req.ssl_sni -m beg a. }} !b\n use_backend b if b\n \
          default_backend c\n{BACKENDS}"
@@ -188,7 +189,7 @@ fn a_name_is_found_over_several_records() {
 #[test]
 fn networks_are_turned_away_on_accept() {
     let file = format!(
-        "{READY}frontend web\n bind {{1}}:80\n acl bad src {{6}} {{7}}/32\n acl bad src 192.0.2.0/255.255.255.0\n \
+        "frontend web\n bind {{1}}:80\n acl bad src {{6}} {{7}}/32\n acl bad src 192.0.2.0/255.255.255.0\n \
          tcp-request connection reject if bad !{{ src_port 1:1023 }}\n default_backend c\n{BACKENDS}"
     );
     let expected = ["reset", "reset", "cc"];
@@ -200,7 +201,7 @@ fn networks_are_turned_away_on_accept() {
 #[test]
 fn what_is_said_is_accepted_or_not() {
     let file = format!(
-        "{READY}frontend strict\n bind {{1}}:443\n tcp-request inspect-delay 1s\n \
+        "frontend strict\n bind {{1}}:443\n tcp-request inspect-delay 1s\n \
          tcp-request content accept if {{ req_ssl_hello_type 1 }}\n tcp-request content reject\n default_backend a\n\
          frontend late\n bind {{1}}:25\n tcp-request inspect-delay 1s\n \
          tcp-request content reject if {{ req_len gt 0 }}\n default_backend b\n\
@@ -225,7 +226,7 @@ fn what_is_said_is_accepted_or_not() {
 #[test]
 fn sources_have_limits() {
     let file = format!(
-        "{READY}frontend web\n bind {{1}}:80\n stick-table type ip size 10k expire 1m store conn_rate(20s),conn_cur,gpc0\n \
+        "frontend web\n bind {{1}}:80\n stick-table type ip size 10k expire 1m store conn_rate(20s),conn_cur,gpc0\n \
          tcp-request connection track-sc0 src\n tcp-request connection reject if {{ sc0_conn_cur gt 2 }} or {{ sc_conn_rate(0) gt 5 }}\n \
          default_backend c\n{BACKENDS}"
     );
@@ -258,7 +259,7 @@ fn sources_have_limits() {
 #[test]
 fn a_purpose_counter_remembers_who_was_marked() {
     let file = format!(
-        "{READY}frontend web\n bind {{1}}:80\n stick-table type ip size 10k expire 1m store gpc0,conn_cnt\n \
+        "frontend web\n bind {{1}}:80\n stick-table type ip size 10k expire 1m store gpc0,conn_cnt\n \
          tcp-request connection track-sc0 src\n tcp-request connection reject if {{ src_get_gpc0(web) gt 0 }}\n \
          tcp-request inspect-delay 2s\n tcp-request content sc-inc-gpc0(0) if {{ req.payload(0,3) -m str BAD }}\n \
          default_backend c\n{BACKENDS}"
@@ -279,7 +280,7 @@ fn a_purpose_counter_remembers_who_was_marked() {
 #[test]
 fn who_has_no_pool_goes_nowhere() {
     let file = format!(
-        "{READY}frontend web\n bind {{1}}:80-82\n use_backend a if {{ dst_port 80 }}\n use_backend b unless {{ dst_port ge 82 }}\n{BACKENDS}"
+        "frontend web\n bind {{1}}:80-82\n use_backend a if {{ dst_port 80 }}\n use_backend b unless {{ dst_port ge 82 }}\n{BACKENDS}"
     );
     // HAProxy ends the stream, here it is refused as wherever there is no server.
     let kind = |outcome: String| if outcome == "end" || outcome == "reset" { "nowhere".to_owned() } else { outcome };
@@ -289,17 +290,15 @@ fn who_has_no_pool_goes_nowhere() {
 
 #[test]
 fn pools_without_servers_are_passed_over() {
-    let file = format!(
-        "{READY}frontend web\n bind {{1}}:80\n acl a_is_gone nbsrv(a) lt 1\n acl b_up srv_is_up(b/s)\n \
+    let file = "frontend web\n bind {1}:80\n acl a_is_gone nbsrv(a) lt 1\n acl b_up srv_is_up(b/s)\n \
          use_backend b if a_is_gone b_up\n default_backend c\n\
-         backend a\n server s {{2}}:9000 disabled\nbackend b\n server s {{3}}:9000\nbackend c\n server s {{4}}:9000\n"
-    );
-    on_both(&file, &"bb".to_owned(), |net| first_two(&mut connect(net.at(1, 80))));
+         backend a\n server s {2}:9000 disabled\nbackend b\n server s {3}:9000\nbackend c\n server s {4}:9000\n";
+    on_both(file, &"bb".to_owned(), |net| first_two(&mut connect(net.at(1, 80))));
 }
 
 #[test]
 fn new_connections_a_second_wait_for_the_next() {
-    let file = format!("{READY}frontend web\n bind {{1}}:80\n rate-limit sessions 5\n default_backend c\n{BACKENDS}");
+    let file = format!("frontend web\n bind {{1}}:80\n rate-limit sessions 5\n default_backend c\n{BACKENDS}");
     on_both(&file, &true, |net| {
         let start = Instant::now();
         let mut clients: Vec<_> = (0..12).map(|_| connect(net.at(1, 80))).collect();

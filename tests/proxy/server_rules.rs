@@ -9,7 +9,7 @@ use vipgate::model::AdminState;
 
 use crate::hello::plain;
 use crate::oracle::{Front, Servers, compare};
-use crate::rules::{READY, fast, first_two, greeted, native, on_both, run, slow};
+use crate::rules::{fast, first_two, greeted, native, on_both, run, slow};
 use crate::support::*;
 
 const SERVERS: &str = " server s1 {1}\n server s2 {2}\n server s3 {3}\n server s4 {4}\n";
@@ -73,7 +73,7 @@ fn persistence_reaches_servers_in_maintenance() {
 fn backends_have_rules_of_their_own() {
     let backend = " server a {2}:9000\n server b {3}:9000 weight 0\n";
     let file = format!(
-        "{READY}frontend web\n bind {{1}}:443\n use_backend other if {{ src {{6}} }}\n default_backend tls\n\
+        "frontend web\n bind {{1}}:443\n use_backend other if {{ src {{6}} }}\n default_backend tls\n\
          backend tls\n tcp-request inspect-delay 1s\n tcp-request content reject if {{ src {{7}} }}\n \
          tcp-request content accept if {{ req_ssl_hello_type 1 }}\n tcp-request content reject if {{ req.len gt 0 }}\n \
          use-server b if {{ req.ssl_sni -i b.example }}\n{backend}\
@@ -113,7 +113,7 @@ fn maps_say_the_backend() {
     // The longest prefix counts, wherever it stands.
     let networks = file("networks", "0.0.0.0/0 cc\n127.0.0.0/8 aa\n127.77.0.0/16 bb\n");
     let file = format!(
-        "{READY}frontend exact\n bind {{1}}:443\n tcp-request inspect-delay 1s\n tcp-request content accept if {{ req_ssl_hello_type 1 }}\n \
+        "frontend exact\n bind {{1}}:443\n tcp-request inspect-delay 1s\n tcp-request content accept if {{ req_ssl_hello_type 1 }}\n \
          use_backend %[req.ssl_sni,lower,map({names},cc)] if {{ req.ssl_hello_type 1 }} !{{ src {{7}} }}\n \
          use_backend b%[req.ssl_sni,map_end({ends})]\n default_backend cc\n\
          frontend ports\n bind {{1}}:80-81\n use_backend %[src,map_ip({networks})] if {{ dst_port 80 }}\n default_backend cc\n\

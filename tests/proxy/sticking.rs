@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::rules::{READY, on_both};
+use crate::rules::on_both;
 use crate::support::*;
 
 /// Who serves a client at this address, which says something first.
@@ -19,7 +19,7 @@ fn what_is_stored_when_the_server_answers_leads_later_clients() {
                 \x20stick match src,ipmask(24)\n stick store-response src,ipmask(24)\n\
                 \x20server s1 {2}:9000\n server s2 {3}:9000\n";
     let expected = ["aa", "bb", "aa", "bb"].map(str::to_owned);
-    on_both(&(READY.to_owned() + file), &expected, |net| {
+    on_both(file, &expected, |net| {
         let client = |network: u8, host: u8| Ipv4Addr::new(127, 45, network, host).into();
         [(1, 1), (2, 1), (1, 2), (2, 2)].map(|(network, host)| ask(client(network, host), net.at(1, 8000), ""))
     });
@@ -33,7 +33,7 @@ fn pools_share_a_table_of_networks() {
                 backend two\n stick match src,ipmask(24) table one\n stick store-request src,ipmask(24) table one\n\
                 \x20server s1 {2}:9000\n server s2 {3}:9000\n";
     let expected = ["aa", "aa", "bb", "aa", "bb", "aa", "aa"].map(str::to_owned);
-    on_both(&(READY.to_owned() + file), &expected, |net| {
+    on_both(file, &expected, |net| {
         let client = |network: u8, host: u8| Ipv4Addr::new(127, 44, network, host).into();
         let (one, two) = (net.at(1, 8000), net.at(1, 8001));
         [
@@ -57,7 +57,7 @@ fn clients_are_known_by_what_they_say() {
                 backend one\n stick-table type string len 8 size 1k\n stick on req.payload_lv(0,2) if { src 127.0.0.0/8 }\n\
                 \x20server s1 {2}:9000\n server s2 {3}:9000\n";
     let expected = ["aa", "bb", "aa", "bb", "bb", "aa"].map(str::to_owned);
-    on_both(&(READY.to_owned() + file), &expected, |net| {
+    on_both(file, &expected, |net| {
         let (client, one) = (net.ip(5), net.at(1, 8000));
         ["\0\x04anna", "\0\x04otto", "\0\x04anna", "\0\x04otto", "\0\x04otto..", "\0\x04anna"]
             .map(|says| ask(client, one, says))
