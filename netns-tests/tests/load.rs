@@ -153,7 +153,13 @@ impl Measured {
                 faults.push(format!("one advert in a thousand is {p999:?} after the one before"));
             }
             if self.takeovers > 0 {
-                faults.push(format!("{} false takeovers", self.takeovers));
+                faults.push(format!(
+                    "{} false takeovers; adverts up to {} apart, {} without the machine's pauses, of which the longest took {}",
+                    self.takeovers,
+                    ms(self.seen(1000)),
+                    ms(self.own(1000)),
+                    ms(self.paused)
+                ));
             }
         }
         faults
