@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -99,15 +98,17 @@ impl Pipe {
                     give(shared.path.clone(), owner).await;
                 }
                 let has_reader = reader.is_some();
-                let mut reading = pin!(keep_reading(&shared, reader, &runner));
+                let writing = async {
+                    write(&shared, &sender).await;
+                    // The reader meets the pipe's end, and may do something with what it has read before it is ended.
+                    drop(sender);
+                    if has_reader {
+                        tokio::time::sleep(LAST_LINES).await;
+                    }
+                };
                 tokio::select! {
-                    () = write(&shared, &sender) => {}
-                    () = &mut reading => {}
-                }
-                // The reader meets the pipe's end, and may do something with what it has read before it is ended.
-                drop(sender);
-                if has_reader {
-                    let _ended = tokio::time::timeout(LAST_LINES, reading).await;
+                    () = writing => {}
+                    () = keep_reading(&shared, reader, &runner) => {}
                 }
             }
         });
@@ -279,8 +280,8 @@ fn is_read(pipe: BorrowedFd<'_>) -> bool {
     !matches!(poll(&mut asked, PollTimeout::ZERO), Ok(1..))
 }
 
-/// Keeps the reader's command running, with the pipe's path as its last argument, until the pipe is closed. Dropped, it
-/// ends it.
+/// Keeps the reader's command running, with the pipe's path as its last argument, until it ends while the pipe is closed.
+/// Dropped, it ends it.
 async fn keep_reading(shared: &Shared, reader: Option<Command>, runner: &Runner) {
     let path = &shared.path;
     let Some(mut command) = reader else { return std::future::pending().await };

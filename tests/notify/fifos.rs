@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use vipgate::model::{Command, Fifo, NotifyTargets, VirtualRouter};
@@ -169,6 +169,30 @@ async fn a_reader_that_takes_its_time_ends_by_itself() {
     notifier.tell(&told("a", State::Stop));
     notifier.stop(LONG).await;
     assert_eq!(text(&read), "INSTANCE \"a\" BACKUP 100\nINSTANCE \"a\" STOP 100\nover\n");
+}
+
+/// It reads the last line and goes before anybody ends it.
+#[tokio::test]
+async fn a_reader_that_leaves_at_the_end_is_no_fault() {
+    static FAULTS: AtomicUsize = AtomicUsize::new(0);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let here = panic.location().is_some_and(|location| location.file().ends_with("notify/fifo.rs"));
+        FAULTS.fetch_add(usize::from(here), Ordering::Relaxed);
+        before(panic);
+    }));
+    let folder = Folder::new("leaves");
+    let (path, read) = (folder.file("fifo"), folder.file("read"));
+    let text_of = "while read -r line; do echo \"$line\" >> READ; case $line in *STOP*) exit;; esac; done < \"$1\"";
+    let script = folder.script("leaves", &text_of.replace("READ", &read.display().to_string()));
+    let notifier = Notifier::start(processes(), Arc::default());
+    notifier.apply("n", &targets(&path, Some(script)), &[quiet("a")], &[]);
+    notifier.tell(&told("a", State::Backup));
+    until("the reader reads", || text(&read) == "INSTANCE \"a\" BACKUP 100\n").await;
+    notifier.tell(&told("a", State::Stop));
+    notifier.stop(LONG).await;
+    assert!(text(&read).ends_with("INSTANCE \"a\" STOP 100\n"), "{}", text(&read));
+    assert_eq!(FAULTS.load(Ordering::Relaxed), 0);
 }
 
 #[tokio::test]
