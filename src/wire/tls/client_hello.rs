@@ -69,13 +69,6 @@ struct NotHello;
 
 /// The first handshake message without its header, put together from its records; none while it is not complete.
 fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotHello> {
-    // Most hellos come in one record.
-    if let Some((fragment, _, _)) = record(bytes)?
-        && let Some(length) = message_length(&[fragment]).transpose()?
-        && let Some(message) = fragment.get(MESSAGE_HEADER..MESSAGE_HEADER + length)
-    {
-        return Ok(Some(message.into()));
-    }
     let mut fragments: Vec<&[u8]> = Vec::new();
     let mut have = 0;
     let mut rest = bytes;
@@ -85,7 +78,11 @@ fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotHello> {
             None => usize::MAX,
         };
         if have >= wanted {
-            return Ok(fragments.concat().get(MESSAGE_HEADER..wanted).map(|message| message.to_vec().into()));
+            // Most hellos come in one record.
+            return Ok(match *fragments {
+                [whole] => whole.get(MESSAGE_HEADER..wanted).map(Cow::Borrowed),
+                _ => fragments.concat().get(MESSAGE_HEADER..wanted).map(|message| message.to_vec().into()),
+            });
         }
         let (fragment, complete, after) = match record(rest)? {
             Some(record) => record,

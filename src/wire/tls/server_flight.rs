@@ -48,10 +48,9 @@ pub struct Flight {
     stage: Stage,
     seen: usize,
     /// Of the record that is under way: its header, as far as it is there, and what is left of its content.
-    header: [u8; RECORD_HEADER],
-    header_length: usize,
+    header: Vec<u8>,
     left: usize,
-    /// The handshake message that is under way, where it does not come in one piece, and what is left of it.
+    /// The handshake message that is under way, or its beginning, and what is left of it.
     message: Vec<u8>,
     skipped: usize,
     said: Said,
@@ -106,11 +105,9 @@ impl Flight {
     }
 
     fn take_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (header, rest) = bytes.split_at(bytes.len().min(RECORD_HEADER - self.header_length));
-        self.header.iter_mut().skip(self.header_length).zip(header).for_each(|(place, byte)| *place = *byte);
-        self.header_length += header.len();
-        if self.header_length == RECORD_HEADER {
-            let [kind, major, _, high, low] = self.header;
+        let (header, rest) = bytes.split_at(bytes.len().min(RECORD_HEADER - self.header.len()));
+        self.header.extend_from_slice(header);
+        if let [kind, major, _, high, low] = *self.header {
             self.left = usize::from(u16::from_be_bytes([high, low]));
             if major != 3 || self.left == 0 || self.left > LONGEST_RECORD + EXPANSION {
                 self.finish();
@@ -138,13 +135,13 @@ impl Flight {
     fn take_content<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let (mut content, rest) = bytes.split_at(bytes.len().min(self.left));
         self.left -= content.len();
-        if self.header[0] == HANDSHAKE {
+        if self.header.first() == Some(&HANDSHAKE) {
             while !self.is_over() && !content.is_empty() {
                 content = self.take_message(content);
             }
         }
         if self.left == 0 {
-            self.header_length = 0;
+            self.header.clear();
         }
         rest
     }
@@ -156,34 +153,16 @@ impl Flight {
             self.skipped -= skipped.len();
             return rest;
         }
-        if self.message.is_empty()
-            && let Some((kind, length)) = message_header(content)
-        {
-            let (_, body) = content.split_at(MESSAGE_HEADER);
-            if !self.begin_message(kind, length) {
-                return body;
-            }
-            // Most come in one piece.
-            return if let Some((part, rest)) = body.split_at_checked(kept(kind, length)) {
-                self.skipped = length - part.len();
-                self.on_message(kind, part);
-                rest
-            } else {
-                self.message.extend_from_slice(content);
-                &[]
-            };
-        }
-        let Some((kind, length)) = message_header(&self.message) else {
+        let Some((kind, length)) = self.message_header() else {
             let (header, rest) = content.split_at(content.len().min(MESSAGE_HEADER - self.message.len()));
             self.message.extend_from_slice(header);
-            if let Some((kind, length)) = message_header(&self.message)
-                && !self.begin_message(kind, length)
-            {
-                self.message.clear();
+            // One without content is complete.
+            if let Some((kind, length)) = self.message_header() {
+                self.begin_message(kind, length);
             }
             return rest;
         };
-        let wanted = MESSAGE_HEADER + kept(kind, length);
+        let wanted = MESSAGE_HEADER + if kind == SERVER_HELLO { length } else { length.min(TICKET_KEPT) };
         let (part, rest) = content.split_at(content.len().min(wanted - self.message.len()));
         self.message.extend_from_slice(part);
         if self.message.len() == wanted {
@@ -194,24 +173,28 @@ impl Flight {
         rest
     }
 
-    /// The kind of a message tells much already, and most are of no further interest. False: this one is not.
-    fn begin_message(&mut self, kind: u8, length: usize) -> bool {
+    fn message_header(&self) -> Option<(u8, usize)> {
+        let (&[kind, high, middle, low], _) = self.message.split_first_chunk::<MESSAGE_HEADER>()?;
+        Some((kind, usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)))
+    }
+
+    /// The kind of a message tells much already, and most are of no further interest.
+    fn begin_message(&mut self, kind: u8, length: usize) {
         match (self.stage, kind) {
-            (Stage::Hello, SERVER_HELLO) if length <= LONGEST_HELLO => return true,
+            (Stage::Hello, SERVER_HELLO) if length <= LONGEST_HELLO => {}
             (Stage::Hello, _) => self.finish(),
             (Stage::After | Stage::Ticket, NEW_SESSION_TICKET) if length > 0 => {
                 self.said.resumed = self.stage == Stage::After;
-                return true;
             }
             (Stage::After, _) if !self.tickets => self.stage = Stage::Complete,
             (_, _) => {
                 if self.stage == Stage::After {
                     self.stage = Stage::Ticket;
                 }
+                self.message.clear();
                 self.skipped = length;
             }
         }
-        false
     }
 
     fn on_message(&mut self, kind: u8, content: &[u8]) {
@@ -264,17 +247,6 @@ impl Flight {
             (false, _) => Stage::After,
         })
     }
-}
-
-/// Kind and length in a message's header, once that is there.
-fn message_header(message: &[u8]) -> Option<(u8, usize)> {
-    let (&[kind, high, middle, low], _) = message.split_first_chunk::<MESSAGE_HEADER>()?;
-    Some((kind, usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)))
-}
-
-/// Bytes of a message's content that are looked at.
-fn kept(kind: u8, length: usize) -> usize {
-    if kind == SERVER_HELLO { length } else { length.min(TICKET_KEPT) }
 }
 
 /// The ticket in a NewSessionTicket of RFC 5077; none in an empty one.

@@ -117,6 +117,15 @@ fn a_hello_before_extensions_is_one() {
     assert_eq!((said.session_id, said.resumed), (Opening::of(&[1, 2]), false));
 }
 
+/// Whether anything follows it in the same piece or later.
+#[test]
+fn an_empty_hello_is_none_wherever_it_is_cut() {
+    let empty = message(SERVER_HELLO, &[]);
+    assert_eq!(heard(&empty, &[]), None);
+    assert_eq!(heard(&empty, &record(23, &[0; 300])), None);
+    assert_eq!(heard(&[empty, hello(&[9; 32], &[7; 32], &[])].concat(), &[]), None);
+}
+
 #[test]
 fn what_is_no_hello_is_not_followed() {
     let refused = [
