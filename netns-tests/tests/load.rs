@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use netns_tests::adverts::by_source;
-use netns_tests::gate::Subject;
+use netns_tests::gate::{Gate, Subject};
 use netns_tests::load::{Busy, Carried, Load};
 use netns_tests::ownership::Ownership;
 use netns_tests::pair::{FrontPair, PATIENCE, VIP, VRID};
@@ -77,6 +77,7 @@ fn measure(subject: Subject) -> Option<Measured> {
     pair.wait_serving();
     pair.wait_standby();
 
+    let said = [0, 1].map(|which| pair.gate(which).log().lines().count());
     let pauses = Pauses::watch();
     let load = Load::start(&pair.client, &pair.targets(), 4, &pair.nodes);
     let busy = Busy::watch();
@@ -85,7 +86,19 @@ fn measure(subject: Subject) -> Option<Measured> {
     let ended = Instant::now();
     let done = (busy.share(), load.carried());
     drop(load);
-    Some(Measured::of(&pair, &pauses, [begun, ended], done))
+    let mut measured = Measured::of(&pair, &pauses, [begun, ended], done);
+    if measured.takeovers > 0 {
+        measured.words = [0, 1].into_iter().flat_map(|which| words(pair.gate(which), said[which])).collect();
+    }
+    Some(measured)
+}
+
+/// What a node said of its roles after so many lines, and how late it woke at worst.
+fn words(gate: &Gate, said: usize) -> Vec<String> {
+    let late = gate.status().map(|status| status["process"]["late_wakes"]["max_seconds"].clone());
+    let log = gate.log();
+    let changes = log.lines().skip(said).filter(|line| line.contains("role changed")).map(str::to_owned);
+    changes.chain([format!("the latest wake-up in its life, in seconds: {late:?}")]).collect()
 }
 
 /// Spacings of all routers' adverts, and what moved.
@@ -99,6 +112,8 @@ struct Measured {
     /// As seen, and without the machine's pauses.
     spacings: Vec<[Duration; 2]>,
     takeovers: usize,
+    /// What both nodes said, if something moved.
+    words: Vec<String>,
 }
 
 impl Measured {
@@ -118,7 +133,8 @@ impl Measured {
                 [seen, seen.saturating_sub(pauses.within(pair[0], pair[1]))]
             }));
         }
-        Self { subject: pair.subject, busy, carried, paused: pauses.longest(from, to), spacings, takeovers }
+        let paused = pauses.longest(from, to);
+        Self { subject: pair.subject, busy, carried, paused, spacings, takeovers, words: Vec::new() }
     }
 
     fn cells(&self) -> [String; 11] {
@@ -154,11 +170,12 @@ impl Measured {
             }
             if self.takeovers > 0 {
                 faults.push(format!(
-                    "{} false takeovers; adverts up to {} apart, {} without the machine's pauses, of which the longest took {}",
+                    "{} false takeovers; adverts up to {} apart, {} without the machine's pauses, of which the longest took {}\n{}",
                     self.takeovers,
                     ms(self.seen(1000)),
                     ms(self.own(1000)),
-                    ms(self.paused)
+                    ms(self.paused),
+                    self.words.join("\n")
                 ));
             }
         }
