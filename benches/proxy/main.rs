@@ -64,6 +64,7 @@ struct Plan {
     window: Duration,
     subjects: Vec<Subject>,
     tasks: Vec<Task>,
+    sniffing: bool,
 }
 
 /// One thing done to one subject.
@@ -73,10 +74,9 @@ enum Task {
     Idle,
     Start,
     Range,
-    Sniffing,
 }
 
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 8] = [
     Task::Load(Kind::Short),
     Task::Load(Kind::KeepAlive { connections: 64 }),
     Task::Load(Kind::KeepAlive { connections: 1000 }),
@@ -85,8 +85,9 @@ const TASKS: [Task; 9] = [
     Task::Idle,
     Task::Start,
     Task::Range,
-    Task::Sniffing,
 ];
+/// Measured of vipgate alone, after all rounds.
+const SNIFFING: &str = "sniffing";
 
 fn main() -> ExitCode {
     if let Some(missing) = lab::missing_privilege() {
@@ -101,7 +102,7 @@ fn main() -> ExitCode {
     let mut failures = Vec::new();
     for round in 0..plan.rounds {
         loud(&format!("round {} of {}", round + 1, plan.rounds));
-        for &task in plan.tasks.iter().filter(|task| !matches!(task, Task::Sniffing)) {
+        for &task in &plan.tasks {
             for subject in plan.in_turn(round) {
                 if let Err(reason) = measure(&stand, subject, task, &plan, round, &mut figures) {
                     loud(&format!("{subject}, {}: NOT MEASURED: {reason}", task.label()));
@@ -110,7 +111,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    let sniffing = plan.tasks.iter().any(|task| matches!(task, Task::Sniffing)).then(|| {
+    let sniffing = plan.sniffing.then(|| {
         sniffing::compare(&stand, plan.rounds, plan.window).unwrap_or_else(|reason| {
             failures.push("affinity by TLS sessions".to_owned());
             format!("affinity by TLS sessions: NOT MEASURED: {reason}")
@@ -147,8 +148,6 @@ fn measure(
         }
         // Nothing stands between client and server there.
         Task::Idle | Task::Start | Task::Range if subject == Subject::Direct => Ok(()),
-        // Of vipgate alone, after all rounds.
-        Task::Sniffing => Ok(()),
         Task::Range => range(stand, subject, plan.window, &mut note),
         Task::Idle => idle(stand, subject, &mut note),
         Task::Start => start(stand, subject, &mut note),
@@ -327,18 +326,19 @@ impl Plan {
             let parse = |name: &str| name.parse().unwrap_or_else(|error| panic!("VIPGATE_BENCH_SUBJECTS: {error}"));
             wanted.split(',').map(parse).collect()
         });
-        let tasks = env::var("VIPGATE_BENCH_TASKS").map_or(TASKS.to_vec(), |wanted| {
-            let words: Vec<&str> = wanted.split(',').collect();
-            if let Some(unknown) = words.iter().find(|word| TASKS.iter().all(|task| task.word() != **word)) {
-                panic!("VIPGATE_BENCH_TASKS: `{unknown}` is not measured");
-            }
-            TASKS.into_iter().filter(|task| words.contains(&task.word())).collect()
-        });
+        let wanted = env::var("VIPGATE_BENCH_TASKS").ok();
+        let wanted: Option<Vec<&str>> = wanted.as_deref().map(|words| words.split(',').collect());
+        let is_known = |word: &str| word == SNIFFING || TASKS.iter().any(|task| task.word() == word);
+        if let Some(unknown) = wanted.iter().flatten().find(|word| !is_known(word)) {
+            panic!("VIPGATE_BENCH_TASKS: `{unknown}` is not measured");
+        }
+        let is_wanted = |word: &str| wanted.as_ref().is_none_or(|words| words.contains(&word));
         Self {
             rounds: number("VIPGATE_BENCH_ROUNDS", 7).clamp(1, 100),
             window: Duration::from_secs_f64(seconds),
             subjects,
-            tasks,
+            tasks: TASKS.into_iter().filter(|task| is_wanted(task.word())).collect(),
+            sniffing: is_wanted(SNIFFING),
         }
     }
 
@@ -373,7 +373,6 @@ impl Task {
             Self::Idle => "idle",
             Self::Start => "start",
             Self::Range => "range",
-            Self::Sniffing => "sniffing",
         }
     }
 
@@ -386,7 +385,6 @@ impl Task {
             Self::Idle => "idle connections".to_owned(),
             Self::Start => "start of a range".to_owned(),
             Self::Range => "short connections over a range".to_owned(),
-            Self::Sniffing => "affinity by TLS sessions".to_owned(),
         }
     }
 }

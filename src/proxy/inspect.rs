@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::connection::{Binding, Connection, Reset, State, Verdict, pool_of};
 use super::relay::Ready;
 use super::ruling::{Around, Ruled, hello_wait};
-use super::tls_session::take_offer;
+use super::tls_session::offer;
 use super::upstream::Upstream;
 use super::worker::Context;
 use crate::model::rule::{Denial, Directions, Stage};
@@ -197,8 +197,8 @@ impl Connection {
         };
         if let Some(mut hello) = hello {
             let ruled = self.ruled.get_or_insert_default();
-            ruled.offer = keeps_sessions.then(|| Arc::new(take_offer(&mut hello)));
-            ruled.server_name = hello.server_name.map(String::into_boxed_str);
+            ruled.server_name = hello.server_name.take().map(String::into_boxed_str);
+            ruled.offer = keeps_sessions.then(|| Arc::new(offer(hello)));
         }
         let Inspecting { mut upstream, .. } = *inspecting;
         upstream.restart(context.now);

@@ -12,13 +12,13 @@ use crate::balance::{Learned, Lesson, Offer, ServerId};
 use crate::wire::tls::client_hello::ClientHello;
 use crate::wire::tls::server_flight::{Flight, Said};
 
-/// What a hello offers, which is taken out of it.
-pub(super) fn take_offer(hello: &mut ClientHello) -> Offer {
+/// What a hello offers.
+pub(super) fn offer(hello: ClientHello) -> Offer {
     Offer {
         session: hello.session_id,
         session_is_certain: !hello.offers_tls13(),
         ticket: hello.ticket,
-        identities: std::mem::take(&mut hello.identities),
+        identities: hello.identities,
     }
 }
 

@@ -86,9 +86,7 @@ impl Upstream {
                 Ok(0) => return Ok(true),
                 Ok(count) => {
                     self.heard.extend_from_slice(scratch.get(..count).unwrap_or_default());
-                    // After a short read the queue was empty, unless urgent data cut it short.
-                    let Ready { read_end, urgent, .. } = self.client_ready;
-                    self.client_ready.readable = count == room || read_end || urgent;
+                    self.client_ready.took(count, room);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.client_ready.readable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

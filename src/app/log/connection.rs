@@ -111,13 +111,8 @@ fn variable(name: &str, ended: &Ended<'_>, now: SystemTime, out: &mut String) ->
     true
 }
 
-/// The line of [`Ended::trace`] as it is written as text, made directly.
-pub(super) fn plain(ended: &Ended<'_>, time: Option<SystemTime>, out: &mut String) {
-    // Writing to a String cannot fail.
-    let _written = write_plain(ended, time, out);
-}
-
-fn write_plain(ended: &Ended<'_>, time: Option<SystemTime>, out: &mut String) -> std::fmt::Result {
+/// Writes the line of [`Ended::trace`] as it is as text, directly.
+pub(super) fn plain(ended: &Ended<'_>, time: Option<SystemTime>, out: &mut String) -> std::fmt::Result {
     if let Some(time) = time {
         write!(out, "{} ", humantime::format_rfc3339_micros(time))?;
     }
@@ -215,10 +210,10 @@ mod tests {
             tracing::subscriber::with_default(format.finish(), || ended.trace());
             let event: Vec<u8> = receiver.try_iter().flatten().collect();
             let mut line = String::new();
-            plain(&ended, None, &mut line);
+            plain(&ended, None, &mut line).unwrap();
             assert_eq!(line, String::from_utf8(event).unwrap());
             let mut stamped = String::new();
-            plain(&ended, Some(SystemTime::UNIX_EPOCH), &mut stamped);
+            plain(&ended, Some(SystemTime::UNIX_EPOCH), &mut stamped).unwrap();
             assert_eq!(stamped, format!("1970-01-01T00:00:00.000000Z {line}"));
         }
     }

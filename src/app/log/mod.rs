@@ -38,7 +38,6 @@ use crate::proxy::{Ended, Journal};
 use crate::stats::Registry;
 use dress::Sender;
 use json::{Fields, Json};
-use queue::{Receiver, Sender as Queue, queue};
 use targets::{About, Record, Targets};
 
 /// Lines that wait to be written; at about 200 bytes each the queue holds 3 MiB at most.
@@ -65,7 +64,7 @@ pub(super) struct Log {
 /// What every thread that speaks shares.
 struct Book {
     setup: RwLock<Arc<Setup>>,
-    queue: Queue<Line>,
+    queue: queue::Sender<Line>,
     registry: Arc<Registry>,
     /// journald reads standard error: each line begins with its severity, and none with the time.
     journald: bool,
@@ -89,7 +88,7 @@ enum Line {
 
 /// Starts the log thread and makes it the process's subscriber.
 pub(super) fn start(level: LogLevel, registry: &Arc<Registry>) -> Log {
-    let (queue, lines) = queue(MOST_QUEUED);
+    let (queue, lines) = queue::bounded(MOST_QUEUED);
     let setup = RwLock::new(Arc::new(Setup::of(&model::Log::default())));
     let journald = std::env::var_os("JOURNAL_STREAM").is_some();
     let book = Arc::new(Book { setup, queue, registry: Arc::clone(registry), journald });
@@ -166,6 +165,16 @@ impl Book {
         }
     }
 
+    /// The line of a connection in the words of an event. Every connection has one: it does not go the long way of those.
+    fn say_plainly(&self, ended: &Ended<'_>) {
+        let time = (!self.journald).then(SystemTime::now);
+        let mut line = String::with_capacity(512);
+        line.push_str(self.prefix(Level::INFO));
+        // Writing to a String cannot fail.
+        let _written = connection::plain(ended, time, &mut line);
+        self.queue(Line::Text(line.into_bytes()));
+    }
+
     /// The line of a connection, to the targets, or as it is to standard error.
     fn say(&self, setup: &Setup, service: &Service, severity: Severity, text: String) {
         let about = match &service.log_targets {
@@ -199,17 +208,10 @@ impl Journal for Book {
     fn ended(&self, ended: &Ended<'_>) {
         let setup = self.setup();
         if !setup.in_haproxys_words(ended.service) {
-            match setup.format {
-                LogFormat::Json => ended.trace(),
-                // Every connection has such a line: it does not go the long way of an event.
-                LogFormat::Text | LogFormat::Haproxy if tracing::enabled!(target: CONNECTION, Level::INFO) => {
-                    let time = (!self.journald).then(SystemTime::now);
-                    let mut line = String::with_capacity(512);
-                    line.push_str(self.prefix(Level::INFO));
-                    connection::plain(ended, time, &mut line);
-                    self.queue(Line::Text(line.into_bytes()));
-                }
-                LogFormat::Text | LogFormat::Haproxy => {}
+            if setup.format == LogFormat::Json {
+                ended.trace();
+            } else if tracing::enabled!(target: CONNECTION, Level::INFO) {
+                self.say_plainly(ended);
             }
         } else if ended.service.log_line != ConnectionLine::Connect {
             let severity = if ended.is_normal() { Severity::Info } else { ended.service.log_errors_as };
@@ -289,7 +291,7 @@ impl Drop for Log {
     }
 }
 
-fn flush(queue: &Queue<Line>) {
+fn flush(queue: &queue::Sender<Line>) {
     let (done, wait) = sync_channel(1);
     if queue.try_send(Line::Flush(done)) {
         let _ = wait.recv_timeout(FLUSH);
@@ -310,7 +312,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 const FLUSH: Duration = Duration::from_millis(100);
 
 /// What cannot be written (a full disk, a closed pipe) is lost, and counted.
-fn write_lines(lines: &Receiver<Line>, mut out: impl Write, book: &Book) {
+fn write_lines(lines: &queue::Receiver<Line>, mut out: impl Write, book: &Book) {
     let lost = &book.registry.log_lines_lost;
     let mut batch = Batch::default();
     let mut setup = book.setup();
@@ -441,19 +443,19 @@ impl Drop for Pending<'_> {
 mod tests {
     use super::*;
 
-    fn book(queue: Queue<Line>) -> Book {
+    fn book(queue: queue::Sender<Line>) -> Book {
         let setup = RwLock::new(Arc::new(Setup::of(&model::Log::default())));
         Book { setup, queue, registry: Arc::default(), journald: false }
     }
 
     fn written(lines: &[&str]) -> String {
-        let (sender, receiver) = queue(16);
+        let (sender, receiver) = queue::bounded(16);
         for line in lines {
             assert!(sender.try_send(Line::Text(line.as_bytes().to_vec())));
         }
         drop(sender);
         let mut out = Vec::new();
-        write_lines(&receiver, &mut out, &book(queue(1).0));
+        write_lines(&receiver, &mut out, &book(queue::bounded(1).0));
         String::from_utf8(out).unwrap()
     }
 
@@ -472,7 +474,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let (sender, _kept) = queue(1);
+        let (sender, _kept) = queue::bounded(1);
         let book = Arc::new(book(sender));
         let registry = Arc::clone(&book.registry);
         let writer = Queued { book };

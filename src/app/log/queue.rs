@@ -19,7 +19,7 @@ pub(super) struct Receiver<T> {
 }
 
 /// A queue of `most` values.
-pub(super) fn queue<T>(most: usize) -> (Sender<T>, Receiver<T>) {
+pub(super) fn bounded<T>(most: usize) -> (Sender<T>, Receiver<T>) {
     let (sender, receiver) = mpsc::channel();
     let waiting = Arc::default();
     (Sender { sender, waiting: Arc::clone(&waiting), most }, Receiver { receiver, waiting })
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn there_is_room_again_for_each_value_taken() {
-        let (sender, receiver) = queue(2);
+        let (sender, receiver) = bounded(2);
         assert!(sender.try_send(1) && sender.try_send(2) && !sender.try_send(3));
         assert_eq!(receiver.try_next(), Some(1));
         assert!(sender.try_send(4) && !sender.try_send(5));

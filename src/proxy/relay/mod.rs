@@ -329,16 +329,14 @@ fn read<S: Transport>(
         Ok(0) => flow.stage = Stage::Ended,
         Ok(count) => {
             from.active = true;
-            // After a short read the queue was empty. If the peer had ended by then, this was all of it.
-            let drained = count < workspace.scratch.len() && !from.ready.urgent;
+            let drained = from.ready.took(count, workspace.scratch.len());
             if let Some(listener) = &mut flow.listener {
                 listener.hear(&workspace.scratch[..count]);
             }
             flow.pace.note(count, workspace);
+            // If the peer had ended by then, this was all of it.
             if drained && from.ready.read_end && !from.failed {
                 flow.stage = Stage::Ended;
-            } else if drained && !from.ready.read_end {
-                from.ready.readable = false;
             }
             write(to, flow, &workspace.scratch[..count]);
         }
@@ -447,6 +445,14 @@ impl<P> Flow<P> {
 }
 
 impl Ready {
+    /// After a read of so many bytes where there was room for more the queue was empty, unless urgent data cut it short:
+    /// whether it was. Its end, if it has come, is still to be read.
+    pub fn took(&mut self, count: usize, room: usize) -> bool {
+        let drained = count < room && !self.urgent;
+        self.readable &= !drained || self.read_end;
+        drained
+    }
+
     /// Adds what became ready since.
     pub fn add(&mut self, other: Self) {
         self.readable |= other.readable;
