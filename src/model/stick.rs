@@ -142,6 +142,21 @@ impl KeyType {
         }
     }
 
+    /// Whether a table of this type keeps a key as it is: what [`cast`](Self::cast) would not change.
+    #[must_use]
+    pub fn keeps(self, key: &Key) -> bool {
+        match (self, key) {
+            (Self::Ipv4, Key::Address(address)) => address.is_ipv4(),
+            (Self::Ipv6, Key::Address(address)) => address.to_canonical() == *address,
+            (Self::Integer, Key::Integer(_)) => true,
+            (Self::Text(most), Key::Bytes(bytes)) => (1..=usize::from(most)).contains(&bytes.len()),
+            (Self::Binary(length), Key::Bytes(bytes)) => !bytes.is_empty() && bytes.len() == usize::from(length),
+            (Self::Ipv4 | Self::Ipv6, Key::Integer(_) | Key::Bytes(_))
+            | (Self::Integer, Key::Address(_) | Key::Bytes(_))
+            | (Self::Text(_) | Self::Binary(_), Key::Address(_) | Key::Integer(_)) => false,
+        }
+    }
+
     /// The key that somebody means by `text`: an address, a number, the text itself, or bytes as hexadecimal digits.
     #[must_use]
     pub fn read(self, text: &str) -> Option<Key> {
@@ -230,6 +245,18 @@ mod tests {
         assert_eq!(KeyType::Binary(4).cast(bytes(&[1, 2])), Some(bytes(&[1, 2, 0, 0])));
         assert_eq!(KeyType::Binary(1).cast(bytes(&[1, 2])), Some(bytes(&[1])));
         assert_eq!(KeyType::Integer.cast(bytes(b"1")), None);
+    }
+
+    #[test]
+    fn a_key_is_kept_that_a_cast_leaves_as_it_is() {
+        let address = |text: &str| Key::Address(text.parse().unwrap());
+        let addresses = ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1"].map(address);
+        let texts = [&b""[..], b"a", b"abc", b"abcd"].map(bytes);
+        for key in addresses.into_iter().chain(texts).chain([Key::Integer(7)]) {
+            for kind in [KeyType::Ipv4, KeyType::Ipv6, KeyType::Integer, KeyType::Text(3), KeyType::Binary(3)] {
+                assert_eq!(kind.keeps(&key), kind.cast(key.clone()) == Some(key.clone()), "{kind:?} {key:?}");
+            }
+        }
     }
 
     #[test]

@@ -341,9 +341,8 @@ impl Table {
 
     /// Whether the table keeps this entry beyond its flows.
     fn may_keep(&self, row: u32) -> bool {
-        let key = &self.rows.row(row).key;
         match &self.bounds {
-            Bounds::Stick(spec) => spec.kind.cast(key.clone()).as_ref() == Some(key),
+            Bounds::Stick(spec) => spec.kind.keeps(&self.rows.row(row).key),
             Bounds::LiveFlows => false,
         }
     }

@@ -15,6 +15,8 @@ const FARTHEST: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) key: Key,
+    /// Of the key, which may be far off in memory: to remove a row it is not asked for.
+    hash: u64,
     pub(super) last_use: Instant,
     pub(super) server: u32,
     /// The first one it had.
@@ -100,7 +102,7 @@ impl Rows {
         let hash = self.hasher.hash_one(&key);
         let (home, last_use) = (server, now);
         let (flows, older, newer, proven, changed) = (0, NONE, NONE, false, false);
-        let new = Row { key, last_use, server, home, flows, older, newer, proven, changed };
+        let new = Row { key, hash, last_use, server, home, flows, older, newer, proven, changed };
         let row = if let Some(row) = self.free.pop() {
             // What was to be told of it is told of the new one.
             let changed = self.rows[row as usize].changed;
@@ -114,15 +116,15 @@ impl Rows {
             self.rows.push(new);
             self.rows.len() as u32 - 1
         };
-        let Self { index, rows, hasher, .. } = self;
-        index.insert_unique(hash, row, |&row| hasher.hash_one(&rows[row as usize].key));
+        let Self { index, rows, .. } = self;
+        index.insert_unique(hash, row, |&row| rows[row as usize].hash);
         row
     }
 
     /// Removes a row that is in the order.
     pub(super) fn remove(&mut self, row: u32) {
         self.unlink(row);
-        let hash = self.hasher.hash_one(&self.rows[row as usize].key);
+        let hash = self.rows[row as usize].hash;
         if let Ok(entry) = self.index.find_entry(hash, |&known| known == row) {
             entry.remove();
         }
