@@ -32,7 +32,7 @@ async fn a_newer_state_takes_the_place_of_one_that_waits_and_this_is_counted() {
     notifier.apply("n", &NotifyTargets::default(), &[router("a"), router("b")], &[]);
     notifier.tell(&told("a", State::Backup));
     tokio::time::sleep(Duration::from_millis(50)).await;
-    for state in [State::Master, State::Fault, State::Backup, State::Master] {
+    for state in [State::Fault, State::Backup, State::Fault, State::Master] {
         notifier.tell(&told("a", state));
     }
     notifier.tell(&told("b", State::Backup));
