@@ -27,6 +27,9 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// any event: it is looked for this often.
 const QUEUE_LOOK: Duration = Duration::from_secs(1);
 
+/// Want of source ports is told again after this long without it.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// More than this of what a client says first is not looked at.
 const MOST_HEARD: usize = 16 * 1024;
 
@@ -274,8 +277,8 @@ impl Connection {
                 context.meet_shortage(error);
                 Verdict::End(EndReason::Resources, Reset::Client)
             }
-            // Every source port towards this server is taken.
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Err(error) if is_portless(&error) => {
+                meet_want_of_ports(&assigned.server, &self.spec.name, address, context.now);
                 Verdict::End(EndReason::Resources, Reset::Client)
             }
             Err(error) => self.on_failure(reason_of(&error), context),
@@ -406,6 +409,25 @@ fn reason_of(error: &io::Error) -> EndReason {
         io::ErrorKind::ConnectionRefused => EndReason::ConnectRefused,
         io::ErrorKind::TimedOut => EndReason::ConnectTimeout,
         _ => EndReason::ConnectFailed,
+    }
+}
+
+/// Every source port towards the server is taken, or its `source` is not an address of this node.
+fn is_portless(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse)
+}
+
+fn meet_want_of_ports(server: &ServerShared, pool: &str, address: SocketAddr, now: Instant) {
+    server.stats.portless.fetch_add(1, Ordering::Relaxed);
+    let mut told = None;
+    server.stats.update_status(|status| told = status.portless_at.replace(now));
+    if told.is_none_or(|told| now.saturating_duration_since(told) >= QUIET) {
+        tracing::warn!(
+            pool,
+            server = server.name,
+            "every source port towards {address} is taken, or its `source` is no address of this node: widen \
+             net.ipv4.ip_local_port_range, or add servers or sources"
+        );
     }
 }
 

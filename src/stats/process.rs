@@ -17,6 +17,9 @@ pub struct ProcessSnapshot {
     pub open_descriptors: u64,
     /// Descriptors the process may have open (soft RLIMIT_NOFILE).
     pub descriptor_limit: u64,
+    /// Local ports of outgoing connections: so many to one destination may be open, or closed less than a minute ago.
+    #[serde(default)]
+    pub local_ports: u64,
     /// Data-plane threads.
     pub workers: usize,
     /// Proxied connections that may be open at a time.
@@ -43,11 +46,13 @@ impl ProcessSnapshot {
     pub(super) fn measure(workers: usize) -> Self {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+        let ports = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
         Self {
             pid: std::process::id(),
             resident_bytes: resident_bytes(&status).unwrap_or(0),
             open_descriptors: count_descriptors(),
             descriptor_limit: descriptor_limit(&limits).unwrap_or(0),
+            local_ports: local_ports(&ports).unwrap_or(0),
             workers,
             connection_limit: 0,
             rate: 0,
@@ -86,6 +91,11 @@ fn descriptor_limit(limits: &str) -> Option<u64> {
     }
 }
 
+fn local_ports(range: &str) -> Option<u64> {
+    let (first, last) = range.trim().split_once(|c: char| c.is_ascii_whitespace())?;
+    (last.trim().parse::<u64>().ok()? + 1).checked_sub(first.parse().ok()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +104,8 @@ mod tests {
     fn reads_the_kernels_tables() {
         assert_eq!(resident_bytes("VmPeak:\t 10 kB\nVmRSS:\t    1234 kB\n"), Some(1_263_616));
         assert_eq!(resident_bytes("nothing"), None);
+        assert_eq!(local_ports("32768\t60999\n"), Some(28_232));
+        assert_eq!(local_ports(""), None);
         let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
                       Max open files            1024                 524288               files\n";
         assert_eq!(descriptor_limit(limits), Some(1024));

@@ -189,7 +189,7 @@ fn services(services: &[ServiceSnapshot], out: &mut Exposition) {
 
 fn servers(snapshot: &Snapshot, out: &mut Exposition) {
     type Count = fn(&ServerSnapshot) -> u64;
-    let figures: [(&str, Kind, &str, Count); 14] = [
+    let figures: [(&str, Kind, &str, Count); 15] = [
         ("vipgate_server_up", Kind::Gauge, "Whether the server passes its checks or has none.", |server| {
             u64::from(matches!(server.health, Health::Up | Health::Unchecked))
         }),
@@ -213,6 +213,12 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
         ("vipgate_server_checks_total", Kind::Counter, "Health checks made.", |server| server.checks),
         ("vipgate_server_check_failures_total", Kind::Counter, "Health checks failed.", |server| server.checks_failed),
         ("vipgate_server_downs_total", Kind::Counter, "Times it went down.", |server| server.downs),
+        (
+            "vipgate_server_source_port_shortages_total",
+            Kind::Counter,
+            "Connections for which every source port towards it was taken.",
+            |server| server.portless,
+        ),
     ];
     for (name, kind, help, count) in figures {
         out.family(name, kind, help);
@@ -220,6 +226,18 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
             for server in &pool.servers {
                 out.sample(name, &[("pool", &pool.name), ("server", &server.name)], count(server));
             }
+        }
+    }
+    let ports = "vipgate_server_source_ports";
+    out.family(
+        ports,
+        Kind::Gauge,
+        "Source ports towards it: so many connections may be open, or closed less than a minute ago.",
+    );
+    for pool in &snapshot.pools {
+        for server in &pool.servers {
+            let most = server.source_ports.unwrap_or(snapshot.process.local_ports);
+            out.sample(ports, &[("pool", &pool.name), ("server", &server.name)], most);
         }
     }
     let expiry = "vipgate_server_certificate_expiry_timestamp_seconds";

@@ -112,6 +112,8 @@ pub struct ServerStats {
     pub server_aborts: AtomicU64,
     /// Attempts that failed since the last one that did not.
     pub errors_in_row: AtomicU64,
+    /// Connections for which every source port towards it was taken.
+    pub portless: AtomicU64,
     /// It answers this node's own address, and what it sends to clients' addresses does not come back here.
     pub return_path_lost: AtomicBool,
     status: Mutex<ServerStatus>,
@@ -156,6 +158,8 @@ pub struct ServerStatus {
     pub last_check: Option<LastCheck>,
     /// Its checks pass and ask for no new clients (HAProxy's NOLB).
     pub stopping: bool,
+    /// When every source port towards it was taken last.
+    pub portless_at: Option<Instant>,
     /// The names of its TLS ticket keys as far as learnt, in hexadecimal, the newest first.
     pub key_names: Vec<String>,
     /// What its agent said last.
@@ -414,7 +418,10 @@ impl Registry {
                 server.times.forget();
                 let ServerStats { chosen, bytes_in, bytes_out, connect_errors, retries, .. } = &*server;
                 zero([chosen, bytes_in, bytes_out, connect_errors, retries].into_iter());
-                zero([&server.redispatches, &server.checks, &server.checks_failed, &server.downs].into_iter());
+                zero(
+                    [&server.portless, &server.redispatches, &server.checks, &server.checks_failed, &server.downs]
+                        .into_iter(),
+                );
                 server.update_status(|status| status.downtime = Duration::ZERO);
                 server.pulse.forget();
             }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::model::{
     Affinity, Algorithm, Check, CheckResult, Config, Family, Global, KeyType, ListenAddress, Pool, Priority, Server,
-    Service, TableSpec, VirtualAddress, VirtualRouter, Vrid,
+    Service, Source, TableSpec, VirtualAddress, VirtualRouter, Vrid,
 };
 
 fn address(last: u8) -> IpAddr {
@@ -175,6 +175,35 @@ fn every_trouble_is_named_and_weighed() {
             "keepalived (pid 123) also speaks VRRP here"
         ]
     );
+}
+
+#[test]
+fn want_of_source_ports_is_named_for_a_minute() {
+    let mut node = Node::new();
+    let s1 = node.registry.server("files", "s1");
+    s1.portless.store(3, Ordering::Relaxed);
+    s1.update_status(|status| status.portless_at = Some(node.now - Duration::from_secs(59)));
+    let ports = Some("20000-29999".parse().unwrap());
+    let source = Source { address: address(1), ports, interface: None, transparent: None };
+    node.config.pools[0].servers[1].source = Some(source);
+    let mut snapshot = node.snapshot();
+    assert_eq!(
+        snapshot.causes,
+        [
+            "pool files: every source port towards s1 was taken: widen net.ipv4.ip_local_port_range, or add servers or sources"
+        ]
+    );
+    snapshot.process.local_ports = 28_232;
+    let text = prometheus::render(&snapshot);
+    for sample in [
+        r#"vipgate_server_source_port_shortages_total{pool="files",server="s1"} 3"#,
+        r#"vipgate_server_source_ports{pool="files",server="s1"} 28232"#,
+        r#"vipgate_server_source_ports{pool="files",server="s2"} 10000"#,
+    ] {
+        assert!(text.lines().any(|line| line == sample), "{sample}");
+    }
+    node.now += Duration::from_secs(1);
+    assert_eq!(node.snapshot().verdict, Verdict::Ok);
 }
 
 #[test]

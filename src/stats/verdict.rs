@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::registry::Health;
 use super::router::Role;
 use super::sight::between_nodes;
-use super::snapshot::{PoolSnapshot, RouterSnapshot, Snapshot};
+use super::snapshot::{PoolSnapshot, RouterSnapshot, ServerSnapshot, Snapshot};
 
 /// How the node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,7 @@ impl Snapshot {
         causes.extend(self.routers.iter().filter_map(operators_wish));
         causes.extend(self.pools.iter().filter_map(pool_trouble));
         causes.extend(self.pools.iter().filter_map(return_trouble));
+        causes.extend(self.pools.iter().filter_map(port_trouble));
         causes.extend(troubles);
         causes.extend(self.descriptor_trouble());
         self.verdict = if self.serves_nothing() {
@@ -122,6 +123,20 @@ fn return_trouble(pool: &PoolSnapshot) -> Option<String> {
             "pool {}: what is answered to clients' addresses does not come back through this node: {}; route it here",
             pool.name,
             few(&lost)
+        )
+    })
+}
+
+/// Servers towards which every source port was taken within the last minute.
+fn port_trouble(pool: &PoolSnapshot) -> Option<String> {
+    const RECENT_SECONDS: f64 = 60.0;
+    let is_short = |server: &&ServerSnapshot| server.portless_seconds.is_some_and(|ago| ago < RECENT_SECONDS);
+    let short: Vec<&str> = pool.servers.iter().filter(is_short).map(|server| server.name.as_str()).collect();
+    (!short.is_empty()).then(|| {
+        format!(
+            "pool {}: every source port towards {} was taken: widen net.ipv4.ip_local_port_range, or add servers or sources",
+            pool.name,
+            few(&short)
         )
     })
 }

@@ -159,6 +159,10 @@ fn connections_to_a_server_come_from_its_source() {
     let mut more = connect(net.at(1, 8000));
     assert!(is_reset(&mut more), "every port of the source is in use");
     running.wait_ended(EndReason::Resources, 1);
+    let server = running.registry.server("pool", "s1");
+    assert_eq!(server.portless.load(Ordering::Relaxed), 1);
+    assert!(server.status().portless_at.is_some());
+    assert_eq!(server.connect_errors.load(Ordering::Relaxed), 0, "the server has nothing to do with it");
     drop(clients);
 
     let mut running = running;

@@ -179,6 +179,15 @@ pub struct ServerSnapshot {
     /// It answers this node's own address, and what it sends to clients' addresses does not come back here.
     #[serde(default)]
     pub return_path_lost: bool,
+    /// Local ports that its `source` allows; none: those of the kernel, see [`ProcessSnapshot::local_ports`].
+    #[serde(default)]
+    pub source_ports: Option<u64>,
+    /// Connections for which every source port towards it was taken.
+    #[serde(default)]
+    pub portless: u64,
+    /// How long ago that was so last.
+    #[serde(default)]
+    pub portless_seconds: Option<f64>,
     /// Most connections it may have open.
     pub max_connections: Option<u32>,
     /// Where it is checked.
@@ -406,6 +415,9 @@ impl ServerSnapshot {
             agent_down: status.agent_down,
             certificate_expires: status.certificate_expires.map(unix_seconds),
             return_path_lost: stats.return_path_lost.load(Ordering::Relaxed),
+            source_ports: server.source.as_ref().and_then(|source| source.ports).map(|ports| ports.len() as u64),
+            portless: load(&stats.portless),
+            portless_seconds: status.portless_at.map(|at| ago(at, now)),
             max_connections: in_force(status.limit, server.max_connections),
             check_target: status.check_target,
             check_paused: status.check_paused,
