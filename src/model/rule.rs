@@ -14,6 +14,9 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// How long a client may take to say what the rules ask for; zero: what has arrived with it decides.
     pub inspect_delay: Duration,
+    /// Whether rules of [`Stage::Route`] wait for what the client says, too. HAProxy's `use_backend` never does: what its
+    /// `tcp-request content` rules waited for is all there is.
+    pub routes_wait: bool,
     /// The tables that its rules name.
     pub tables: Vec<SourceTable>,
     /// New connections a second; beyond it, clients wait in the listen queue (HAProxy's `rate-limit sessions`).
@@ -335,7 +338,13 @@ impl Policy {
     /// Without any rule.
     #[must_use]
     pub fn new() -> Self {
-        Self { rules: Vec::new(), inspect_delay: Duration::from_secs(5), tables: Vec::new(), sessions_per_second: None }
+        Self {
+            rules: Vec::new(),
+            inspect_delay: Duration::from_secs(5),
+            routes_wait: true,
+            tables: Vec::new(),
+            sessions_per_second: None,
+        }
     }
 
     /// The rules of one stage.
@@ -361,6 +370,14 @@ impl Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Rule {
+    /// Whether what the client says may change what it comes to.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.when.iter().flat_map(Condition::tests).any(Test::listens)
     }
 }
 

@@ -34,6 +34,13 @@ pub struct Facts<'a> {
     hello: OnceCell<Heard>,
 }
 
+/// Facts, and whether they have to do: nothing more will come, or is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'f, 'a> {
+    facts: &'f Facts<'a>,
+    is_all: bool,
+}
+
 /// What rules ask about the rest of the process.
 pub trait World {
     /// Open connections of this service.
@@ -170,9 +177,16 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// What is known so far, of which more may come; with `has_to_do`, none is waited for.
+    pub(super) fn known(&self, has_to_do: bool) -> Known<'_, 'a> {
+        Known { facts: self, is_all: self.ended || has_to_do }
+    }
+}
+
+impl Known<'_, '_> {
     /// No, once nothing can change it any more.
-    fn no_or_unknown(&self) -> Answer {
-        if self.ended { Answer::No } else { Answer::Unknown }
+    fn no_or_unknown(self) -> Answer {
+        if self.is_all { Answer::No } else { Answer::Unknown }
     }
 }
 
@@ -191,13 +205,18 @@ impl Answer {
 }
 
 /// Whether a condition holds. As in HAProxy, parts that cannot change the answer are not asked.
-pub(super) fn holds(condition: &Condition, facts: &Facts<'_>, expressions: &Expressions, world: &dyn World) -> Answer {
-    let line = |terms: &Vec<Term>| all(terms.iter().map(|term| term_holds(term, facts, expressions, world)));
+pub(super) fn holds(
+    condition: &Condition,
+    known: Known<'_, '_>,
+    expressions: &Expressions,
+    world: &dyn World,
+) -> Answer {
+    let line = |terms: &Vec<Term>| all(terms.iter().map(|term| term_holds(term, known, expressions, world)));
     any(condition.any.iter().map(line)).negated(condition.negated)
 }
 
-fn term_holds(term: &Term, facts: &Facts<'_>, expressions: &Expressions, world: &dyn World) -> Answer {
-    any(term.any.iter().map(|test| test_holds(test, facts, expressions, world))).negated(term.negated)
+fn term_holds(term: &Term, known: Known<'_, '_>, expressions: &Expressions, world: &dyn World) -> Answer {
+    any(term.any.iter().map(|test| test_holds(test, known, expressions, world))).negated(term.negated)
 }
 
 fn any(answers: impl Iterator<Item = Answer>) -> Answer {
@@ -216,14 +235,14 @@ fn all(answers: impl Iterator<Item = Answer>) -> Answer {
     any(answers.map(|answer| answer.negated(true))).negated(true)
 }
 
-fn test_holds(test: &Test, facts: &Facts<'_>, expressions: &Expressions, world: &dyn World) -> Answer {
+fn test_holds(test: &Test, known: Known<'_, '_>, expressions: &Expressions, world: &dyn World) -> Answer {
     match test {
         Test::Always(holds) => Answer::of(*holds),
-        Test::Ended if facts.ended => Answer::Yes,
+        Test::Ended if known.is_all => Answer::Yes,
         Test::Ended => Answer::Unknown,
-        Test::Address(end, networks) => Answer::of(networks.contains(facts.address(*end).ip())),
-        Test::Number(quantity, ranges) => number_holds(quantity, ranges, facts, world),
-        Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, facts, expressions),
+        Test::Address(end, networks) => Answer::of(networks.contains(known.facts.address(*end).ip())),
+        Test::Number(quantity, ranges) => number_holds(quantity, ranges, known, world),
+        Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, known, expressions),
         Test::ServerUp { pool, server } => Answer::of(world.is_up(pool, server)),
     }
 }
@@ -231,17 +250,17 @@ fn test_holds(test: &Test, facts: &Facts<'_>, expressions: &Expressions, world: 
 fn number_holds(
     quantity: &Quantity,
     ranges: &[std::ops::RangeInclusive<u64>],
-    facts: &Facts<'_>,
+    known: Known<'_, '_>,
     world: &dyn World,
 ) -> Answer {
     let inside = |number: u64| ranges.iter().any(|range| range.contains(&number));
     let value = match quantity {
-        Quantity::Port(end) => Some(u64::from(facts.address(*end).port())),
-        // More bytes may bring it into a range, none can take back that it was in one.
-        Quantity::HeardBytes if inside(facts.heard.len() as u64) => return Answer::Yes,
-        Quantity::HeardBytes => return facts.no_or_unknown(),
-        Quantity::HelloType | Quantity::HelloVersion => match facts.hello() {
-            None => return facts.no_or_unknown(),
+        Quantity::Port(end) => Some(u64::from(known.facts.address(*end).port())),
+        // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
+        Quantity::HeardBytes if inside(known.facts.heard.len() as u64) => return Answer::Yes,
+        Quantity::HeardBytes => return known.no_or_unknown(),
+        Quantity::HelloType | Quantity::HelloVersion => match known.facts.hello() {
+            None => return known.no_or_unknown(),
             Some(hello) => hello.map(|hello| match quantity {
                 Quantity::HelloVersion => u64::from(hello.version >> 8) << 16 | u64::from(hello.version & 0xff),
                 _ => 1,
@@ -259,30 +278,33 @@ fn text_holds(
     of: Text,
     ignore_case: bool,
     patterns: &[Pattern],
-    facts: &Facts<'_>,
+    known: Known<'_, '_>,
     expressions: &Expressions,
 ) -> Answer {
     let text = match of {
         Text::ServerName | Text::Protocol => {
-            let Some(hello) = facts.hello() else { return facts.no_or_unknown() };
-            let text = hello.and_then(|hello| match of {
-                Text::ServerName => hello.server_name.as_ref().map(String::as_bytes),
-                _ => hello.protocols.first().map(Vec::as_slice),
+            let Some(hello) = known.facts.hello() else { return known.no_or_unknown() };
+            let Some(hello) = hello else { return Answer::No };
+            // Of protocols, which are several, one does.
+            return Answer::of(match of {
+                Text::Protocol => hello.protocols.iter().any(|name| matches(name, ignore_case, patterns, expressions)),
+                _ => hello
+                    .server_name
+                    .as_ref()
+                    .is_some_and(|name| matches(name.as_bytes(), ignore_case, patterns, expressions)),
             });
-            match text {
-                Some(text) => text,
-                None => return Answer::No,
+        }
+        Text::Heard { offset, length: Some(length) } => {
+            match known.facts.heard.get(offset..offset.saturating_add(length)) {
+                Some(bytes) => bytes,
+                None => return known.no_or_unknown(),
             }
         }
-        Text::Heard { offset, length: Some(length) } => match facts.heard.get(offset..offset.saturating_add(length)) {
-            Some(bytes) => bytes,
-            None => return facts.no_or_unknown(),
-        },
         // All that comes: what does not match yet may do so with more.
         Text::Heard { offset, length: None } => {
-            let bytes = facts.heard.get(offset..).filter(|bytes| !bytes.is_empty());
+            let bytes = known.facts.heard.get(offset..).filter(|bytes| !bytes.is_empty());
             let found = bytes.is_some_and(|bytes| matches(bytes, ignore_case, patterns, expressions));
-            return if found { Answer::Yes } else { facts.no_or_unknown() };
+            return if found { Answer::Yes } else { known.no_or_unknown() };
         }
     };
     Answer::of(matches(text, ignore_case, patterns, expressions))

@@ -46,9 +46,10 @@ pub fn decide<'a>(
     expressions: &Expressions,
     world: &mut dyn Effects,
 ) -> Outcome<'a> {
+    let known = facts.known(stage == Stage::Route && !policy.routes_wait);
     for (place, rule) in policy.of(stage).enumerate().skip(from) {
         let answer = match &rule.when {
-            Some(condition) => condition::holds(condition, facts, expressions, world),
+            Some(condition) => condition::holds(condition, known, expressions, world),
             None => Answer::Yes,
         };
         match (answer, &rule.action) {
@@ -81,7 +82,7 @@ pub fn direct(
     serves: impl Fn(&str) -> bool,
 ) -> Option<Directions> {
     let asked = |rule: &Rule| {
-        let holds = |when| condition::holds(when, facts, expressions, world);
+        let holds = |when| condition::holds(when, facts.known(false), expressions, world);
         match rule.when.as_ref().map_or(Answer::Yes, holds) {
             Answer::Yes => Some(true),
             Answer::No => Some(false),
@@ -114,9 +115,10 @@ fn is_delay(rule: &Rule) -> bool {
     rule.when.iter().flat_map(|condition| condition.tests()).any(|test| matches!(test, Test::Ended))
 }
 
-/// Whether all rules from this one on accept.
+/// Whether all rules from this one on accept, and none that waits no more goes by what the client says.
 fn is_harmless(policy: &Policy, stage: Stage, from: usize) -> bool {
-    policy.of(stage).skip(from).all(|rule| rule.action == Action::Accept && !is_delay(rule))
+    let routes_need_it = !policy.routes_wait && policy.of(Stage::Route).any(Rule::listens);
+    !routes_need_it && policy.of(stage).skip(from).all(|rule| rule.action == Action::Accept && !is_delay(rule))
 }
 
 #[cfg(test)]

@@ -10,7 +10,8 @@ use crate::model::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRul
 pub fn keys(rules: &[StickRule], kind: KeyType, facts: &Facts<'_>, expressions: &Expressions) -> Option<StickKeys> {
     let mut keys = StickKeys::default();
     for rule in rules {
-        let answer = rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, facts, expressions, &Alone));
+        let answer =
+            rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, facts.known(false), expressions, &Alone));
         match answer {
             Answer::No => continue,
             Answer::Unknown => return None,

@@ -48,7 +48,7 @@ fn facts(heard: &[u8], ended: bool) -> Facts<'_> {
 fn answer(test: Test, heard: &[u8], ended: bool) -> Answer {
     let condition = if_all([(false, test)]).unwrap();
     let policy = Policy { rules: vec![content(Action::Accept, Some(condition.clone()))], ..Policy::new() };
-    condition::holds(&condition, &facts(heard, ended), &Expressions::of(&policy), &Still)
+    condition::holds(&condition, facts(heard, ended).known(false), &Expressions::of(&policy), &Still)
 }
 
 fn number(quantity: Quantity, range: std::ops::RangeInclusive<u64>) -> Test {
@@ -72,6 +72,15 @@ fn hello() -> Vec<u8> {
     hello[4] = length;
     hello[8] = length - 4;
     hello
+}
+
+/// A client hello that offers `http/1.1` and `h2`, in this order.
+fn hello_of_http() -> Vec<u8> {
+    let vector = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+    let protocols = vector(b"\x08http/1.1\x02h2");
+    let extensions = vector(&[&[0, 16][..], &vector(&protocols)].concat());
+    let message = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0], &extensions].concat();
+    [&[22, 3, 1][..], &vector(&[&[1, 0][..], &vector(&message)].concat())].concat()
 }
 
 #[test]
@@ -117,6 +126,9 @@ fn texts_match_as_their_method_says() {
     assert!(sni(false, Pattern::Regex("^a\\.ex.*g$".into())) && !sni(false, Pattern::Regex("^A".into())));
     assert!(sni(true, Pattern::Regex("^A".into())));
     assert!(sni(false, Pattern::Length(13..=13)) && sni(false, Pattern::Found));
+    let alpn = |pattern| answer(text(Text::Protocol, false, pattern), &hello_of_http(), false);
+    assert_eq!(alpn(Pattern::Exact(b"h2".into())), Answer::Yes, "one of several");
+    assert_eq!(alpn(Pattern::Exact(b"h3".into())), Answer::No);
     // Without TLS there is no name, whatever is asked about it.
     assert_eq!(answer(text(Text::ServerName, false, Pattern::Found), b"GET /", false), Answer::No);
     assert_eq!(answer(text(Text::ServerName, false, Pattern::Found), b"", false), Answer::Unknown);
@@ -137,7 +149,7 @@ fn conditions_are_lines_of_terms() {
     let open = |negated| (negated, number(Quantity::HeardBytes, 1..=1));
     let ask = |lines: Vec<Option<Condition>>, negated| {
         let any = lines.into_iter().flatten().flat_map(|condition| condition.any).collect();
-        condition::holds(&Condition { negated, any }, &facts(b"", false), &Expressions::default(), &Still)
+        condition::holds(&Condition { negated, any }, facts(b"", false).known(false), &Expressions::default(), &Still)
     };
     assert_eq!(ask(vec![if_all([yes(), no()]), if_all([yes()])], false), Answer::Yes);
     assert_eq!(ask(vec![if_all([yes(), no()])], true), Answer::Yes);
@@ -176,6 +188,30 @@ fn rules_wait_for_what_matters_only() {
     // The first that holds decides.
     assert_eq!(run(vec![content(Action::Accept, None), content(REJECT, None)], b"", false), Outcome::Pass);
     assert_eq!(run(vec![Rule { stage: Stage::Route, ..content(REJECT, None) }], b"", false), Outcome::Pass);
+}
+
+/// HAProxy's `use_backend`: what its content rules waited for is all there is.
+#[test]
+fn routes_that_do_not_wait_have_content_rules_wait_for_them() {
+    let tls = |negated| if_all([(negated, number(Quantity::HelloType, 1..=1))]);
+    let said = if_all([(false, number(Quantity::HeardBytes, 5..=u64::MAX))]);
+    let route = |pool: &str, when| Rule { stage: Stage::Route, ..content(Action::Pool(pool.to_owned()), when) };
+    let routes = [route("long", said), route("plain", tls(true)), route("tls", tls(false))];
+    let rules = [content(Action::Accept, tls(false))].into_iter().chain(routes).collect();
+    let policy = Policy { rules, routes_wait: false, ..Policy::new() };
+    let ask = |stage, heard: &'static [u8], ended| {
+        decide(&policy, stage, 0, &facts(heard, ended), &Expressions::of(&policy), &mut Still)
+    };
+    assert_eq!(ask(Stage::Content, b"", false), Outcome::Wait { from: 0 });
+    assert_eq!(ask(Stage::Content, b"\x16\x03", false), Outcome::Wait { from: 0 });
+    assert_eq!(ask(Stage::Content, b"GET", false), Outcome::Pass);
+    assert_eq!(ask(Stage::Route, b"GET", false), Outcome::Pool("plain"));
+    assert_eq!(ask(Stage::Route, b"GET /", false), Outcome::Pool("long"));
+    assert_eq!(ask(Stage::Route, b"\x16\x03", false), Outcome::Pool("plain"), "no hello yet is none");
+    assert_eq!(ask(Stage::Route, hello().leak(), false), Outcome::Pool("long"));
+    let natively = Policy { routes_wait: true, ..policy.clone() };
+    let waits = decide(&natively, Stage::Route, 0, &facts(b"GET", false), &Expressions::of(&natively), &mut Still);
+    assert_eq!(waits, Outcome::Wait { from: 0 });
 }
 
 #[test]

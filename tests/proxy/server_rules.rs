@@ -100,6 +100,30 @@ fn backends_have_rules_of_their_own() {
     });
 }
 
+/// `use_backend` goes by what content rules waited for, and waits for nothing itself.
+#[test]
+fn routes_go_by_what_content_rules_waited_for() {
+    let file = "frontend mux\n bind {1}:443\n tcp-request inspect-delay 700ms\n \
+         tcp-request content accept if { req.ssl_hello_type 1 }\n \
+         use_backend aa if { req.ssl_hello_type 1 }\n use_backend bb if !{ req.len 0 }\n default_backend cc\n\
+         frontend unheard\n bind {1}:444\n tcp-request inspect-delay 700ms\n \
+         use_backend bb if !{ req.len 0 }\n use_backend aa if { req.ssl_hello_type 1 }\n default_backend cc\n\
+         backend aa\n server s {2}:9000\nbackend bb\n server s {3}:9000\nbackend cc\n server s {4}:9000\n";
+    let expected = [("aa", false), ("bb", false), ("bb", false), ("cc", true), ("cc", false)];
+    let expected = expected.map(|(server, late)| (server.to_owned(), late)).to_vec();
+    on_both(file, &expected, |net| {
+        let visit = |port: u16, said: &[u8]| {
+            let mut client = connect(net.at(1, port));
+            let start = Instant::now();
+            client.write_all(said).unwrap();
+            (first_two(&mut client), start.elapsed() > Duration::from_millis(600))
+        };
+        let hello = plain("a.example");
+        let heard = [&hello[..], b"GET / HTTP/1.1\r\n", b"x", b""].map(|said| visit(443, said));
+        heard.into_iter().chain([visit(444, b"")]).collect()
+    });
+}
+
 #[test]
 fn maps_say_the_backend() {
     let directory = std::env::temp_dir();

@@ -150,6 +150,7 @@ pub(super) const SERVICE: Keys = Keys {
         "rules",
         "route",
         "inspect-delay",
+        "routes-wait",
         "connections-per-second",
     ],
 };

@@ -21,6 +21,7 @@ impl Decoder<'_> {
             rules: self.list(fields, "rules", Self::service_rule),
             routes: self.list(fields, "route", Self::pool_route),
             inspect_delay: self.field(fields, "inspect-delay", Self::duration),
+            routes_wait: self.field(fields, "routes-wait", Self::boolean),
             sessions_per_second: self.field(fields, "connections-per-second", Self::number),
         }
     }

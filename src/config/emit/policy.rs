@@ -13,6 +13,7 @@ pub(super) fn policy(raw: &Policy, lines: &mut Keys) {
     let routes: String = raw.routes.iter().map(|raw| format!("    {},\n", route(raw))).collect();
     lines.option("route", Some(format!("[\n{routes}]")).filter(|_| !routes.is_empty()));
     lines.maybe("inspect-delay", &raw.inspect_delay, duration);
+    lines.maybe("routes-wait", &raw.routes_wait, bool::to_string);
     lines.maybe("connections-per-second", &raw.sessions_per_second, u64::to_string);
 }
 

@@ -22,6 +22,8 @@ pub struct Policy {
     pub routes: Vec<PoolRoute>,
     /// Natively 5 seconds when absent.
     pub inspect_delay: Maybe<Duration>,
+    /// Natively true when absent.
+    pub routes_wait: Maybe<bool>,
     /// New connections a second (HAProxy's `rate-limit sessions`).
     pub sessions_per_second: Maybe<u64>,
 }

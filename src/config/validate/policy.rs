@@ -100,6 +100,7 @@ pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findi
         policy.rules.extend(self::route(route, known, findings));
     }
     policy.inspect_delay = findings.duration(&said.inspect_delay, "inspect-delay", policy.inspect_delay);
+    policy.routes_wait = said.routes_wait.is_none_or(|wait| wait.value);
     policy.sessions_per_second =
         findings.optional_number(&said.sessions_per_second, "connections-per-second", 1..=u64::from(u32::MAX));
     if policy.rules.is_empty() && policy.sessions_per_second.is_none() {

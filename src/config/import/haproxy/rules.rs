@@ -56,8 +56,7 @@ impl RulesSaid {
 
     /// Whether one of the rules asks for what clients say.
     pub(super) fn listen(rules: &[Located<Rule>]) -> bool {
-        let conditions = rules.iter().filter(|rule| rule.value.stage >= Stage::Content);
-        conditions.filter_map(|rule| rule.value.when.as_ref()).flat_map(Condition::tests).any(Test::listens)
+        rules.iter().any(|rule| rule.value.stage >= Stage::Content && rule.value.listens())
     }
 }
 
@@ -201,8 +200,12 @@ impl Translator<'_> {
         }
         // HAProxy does not wait unless it is told to; natively rules do.
         let no_delay = Located::new(std::time::Duration::ZERO, at);
+        // Neither does `use_backend`, ever.
+        let routes = said.rules.iter().filter(|rule| rule.value.stage == Stage::Route);
+        let has_listening_routes = routes.into_iter().any(|rule| rule.value.listens());
         raw::Policy {
             rules: said.rules.clone(),
+            routes_wait: has_listening_routes.then_some(Located::new(false, at)),
             inspect_delay: Some(said.inspect_delay.unwrap_or(no_delay)),
             sessions_per_second: said.sessions_per_second,
             ..raw::Policy::default()
