@@ -163,6 +163,8 @@ pub enum Test {
     Always(bool),
     /// Nothing more is awaited (`wait_end`).
     Ended,
+    /// The client has sent a whole HTTP/1 request (`req.proto_http`).
+    Http,
     /// An address is in a network (`src`, `dst`).
     Address(End, Networks),
     /// A number is in one of the ranges.
@@ -393,7 +395,7 @@ impl Test {
     #[must_use]
     pub fn listens(&self) -> bool {
         match self {
-            Self::Ended | Self::Text { .. } => true,
+            Self::Ended | Self::Http | Self::Text { .. } => true,
             Self::Number(quantity, _) => {
                 matches!(quantity, Quantity::HeardBytes | Quantity::HelloType | Quantity::HelloVersion)
             }

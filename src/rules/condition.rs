@@ -9,6 +9,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::model::Policy;
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
+use crate::wire::http_request;
 use crate::wire::tls::client_hello::{self, ClientHello, Heard};
 
 /// An answer that may have to wait.
@@ -240,6 +241,7 @@ fn test_holds(test: &Test, known: Known<'_, '_>, expressions: &Expressions, worl
         Test::Always(holds) => Answer::of(*holds),
         Test::Ended if known.is_all => Answer::Yes,
         Test::Ended => Answer::Unknown,
+        Test::Http => http_request::is_whole(known.facts.heard).map_or_else(|| known.no_or_unknown(), Answer::of),
         Test::Address(end, networks) => Answer::of(networks.contains(known.facts.address(*end).ip())),
         Test::Number(quantity, ranges) => number_holds(quantity, ranges, known, world),
         Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, known, expressions),

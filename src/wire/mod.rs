@@ -3,6 +3,7 @@
 
 pub mod arp;
 pub mod checksum;
+pub mod http_request;
 pub mod icmp;
 pub mod ip;
 pub mod ndp;

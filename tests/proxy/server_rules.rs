@@ -100,6 +100,14 @@ fn backends_have_rules_of_their_own() {
     });
 }
 
+/// Who serves a client that says this, and whether that took most of the 700 ms that rules may wait.
+fn visit(net: &Net, port: u16, said: &[u8]) -> (String, bool) {
+    let mut client = connect(net.at(1, port));
+    let start = Instant::now();
+    client.write_all(said).unwrap();
+    (first_two(&mut client), start.elapsed() > Duration::from_millis(600))
+}
+
 /// `use_backend` goes by what content rules waited for, and waits for nothing itself.
 #[test]
 fn routes_go_by_what_content_rules_waited_for() {
@@ -112,15 +120,24 @@ fn routes_go_by_what_content_rules_waited_for() {
     let expected = [("aa", false), ("bb", false), ("bb", false), ("cc", true), ("cc", false)];
     let expected = expected.map(|(server, late)| (server.to_owned(), late)).to_vec();
     on_both(file, &expected, |net| {
-        let visit = |port: u16, said: &[u8]| {
-            let mut client = connect(net.at(1, port));
-            let start = Instant::now();
-            client.write_all(said).unwrap();
-            (first_two(&mut client), start.elapsed() > Duration::from_millis(600))
-        };
         let hello = plain("a.example");
-        let heard = [&hello[..], b"GET / HTTP/1.1\r\n", b"x", b""].map(|said| visit(443, said));
-        heard.into_iter().chain([visit(444, b"")]).collect()
+        let heard = [&hello[..], b"GET / HTTP/1.1\r\n", b"x", b""].map(|said| visit(net, 443, said));
+        heard.into_iter().chain([visit(net, 444, b"")]).collect()
+    });
+}
+
+#[test]
+fn whole_requests_of_http_are_told_from_the_rest() {
+    let file = "frontend mux\n bind {1}:443\n tcp-request inspect-delay 700ms\n tcp-request content accept if HTTP\n \
+         use_backend aa if { req.proto_http }\n use_backend bb if !{ req.len 0 }\n default_backend cc\n\
+         backend aa\n server s {2}:9000\nbackend bb\n server s {3}:9000\nbackend cc\n server s {4}:9000\n";
+    let expected = [("aa", false), ("bb", true), ("bb", false), ("bb", false), ("cc", true)];
+    let expected = expected.map(|(server, late)| (server.to_owned(), late)).to_vec();
+    on_both(file, &expected, |net| {
+        let hello = plain("a.example");
+        let whole = b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        let said = [&whole[..], &whole[..20], b"SSH-2.0-client\r\n", &hello, b""];
+        said.map(|said| visit(net, 443, said)).to_vec()
     });
 }
 

@@ -253,6 +253,7 @@ fn predefined(name: &str) -> Option<Arc<[Test]>> {
     Some(Arc::new([match name {
         "TRUE" => Test::Always(true),
         "FALSE" => Test::Always(false),
+        "HTTP" => Test::Http,
         "LOCALHOST" => loopback(),
         "REQ_CONTENT" => Test::Number(Quantity::HeardBytes, vec![1..=u64::MAX]),
         "WAIT_END" => Test::Ended,

@@ -49,6 +49,7 @@ fn test(test: &Test) -> String {
     match test {
         Test::Always(holds) => format!("always_{holds}"),
         Test::Ended => "wait_end".to_owned(),
+        Test::Http => "req.proto_http".to_owned(),
         Test::ServerUp { pool, server } => quoted(&format!("srv_is_up({pool}/{server})")),
         Test::Address(which, networks) => {
             let networks = networks.listed().iter().map(ToString::to_string).collect::<Vec<_>>();

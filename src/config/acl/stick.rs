@@ -48,7 +48,7 @@ fn is_of_the_connection(test: &Test) -> bool {
         Test::Number(quantity, _) => {
             matches!(quantity, Quantity::Port(_) | Quantity::HeardBytes | Quantity::HelloType | Quantity::HelloVersion)
         }
-        Test::Always(_) | Test::Ended | Test::Address(..) | Test::Text { .. } => true,
+        Test::Always(_) | Test::Ended | Test::Http | Test::Address(..) | Test::Text { .. } => true,
     }
 }
 

@@ -164,6 +164,7 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         "always_true" => Fetch::Truth(Test::Always(true)),
         "always_false" => Fetch::Truth(Test::Always(false)),
         "wait_end" => Fetch::Truth(Test::Ended),
+        "req.proto_http" | "req_proto_http" => Fetch::Truth(Test::Http),
         other => return Err(format!("`{other}` cannot be asked yet")),
     };
     let most = match name {

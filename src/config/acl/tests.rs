@@ -38,6 +38,7 @@ fn what_is_written_out_is_the_same_rule() {
         "connection track-sc0 src table clients",
         "connection sc-inc-gpc1(2) if { sc2_gpc1_rate(other) 11: }",
         "content reject if { req.len 1: } !{ req.ssl_hello_type 1 }",
+        "content accept if { req.proto_http }",
         "use-pool files if { req.ssl_sni -m str -- a.example b.example }",
         "use-pool 'two words' if { req.ssl_sni -i -m end -- .example '' 'a b' 'it'\\''s' }",
         "use-pool files if { req.ssl_sni -m reg -- '^a{2}|b' }",
