@@ -105,6 +105,8 @@ pub struct Directions {
 pub enum Denial {
     /// A rule of the administrator's.
     Rule,
+    /// One that leaves the client without a word: it is not told that its connection is gone (`silent-drop`).
+    Silent,
     /// A source's limit.
     Limit,
 }

@@ -304,6 +304,13 @@ impl Stream {
         self.0.set_linger(Some(Duration::ZERO))
     }
 
+    /// Makes the close that follows one of which the peer learns nothing (TCP_REPAIR). Needs CAP_NET_ADMIN.
+    pub fn close_silently(&self) -> io::Result<()> {
+        // What it sent is acknowledged now: sent again to nobody, it would be answered with a reset.
+        self.0.set_tcp_quickack(true)?;
+        set_tcp(&self.0, libc::TCP_REPAIR, 1)
+    }
+
     /// The local address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         local_addr(&self.0)

@@ -118,6 +118,8 @@ pub(super) enum Reset {
     Client,
     Server,
     Both,
+    /// The client's, and not even with an end of stream: it is told nothing.
+    Silent,
 }
 
 /// The pool of a connection of which rules have made this.

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Reset, State};
+use super::inspect::leave_silently;
 use super::journal::{Ended, OpenCounts, Phase};
 use super::relay::Side;
 use super::slab::Key;
@@ -52,6 +53,9 @@ impl Connection {
         let resets = |side| reset == Reset::Both || reset == side;
         if resets(Reset::Client) || survivor && resets(Reset::Server) || !self.lingers(Side::Client) {
             let _closed = client.map(Stream::reset_on_close);
+        }
+        if reset == Reset::Silent {
+            client.into_iter().for_each(leave_silently);
         }
         if resets(Reset::Server) || !self.lingers(Side::Server) {
             let _closed = server.map(Stream::reset_on_close);

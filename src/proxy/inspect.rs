@@ -14,6 +14,7 @@ use super::upstream::Upstream;
 use super::worker::Context;
 use crate::model::rule::{Denial, Directions, Stage};
 use crate::model::{Affinity, Pool};
+use crate::os::tcp::Stream;
 use crate::rules::{self, Facts, Outcome, stick};
 use crate::stats::EndReason;
 
@@ -30,13 +31,13 @@ pub(super) struct Inspecting {
     until: Instant,
 }
 
-/// The rules that are asked on accept. An error says why the client is turned away.
+/// The rules that are asked on accept. An error says what turned the client away.
 pub(super) fn admit(
     client: SocketAddr,
     destination: SocketAddr,
     binding: &Binding,
     now: Instant,
-) -> Result<Option<Box<Ruled>>, EndReason> {
+) -> Result<Option<Box<Ruled>>, Denial> {
     let service = &binding.service;
     let Some(ruling) = &service.ruling else { return Ok(None) };
     ruling.count(now);
@@ -44,18 +45,44 @@ pub(super) fn admit(
     let facts = Facts::unheard(client, destination);
     let mut around = Around { service, ruling, source: client.ip(), ruled: &mut ruled, now };
     match rules::decide(ruling.policy(), Stage::Connection, 0, &facts, ruling.expressions(), &mut around) {
-        Outcome::Reject(denial) => Err(reason(Stage::Connection, denial)),
+        Outcome::Reject(denial) => Err(denial),
         Outcome::Pass | Outcome::Pool(_) | Outcome::Nowhere | Outcome::Wait { .. } => Ok(ruled),
+    }
+}
+
+/// Closes the socket of a client that was turned away on accept.
+pub(super) fn turn_away(stream: &Stream, denial: Denial) -> EndReason {
+    match denial {
+        Denial::Silent => leave_silently(stream),
+        Denial::Rule | Denial::Limit => _ = stream.reset_on_close(),
+    }
+    reason(Stage::Connection, denial)
+}
+
+/// The close that follows tells the client nothing. Where that is not permitted, it is reset.
+pub(super) fn leave_silently(stream: &Stream) {
+    if stream.close_silently().is_err() {
+        let _closed = stream.reset_on_close();
     }
 }
 
 fn reason(stage: Stage, denial: Denial) -> EndReason {
     match (denial, stage) {
         (Denial::Limit, _) => EndReason::SourceLimit,
-        (Denial::Rule, Stage::Connection) => EndReason::DeniedConnection,
-        (Denial::Rule, Stage::Session) => EndReason::DeniedSession,
-        (Denial::Rule, Stage::Content | Stage::Route | Stage::Server) => EndReason::DeniedContent,
+        (Denial::Rule | Denial::Silent, Stage::Connection) => EndReason::DeniedConnection,
+        (Denial::Rule | Denial::Silent, Stage::Session) => EndReason::DeniedSession,
+        (Denial::Rule | Denial::Silent, Stage::Content | Stage::Route | Stage::Server) => EndReason::DeniedContent,
     }
+}
+
+/// How the socket is closed of a client that a later stage turns away; a reset says that it was, unless it was listened to.
+fn ending(stage: Stage, denial: Denial) -> Verdict {
+    let reset = match (denial, stage) {
+        (Denial::Silent, _) => Reset::Silent,
+        (Denial::Rule | Denial::Limit, Stage::Session) => Reset::Client,
+        (Denial::Rule | Denial::Limit, _) => Reset::None,
+    };
+    Verdict::End(reason(stage, denial), reset)
 }
 
 impl Connection {
@@ -71,7 +98,7 @@ impl Connection {
         if let Outcome::Reject(denial) =
             rules::decide(ruling.policy(), Stage::Session, 0, &facts, ruling.expressions(), &mut around)
         {
-            return Verdict::End(reason(Stage::Session, denial), Reset::Client);
+            return ending(Stage::Session, denial);
         }
         let State::Upstream(mut upstream) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;
@@ -150,7 +177,7 @@ impl Connection {
                     *from = rule;
                     return Verdict::Keep;
                 }
-                Outcome::Reject(denial) => return Verdict::End(reason(*stage, denial), Reset::None),
+                Outcome::Reject(denial) => return ending(*stage, denial),
                 Outcome::Nowhere => return Verdict::End(EndReason::NoServer, Reset::Client),
             }
             if let Some(pool) = pool {

@@ -342,9 +342,8 @@ impl Worker {
         let destination = binding.destination(&stream);
         let ruled = match inspect::admit(client, destination, &binding, self.now) {
             Ok(ruled) => ruled,
-            Err(reason) => {
-                let _closed = stream.reset_on_close();
-                binding.service.stats.count_end(reason);
+            Err(denial) => {
+                binding.service.stats.count_end(inspect::turn_away(&stream, denial));
                 return binding.service.leave();
             }
         };

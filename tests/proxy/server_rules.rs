@@ -1,6 +1,6 @@
 //! What pools say about who gets which server, and how connections are closed; with HAProxy as the measure.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -123,6 +123,29 @@ fn routes_go_by_what_content_rules_waited_for() {
         let hello = plain("a.example");
         let heard = [&hello[..], b"GET / HTTP/1.1\r\n", b"x", b""].map(|said| visit(net, 443, said));
         heard.into_iter().chain([visit(net, 444, b"")]).collect()
+    });
+}
+
+/// The client is left to wonder; its server is not troubled.
+#[test]
+fn who_is_dropped_silently_is_told_nothing() {
+    if let Some(missing) = netns_tests::lab::missing_privilege() {
+        netns_tests::report::loud(&format!("SKIPPED: {missing}"));
+        return;
+    }
+    let file = "frontend web\n bind {1}:80-83\n tcp-request inspect-delay 5s\n \
+         tcp-request connection silent-drop if { dst_port 80 }\n tcp-request session silent-drop if { dst_port 81 }\n \
+         tcp-request content silent-drop if { dst_port 82 } { req.len gt 0 }\n default_backend aa\n\
+         backend aa\n server s {2}:9000\n";
+    let expected = [Err(ErrorKind::WouldBlock), Err(ErrorKind::WouldBlock), Err(ErrorKind::WouldBlock), Ok(2)];
+    on_both(file, &expected, |net| {
+        [80, 81, 82, 83].map(|port| {
+            let mut client = connect(net.at(1, port));
+            client.set_read_timeout(Some(Duration::from_millis(400))).unwrap();
+            // To what is said to nobody the kernel answers with a reset.
+            client.write_all(if port < 82 { b"" } else { b"hello" }).unwrap();
+            client.read(&mut [0; 2]).map_err(|error| error.kind())
+        })
     });
 }
 

@@ -112,7 +112,8 @@ pub(super) fn staged(stage: Stage, at: Location, words: &[Word], scope: &Scope<'
     let action = match (first.as_str(), rest) {
         ("accept", []) => Action::Accept,
         ("reject", []) => Action::Reject(Denial::Rule),
-        ("accept" | "reject", [more, ..]) => {
+        ("silent-drop", []) => Action::Reject(Denial::Silent),
+        ("accept" | "reject" | "silent-drop", [more, ..]) => {
             return Err(Fault::new(more.at, format!("`{}` cannot stand here: `if` or `unless` can", more.text)));
         }
         (name, rest) if name.starts_with("track-sc") => track(first, rest, scope)?,
@@ -120,7 +121,7 @@ pub(super) fn staged(stage: Stage, at: Location, words: &[Word], scope: &Scope<'
         (other, _) => {
             return Err(Fault::new(
                 first.at,
-                format!("`{other}` is not an action: accept, reject, track-sc0 and sc-inc-gpc0(0) are"),
+                format!("`{other}` is not an action: accept, reject, silent-drop, track-sc0 and sc-inc-gpc0(0) are"),
             ));
         }
     };

@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER;
 
 use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER};
 use crate::model::rule::{
-    Action, Condition, Counted, Counter, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
+    Action, Condition, Counted, Counter, Denial, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
 };
 
 /// A rule in the native language.
@@ -21,7 +21,8 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
         }
         (Action::Nowhere, _) | (_, Stage::Route | Stage::Server) => USE_NO_POOL.to_owned(),
         (Action::Accept, _) => format!("{stage} accept"),
-        (Action::Reject(_), _) => format!("{stage} reject"),
+        (Action::Reject(Denial::Silent), _) => format!("{stage} silent-drop"),
+        (Action::Reject(Denial::Rule | Denial::Limit), _) => format!("{stage} reject"),
         (Action::Track { slot, table }, _) => format!("{stage} track-sc{} src table {}", slot.index(), quoted(table)),
         (Action::Increment { slot, counter }, _) => {
             format!("{stage} sc-inc-{}({})", purpose(*counter), slot.index())

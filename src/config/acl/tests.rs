@@ -34,6 +34,7 @@ fn what_is_written_out_is_the_same_rule() {
     for text in [
         "connection accept",
         "connection reject if { src 10.0.0.0/8 }",
+        "session silent-drop if { src 10.0.0.0/8 }",
         "session reject unless { src 10.0.0.0/8 2001:db8::/32 } { dst_port 80 443 8000:9000 1024: } || !{ wait_end }",
         "connection track-sc0 src table clients",
         "connection sc-inc-gpc1(2) if { sc2_gpc1_rate(other) 11: }",
