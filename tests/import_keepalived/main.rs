@@ -6,6 +6,7 @@ mod around;
 #[path = "../import_support/mod.rs"]
 mod import_support;
 mod instance;
+mod lenient;
 mod transport;
 
 use import_support::{keepalived_text, model};

@@ -12,6 +12,7 @@ mod group;
 mod instance;
 mod line;
 mod routing;
+mod strict;
 mod track;
 mod transport;
 mod value;
@@ -96,9 +97,10 @@ impl Translator<'_> {
             config.routers.extend(self.instance(node, &around));
         }
         self.name_vmacs(&mut config.routers, globals.vmac_prefix.as_deref());
-        let named = instances.iter().filter_map(|node| node.arguments().first()).map(|name| name.as_str()).collect();
+        let names = instances.iter().filter_map(|node| node.arguments().first());
+        let mut named = names.map(|name| (name.as_str(), None)).collect();
         for node in groups {
-            config.groups.extend(self.sync_group(node, &named, &trackers));
+            config.groups.extend(self.sync_group(node, &mut named, &trackers));
         }
         self.mail(&globals, &mut config);
         self.scripts(&mut globals, &mut config);
