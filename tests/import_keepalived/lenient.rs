@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vipgate::model::InitialState;
 
-use crate::import_support::{keepalived_text, model};
+use crate::import_support::{keepalived_text, load, model};
 use crate::{findings, instance, router};
 
 fn globally(global: &str, lines: &str) -> vipgate::model::Config {
@@ -151,4 +151,19 @@ fn routes_with_one_next_hop() {
     ));
     let several = findings(" virtual_routes {\n 10.1.0.0/16 nexthop via 192.0.2.9 nexthop via 192.0.2.8\n }");
     assert!(several.iter().all(|told| told.starts_with("error 8: ")) && !several.is_empty(), "{several:?}");
+}
+
+#[test]
+fn one_number_for_different_peers() {
+    let one = |name: &str, peer: &str| {
+        let head = format!("vrrp_instance {name} {{\n interface eth0\n virtual_router_id 7\n");
+        format!("{head} unicast_peer {{\n {peer}\n }}\n}}\n")
+    };
+    let text = |second: &str| format!("{}{}", one("A", "10.0.0.2"), one("B", second));
+    let config = model(Some(&text("10.0.0.3")), None);
+    assert!(config.routers.iter().all(|router| router.only_peers), "each hears its own peers");
+    let failed = load(Some(&text("10.0.0.2")), None).unwrap_err().to_string();
+    assert!(failed.contains("VRID 7 is taken on eth0"), "{failed}");
+    let multicast = text("10.0.0.3").replace("unicast_peer {\n 10.0.0.3\n }", "");
+    assert!(load(Some(&multicast), None).is_err());
 }

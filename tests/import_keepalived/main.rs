@@ -7,6 +7,7 @@ mod around;
 mod import_support;
 mod instance;
 mod lenient;
+mod scripts;
 mod transport;
 
 use import_support::{keepalived_text, model};

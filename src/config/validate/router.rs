@@ -9,6 +9,7 @@ use super::findings::{Findings, Unique};
 use super::group::Members;
 use super::track::{self, Trackers};
 use super::transport::{self, Vmacs};
+use super::vrid::Identifiers;
 use super::{by_name, duplicate, routing};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, Located, Maybe};
@@ -32,7 +33,7 @@ pub(super) fn routers(
     findings: &mut Findings<'_>,
 ) -> Vec<VirtualRouter> {
     let mut names = Unique::new();
-    let mut identifiers = Unique::new();
+    let mut identifiers = Identifiers::default();
     let mut owners = Owners::new();
     let mut vmacs = Vmacs::new(raw);
     let mut routers = Vec::new();
@@ -42,20 +43,11 @@ pub(super) fn routers(
         {
             duplicate(findings, "virtual router", name, first);
         }
-        let Some(router) = router(raw, context, &mut vmacs, findings) else { continue };
-        let taken = raw.vrid.and_then(|vrid| {
-            let mut channels: Vec<_> = router.channels().collect();
-            channels.dedup();
-            let insert = |channel: &InterfaceName| {
-                let first = identifiers.insert((channel.clone(), router.family, vrid.value), vrid.at)?;
-                Some((vrid, channel.clone(), first))
-            };
-            channels.into_iter().filter_map(insert).find(|(vrid, _, first)| *first != vrid.at)
-        });
-        if let Some((vrid, channel, first)) = taken {
-            let message = format!("VRID {} is taken on {channel} for {}", vrid.value, router.family);
-            let error = Diagnostic::error(vrid.at, message).related(first, "by this one");
-            findings.push(error.help("give each router of an interface its own number, 1 to 255, alike on both nodes"));
+        let Some(mut router) = router(raw, context, &mut vmacs, findings) else { continue };
+        for other in identifiers.take(raw, &router, &routers, findings) {
+            // Each hears its own peers only.
+            routers[other].only_peers = true;
+            router.only_peers = true;
         }
         shared(raw, &router.interface, routers.len(), &mut owners, findings);
         routers.push(router);

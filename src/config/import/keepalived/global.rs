@@ -34,8 +34,8 @@ pub(super) struct Globals {
     /// `vmac_prefix`.
     pub(super) vmac_prefix: Option<String>,
     mail: MailSaid,
-    user: Maybe<User>,
-    security: Maybe<bool>,
+    pub(super) user: Maybe<User>,
+    pub(super) security: Maybe<bool>,
     fifos: [Option<Fifo>; 2],
     readers: [Option<Command>; 2],
 }
@@ -88,7 +88,15 @@ impl Garp {
     }
 }
 
+/// Whom keepalived runs scripts as unless something else is said, if there is such a user.
+pub(super) const USUAL_USER: &str = "keepalived_script";
+
 impl Globals {
+    /// `enable_script_security`
+    pub(super) fn is_careful(&self) -> bool {
+        self.security.is_some_and(|security| security.value)
+    }
+
     /// What instances begin with: `vrrp_min_garp`, wherever it stands, is for what nothing else is said about.
     pub(super) fn garp(&self) -> Garp {
         let mut garp = self.garp.clone();
@@ -121,10 +129,8 @@ impl Translator<'_> {
                     globals.start_delay = self.seconds(child, 0.001..=86_400.0, "no delay is used");
                 }
                 "vmac_prefix" => globals.vmac_prefix = self.argument(child).map(|word| word.text.clone()),
-                "script_user" => globals.user = self.user(child.arguments()),
-                "enable_script_security" => {
-                    globals.security = Some(Located::new(self.switch(child), child.at()));
-                }
+                // Read before the rest.
+                "script_user" | "enable_script_security" => {}
                 "notify_fifo" => globals.fifos[0] = self.fifo(child),
                 "vrrp_notify_fifo" => globals.fifos[1] = self.fifo(child),
                 "notify_fifo_script" => globals.readers[0] = self.command(child),
@@ -273,9 +279,10 @@ impl Translator<'_> {
         // keepalived runs them as this user if there is one, and is not careful unless it is told to be.
         let Some(at) = self.first_command else { return };
         let usual = || {
-            let name = "keepalived_script";
-            let user = User { name: name.to_owned(), group: None };
-            self.around.has_user(name).then(|| Located::new(user, at))
+            let user = User { name: USUAL_USER.to_owned(), group: None };
+            // Where that is not known, nothing runs as root by mistake.
+            let wanted = self.elsewhere && globals.is_careful();
+            (wanted || self.around.has_user(USUAL_USER)).then(|| Located::new(user, at))
         };
         config.scripts = Some(Scripts {
             at,

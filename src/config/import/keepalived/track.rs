@@ -73,7 +73,8 @@ impl Translator<'_> {
         }
         let mut tracker = empty(name.at, own.clone());
         match kind {
-            Kind::Script => node.children().iter().for_each(|line| self.script_line(line, &mut tracker)),
+            Kind::Script if !self.script_lines(node, &mut tracker) => return None,
+            Kind::Script => {}
             Kind::File => {
                 // A file's number counts once unless something else is said.
                 tracker.weight = Some(Located::new(1, name.at));
@@ -92,10 +93,22 @@ impl Translator<'_> {
         Some(tracker)
     }
 
-    fn script_line(&mut self, line: &Node, tracker: &mut Tracker) {
+    /// False when the script cannot be run, which has been told.
+    fn script_lines(&mut self, node: &Node, tracker: &mut Tracker) -> bool {
+        for line in node.children() {
+            if !self.script_line(line, tracker) {
+                return false;
+            }
+        }
+        tracker.watched.first().is_none_or(|script| self.is_owned(&tracker.user, script.at))
+    }
+
+    /// False when what is said makes the script one that cannot be run.
+    fn script_line(&mut self, line: &Node, tracker: &mut Tracker) -> bool {
         match self.look_up("vrrp_script", line) {
             Some("script") => {
-                tracker.watched.extend(self.script(line).map(|words| words.map(Watched::Script)));
+                let Some(words) = self.script(line) else { return false };
+                tracker.watched.push(words.map(Watched::Script));
                 if let Some(surplus) = line.arguments().get(1) {
                     self.findings.warning(
                         surplus.at,
@@ -108,10 +121,14 @@ impl Translator<'_> {
             Some("rise") => tracker.rise = self.number(line, 1..=1_000_000, "1 is used"),
             Some("fall") => tracker.fall = self.number(line, 1..=1_000_000, "1 is used"),
             Some("weight") => self.default_weight(Kind::Script, line, tracker),
-            Some("user") => tracker.user = self.user(line.arguments()),
+            Some("user") => match self.user(line.arguments()) {
+                Some(user) => tracker.user = user,
+                None => return false,
+            },
             Some("init_fail") => tracker.starts_down = Some(Located::new(true, line.at())),
             Some(_) | None => {}
         }
+        true
     }
 
     fn file_line(&mut self, line: &Node, tracker: &mut Tracker) {
