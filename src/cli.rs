@@ -66,6 +66,10 @@ pub struct Files {
     /// A keepalived.conf, unchanged
     #[arg(long, value_name = "FILE")]
     pub keepalived: Option<PathBuf>,
+    /// What `@id` lines of the keepalived.conf are compared with (keepalived's -i); the host name up to its first dot
+    /// when not given
+    #[arg(long, value_name = "ID", requires = "keepalived")]
+    pub keepalived_id: Option<String>,
     /// A haproxy.cfg, unchanged
     #[arg(long, value_name = "FILE")]
     pub haproxy: Option<PathBuf>,

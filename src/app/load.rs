@@ -33,7 +33,7 @@ impl Loaded {
 
 /// Reads, translates and validates. Names may be looked up, which can take seconds.
 pub(super) fn load(files: &Files) -> Result<Loaded, Failure> {
-    let loading = gather(files);
+    let loading = gather(files, false);
     match loading.finish(&config::resolve) {
         Ok(config::Loaded { config, warnings, sources }) => {
             let misfits = config::outside_prefixes(&config, &addresses_here());
@@ -45,7 +45,7 @@ pub(super) fn load(files: &Files) -> Result<Loaded, Failure> {
 
 /// The TOML that says the same as the files.
 pub(super) fn to_toml(files: &Files) -> Result<(String, Loaded), Failure> {
-    let loading = gather(files);
+    let loading = gather(files, true);
     let text = emit::emit(loading.raw());
     match loading.finish(&config::resolve) {
         Ok(config::Loaded { config, warnings, sources }) => {
@@ -76,13 +76,15 @@ fn ip(address: SockaddrStorage) -> Option<IpAddr> {
     v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
-fn gather(files: &Files) -> Loading {
+/// `elsewhere`: for another machine, perhaps.
+fn gather(files: &Files, elsewhere: bool) -> Loading {
     let mut loading = Loading::new();
     for path in &files.config {
         loading.native(path);
     }
     if let Some(path) = &files.keepalived {
-        import::load_keepalived(&mut loading, path, &keepalived::Options::default(), &System);
+        let options = keepalived::Options { config_id: files.keepalived_id.clone(), elsewhere };
+        import::load_keepalived(&mut loading, path, &options, &System);
     }
     if let Some(path) = &files.haproxy {
         import::load_haproxy(&mut loading, path, &System);

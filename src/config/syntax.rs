@@ -51,6 +51,12 @@ fn is_host_name(name: &str) -> bool {
         && !name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// `name@domain`, with nothing around it.
+pub fn is_mail_address(text: &str) -> bool {
+    let plain = !text.contains(|c: char| c.is_whitespace() || c.is_control() || "<>,;".contains(c));
+    plain && text.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty())
+}
+
 /// `host:port` taken apart; no port for a bare host. A bare IPv6 address is a host.
 fn split_port(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once(':') {

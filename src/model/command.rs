@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where programs without a path are looked for, and the PATH of every command.
+pub const COMMAND_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A command, never a shell's line: what a file writes in one string was split into words when it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Command {
-    /// The program; absolute, or found along the path (`/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`).
+    /// The program; absolute, or found along [`COMMAND_PATH`].
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<String>,

@@ -37,7 +37,7 @@ pub use check::{
 };
 pub(crate) use check_presets::postgres_startup;
 pub use check_result::CheckResult;
-pub use command::{Command, User};
+pub use command::{COMMAND_PATH, Command, User};
 pub use control::{AccessLevel, Descriptor, SocketPlace, StatsSocket};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
 pub use log::{ConnectionLine, Log, LogDress, LogFormat, LogLevel, LogPlace, LogTarget, Severity};

@@ -170,7 +170,7 @@ pub struct VirtualAddress {
     pub prefix: Prefix,
     /// The interface it is set on; usually the router's own.
     pub interface: InterfaceName,
-    /// IPv4 label, such as `eth1:1`; it must begin with the interface's name.
+    /// IPv4 label, such as `eth1:1`.
     pub label: Option<String>,
     /// Scope.
     pub scope: Scope,

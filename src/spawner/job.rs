@@ -12,10 +12,9 @@ use nix::sys::signal::Signal;
 use super::identity;
 use super::path_safety;
 use super::protocol::{Order, Outcome, Report};
+use crate::model::COMMAND_PATH;
 use crate::os::child::{Child, End, Launch};
 
-/// Where programs without a path are looked for, and the PATH of every command.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 /// Bytes of a last line that are kept.
@@ -46,7 +45,7 @@ fn start(order: &Order) -> Result<Child, Outcome> {
     }
     let mut environment = order.environment.clone();
     if !environment.iter().any(|(name, _)| name == "PATH") {
-        environment.push(("PATH".to_owned(), PATH.to_owned()));
+        environment.push(("PATH".to_owned(), COMMAND_PATH.to_owned()));
     }
     let launch = Launch { program: &program, arguments: &order.arguments, environment: &environment, identity };
     Child::launch(&launch).map_err(|error| Outcome::Failed(explain(&program, order.user.as_deref(), &error)))
@@ -64,10 +63,11 @@ fn find(program: &Path) -> Result<PathBuf, String> {
     if program.components().count() != 1 {
         return Err(format!("{} is a relative path; name the program with its whole path", program.display()));
     }
-    PATH.split(':')
+    COMMAND_PATH
+        .split(':')
         .map(|directory| Path::new(directory).join(program))
         .find(|candidate| candidate.is_file())
-        .ok_or_else(|| format!("{} is not in {PATH}; install it, or name it with its whole path", program.display()))
+        .ok_or_else(|| format!("{} is not in {COMMAND_PATH}; install it, or name it with its whole path", program.display()))
 }
 
 fn explain(program: &Path, user: Option<&str>, error: &io::Error) -> String {

@@ -10,7 +10,13 @@ use crate::model::{Version, VirtualAddress, VirtualRouter};
 impl Router {
     /// Acquires what is configured and not held; returns it.
     pub(super) fn acquire_missing(&mut self) -> Vec<VirtualAddress> {
-        let missing: Vec<_> = self.config.owned().filter(|owned| !self.held.contains(owned)).cloned().collect();
+        let mut missing = Vec::new();
+        for owned in self.config.owned() {
+            // One may be configured twice, to be advertised twice.
+            if !self.held.contains(owned) && !missing.contains(owned) {
+                missing.push(owned.clone());
+            }
+        }
         if !missing.is_empty() {
             self.held.extend_from_slice(&missing);
             self.actions.push_back(Action::Acquire(missing.clone()));

@@ -74,7 +74,7 @@ fn what_is_followed_but_not_defined_is_left_out() {
             "warning 10: `zork` was expected to be `weight`: ignored",
             "warning 14: only the first word is run, as in keepalived: put command and arguments in quotes",
             "warning 16: there are two called `chk`: the first is used",
-            "error 19: `none` has no `script` line: there is nothing to watch",
+            "warning 19: `none` has nothing to watch: ignored, as in keepalived",
         ]
     );
 }

@@ -12,7 +12,7 @@ fn defaults_are_keepaliveds_own() {
     let router = router("");
     assert_eq!((router.version, router.family, router.priority.get()), (Version::V2, Family::V4, 100));
     assert_eq!((router.interval.centiseconds(), router.preempt, router.preempt_delay), (100, true, Duration::ZERO));
-    assert_eq!((router.initial, router.password, router.source), (InitialState::Master, None, None));
+    assert_eq!((router.initial, router.password, router.source), (InitialState::Backup, None, None));
     assert!(router.peers.is_empty() && router.track.is_empty() && router.fronts.is_empty());
 }
 
@@ -25,7 +25,8 @@ fn state_and_priority() {
     assert_eq!(facts(" state MASTER"), (InitialState::Master, 255));
     assert_eq!(facts(" state MASTER\n priority 101"), (InitialState::Master, 101));
     assert_eq!(facts(" state BACKUP\n priority 255"), (InitialState::Backup, 255));
-    assert_eq!(facts(" priority 0x20"), (InitialState::Master, 32));
+    assert_eq!(facts(" priority 0x20"), (InitialState::Backup, 32));
+    assert_eq!(facts(" priority 255"), (InitialState::Master, 255));
     assert_eq!(facts(" state master"), (InitialState::Backup, 100));
     assert_eq!(
         findings(" state master"),
@@ -141,7 +142,8 @@ fn ipv6_instances_speak_version_3() {
     let mixed = keepalived_text(
         "vrrp_instance V {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n fe80::1/64\n 10.0.0.1\n }\n}\n",
     );
-    assert_eq!(mixed.errors(), ["error 6: the instance is IPv6: put this address under `virtual_ipaddress_excluded`"]);
+    assert_eq!(mixed.findings(), ["warning 6: the instance is IPv6: this address is ignored, as in keepalived"]);
+    assert_eq!(mixed.raw.routers[0].addresses.len(), 1);
 }
 
 #[test]
@@ -193,7 +195,7 @@ fn what_would_be_unsafe_to_ignore_is_refused() {
         "virtual_server 10.0.0.1 80 {\n real_server 10.0.0.2 80 {\n }\n}\n".to_owned(),
         "net_namespace x\n".to_owned(),
         instance(" vrf x"),
-        instance(" virtual_routes {\n 10.0.0.0/8 nexthop via 192.0.2.1\n }"),
+        instance(" virtual_routes {\n 10.0.0.0/8 nexthop via 192.0.2.1 nexthop via 192.0.2.3\n }"),
         instance(" virtual_rules {\n not from 10.0.0.0/8 table 5 preference 1\n }"),
         instance(" auth_hmac {\n key 1 0123456789abcdef\n key 2 0123456789abcdef\n active_key 1\n }"),
         instance(" auth_hmac {\n key 1 0123456789abcdef\n mode permissive\n }"),

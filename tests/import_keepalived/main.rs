@@ -6,6 +6,8 @@ mod around;
 #[path = "../import_support/mod.rs"]
 mod import_support;
 mod instance;
+mod lenient;
+mod scripts;
 mod transport;
 
 use import_support::{keepalived_text, model};

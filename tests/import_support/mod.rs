@@ -18,6 +18,7 @@ pub(crate) struct World {
     variables: BTreeMap<String, String>,
     files: BTreeMap<PathBuf, String>,
     users: Vec<String>,
+    missing: Vec<String>,
 }
 
 impl World {
@@ -29,6 +30,16 @@ impl World {
     pub(crate) fn user(mut self, name: &str) -> Self {
         self.users.push(name.into());
         self
+    }
+
+    /// A program, a user or a group that is not there. Others are, unless they are keepalived's own.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.missing.push(name.into());
+        self
+    }
+
+    fn has(&self, name: &str) -> bool {
+        !self.missing.iter().any(|missing| missing == name)
     }
 
     pub(crate) fn file(mut self, path: &str, text: &str) -> Self {
@@ -47,7 +58,15 @@ impl Surroundings for World {
     }
 
     fn has_user(&self, name: &str) -> bool {
-        self.users.iter().any(|user| user == name)
+        self.users.iter().any(|user| user == name) || (name != "keepalived_script" && self.has(name))
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        self.has(name)
+    }
+
+    fn is_program(&self, path: &Path) -> bool {
+        path.to_str().is_some_and(|path| self.has(path))
     }
 
     fn read(&self, path: &Path) -> io::Result<String> {

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::sys::socket::{SockaddrStorage, getsockname};
@@ -22,6 +23,16 @@ pub trait Surroundings {
     /// Whether there is a user of this name.
     fn has_user(&self, _name: &str) -> bool {
         false
+    }
+
+    /// Whether there is a group of this name.
+    fn has_group(&self, _name: &str) -> bool {
+        true
+    }
+
+    /// Whether this is a file that can be run.
+    fn is_program(&self, _path: &Path) -> bool {
+        true
     }
 
     /// Where a socket listens that the process was started with.
@@ -55,6 +66,14 @@ impl Surroundings for System {
 
     fn has_user(&self, name: &str) -> bool {
         nix::unistd::User::from_name(name).is_ok_and(|user| user.is_some())
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        nix::unistd::Group::from_name(name).is_ok_and(|group| group.is_some())
+    }
+
+    fn is_program(&self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|there| there.is_file() && there.permissions().mode() & 0o111 != 0)
     }
 
     fn local_address(&self, descriptor: &Descriptor) -> io::Result<SocketAddr> {

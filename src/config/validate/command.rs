@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::findings::{Findings, LONGEST, Unique};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, Host, Located};
+use crate::config::syntax;
 use crate::model::{Command, Fifo, Mail, Notify, NotifyTargets, User};
 
 /// Notifications wait for each other in one queue; this bounds how long one that hangs delays the next.
@@ -161,9 +162,7 @@ fn mail(raw: &raw::Mail, findings: &mut Findings<'_>) -> Option<Mail> {
 
 fn mail_address(address: &Located<String>, findings: &mut Findings<'_>) {
     let text = address.value.as_str();
-    let plain = !text.contains(|c: char| c.is_whitespace() || c.is_control() || "<>,;".contains(c));
-    let parts = text.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
-    if !plain || !parts {
+    if !syntax::is_mail_address(text) {
         findings.error(address.at, format!("`{text}` is not a mail address"), "write it as \"admin@example.org\"");
     }
 }

@@ -23,6 +23,7 @@ mod socket;
 mod track;
 mod track_server;
 mod transport;
+mod vrid;
 
 use std::collections::{HashMap, HashSet};
 use std::io;

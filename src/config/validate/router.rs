@@ -9,9 +9,11 @@ use super::findings::{Findings, Unique};
 use super::group::Members;
 use super::track::{self, Trackers};
 use super::transport::{self, Vmacs};
+use super::vrid::Identifiers;
 use super::{by_name, duplicate, routing};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, Located, Maybe};
+use crate::config::source::Location;
 use crate::model::{
     Announce, ChecksumMode, Family, Hooks, InitialState, InterfaceName, Interval, Priority, Service, Version,
     VirtualAddress, VirtualRouter, Vrid,
@@ -31,8 +33,8 @@ pub(super) fn routers(
     findings: &mut Findings<'_>,
 ) -> Vec<VirtualRouter> {
     let mut names = Unique::new();
-    let mut identifiers = Unique::new();
-    let mut addresses = Unique::new();
+    let mut identifiers = Identifiers::default();
+    let mut owners = Owners::new();
     let mut vmacs = Vmacs::new(raw);
     let mut routers = Vec::new();
     for raw in raw {
@@ -41,34 +43,46 @@ pub(super) fn routers(
         {
             duplicate(findings, "virtual router", name, first);
         }
-        let Some(router) = router(raw, context, &mut vmacs, findings) else { continue };
-        let taken = raw.vrid.and_then(|vrid| {
-            let mut channels: Vec<_> = router.channels().collect();
-            channels.dedup();
-            let insert = |channel: &InterfaceName| {
-                let first = identifiers.insert((channel.clone(), router.family, vrid.value), vrid.at)?;
-                Some((vrid, channel.clone(), first))
-            };
-            channels.into_iter().filter_map(insert).find(|(vrid, _, first)| *first != vrid.at)
-        });
-        if let Some((vrid, channel, first)) = taken {
-            let message = format!("VRID {} is taken on {channel} for {}", vrid.value, router.family);
-            let error = Diagnostic::error(vrid.at, message).related(first, "by this one");
-            findings.push(error.help("give each router of an interface its own number, 1 to 255, alike on both nodes"));
+        let Some(mut router) = router(raw, context, &mut vmacs, findings) else { continue };
+        for other in identifiers.take(raw, &router, &routers, findings) {
+            // Each hears its own peers only.
+            routers[other].only_peers = true;
+            router.only_peers = true;
         }
-        let written = raw.addresses.iter().chain(&raw.excluded_addresses);
-        for (address, written) in router.owned().zip(written) {
-            if let Some(first) =
-                addresses.insert((address.prefix.address, address.interface.clone()), written.prefix.at)
-            {
-                let message = format!("{} is owned twice on {}", address.prefix.address, address.interface);
-                let error = Diagnostic::error(written.prefix.at, message).related(first, "the first is here");
-                findings.push(error.help("remove one of the two"));
-            }
-        }
+        shared(raw, &router.interface, routers.len(), &mut owners, findings);
         routers.push(router);
     }
     routers
+}
+
+/// Which router owns an address on an interface first, and where that is written.
+type Owners = HashMap<(IpAddr, InterfaceName), (usize, Location)>;
+
+/// An address of two routers is with whichever is master, and goes when the one that set it last gives it up: so it is
+/// with keepalived, whose files are taken as they are.
+fn shared(
+    raw: &raw::VirtualRouter,
+    own: &InterfaceName,
+    router: usize,
+    owners: &mut Owners,
+    findings: &mut Findings<'_>,
+) {
+    for address in raw.addresses.iter().chain(&raw.excluded_addresses) {
+        let (key, at) = (place(address, own), address.prefix.at);
+        let (ip, interface) = key.clone();
+        let (owner, first) = *owners.entry(key).or_insert((router, at));
+        if owner != router {
+            let message = format!("{ip} is owned twice on {interface}: it is gone when either router gives it up");
+            let warning = Diagnostic::warning(at, message).related(first, "the first is here");
+            findings.push(warning.help("remove one of the two"));
+        }
+    }
+}
+
+/// What tells one address from another: its length and label do not.
+fn place(address: &raw::VirtualAddress, own: &InterfaceName) -> (IpAddr, InterfaceName) {
+    let interface = address.interface.as_ref().map_or(own, |interface| &interface.value);
+    (address.prefix.value.address, interface.clone())
 }
 
 fn router(
@@ -106,10 +120,7 @@ fn router(
     let (name, interface) = (name?.value.clone(), interface?.value.clone());
     let family = family(raw);
     let version = version(raw, family, findings);
-    let addresses: Vec<_> =
-        raw.addresses.iter().map(|address| virtual_address(address, &interface, findings)).collect();
-    let excluded =
-        raw.excluded_addresses.iter().map(|address| virtual_address(address, &interface, findings)).collect();
+    let (addresses, excluded) = owned(raw, &interface, findings);
     same_family(&raw.addresses, family, findings);
     transport::unicast(raw, family, findings);
     preemption(raw, priority, findings);
@@ -205,6 +216,31 @@ fn interval(raw: &Maybe<Duration>, version: Version, findings: &mut Findings<'_>
     Interval::DEFAULT
 }
 
+/// The addresses that are advertised, and the others. One that is advertised twice is so on the wire too, where
+/// keepalived compares their number, and is set as it is written first.
+fn owned(
+    raw: &raw::VirtualRouter,
+    own: &InterfaceName,
+    findings: &mut Findings<'_>,
+) -> (Vec<VirtualAddress>, Vec<VirtualAddress>) {
+    let mut known: HashMap<_, (VirtualAddress, Location)> = HashMap::new();
+    let mut read = |written: &raw::VirtualAddress| {
+        let address = virtual_address(written, own, findings);
+        let key = place(written, own);
+        let Some((first, at)) = known.get(&key) else {
+            known.insert(key, (address.clone(), written.prefix.at));
+            return (address, true);
+        };
+        let message = format!("{} is owned twice on {}: the first is used", first.prefix.address, first.interface);
+        let warning = Diagnostic::warning(written.prefix.at, message).related(*at, "the first is here");
+        findings.push(warning.help("remove one of the two"));
+        (first.clone(), false)
+    };
+    let advertised = raw.addresses.iter().map(|address| read(address).0).collect();
+    let excluded = raw.excluded_addresses.iter().map(&mut read).filter(|(_, new)| *new).map(|(address, _)| address);
+    (advertised, excluded.collect())
+}
+
 fn virtual_address(
     raw: &raw::VirtualAddress,
     router_interface: &InterfaceName,
@@ -222,8 +258,9 @@ fn virtual_address(
             findings.error(label.at, "an IPv6 address has no label", "remove it");
         } else if !label.value.starts_with(interface.as_str()) {
             let cause = format!("the label `{}` does not begin with `{interface}`, its interface", label.value);
-            findings.error(label.at, cause, format!("write label = \"{interface}:1\""));
-        } else if label.value.len() > 15 || label.value.contains(char::is_whitespace) {
+            findings.warning(label.at, cause, format!("write label = \"{interface}:1\""));
+        }
+        if label.value.len() > 15 || label.value.contains(char::is_whitespace) {
             let cause = format!("`{}` cannot be a label", label.value);
             findings.error(label.at, cause, "a label has at most 15 bytes and no space");
         }

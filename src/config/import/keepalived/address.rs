@@ -7,12 +7,15 @@ use super::grammar::Node;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
-use crate::config::raw::{Located, VirtualAddress};
+use crate::config::raw::{Located, Maybe, VirtualAddress};
 use crate::model::{Family, Prefix, Scope};
+
+/// Longest label (IFNAMSIZ and its final zero).
+const LABEL_BYTES: usize = 15;
 
 impl Translator<'_> {
     pub(super) fn addresses(&mut self, block: &Node) -> Vec<VirtualAddress> {
-        block.children().iter().filter_map(|line| self.address(line)).collect()
+        self.lines(block).iter().filter_map(|line| self.address(line)).collect()
     }
 
     /// `<IPADDR>[/<MASK>] [brd <IPADDR>] [dev <STRING>] [scope <SCOPE>] [label <LABEL>] ...`, in any order.
@@ -20,7 +23,7 @@ impl Translator<'_> {
         let mut prefix = None;
         let mut broadcast = None;
         let mut interface = None;
-        let mut label = None;
+        let mut label: Maybe<String> = None;
         let mut scope = None;
         let mut words = line.words.iter();
         while let Some(word) = words.next() {
@@ -71,6 +74,14 @@ impl Translator<'_> {
             return None;
         };
         let broadcast = broadcast.and_then(|word| self.broadcast(word, prefix.value));
+        if let Some(long) = label.as_ref().filter(|label| label.value.len() > LABEL_BYTES) {
+            let message = format!("the label `{}` has more than 15 bytes: its address is ignored", long.value);
+            self.findings.warning(long.at, message + ", as in keepalived");
+            return None;
+        }
+        if let Some(label) = label.take_if(|_| prefix.value.address.is_ipv6()) {
+            self.findings.warning(label.at, "an IPv6 address has no label: ignored, as in keepalived");
+        }
         Some(VirtualAddress { prefix, interface, label, scope, broadcast })
     }
 

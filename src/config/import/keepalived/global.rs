@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Translator;
 use super::grammar::Node;
 use crate::config::raw::{self, Command, Fifo, Located, Mail, MailServer, Maybe, NotifyTargets, Scripts};
+use crate::config::import::Word;
 use crate::config::source::Location;
 use crate::config::syntax;
 use crate::model::User;
@@ -17,7 +18,10 @@ pub(super) struct Globals {
     /// `vrrp_version`.
     pub(super) version: Maybe<u64>,
     /// `vrrp_garp_*`.
-    pub(super) garp: Garp,
+    garp: Garp,
+    min_garp: Option<Location>,
+    /// `vrrp_strict`.
+    pub(super) strict: Maybe<bool>,
     /// `vrrp_mcast_group4`, `vrrp_mcast_group6`.
     pub(super) group4: Maybe<IpAddr>,
     pub(super) group6: Maybe<IpAddr>,
@@ -30,8 +34,8 @@ pub(super) struct Globals {
     /// `vmac_prefix`.
     pub(super) vmac_prefix: Option<String>,
     mail: MailSaid,
-    user: Maybe<User>,
-    security: Maybe<bool>,
+    pub(super) user: Maybe<User>,
+    pub(super) security: Maybe<bool>,
     fifos: [Option<Fifo>; 2],
     readers: [Option<Command>; 2],
 }
@@ -84,6 +88,27 @@ impl Garp {
     }
 }
 
+/// Whom keepalived runs scripts as unless something else is said, if there is such a user.
+pub(super) const USUAL_USER: &str = "keepalived_script";
+
+impl Globals {
+    /// `enable_script_security`
+    pub(super) fn is_careful(&self) -> bool {
+        self.security.is_some_and(|security| security.value)
+    }
+
+    /// What instances begin with: `vrrp_min_garp`, wherever it stands, is for what nothing else is said about.
+    pub(super) fn garp(&self) -> Garp {
+        let mut garp = self.garp.clone();
+        if let Some(at) = self.min_garp {
+            garp.master_repeat.get_or_insert(Located::new(1, at));
+            garp.master_delay.get_or_insert(Located::new(Duration::ZERO, at));
+            garp.master_refresh.get_or_insert(Located::new(Duration::ZERO, at));
+        }
+        garp
+    }
+}
+
 impl Translator<'_> {
     pub(super) fn global_defs(&mut self, node: &Node, globals: &mut Globals, config: &mut raw::Config) {
         for child in node.children() {
@@ -104,22 +129,14 @@ impl Translator<'_> {
                     globals.start_delay = self.seconds(child, 0.001..=86_400.0, "no delay is used");
                 }
                 "vmac_prefix" => globals.vmac_prefix = self.argument(child).map(|word| word.text.clone()),
-                "script_user" => globals.user = self.user(child.arguments()),
-                "enable_script_security" => {
-                    globals.security = Some(Located::new(self.switch(child), child.at()));
-                }
+                // Read before the rest.
+                "script_user" | "enable_script_security" => {}
                 "notify_fifo" => globals.fifos[0] = self.fifo(child),
                 "vrrp_notify_fifo" => globals.fifos[1] = self.fifo(child),
                 "notify_fifo_script" => globals.readers[0] = self.command(child),
                 "vrrp_notify_fifo_script" => globals.readers[1] = self.command(child),
-                "vrrp_min_garp" => {
-                    if self.switch(child) {
-                        let at = child.at();
-                        globals.garp.master_repeat = Some(Located::new(1, at));
-                        globals.garp.master_delay = Some(Located::new(Duration::ZERO, at));
-                        globals.garp.master_refresh = Some(Located::new(Duration::ZERO, at));
-                    }
-                }
+                "vrrp_min_garp" => globals.min_garp = Some(child.at()).filter(|_| self.switch(child)),
+                "vrrp_strict" => globals.strict = Some(Located::new(self.switch(child), child.at())),
                 keyword if self.mail_line(keyword, child, &mut globals.mail) => {}
                 keyword => self.garp(keyword.strip_prefix("vrrp_").unwrap_or(keyword), child, &mut globals.garp),
             }
@@ -133,11 +150,11 @@ impl Translator<'_> {
             "garp_master_delay" => {
                 garp.master_delay = self.number(node, 0..=86_400, DEFAULT).map(|n| n.map(Duration::from_secs));
             }
-            "garp_master_repeat" => garp.master_repeat = self.number(node, 1..=1000, DEFAULT),
+            "garp_master_repeat" => garp.master_repeat = self.times(node),
             "garp_master_refresh" => {
                 garp.master_refresh = self.number(node, 0..=86_400, DEFAULT).map(|n| n.map(Duration::from_secs));
             }
-            "garp_master_refresh_repeat" => garp.master_refresh_repeat = self.number(node, 1..=1000, DEFAULT),
+            "garp_master_refresh_repeat" => garp.master_refresh_repeat = self.times(node),
             "garp_lower_prio_repeat" => garp.lower_prio_repeat = self.number(node, 0..=1000, DEFAULT),
             _ => {}
         }
@@ -162,12 +179,12 @@ impl Translator<'_> {
         let text = |this: &mut Self| this.argument(node).map(|word| Located::new(word.text.clone(), word.at));
         match keyword {
             "notification_email" => {
-                let words = node.children().iter().flat_map(|line| &line.words);
-                mail.to.extend(words.map(|word| Located::new(word.text.clone(), word.at)));
+                let words = self.lines(node).iter().flat_map(|line| &line.words);
+                mail.to.extend(words.filter_map(|word| self.mail_address(word)));
             }
-            "notification_email_from" => mail.from = text(self),
+            "notification_email_from" => mail.from = self.argument(node).and_then(|word| self.mail_address(word)),
             "smtp_helo_name" => mail.helo = text(self),
-            "smtp_connect_timeout" => mail.timeout = self.seconds(node, 0.001..=86_400.0, "30 seconds are used"),
+            "smtp_connect_timeout" => mail.timeout = self.some_seconds(node, "30 seconds are used"),
             "smtp_server" => {
                 let port = node.arguments().get(1);
                 mail.server = self.argument(node).and_then(|word| {
@@ -192,6 +209,24 @@ impl Translator<'_> {
         true
     }
 
+    /// A name without a domain is one of this host, as for sendmail; what is no address is left out.
+    fn mail_address(&mut self, word: &Word) -> Maybe<String> {
+        if syntax::is_mail_address(word.as_str()) {
+            return Some(Located::new(word.text.clone(), word.at));
+        }
+        let local = format!("{}@{}", word.text, self.mail_domain());
+        if word.text.contains('@') || !syntax::is_mail_address(&local) {
+            self.findings.warning(word.at, format!("`{}` is not a mail address: ignored", word.text));
+            return None;
+        }
+        self.findings.warning(word.at, format!("`{}` has no domain: `{local}` is used", word.text));
+        Some(Located::new(local, word.at))
+    }
+
+    fn mail_domain(&self) -> String {
+        Some(self.around.node_name()).filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+    }
+
     /// What `global_defs` said about mail, once instances and groups are known: their `smtp_alert` stands over it.
     pub(super) fn mail(&mut self, globals: &Globals, config: &mut raw::Config) {
         let said = &globals.mail;
@@ -211,7 +246,7 @@ impl Translator<'_> {
         for (group, notify) in config.groups.iter_mut().map(|group| (group.at, &mut group.notify)) {
             mailed(notify, routers, group);
         }
-        let host = self.around.node_name();
+        let host = self.mail_domain();
         config.mail = Some(Mail {
             at,
             server: Some(server.clone()),
@@ -244,9 +279,10 @@ impl Translator<'_> {
         // keepalived runs them as this user if there is one, and is not careful unless it is told to be.
         let Some(at) = self.first_command else { return };
         let usual = || {
-            let name = "keepalived_script";
-            let user = User { name: name.to_owned(), group: None };
-            self.around.has_user(name).then(|| Located::new(user, at))
+            let user = User { name: USUAL_USER.to_owned(), group: None };
+            // Where that is not known, nothing runs as root by mistake.
+            let wanted = self.elsewhere && globals.is_careful();
+            (wanted || self.around.has_user(USUAL_USER)).then(|| Located::new(user, at))
         };
         config.scripts = Some(Scripts {
             at,

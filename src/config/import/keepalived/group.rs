@@ -1,15 +1,21 @@
 //! `vrrp_sync_group`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::Translator;
 use super::grammar::Node;
 use super::track::{Kind, Known};
-use crate::config::raw::{Located, SyncGroup};
+use crate::config::diagnostic::Diagnostic;
+use crate::config::import::Word;
+use crate::config::raw::{Located, Maybe, SyncGroup};
+use crate::config::source::Location;
+
+/// The instances of a file by name, and where a group named each first.
+pub(super) type Instances<'n> = HashMap<&'n str, Option<Location>>;
 
 impl Translator<'_> {
     /// A group; members that are not defined in the file are left out, as in keepalived.
-    pub(super) fn sync_group(&mut self, node: &Node, instances: &HashSet<&str>, known: &Known) -> Option<SyncGroup> {
+    pub(super) fn sync_group(&mut self, node: &Node, instances: &mut Instances<'_>, known: &Known) -> Option<SyncGroup> {
         let Some(name) = node.arguments().first() else {
             self.findings.error(node.at(), "a `vrrp_sync_group` wants a name");
             return None;
@@ -26,14 +32,8 @@ impl Translator<'_> {
             let Some(keyword) = self.look_up("vrrp_sync_group", line) else { continue };
             match keyword {
                 "group" => {
-                    for member in line.children().iter().flat_map(|line| &line.words) {
-                        if instances.contains(member.as_str()) {
-                            group.routers.push(Located::new(member.text.clone(), member.at));
-                        } else {
-                            let message =
-                                format!("there is no instance called `{}`: ignored, as in keepalived", member.text);
-                            self.findings.warning(member.at, message);
-                        }
+                    for member in self.lines(line).iter().flat_map(|line| &line.words) {
+                        group.routers.extend(self.member(member, instances));
                     }
                 }
                 "track_interface" => group.track.extend(self.track_interface(line)),
@@ -53,6 +53,24 @@ impl Translator<'_> {
             return None;
         }
         Some(group)
+    }
+}
+
+impl Translator<'_> {
+    /// An instance that is there and in no group yet.
+    fn member(&mut self, member: &Word, instances: &mut Instances<'_>) -> Maybe<String> {
+        let Some(taken) = instances.get_mut(member.as_str()) else {
+            let message = format!("there is no instance called `{}`: ignored, as in keepalived", member.text);
+            self.findings.warning(member.at, message);
+            return None;
+        };
+        if let Some(first) = taken.replace(member.at) {
+            *taken = Some(first);
+            let message = format!("`{}` is in a group already: ignored, as in keepalived", member.text);
+            self.findings.push(Diagnostic::warning(member.at, message).related(first, "here"));
+            return None;
+        }
+        Some(Located::new(member.text.clone(), member.at))
     }
 }
 

@@ -9,6 +9,7 @@ use super::global::{Garp, Globals};
 use super::grammar::Node;
 use super::track::{Kind, Known};
 use super::transport::Transport;
+use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::raw::{Located, Maybe, Notify, Route, Rule, Secret, Track, VirtualAddress, VirtualRouter};
 use crate::config::source::Location;
@@ -29,17 +30,21 @@ pub(super) struct Around<'a> {
 
 /// An instance as its lines say it, before what they mean together is known.
 #[derive(Default)]
-struct Said {
-    state: Maybe<InitialState>,
+pub(super) struct Said {
+    pub(super) state: Maybe<InitialState>,
     interface: Maybe<InterfaceName>,
     vrid: Maybe<u64>,
-    priority: Maybe<u64>,
+    pub(super) priority: Maybe<u64>,
     version: Maybe<u64>,
     interval: Maybe<Duration>,
-    pass: bool,
-    password: Option<Located<String>>,
+    pub(super) pass: bool,
+    pub(super) password: Option<Located<String>>,
+    /// `authentication`.
+    pub(super) authentication: Option<Location>,
+    pub(super) strict: Maybe<bool>,
+    pub(super) accept: bool,
     no_preempt: Option<Location>,
-    preempt_delay: Maybe<Duration>,
+    pub(super) preempt_delay: Maybe<Duration>,
     source: Maybe<IpAddr>,
     transport: Transport,
     native_ipv6: Option<Location>,
@@ -50,7 +55,7 @@ struct Said {
     notify: Option<Notify>,
     addresses: Vec<VirtualAddress>,
     excluded: Vec<VirtualAddress>,
-    garp: Garp,
+    pub(super) garp: Garp,
 }
 
 impl Translator<'_> {
@@ -59,7 +64,7 @@ impl Translator<'_> {
             self.findings.error(node.at(), "a `vrrp_instance` wants a name");
             return None;
         };
-        let mut said = Said { garp: around.globals.garp.clone(), ..Said::default() };
+        let mut said = Said { garp: around.globals.garp(), strict: around.globals.strict, ..Said::default() };
         let member = around.members.contains(name.as_str());
         for child in node.children() {
             let Some(keyword) = self.look_up("vrrp_instance", child) else { continue };
@@ -73,6 +78,7 @@ impl Translator<'_> {
                 keyword => self.instance_line(keyword, child, &mut said),
             }
         }
+        self.strict(name, &mut said);
         Some(self.router(name, said, around.globals))
     }
 
@@ -94,6 +100,7 @@ impl Translator<'_> {
                 said.source = self.source(node);
                 said.transport.unicast.get_or_insert(node.at());
             }
+            "strict_mode" => said.strict = Some(Located::new(self.switch(node), node.at())),
             "native_ipv6" => said.native_ipv6 = Some(node.at()),
             "track_interface" => said.track.extend(self.track_interface(node)),
             "down_timer_adverts" => said.missed_adverts = self.number(node, 1..=100, "3 is used"),
@@ -102,7 +109,8 @@ impl Translator<'_> {
             "virtual_ipaddress" => said.addresses.extend(self.addresses(node)),
             "virtual_ipaddress_excluded" => said.excluded.extend(self.addresses(node)),
             // What they ask for is what is done anyway.
-            "accept" | "old_unicast_checksum" | "debug" => {}
+            "accept" => said.accept = true,
+            "old_unicast_checksum" | "debug" => {}
             keyword => self.garp(keyword, node, &mut said.garp),
         }
     }
@@ -153,6 +161,17 @@ impl Translator<'_> {
 
     fn source(&mut self, node: &Node) -> Maybe<IpAddr> {
         let word = self.argument(node)?;
+        self.bare_address(word)
+    }
+
+    /// An address that a host has; the length of a prefix behind it has no effect, as in keepalived.
+    pub(super) fn bare_address(&mut self, word: &Word) -> Maybe<IpAddr> {
+        if let Some((text, _)) = word.text.split_once('/')
+            && let Ok(address) = text.parse()
+        {
+            self.findings.warning(word.at, format!("this is one address: `{text}` is used"));
+            return Some(Located::new(address, word.at));
+        }
         self.ip_address(word)
     }
 
@@ -167,7 +186,8 @@ impl Translator<'_> {
     }
 
     fn authentication(&mut self, node: &Node, said: &mut Said) {
-        for child in node.children() {
+        said.authentication = Some(node.at());
+        for child in self.lines(node) {
             match self.look_up("authentication", child) {
                 Some("auth_type") => match self.argument(child).map(|word| (word.as_str(), word.at)) {
                     Some(("PASS", _)) => said.pass = true,
@@ -212,6 +232,9 @@ impl Translator<'_> {
         // keepalived: MASTER without a priority is the address owner.
         let owner = said.state.is_some_and(|state| state.value == InitialState::Master);
         let priority = said.priority.or_else(|| owner.then(|| Located::new(255, at)));
+        // And who owns the addresses starts as master, unless something else is said.
+        let owns = priority.is_some_and(|priority| priority.value == 255);
+        let start = if owns { InitialState::Master } else { InitialState::Backup };
         let (preempt, preempt_delay) = self.preemption(said.no_preempt, said.preempt_delay, said.state, priority);
         let password = self.password_of_version(said.password.filter(|_| said.pass), version);
         if let Some(hmac) = said.transport.hmac.as_ref().filter(|_| said.pass) {
@@ -226,7 +249,7 @@ impl Translator<'_> {
             excluded_addresses: said.excluded,
             priority,
             version: Some(version),
-            start: Some(said.state.unwrap_or(Located::new(InitialState::Master, at))),
+            start: Some(said.state.unwrap_or(Located::new(start, at))),
             preempt,
             preempt_delay,
             password,
@@ -261,10 +284,9 @@ impl Translator<'_> {
         let (kept, others): (Vec<_>, Vec<_>) =
             addresses.into_iter().partition(|address| Family::of(address.prefix.value.address) == family);
         for other in others {
-            self.findings.error(
-                other.prefix.at,
-                format!("the instance is {family}: put this address under `virtual_ipaddress_excluded`"),
-            );
+            let message = format!("the instance is {family}: this address is ignored, as in keepalived");
+            let warning = Diagnostic::warning(other.prefix.at, message);
+            self.findings.push(warning.help("put it under `virtual_ipaddress_excluded`"));
         }
         kept
     }

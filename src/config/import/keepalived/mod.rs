@@ -12,6 +12,7 @@ mod group;
 mod instance;
 mod line;
 mod routing;
+mod strict;
 mod track;
 mod transport;
 mod value;
@@ -31,6 +32,8 @@ use track::{Kind, Known};
 pub struct Options {
     /// The configuration id (`-i`) that `@id` lines are compared with; the node's name up to the first dot by default.
     pub config_id: Option<String>,
+    /// The configuration is for another machine: which programs and users this one has says nothing.
+    pub elsewhere: bool,
 }
 
 /// Reads source `id`, and what it includes, which is added to `sources`.
@@ -47,7 +50,7 @@ pub fn import(
     });
     let roots = grammar::parse(sources, id, &config_id, around, &mut findings);
     let mut translator =
-        Translator { findings: &mut findings, around, first_command: None, preference: FIRST_PREFERENCE };
+        Translator::new(&mut findings, around, options.elsewhere);
     let config = translator.config(&roots);
     (config, findings.into_vec())
 }
@@ -56,6 +59,9 @@ pub fn import(
 struct Translator<'a> {
     findings: &'a mut Findings,
     around: &'a dyn Surroundings,
+    elsewhere: bool,
+    /// Nobody was found whom scripts could run as that name nobody.
+    ownerless: bool,
     /// Where the first command stands that is to be run.
     first_command: Option<Location>,
     /// For the next rule without one.
@@ -65,12 +71,20 @@ struct Translator<'a> {
 /// What keepalived gives to rules without a preference, counting down.
 const FIRST_PREFERENCE: u64 = 16_384;
 
+impl<'a> Translator<'a> {
+    fn new(findings: &'a mut Findings, around: &'a dyn Surroundings, elsewhere: bool) -> Self {
+        Self { findings, around, elsewhere, ownerless: false, first_command: None, preference: FIRST_PREFERENCE }
+    }
+}
+
 impl Translator<'_> {
     fn config(&mut self, roots: &[Node]) -> raw::Config {
         let mut config = raw::Config::default();
         let mut globals = Globals::default();
         // Instances take their defaults from `global_defs` wherever it stands.
-        for node in roots.iter().filter(|node| node.keyword().text == "global_defs") {
+        let global = || roots.iter().filter(|node| node.keyword().text == "global_defs");
+        self.script_owner(global(), &mut globals);
+        for node in global() {
             self.global_defs(node, &mut globals, &mut config);
         }
         let (mut trackers, mut groups, mut instances) = (Known::default(), Vec::new(), Vec::new());
@@ -96,9 +110,10 @@ impl Translator<'_> {
             config.routers.extend(self.instance(node, &around));
         }
         self.name_vmacs(&mut config.routers, globals.vmac_prefix.as_deref());
-        let named = instances.iter().filter_map(|node| node.arguments().first()).map(|name| name.as_str()).collect();
+        let names = instances.iter().filter_map(|node| node.arguments().first());
+        let mut named = names.map(|name| (name.as_str(), None)).collect();
         for node in groups {
-            config.groups.extend(self.sync_group(node, &named, &trackers));
+            config.groups.extend(self.sync_group(node, &mut named, &trackers));
         }
         self.mail(&globals, &mut config);
         self.scripts(&mut globals, &mut config);

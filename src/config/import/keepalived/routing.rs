@@ -14,11 +14,11 @@ use crate::model::{Family, Prefix, RouteKind};
 
 impl Translator<'_> {
     pub(super) fn routes(&mut self, block: &Node) -> Vec<Route> {
-        block.children().iter().filter_map(|line| self.route(line)).collect()
+        self.lines(block).iter().filter_map(|line| self.route(line)).collect()
     }
 
     pub(super) fn rules(&mut self, block: &Node) -> Vec<Rule> {
-        block.children().iter().filter_map(|line| self.rule(line)).collect()
+        self.lines(block).iter().filter_map(|line| self.rule(line)).collect()
     }
 
     fn route(&mut self, line: &Node) -> Option<Route> {
@@ -37,8 +37,14 @@ impl Translator<'_> {
         };
         let mut default = None;
         let mut six = false;
+        // The only one of a route is its gateway.
+        let only_hop = line.words.iter().filter(|word| word.as_str() == "nexthop").count() == 1;
         let mut words = line.words.iter().peekable();
         while let Some(word) = words.next() {
+            let led = words.peek().is_some_and(|next| next.as_str() == "via");
+            if word.as_str() == "nexthop" && only_hop && led && route.gateway.is_none() {
+                continue;
+            }
             let Some(keyword) = keywords::keepalived().get("route", word.as_str()) else {
                 route.destination = Some(self.network(word)?);
                 continue;
@@ -52,6 +58,7 @@ impl Translator<'_> {
                 "unreachable" => route.kind = Some(Located::new(RouteKind::Unreachable, word.at)),
                 "prohibit" => route.kind = Some(Located::new(RouteKind::Prohibit, word.at)),
                 "default" => default = Some(word.at),
+                "default6" => (default, six) = (Some(word.at), true),
                 "inet6" => six = true,
                 "onlink" => route.on_link = Some(Located::new(true, word.at)),
                 // Only there for whoever reads it; what was removed is set again anyway.

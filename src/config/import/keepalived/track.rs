@@ -73,7 +73,8 @@ impl Translator<'_> {
         }
         let mut tracker = empty(name.at, own.clone());
         match kind {
-            Kind::Script => node.children().iter().for_each(|line| self.script_line(line, &mut tracker)),
+            Kind::Script if !self.script_lines(node, &mut tracker) => return None,
+            Kind::Script => {}
             Kind::File => {
                 // A file's number counts once unless something else is said.
                 tracker.weight = Some(Located::new(1, name.at));
@@ -82,20 +83,32 @@ impl Translator<'_> {
             Kind::Process => self.process(node, &mut tracker),
         }
         let weight = tracker.weight.map_or(0, |weight| weight.value);
-        known.names.insert(key, Entry { name: own, weight, at: name.at });
         if tracker.watched.is_empty() {
-            let wanted = kind.word();
-            self.findings.error(name.at, format!("`{}` has no `{wanted}` line: there is nothing to watch", name.text));
+            let message = format!("`{}` has nothing to watch: ignored, as in keepalived", name.text);
+            let help = format!("give it a `{}` line that can be used", kind.word());
+            self.findings.push(Diagnostic::warning(name.at, message).help(help));
             return None;
         }
+        known.names.insert(key, Entry { name: own, weight, at: name.at });
         Some(tracker)
     }
 
-    fn script_line(&mut self, line: &Node, tracker: &mut Tracker) {
-        const DAY: f64 = 86_400.0;
+    /// False when the script cannot be run, which has been told.
+    fn script_lines(&mut self, node: &Node, tracker: &mut Tracker) -> bool {
+        for line in node.children() {
+            if !self.script_line(line, tracker) {
+                return false;
+            }
+        }
+        tracker.watched.first().is_none_or(|script| self.is_owned(&tracker.user, script.at))
+    }
+
+    /// False when what is said makes the script one that cannot be run.
+    fn script_line(&mut self, line: &Node, tracker: &mut Tracker) -> bool {
         match self.look_up("vrrp_script", line) {
             Some("script") => {
-                tracker.watched.extend(self.script(line).map(|words| words.map(Watched::Script)));
+                let Some(words) = self.script(line) else { return false };
+                tracker.watched.push(words.map(Watched::Script));
                 if let Some(surplus) = line.arguments().get(1) {
                     self.findings.warning(
                         surplus.at,
@@ -103,15 +116,19 @@ impl Translator<'_> {
                     );
                 }
             }
-            Some("interval") => tracker.interval = self.seconds(line, 0.001..=DAY, "1 second is used"),
-            Some("timeout") => tracker.timeout = self.seconds(line, 0.001..=DAY, "the interval is used"),
+            Some("interval") => tracker.interval = self.some_seconds(line, "1 second is used"),
+            Some("timeout") => tracker.timeout = self.some_seconds(line, "the interval is used"),
             Some("rise") => tracker.rise = self.number(line, 1..=1_000_000, "1 is used"),
             Some("fall") => tracker.fall = self.number(line, 1..=1_000_000, "1 is used"),
             Some("weight") => self.default_weight(Kind::Script, line, tracker),
-            Some("user") => tracker.user = self.user(line.arguments()),
+            Some("user") => match self.user(line.arguments()) {
+                Some(user) => tracker.user = user,
+                None => return false,
+            },
             Some("init_fail") => tracker.starts_down = Some(Located::new(true, line.at())),
             Some(_) | None => {}
         }
+        true
     }
 
     fn file_line(&mut self, line: &Node, tracker: &mut Tracker) {
@@ -196,7 +213,7 @@ impl Translator<'_> {
     /// `N [reverse|noreverse]`
     fn weight(&mut self, at: Location, words: &[Word], range: RangeInclusive<i64>) -> (Maybe<i64>, Maybe<bool>) {
         let Some((number, options)) = words.split_first() else {
-            self.findings.error(at, "`weight` wants a number after it");
+            self.findings.warning(at, "`weight` wants a number after it: ignored, as in keepalived");
             return (None, None);
         };
         let weight = match integer(number.as_str()) {
@@ -234,7 +251,7 @@ impl Translator<'_> {
     /// `track_interface`.
     pub(super) fn track_interface(&mut self, node: &Node) -> Vec<Track> {
         let mut tracks = Vec::new();
-        for line in node.children() {
+        for line in self.lines(node) {
             let (weight, reverse) = self.followed(line, -253..=253);
             let interface = self.interface_name(line.keyword());
             tracks.extend(interface.map(|name| Track { what: name.map(Tracked::Interface), weight, reverse }));
@@ -246,7 +263,7 @@ impl Translator<'_> {
     /// an instance in a group without `sync_group_tracking_weight`, where scripts with weights are left out.
     pub(super) fn track(&mut self, kind: Kind, node: &Node, known: &Known, member: bool) -> Vec<Track> {
         let mut tracks = Vec::new();
-        for line in node.children() {
+        for line in self.lines(node) {
             let word = line.keyword();
             let (weight, reverse) = self.followed(line, kind.weights());
             let Some(entry) = known.names.get(&(kind, word.text.clone())) else {

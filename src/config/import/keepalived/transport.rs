@@ -34,7 +34,7 @@ impl Translator<'_> {
         match keyword {
             "unicast_peer" => {
                 said.unicast.get_or_insert(node.at());
-                let peers: Vec<_> = node.children().iter().filter_map(|line| self.peer(line)).collect();
+                let peers: Vec<_> = self.lines(node).iter().filter_map(|line| self.peer(line)).collect();
                 said.peers.extend(peers);
             }
             "mcast_dst_ip" => said.group = self.argument(node).and_then(|word| self.ip_address(word)),
@@ -60,6 +60,7 @@ impl Translator<'_> {
         router: &mut VirtualRouter,
     ) {
         router.peers = self.peers_of_family(said.peers, family);
+        self.drop_self(&mut router.peers, source);
         if let Some(at) = said.unicast.filter(|_| router.peers.is_empty()) {
             self.findings.warning(at, "no unicast peers: adverts are multicast, as in keepalived 2.2.3 and before");
         }
@@ -86,7 +87,7 @@ impl Translator<'_> {
     }
 
     fn peer(&mut self, line: &Node) -> Option<Peer> {
-        let mut peer = Peer { address: self.ip_address(line.keyword())?, min_ttl: None, max_ttl: None };
+        let mut peer = Peer { address: self.bare_address(line.keyword())?, min_ttl: None, max_ttl: None };
         let mut words = line.arguments().iter();
         while let Some(word) = words.next() {
             let field = match word.as_str() {
@@ -106,6 +107,19 @@ impl Translator<'_> {
         Some(peer)
     }
 
+    /// One list may stand on all nodes: the node itself is none of its peers.
+    fn drop_self(&mut self, peers: &mut Vec<Peer>, source: Maybe<IpAddr>) {
+        let Some(source) = source else { return };
+        peers.retain(|peer| {
+            let other = peer.address.value != source.value;
+            if !other {
+                let warning = Diagnostic::warning(peer.address.at, "this is the node itself: no peer, left out");
+                self.findings.push(warning.related(source.at, "its own address"));
+            }
+            other
+        });
+    }
+
     fn peers_of_family(&mut self, peers: Vec<Peer>, family: Family) -> Vec<Peer> {
         let (kept, others): (Vec<_>, Vec<_>) =
             peers.into_iter().partition(|peer| Family::of(peer.address.value) == family);
@@ -123,8 +137,11 @@ impl Translator<'_> {
             if word.as_str().contains(':') {
                 let message = format!("`{}`: the hardware address is that of the RFC, 00:00:5e:00:01:VRID", word.text);
                 self.findings.warning(word.at, message);
+            } else if let Ok(name) = word.text.parse() {
+                vmac.name = Some(Located::new(name, word.at));
             } else {
-                vmac.name = self.interface_name(word);
+                let message = format!("`{}` cannot be an interface name: ignored, as in keepalived", word.text);
+                self.findings.warning(word.at, message);
             }
         }
         vmac
@@ -133,7 +150,7 @@ impl Translator<'_> {
     fn hmac(&mut self, node: &Node) -> Option<Hmac> {
         let mut keys: Vec<(Located<u64>, &Word)> = Vec::new();
         let mut active: Maybe<u64> = None;
-        for line in node.children() {
+        for line in self.lines(node) {
             match self.look_up("auth_hmac", line) {
                 Some("key") => {
                     let id = self.number(line, 1..=255, "the key is ignored");

@@ -18,6 +18,18 @@ impl Translator<'_> {
         argument
     }
 
+    /// The lines of a block. What stands on the line of its keyword has no effect, as in keepalived.
+    pub(super) fn lines<'n>(&mut self, node: &'n Node) -> &'n [Node] {
+        if node.block.is_none() {
+            let message = format!("`{}` wants its lines in braces: ignored", node.keyword().text);
+            self.findings.warning(node.at(), message);
+        } else if let Some(surplus) = node.arguments().first() {
+            let message = format!("`{}` stands before the brace: ignored, as in keepalived", surplus.text);
+            self.findings.warning(surplus.at, message);
+        }
+        node.children()
+    }
+
     /// A whole number in `range`; otherwise a warning that names `fallback`.
     pub(super) fn number(
         &mut self,
@@ -40,6 +52,26 @@ impl Translator<'_> {
                 None
             }
         }
+    }
+
+    /// How often something is sent: 1 to 1000; 0 stands for 1, as in keepalived.
+    pub(super) fn times(&mut self, node: &Node) -> Option<Located<u64>> {
+        let zero = |word: &&Word| integer(word.as_str()) == Some(0);
+        if let Some(word) = node.arguments().first().filter(zero) {
+            self.findings.warning(word.at, "this cannot be 0: 1 is used, as in keepalived");
+            return Some(Located::new(1, word.at));
+        }
+        self.number(node, 1..=1000, "the default is used")
+    }
+
+    /// Seconds up to a day; 0 stands for one second, as in keepalived.
+    pub(super) fn some_seconds(&mut self, node: &Node, fallback: &str) -> Option<Located<Duration>> {
+        let zero = |word: &&Word| decimal(word.as_str()) == Some(0.0);
+        if let Some(word) = node.arguments().first().filter(zero) {
+            self.findings.warning(word.at, "this cannot be 0: 1 second is used, as in keepalived");
+            return Some(Located::new(Duration::from_secs(1), word.at));
+        }
+        self.seconds(node, 0.001..=86_400.0, fallback)
     }
 
     /// Seconds, possibly with a fraction, in `range`; otherwise a warning that names `fallback`.
@@ -83,8 +115,9 @@ impl Translator<'_> {
     }
 }
 
-/// Decimal, or hexadecimal with `0x`, as keepalived reads numbers.
+/// Decimal, or hexadecimal with `0x`, perhaps after a plus sign, as keepalived reads numbers.
 fn integer(text: &str) -> Option<u64> {
+    let text = text.strip_prefix('+').unwrap_or(text);
     if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         return u64::from_str_radix(hex, 16).ok().filter(|_| !hex.starts_with('+'));
     }
