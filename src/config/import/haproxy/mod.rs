@@ -1,6 +1,7 @@
 //! haproxy.cfg. As with HAProxy itself, an unknown word is an error; a word that is known and not done is told, or
 //! refused where going on without it would be unsafe.
 
+mod addresses;
 mod balance;
 mod bind;
 mod check;
