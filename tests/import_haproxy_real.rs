@@ -3,7 +3,7 @@
 
 mod import_support;
 
-use import_support::{World, haproxy_in};
+use import_support::{World, haproxy_in, load, model};
 use vipgate::config::raw::Host;
 
 #[test]
@@ -35,4 +35,38 @@ fn a_variable_that_is_not_set_is_empty_and_told() {
     let found = haproxy_in(&World::default(), "listen l\n bind $HOST:80\n server a 192.0.2.1:80\n");
     assert_eq!(found.findings(), ["warning 2: the variable `HOST` is not set: nothing is put in its place"]);
     assert_eq!(found.raw.services[0].listen[0].host.value, Host::Address("0.0.0.0".parse().unwrap()));
+}
+
+/// Where a service listens: the address, and whether IPv4 is included.
+fn listening(text: &str) -> Vec<(String, bool)> {
+    let services = model(None, Some(text)).services;
+    let listen = services.iter().flat_map(|service| &service.listen);
+    listen.map(|listen| (listen.address.to_string(), listen.dual_stack)).collect()
+}
+
+#[test]
+fn a_single_address_and_both_families_go_beside_all_addresses() {
+    let listen = |binds: &str| listening(&format!("listen l\n{binds} server a 192.0.2.1:80\n"));
+    let own = |address: &str, dual_stack| (address.to_owned(), dual_stack);
+    assert_eq!(listen(" bind *:80\n bind :::80\n"), [own("0.0.0.0", false), own("::", false)]);
+    assert_eq!(listen(" bind :::80 v4v6\n bind *:80\n"), [own("::", false), own("0.0.0.0", false)]);
+    assert_eq!(listen(" bind *:80\n bind :::81\n"), [own("0.0.0.0", false), own("::", true)]);
+    assert_eq!(listen(" bind 127.0.0.1:80\n bind [::]:80\n"), [own("127.0.0.1", false), own("::", true)]);
+    assert_eq!(listen(" bind *:80\n bind 127.0.0.1:80\n"), [own("0.0.0.0", false), own("127.0.0.1", false)]);
+    let two = "frontend a\n bind *:80\n default_backend b\nfrontend c\n bind :::80\n default_backend b\n\
+        backend b\n server a 192.0.2.1:80\n";
+    assert_eq!(listening(two), [own("0.0.0.0", false), own("::", false)]);
+}
+
+#[test]
+fn the_same_address_twice_is_told_with_both_lines() {
+    let text = "listen l\n bind 127.0.0.1:80\n server a 192.0.2.1:80\n\
+        listen m\n bind 127.0.0.1:80\n server a 192.0.2.1:80\n";
+    let failed = load(None, Some(text)).unwrap_err().to_string();
+    for expected in ["port 80 of 127.0.0.1 is listened on twice", "haproxy.cfg:5", "haproxy.cfg:2"] {
+        assert!(failed.contains(expected), "{failed}");
+    }
+    let ranges = "listen l\n bind *:80-90\n bind [::]:85-95\n server a 192.0.2.1:80\n";
+    let failed = load(None, Some(ranges)).unwrap_err().to_string();
+    assert!(failed.contains("port 85 of :: is listened on twice, for IPv4, which it includes"), "{failed}");
 }

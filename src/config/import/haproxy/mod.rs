@@ -265,7 +265,8 @@ impl<'a> Translator<'a> {
     }
 
     fn finish(mut self) -> raw::Config {
-        let proxies = std::mem::take(&mut self.proxies);
+        let mut proxies = std::mem::take(&mut self.proxies);
+        Self::part_families(&mut proxies);
         self.finish_stats_sockets();
         self.gather_tables(&proxies);
         self.gather_log_targets(&proxies);
