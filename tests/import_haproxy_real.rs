@@ -3,8 +3,8 @@
 
 mod import_support;
 
-use import_support::{World, haproxy_in, load, model};
-use vipgate::config::raw::Host;
+use import_support::{World, haproxy_in, haproxy_text, load, model};
+use vipgate::config::raw::{Check, Host};
 
 #[test]
 fn variables_stand_in_addresses_whatever_the_quotes() {
@@ -69,4 +69,20 @@ fn the_same_address_twice_is_told_with_both_lines() {
     let ranges = "listen l\n bind *:80-90\n bind [::]:85-95\n server a 192.0.2.1:80\n";
     let failed = load(None, Some(ranges)).unwrap_err().to_string();
     assert!(failed.contains("port 85 of :: is listened on twice, for IPv4, which it includes"), "{failed}");
+}
+
+#[test]
+fn keywords_of_2_6_that_change_nothing_are_taken() {
+    let text = "global\n master-worker\n ssl-load-extra-files none\n ssl-load-extra-del-ext\n\
+        defaults\n default-server check-send-proxy\n\
+        listen l\n bind *:80\n dynamic-cookie-key secret\n option tcp-check\n tcp-check set-var(check.x) int(1)\n\
+         tcp-check set-var-fmt(check.y) z\n tcp-check unset-var(check.x)\n http-check set-var(check.x) int(1)\n\
+         server a 192.0.2.1:80 check no-check-send-proxy\n server b 192.0.2.2:80 check\n";
+    let found = haproxy_text(text).without_errors();
+    assert_eq!(found.warnings().len(), 8, "{:?}", found.warnings());
+    let header = |server: usize| match &found.raw.pools[0].servers[server].check.as_ref().unwrap().value {
+        Check::On(options) => options.proxy_header.is_some(),
+        Check::Off => false,
+    };
+    assert_eq!((header(0), header(1)), (false, true));
 }

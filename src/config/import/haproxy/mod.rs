@@ -137,7 +137,9 @@ impl<'a> Translator<'a> {
     /// The keyword a statement begins with, and its arguments. An unknown one is an error.
     fn keyword<'s>(&mut self, context: &str, statement: &'s Statement) -> Option<(Keyword, &'s [Word])> {
         let words = statement.words.iter().take(4).map(Word::as_str).collect::<Vec<_>>();
-        if let Some((keyword, count)) = keywords::haproxy().find(context, &words) {
+        // `tcp-check set-var(check.x)`: the variable is no part of the keyword.
+        let names = words.iter().map(|word| word.split('(').next().unwrap_or_default()).collect::<Vec<_>>();
+        if let Some((keyword, count)) = keywords::haproxy().find(context, &names) {
             return Some((keyword, &statement.words[count..]));
         }
         self.unknown(context, &words, statement.keyword().at);
