@@ -1,7 +1,8 @@
-//! Two sockets cannot listen on one port: ranges are compared as Linux compares them when binding.
+//! Two sockets cannot listen on one address and port. One for all addresses beside one for a single address can: the kernel
+//! leads a connection to the most specific, as long as both share the port (SO_REUSEPORT).
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::findings::Findings;
 use crate::config::diagnostic::Diagnostic;
@@ -10,9 +11,9 @@ use crate::model::{Family, InterfaceName, ListenAddress};
 
 /// Who listens where, and what was found to overlap.
 ///
-/// A wildcard address overlaps every address of its family, and a socket bound to no interface overlaps those of any.
-/// Each range is therefore filed four times, under its own address or any, and under its own interface or any; a
-/// lookup then is a few searches, however many there are.
+/// A socket bound to no interface overlaps those of any, and a wildcard address that is [`Claim::strict`] every address of
+/// its family. Each range is therefore filed several times, under its own address or any, and under its own interface or
+/// any; a lookup then is a few searches, however many there are.
 pub(super) struct Overlaps {
     taken: HashMap<(AddressKey, InterfaceKey), Ranges>,
 }
@@ -21,6 +22,9 @@ pub(super) struct Overlaps {
 enum AddressKey {
     Exactly(IpAddr),
     AnyOf(Family),
+    /// Those that suffer nobody beside them.
+    StrictAt(IpAddr),
+    StrictOf(Family),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,68 +37,98 @@ enum InterfaceKey {
 /// Disjoint ranges of ports: first port to last port and who took them last.
 type Ranges = BTreeMap<u16, (u16, Location)>;
 
+/// Ports of an address.
+struct Claim<'a> {
+    address: IpAddr,
+    ports: (u16, u16),
+    interface: Option<&'a InterfaceName>,
+    /// A wildcard and a single address do not go together: the socket does not share its port, or the range is steered past
+    /// the kernel's own choice, which would take the single address's connections away.
+    strict: bool,
+    /// The address that was written.
+    written: IpAddr,
+    at: Location,
+}
+
 impl Overlaps {
     pub(super) fn new() -> Self {
         Self { taken: HashMap::new() }
     }
 
-    /// Takes one port on all interfaces.
+    /// Takes one port on all interfaces, with a socket that does not share it.
     pub(super) fn add_port(&mut self, address: IpAddr, port: u16, at: Location, findings: &mut Findings<'_>) {
-        self.add(address, (port, port), None, at, findings);
+        let claim = Claim { address, ports: (port, port), interface: None, strict: true, written: address, at };
+        self.add(&claim, findings);
     }
 
     /// Takes what a service listens on.
     pub(super) fn add_listen(&mut self, listen: &ListenAddress, at: Location, findings: &mut Findings<'_>) {
-        let ports = (listen.ports.first(), listen.ports.last());
-        self.add(listen.address, ports, listen.interface.as_ref(), at, findings);
-        if listen.dual_stack && listen.address.is_unspecified() && listen.address.is_ipv6() {
-            self.add(IpAddr::V4(Ipv4Addr::UNSPECIFIED), ports, listen.interface.as_ref(), at, findings);
+        let interface = listen.interface.as_ref();
+        let claim = Claim {
+            address: listen.address,
+            ports: (listen.ports.first(), listen.ports.last()),
+            interface,
+            strict: listen.address.is_unspecified() && listen.ports.len() > 1 && interface.is_none(),
+            written: listen.address,
+            at,
+        };
+        let free = self.add(&claim, findings);
+        if free && listen.dual_stack && listen.address.is_unspecified() && listen.address.is_ipv6() {
+            self.add(&Claim { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..claim }, findings);
         }
     }
 
-    fn add(
-        &mut self,
-        address: IpAddr,
-        (first, last): (u16, u16),
-        interface: Option<&InterfaceName>,
-        at: Location,
-        findings: &mut Findings<'_>,
-    ) {
-        let family = Family::of(address);
-        if let Some((port, other)) = self.find(address, (first, last), interface) {
-            let error = Diagnostic::error(at, format!("port {port} of {address} is listened on twice"));
-            findings.push(error.related(other, "also here").help(if address.is_unspecified() {
-                "an address for all interfaces includes each single one: leave one of the two out"
-            } else {
-                "leave one of the two out, or give it other ports"
-            }));
+    /// Whether nobody had it.
+    fn add(&mut self, claim: &Claim<'_>, findings: &mut Findings<'_>) -> bool {
+        let taken = self.find(claim);
+        if let Some((port, other)) = taken {
+            findings.push(claim.refusal(port).related(other, "also here"));
         }
-        let exact = InterfaceKey::Exactly(interface.cloned());
-        for interface in [exact, InterfaceKey::Any] {
-            for address in [AddressKey::Exactly(address), AddressKey::AnyOf(family)] {
-                let ranges = self.taken.entry((address, interface.clone())).or_default();
-                take(ranges, (first, last), at);
+        let Claim { address, ports, at, .. } = *claim;
+        let family = Family::of(address);
+        let strict = [AddressKey::StrictAt(address), AddressKey::StrictOf(family)];
+        let addresses = [AddressKey::Exactly(address), AddressKey::AnyOf(family)];
+        for interface in [InterfaceKey::Exactly(claim.interface.cloned()), InterfaceKey::Any] {
+            for key in addresses.into_iter().chain(strict.into_iter().filter(|_| claim.strict)) {
+                take(self.taken.entry((key, interface.clone())).or_default(), ports, at);
             }
         }
+        taken.is_none()
     }
 
-    fn find(&self, address: IpAddr, ports: (u16, u16), interface: Option<&InterfaceName>) -> Option<(u16, Location)> {
-        let family = Family::of(address);
+    fn find(&self, claim: &Claim<'_>) -> Option<(u16, Location)> {
+        let family = Family::of(claim.address);
         let wildcard = match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Family::V6 => IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
-        let addresses = if address.is_unspecified() {
-            vec![AddressKey::AnyOf(family)]
-        } else {
-            vec![AddressKey::Exactly(address), AddressKey::Exactly(wildcard)]
+        let other = match (claim.address.is_unspecified(), claim.strict) {
+            (true, true) => AddressKey::AnyOf(family),
+            (true, false) => AddressKey::StrictOf(family),
+            (false, true) => AddressKey::Exactly(wildcard),
+            (false, false) => AddressKey::StrictAt(wildcard),
         };
-        let interfaces = match interface {
+        let interfaces = match claim.interface {
             None => vec![InterfaceKey::Any],
             Some(name) => vec![InterfaceKey::Exactly(Some(name.clone())), InterfaceKey::Exactly(None)],
         };
-        addresses.into_iter().find_map(|address| {
-            interfaces.iter().find_map(|interface| overlap(self.taken.get(&(address, interface.clone()))?, ports))
+        [AddressKey::Exactly(claim.address), other].into_iter().find_map(|address| {
+            interfaces.iter().find_map(|interface| overlap(self.taken.get(&(address, interface.clone()))?, claim.ports))
+        })
+    }
+}
+
+impl Claim<'_> {
+    fn refusal(&self, port: u16) -> Diagnostic {
+        let dual_stack = self.written != self.address;
+        let why = if dual_stack { ", for IPv4, which it includes" } else { "" };
+        let message = format!("port {port} of {} is listened on twice{why}", self.written);
+        Diagnostic::error(self.at, message).help(if dual_stack {
+            "leave one of the two out, or let this one take IPv6 alone"
+        } else if self.address.is_unspecified() && self.strict {
+            "a range of ports for all addresses includes each single address: leave one of the two out"
+        } else {
+            "leave one of the two out, or give it other ports"
         })
     }
 }
@@ -161,8 +195,13 @@ mod tests {
             [Some(own), both.then_some(Family::V4)]
         };
         let family = families(one).iter().flatten().any(|family| families(other).contains(&Some(*family)));
-        let wild = one.address.is_unspecified() || other.address.is_unspecified();
-        let address = family && (wild || one.address == other.address);
+        // A range for all addresses, which may be steered, takes all of them.
+        let strict = |listen: &ListenAddress| {
+            listen.address.is_unspecified() && listen.ports.len() > 1 && listen.interface.is_none()
+        };
+        let alike = one.address.is_unspecified() == other.address.is_unspecified();
+        let same = if alike { one.address.is_unspecified() || one.address == other.address } else { false };
+        let address = family && (same || !alike && (strict(one) || strict(other)));
         let interface = one.interface.is_none() || other.interface.is_none() || one.interface == other.interface;
         address && interface && one.ports.iter().any(|port| other.ports.contains(port))
     }
@@ -188,6 +227,39 @@ mod tests {
                 (0..all.len()).map(|index| all[..index].iter().any(|earlier| conflict(&all[index], earlier))).collect();
             assert_eq!(found(&all), expected, "{all:?}");
         }
+    }
+
+    #[test]
+    fn a_single_address_goes_beside_all_of_them() {
+        let port = (443, 443);
+        let all = [
+            listen("0.0.0.0", port, None, false),
+            listen("10.0.0.1", port, None, false),
+            listen("::", port, None, false),
+            listen("::1", port, None, false),
+            listen("10.0.0.2", (400, 500), None, false),
+            listen("::", port, None, true),
+        ];
+        assert_eq!(found(&all), [false, false, false, false, false, true]);
+        let range = [listen("::", (400, 500), None, true), listen("10.0.0.1", port, None, false)];
+        assert_eq!(found(&range), [false, true]);
+    }
+
+    #[test]
+    fn a_socket_that_does_not_share_its_port_is_alone() {
+        let at = Location::new(Sources::new().add("x", "x"), 0..1);
+        let resolve: &dyn Resolve = &|_: &str| Ok(Vec::new());
+        let (mut overlaps, mut diagnostics) = (Overlaps::new(), Vec::new());
+        let mut findings = Findings::new(&mut diagnostics, resolve, true);
+        overlaps.add_port("127.0.0.1".parse().unwrap(), 443, at, &mut findings);
+        overlaps.add_listen(&listen("::", (443, 443), None, true), at, &mut findings);
+        overlaps.add_port("10.0.0.1".parse().unwrap(), 443, at, &mut findings);
+        let said: Vec<&str> = diagnostics.iter().map(|finding| finding.message.as_str()).collect();
+        let expected = [
+            "port 443 of :: is listened on twice, for IPv4, which it includes",
+            "port 443 of 10.0.0.1 is listened on twice",
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

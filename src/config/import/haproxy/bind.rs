@@ -128,6 +128,28 @@ impl Translator<'_> {
         options
     }
 
+    /// `*:80` beside `:::80`: as the kernel prefers the socket of the client's family, each gets its own, and nothing is
+    /// bound twice.
+    pub(super) fn part_families(proxies: &mut [Proxy]) {
+        let any_v4 = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let served = proxies.iter().filter(|proxy| !proxy.disabled);
+        let all_of_v4: Vec<(PortRange, Option<InterfaceName>)> = served
+            .flat_map(|proxy| &proxy.listen)
+            .filter(|listen| listen.host.value == any_v4)
+            .map(|listen| (listen.ports.value, listen.interface.as_ref().map(|interface| interface.value.clone())))
+            .collect();
+        let named = |listen: &Listen| listen.interface.as_ref().map(|interface| interface.value.clone());
+        for listen in proxies.iter_mut().flat_map(|proxy| &mut proxy.listen) {
+            let ports = listen.ports.value;
+            let has_own = |(v4, interface): &(PortRange, Option<InterfaceName>)| {
+                v4.contains(ports.first()) && v4.contains(ports.last()) && *interface == named(listen)
+            };
+            if listen.dual_stack.is_some_and(|dual| dual.value) && all_of_v4.iter().any(has_own) {
+                listen.dual_stack = listen.dual_stack.map(|dual| dual.map(|_| false));
+            }
+        }
+    }
+
     /// What HAProxy would do with a frontend that listens nowhere: go on without it, and say so.
     pub(super) fn without_bind(&mut self, proxy: &Proxy) {
         self.findings.push(

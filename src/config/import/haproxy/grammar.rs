@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
+use super::addresses;
 use super::condition;
 use super::words::{self, BadLine, Place};
 use crate::config::import::{Findings, Surroundings, Word};
@@ -314,6 +315,10 @@ impl Reader<'_> {
         }
         match self.sections.last_mut() {
             Some(section) => {
+                if let Some((place, name)) = addresses::expand(section.kind.as_str(), &mut words, &self.environment) {
+                    let message = format!("the variable `{name}` is not set: nothing is put in its place");
+                    self.findings.warning(words[place].at, message);
+                }
                 let statement = Statement { prefix, words };
                 if section.kind.text == "global" {
                     self.environment.apply(&statement);

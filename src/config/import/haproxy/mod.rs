@@ -1,6 +1,7 @@
 //! haproxy.cfg. As with HAProxy itself, an unknown word is an error; a word that is known and not done is told, or
 //! refused where going on without it would be unsafe.
 
+mod addresses;
 mod balance;
 mod bind;
 mod check;
@@ -136,7 +137,9 @@ impl<'a> Translator<'a> {
     /// The keyword a statement begins with, and its arguments. An unknown one is an error.
     fn keyword<'s>(&mut self, context: &str, statement: &'s Statement) -> Option<(Keyword, &'s [Word])> {
         let words = statement.words.iter().take(4).map(Word::as_str).collect::<Vec<_>>();
-        if let Some((keyword, count)) = keywords::haproxy().find(context, &words) {
+        // `tcp-check set-var(check.x)`: the variable is no part of the keyword.
+        let names = words.iter().map(|word| word.split('(').next().unwrap_or_default()).collect::<Vec<_>>();
+        if let Some((keyword, count)) = keywords::haproxy().find(context, &names) {
             return Some((keyword, &statement.words[count..]));
         }
         self.unknown(context, &words, statement.keyword().at);
@@ -264,7 +267,8 @@ impl<'a> Translator<'a> {
     }
 
     fn finish(mut self) -> raw::Config {
-        let proxies = std::mem::take(&mut self.proxies);
+        let mut proxies = std::mem::take(&mut self.proxies);
+        Self::part_families(&mut proxies);
         self.finish_stats_sockets();
         self.gather_tables(&proxies);
         self.gather_log_targets(&proxies);

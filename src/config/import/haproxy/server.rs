@@ -382,6 +382,7 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
         "check-ssl" => (&mut options.check_tls, true),
         "no-check-ssl" => (&mut options.check_tls, false),
         "check-send-proxy" => (&mut options.check_send_proxy, true),
+        "no-check-send-proxy" => (&mut options.check_send_proxy, false),
         "agent-check" => (&mut options.agent, true),
         "no-agent-check" => (&mut options.agent, false),
         "tfo" => (&mut options.fast_open, true),
