@@ -1,6 +1,6 @@
 //! How a line is dressed for its target: syslog's headers, as HAProxy writes them.
 
-use super::targets::Record;
+use super::record::Record;
 use crate::model::{LogDress, LogTarget};
 use crate::os::clock::LocalTime;
 
@@ -49,7 +49,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::app::log::targets::About;
+    use crate::app::log::record::About;
     use crate::model::LogPlace;
     use crate::model::Severity;
     use std::time::Duration;

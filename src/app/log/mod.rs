@@ -12,6 +12,7 @@ mod connection;
 mod dress;
 mod json;
 mod queue;
+mod record;
 mod targets;
 
 use std::fmt;
@@ -38,7 +39,8 @@ use crate::proxy::{Ended, Journal};
 use crate::stats::Registry;
 use dress::Sender;
 use json::{Fields, Json};
-use targets::{About, Record, Targets};
+use record::{About, Record};
+use targets::Targets;
 
 /// Lines that wait to be written; at about 200 bytes each the queue holds 3 MiB at most.
 const MOST_QUEUED: usize = 16_384;

@@ -4,38 +4,16 @@ use std::collections::HashMap;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Setup;
 use super::dress::dress;
-use crate::model::{LogPlace, LogTarget, Severity};
+use super::record::{About, Record};
+use crate::model::LogPlace;
 
 /// A target that refused a line is left alone for this long where opening it failed.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A line on its way to the targets.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) about: About,
-    pub(super) severity: Severity,
-    pub(super) at: SystemTime,
-    /// The program's name; none: that of the process.
-    pub(super) tag: Option<Arc<str>>,
-    pub(super) text: String,
-}
-
-/// What a line is about: who gets it.
-#[derive(Debug)]
-pub(super) enum About {
-    /// The process and its servers: every target of the process.
-    Process,
-    /// A connection: the targets of the process that want those.
-    Connection,
-    /// A connection of a service that has targets of its own.
-    ConnectionOf(Arc<[LogTarget]>),
-}
 
 /// The targets that are open.
 #[derive(Default)]
