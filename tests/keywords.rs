@@ -185,7 +185,9 @@ fn keepalived_example(keyword: &Keyword) -> (String, Vec<usize>) {
         ("vrrp_track_process", _) => (format!("{context} x {{\n {line}\n process sshd\n}}\n"), vec![2]),
         ("auth_hmac", "key") => (instance(&format!("auth_hmac {{\n {line}\n }}")), vec![5]),
         ("auth_hmac", _) => (instance(&format!("auth_hmac {{\n {line}\n key 1 0123456789abcdef\n }}")), vec![5]),
-        ("route", "default" | "default6") => (instance(&format!("virtual_routes {{\n {line} via 192.0.2.254\n }}")), vec![5]),
+        ("route", "default" | "default6") => {
+            (instance(&format!("virtual_routes {{\n {line} via 192.0.2.254\n }}")), vec![5])
+        }
         ("route", "unicast" | "blackhole" | "unreachable" | "prohibit" | "to") => {
             (instance(&format!("virtual_routes {{\n {line} 10.1.0.0/16\n }}")), vec![5])
         }

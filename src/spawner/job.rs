@@ -67,7 +67,9 @@ fn find(program: &Path) -> Result<PathBuf, String> {
         .split(':')
         .map(|directory| Path::new(directory).join(program))
         .find(|candidate| candidate.is_file())
-        .ok_or_else(|| format!("{} is not in {COMMAND_PATH}; install it, or name it with its whole path", program.display()))
+        .ok_or_else(|| {
+            format!("{} is not in {COMMAND_PATH}; install it, or name it with its whole path", program.display())
+        })
 }
 
 fn explain(program: &Path, user: Option<&str>, error: &io::Error) -> String {

@@ -39,12 +39,13 @@ fn strict_instances_start_as_master_when_they_own_the_addresses() {
 
 #[test]
 fn mail_to_local_names_goes_to_this_host() {
-    let lines = "notification_email {\n acassen\n a@b\n <no>\n }\n notification_email_from root\n smtp_server 127.0.0.1\n";
+    let lines =
+        "notification_email {\n acassen\n a@b\n <no>\n }\n notification_email_from root\n smtp_server 127.0.0.1\n";
     let mail = globally(lines, "").notify.mail.unwrap();
-    assert_eq!((mail.from.as_str(), mail.to.as_slice()), (
-        "root@gate-a.example.org",
-        &["acassen@gate-a.example.org".to_owned(), "a@b".into()][..]
-    ));
+    assert_eq!(
+        (mail.from.as_str(), mail.to.as_slice()),
+        ("root@gate-a.example.org", &["acassen@gate-a.example.org".to_owned(), "a@b".into()][..])
+    );
     let told = keepalived_text(&format!("global_defs {{\n{lines}\n}}\n")).without_errors().warnings();
     assert_eq!(
         told,
@@ -90,7 +91,9 @@ fn addresses_given_twice_are_advertised_twice_and_set_once() {
 
 #[test]
 fn labels_are_free() {
-    let labelled = router(" virtual_ipaddress_excluded {\n 10.0.0.1 label web\n 10.0.0.2 label longer-than-labels\n fe80::1 label x\n }");
+    let labelled = router(
+        " virtual_ipaddress_excluded {\n 10.0.0.1 label web\n 10.0.0.2 label longer-than-labels\n fe80::1 label x\n }",
+    );
     let shown = labelled.excluded.iter().map(|address| (address.prefix.to_string(), address.label.clone()));
     assert_eq!(shown.collect::<Vec<_>>(), [("10.0.0.1/32".into(), Some("web".into())), ("fe80::1/128".into(), None)]);
 }
@@ -140,15 +143,21 @@ fn an_instance_is_in_one_group() {
 }
 
 #[test]
+fn marks_have_masks() {
+    let rule = router(" virtual_rules {\n fwmark 0x10/0xff table 5 preference 7\n }").rules.remove(0);
+    assert_eq!((rule.mark, rule.mark_mask), (Some(0x10), Some(0xff)));
+    assert!(findings(" virtual_rules {\n fwmark 1/x table 5 preference 7\n }")[0].starts_with("error 8: `x`"));
+}
+
+#[test]
 fn routes_with_one_next_hop() {
-    let routes = router(
-        " virtual_routes {\n default6 via fe80::1 dev eth0\n 10.1.0.0/16 nexthop via 192.0.2.9 dev eth0\n }",
-    )
-    .routes;
-    assert_eq!((routes[0].destination.to_string(), routes[1].gateway.unwrap().to_string()), (
-        "::/0".into(),
-        "192.0.2.9".into()
-    ));
+    let routes =
+        router(" virtual_routes {\n default6 via fe80::1 dev eth0\n 10.1.0.0/16 nexthop via 192.0.2.9 dev eth0\n }")
+            .routes;
+    assert_eq!(
+        (routes[0].destination.to_string(), routes[1].gateway.unwrap().to_string()),
+        ("::/0".into(), "192.0.2.9".into())
+    );
     let several = findings(" virtual_routes {\n 10.1.0.0/16 nexthop via 192.0.2.9 nexthop via 192.0.2.8\n }");
     assert!(several.iter().all(|told| told.starts_with("error 8: ")) && !several.is_empty(), "{several:?}");
 }

@@ -55,10 +55,7 @@ fn programs_without_a_path_are_looked_for() {
 fn nothing_runs_as_root_where_it_must_not() {
     let text = format!("{SECURE}{}", script(" script /bin/true"));
     let unowned = keepalived_in(&World::default(), &text).without_errors();
-    assert_eq!(
-        unowned.warnings()[0],
-        "warning 5: there is no user to run this script as: ignored, as in keepalived"
-    );
+    assert_eq!(unowned.warnings()[0], "warning 5: there is no user to run this script as: ignored, as in keepalived");
     assert!(unowned.raw.trackers.is_empty());
     assert!(unowned.diagnostics[0].help.as_ref().unwrap().contains("script_user"));
     let owned = keepalived_in(&World::default().user("keepalived_script"), &text).clean();

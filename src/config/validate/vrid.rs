@@ -28,7 +28,8 @@ impl Identifiers {
         for channel in router.channels().collect::<BTreeSet<_>>() {
             let key = (channel.clone(), router.family, vrid.value);
             let holders = self.0.entry(key).or_default();
-            let taken = holders.iter().find(|(other, _)| !others.get(*other).is_some_and(|other| differ(other, router)));
+            let taken =
+                holders.iter().find(|(other, _)| !others.get(*other).is_some_and(|other| differ(other, router)));
             if let Some((_, first)) = taken {
                 let message = format!("VRID {} is taken on {channel} for {}", vrid.value, router.family);
                 let error = Diagnostic::error(vrid.at, message).related(*first, "by this one");

@@ -9,8 +9,8 @@ use super::grammar::Node;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::raw::{Command, Located, Maybe, Notify};
-use crate::config::syntax;
 use crate::config::source::Location;
+use crate::config::syntax;
 use crate::model::{COMMAND_PATH, Invalid, User};
 
 /// A line that begins with a redirection is the shell's, whole, as in keepalived.
@@ -97,7 +97,8 @@ impl Translator<'_> {
         match syntax::user(&text) {
             Ok(user) if self.is_known(&user) => Some(Some(Located::new(user, name.at))),
             Ok(_) => {
-                let message = format!("`{text}` is not on this machine: what would run so is ignored, as in keepalived");
+                let message =
+                    format!("`{text}` is not on this machine: what would run so is ignored, as in keepalived");
                 self.findings.push(Diagnostic::warning(name.at, message).help("add that user, or name another"));
                 None
             }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::Translator;
 use super::grammar::Node;
-use crate::config::raw::{self, Command, Fifo, Located, Mail, MailServer, Maybe, NotifyTargets, Scripts};
 use crate::config::import::Word;
+use crate::config::raw::{self, Command, Fifo, Located, Mail, MailServer, Maybe, NotifyTargets, Scripts};
 use crate::config::source::Location;
 use crate::config::syntax;
 use crate::model::User;

@@ -15,7 +15,12 @@ pub(super) type Instances<'n> = HashMap<&'n str, Option<Location>>;
 
 impl Translator<'_> {
     /// A group; members that are not defined in the file are left out, as in keepalived.
-    pub(super) fn sync_group(&mut self, node: &Node, instances: &mut Instances<'_>, known: &Known) -> Option<SyncGroup> {
+    pub(super) fn sync_group(
+        &mut self,
+        node: &Node,
+        instances: &mut Instances<'_>,
+        known: &Known,
+    ) -> Option<SyncGroup> {
         let Some(name) = node.arguments().first() else {
             self.findings.error(node.at(), "a `vrrp_sync_group` wants a name");
             return None;

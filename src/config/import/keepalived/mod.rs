@@ -49,8 +49,7 @@ pub fn import(
         name.split('.').next().unwrap_or_default().to_owned()
     });
     let roots = grammar::parse(sources, id, &config_id, around, &mut findings);
-    let mut translator =
-        Translator::new(&mut findings, around, options.elsewhere);
+    let mut translator = Translator::new(&mut findings, around, options.elsewhere);
     let config = translator.config(&roots);
     (config, findings.into_vec())
 }
