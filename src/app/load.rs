@@ -1,5 +1,6 @@
 //! The files of a command line to a configuration, or to a failure with its exit code.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::net::IpAddr;
 
@@ -10,8 +11,8 @@ use super::failure::{Failure, Findings};
 use crate::cli::Files;
 use crate::config::diagnostic::{self, Diagnostic, Style};
 use crate::config::import::{self, System, keepalived};
-use crate::config::source::Sources;
-use crate::config::{self, Failed, Loading, emit};
+use crate::config::source::{Location, Sources};
+use crate::config::{self, Failed, Loading, emit, raw};
 use crate::model::{Config, InterfaceName, Prefix};
 
 /// A configuration that can run, and what is perhaps not as meant.
@@ -34,13 +35,29 @@ impl Loaded {
 /// Reads, translates and validates. Names may be looked up, which can take seconds.
 pub(super) fn load(files: &Files) -> Result<Loaded, Failure> {
     let loading = gather(files, false);
+    let places = places(loading.raw());
     match loading.finish(&config::resolve) {
         Ok(config::Loaded { config, warnings, sources }) => {
             let misfits = config::outside_prefixes(&config, &addresses_here());
+            let line = |misfit: config::Misfit<'_>| match places.get(&(misfit.router.to_owned(), misfit.address)) {
+                Some(at) => format!("{}: {}", sources.describe(*at), misfit.message),
+                None => misfit.message,
+            };
+            let misfits = misfits.into_iter().map(line).collect();
             Ok(Loaded { config, warnings, sources, misfits })
         }
         Err(failed) => Err(failure(&failed)),
     }
+}
+
+/// Where the addresses of each router are written.
+fn places(raw: &raw::Config) -> HashMap<(String, IpAddr), Location> {
+    let of_router = |router: &raw::VirtualRouter| {
+        let name = router.name.as_ref().map_or("", |name| &name.value).to_owned();
+        let written = router.addresses.iter().chain(&router.excluded_addresses).map(|address| address.prefix);
+        written.map(|prefix| ((name.clone(), prefix.value.address), prefix.at)).collect::<Vec<_>>()
+    };
+    raw.routers.iter().flat_map(of_router).collect()
 }
 
 /// The TOML that says the same as the files.

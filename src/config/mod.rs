@@ -21,7 +21,7 @@ mod words;
 
 pub use files::resolve;
 pub use load::{Failed, Failure, Loaded, Loading, load};
-pub use prefixes::outside_prefixes;
+pub use prefixes::{Misfit, outside_prefixes};
 
 #[cfg(test)]
 mod choice_tests;

@@ -5,10 +5,22 @@ use std::net::IpAddr;
 
 use crate::model::{Config, Family, InterfaceName, Prefix, Priority, VirtualAddress, VirtualRouter};
 
-/// A line for each virtual address that no prefix of its interface contains: neighbours would ask their router for it,
-/// not this link. `there` are the machine's addresses; an interface with none of its own is left out.
+/// An address that does not belong on its interface.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misfit<'c> {
+    /// The router that owns it.
+    pub router: &'c str,
+    /// The address.
+    pub address: IpAddr,
+    /// What is to be said.
+    pub message: String,
+}
+
+/// Each virtual address that no prefix of its interface contains: neighbours would ask their router for it, not this
+/// link. One that brings a prefix of its own makes the link part of that network, so only host addresses are meant.
+/// `there` are the machine's addresses; an interface with none of its own is left out.
 #[must_use]
-pub fn outside_prefixes(config: &Config, there: &[(InterfaceName, Prefix)]) -> Vec<String> {
+pub fn outside_prefixes<'c>(config: &'c Config, there: &[(InterfaceName, Prefix)]) -> Vec<Misfit<'c>> {
     // What a master has, or a former run left behind, says nothing about the link; what an address owner has does.
     let others = config.routers.iter().filter(|router| router.priority != Priority::OWNER);
     let owned: HashSet<IpAddr> = others.flat_map(VirtualRouter::owned).map(|address| address.prefix.address).collect();
@@ -17,20 +29,23 @@ pub fn outside_prefixes(config: &Config, there: &[(InterfaceName, Prefix)]) -> V
         links.entry(name).or_default().push(*prefix);
     }
     let outside = |address: &&VirtualAddress| {
-        links
+        let host = address.prefix.length == Family::of(address.prefix.address).bits();
+        let link = links
             .get(&address.interface)
-            .is_some_and(|link| !link.iter().any(|prefix| contains(*prefix, address.prefix.address)))
+            .filter(|link| !link.iter().any(|prefix| contains(*prefix, address.prefix.address)));
+        host && link.is_some()
     };
-    let lines = config.routers.iter().flat_map(|router| {
+    let misfits = config.routers.iter().flat_map(|router| {
         router.owned().filter(outside).map(|address| {
             let VirtualAddress { prefix, interface, .. } = address;
-            format!(
+            let message = format!(
                 "virtual router {}: {} is in no prefix of {interface}: its neighbours there will not ask for it",
                 router.name, prefix.address
-            )
+            );
+            Misfit { router: &router.name, address: prefix.address, message }
         })
     });
-    lines.collect()
+    misfits.collect()
 }
 
 fn contains(prefix: Prefix, address: IpAddr) -> bool {

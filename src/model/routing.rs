@@ -82,12 +82,23 @@ pub struct Rule {
     pub outgoing: Option<InterfaceName>,
     /// Firewall mark.
     pub mark: Option<u32>,
+    /// The bits of the mark that are compared; all when absent.
+    pub mark_mask: Option<u32>,
 }
 
 impl Rule {
     /// A rule that has every packet look `table` up.
     #[must_use]
     pub fn new(table: u32) -> Self {
-        Self { from: None, to: None, table, priority: None, incoming: None, outgoing: None, mark: None }
+        Self {
+            from: None,
+            to: None,
+            table,
+            priority: None,
+            incoming: None,
+            outgoing: None,
+            mark: None,
+            mark_mask: None,
+        }
     }
 }

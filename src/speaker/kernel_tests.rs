@@ -214,6 +214,7 @@ fn every_selector_of_a_rule_is_set_shown_and_removed() {
                 Rule { incoming: name("eth0"), outgoing: name("eth1"), mark: Some(7), ..rule(77) },
                 "from all fwmark 0x7 iif eth0 oif eth1 lookup 77 proto 118",
             ),
+            (Rule { mark: Some(7), mark_mask: Some(0xff), ..rule(77) }, "from all fwmark 0x7/0xff lookup 77 proto 118"),
             (
                 Rule { from: prefix("2001:db8::/32"), priority: Some(60), ..rule(77) },
                 "from 2001:db8::/32 lookup 77 proto 118",

@@ -10,7 +10,7 @@ use futures_util::stream::BoxStream;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope,
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 use netlink_packet_route::neighbour::NeighbourState;
 use rtnetlink::{Handle, MulticastGroup};
@@ -18,7 +18,7 @@ use rtnetlink::{Handle, MulticastGroup};
 use super::interfaces::{Interfaces, OUR_PROTOCOL};
 use super::kernel::{Notification, Notifications, Refused};
 use super::{routes, rules};
-use crate::model::{Prefix, Scope, VirtualAddress};
+use crate::model::{Family, Prefix, Scope, VirtualAddress};
 use crate::os;
 
 /// Requests in flight at once: enough to keep the kernel busy, few enough for a socket buffer.
@@ -169,7 +169,8 @@ pub(super) fn refused(error: rtnetlink::Error) -> Refused {
     }
 }
 
-/// The address as it is to be: no duplicate detection, for the address moves between nodes by design.
+/// The address as it is to be: no duplicate detection, for the address moves between nodes by design, and an IPv6
+/// host address is never chosen as a source: connections of this node would end with it when it moves.
 pub(super) fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
     let mut message = os::netlink::address(index, address.prefix);
     message.header.scope = match address.scope {
@@ -187,14 +188,37 @@ pub(super) fn message(index: u32, address: &VirtualAddress) -> AddressMessage {
     if matches!(address.prefix.address, IpAddr::V6(_)) {
         message.header.flags = AddressHeaderFlags::Nodad;
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        if address.prefix.length == Family::V6.bits() {
+            message.attributes.push(AddressAttribute::CacheInfo(deprecated()));
+        }
     }
     message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(OUR_PROTOCOL)));
     message
 }
 
+/// Valid for ever, preferred never.
+fn deprecated() -> CacheInfo {
+    let mut lifetimes = CacheInfo::default();
+    lifetimes.ifa_valid = u32::MAX;
+    lifetimes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_host_address_is_no_source() {
+        let lifetimes = |prefix: &str| {
+            let message = message(7, &VirtualAddress::new(prefix.parse().unwrap(), "eth0".parse().unwrap()));
+            message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::CacheInfo(lifetimes) => Some((lifetimes.ifa_preferred, lifetimes.ifa_valid)),
+                _ => None,
+            })
+        };
+        assert_eq!(lifetimes("2001:db8::9/128"), Some((0, u32::MAX)));
+        assert_eq!((lifetimes("2001:db8::9/64"), lifetimes("192.0.2.9/32")), (None, None));
+    }
 
     #[test]
     fn an_address_carries_what_is_configured_and_our_mark() {

@@ -68,9 +68,19 @@ pub(super) fn is(found: &RuleMessage, rule: &Rule) -> bool {
     found.header.family == wanted.header.family
         && (found.header.src_len, found.header.dst_len) == (wanted.header.src_len, wanted.header.dst_len)
         && table(found) == rule.table
+        && mask(found) == mask(&wanted)
         && priority.is_none_or(|priority| found.attributes.contains(&priority))
         && all_in(found, &wanted)
         && all_in(&wanted, found)
+}
+
+/// The kernel tells of a mask wherever there is a mark.
+fn mask(message: &RuleMessage) -> u32 {
+    let mask = message.attributes.iter().find_map(|attribute| match attribute {
+        RuleAttribute::FwMask(mask) => Some(*mask),
+        _ => None,
+    });
+    mask.unwrap_or(u32::MAX)
 }
 
 fn table(message: &RuleMessage) -> u32 {
@@ -112,6 +122,7 @@ fn message(rule: &Rule) -> RuleMessage {
     message.attributes.extend(rule.incoming.iter().map(|name| RuleAttribute::Iifname(name.to_string())));
     message.attributes.extend(rule.outgoing.iter().map(|name| RuleAttribute::Oifname(name.to_string())));
     message.attributes.extend(rule.mark.map(RuleAttribute::FwMark));
+    message.attributes.extend(rule.mark_mask.filter(|_| rule.mark.is_some()).map(RuleAttribute::FwMask));
     message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Other(OUR_PROTOCOL)));
     message
 }

@@ -223,6 +223,11 @@ fn what_an_instance_cannot_do_without() {
 fn an_instance_without_addresses_is_legal() {
     let text = "vrrp_instance V {\n interface eth0\n virtual_router_id 7\n}\n";
     assert!(model(Some(text), None).routers[0].addresses.is_empty());
+    let warnings = |text: &str| load(Some(text), None).unwrap().warnings.len();
+    assert_eq!(warnings(text), 1);
+    // What is not advertised moves as well.
+    let excluded = "virtual_ipaddress_excluded {\n 192.0.2.1/24\n }\n}\n";
+    assert_eq!(warnings(&text.replace("}\n", excluded)), 0);
 }
 
 #[test]

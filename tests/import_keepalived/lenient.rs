@@ -143,6 +143,13 @@ fn an_instance_is_in_one_group() {
 }
 
 #[test]
+fn marks_have_masks() {
+    let rule = router(" virtual_rules {\n fwmark 0x10/0xff table 5 preference 7\n }").rules.remove(0);
+    assert_eq!((rule.mark, rule.mark_mask), (Some(0x10), Some(0xff)));
+    assert!(findings(" virtual_rules {\n fwmark 1/x table 5 preference 7\n }")[0].starts_with("error 8: `x`"));
+}
+
+#[test]
 fn routes_with_one_next_hop() {
     let routes =
         router(" virtual_routes {\n default6 via fe80::1 dev eth0\n 10.1.0.0/16 nexthop via 192.0.2.9 dev eth0\n }")

@@ -123,7 +123,7 @@ pub(super) const ROUTE: Keys = Keys {
     ],
 };
 pub(super) const RULE: Keys =
-    Keys { table: "a rule", keys: &["from", "to", "table", "priority", "incoming", "outgoing", "mark"] };
+    Keys { table: "a rule", keys: &["from", "to", "table", "priority", "incoming", "outgoing", "mark", "mark-mask"] };
 pub(super) const SERVICE: Keys = Keys {
     table: "[[service]]",
     keys: &[

@@ -36,6 +36,7 @@ impl Decoder<'_> {
             incoming: self.field(fields, "incoming", Self::interface),
             outgoing: self.field(fields, "outgoing", Self::interface),
             mark: self.field(fields, "mark", Self::number),
+            mark_mask: self.field(fields, "mark-mask", Self::number),
         })
     }
 }

@@ -28,5 +28,6 @@ pub(super) fn rule(raw: &Rule, header: &'static str) -> Keys {
     keys.maybe("incoming", &raw.incoming, display);
     keys.maybe("outgoing", &raw.outgoing, display);
     keys.maybe("mark", &raw.mark, u64::to_string);
+    keys.maybe("mark-mask", &raw.mark_mask, u64::to_string);
     keys
 }

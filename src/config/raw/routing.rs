@@ -37,4 +37,5 @@ pub struct Rule {
     pub incoming: Maybe<InterfaceName>,
     pub outgoing: Maybe<InterfaceName>,
     pub mark: Maybe<u64>,
+    pub mark_mask: Maybe<u64>,
 }

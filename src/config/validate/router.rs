@@ -97,7 +97,7 @@ fn router(
     if let Some(name) = name {
         findings.name(name, "name");
     }
-    if raw.addresses.is_empty() {
+    if raw.addresses.is_empty() && raw.excluded_addresses.is_empty() {
         // keepalived runs such an instance, for its scripts.
         findings.warning(
             raw.at,

@@ -66,6 +66,9 @@ fn rule(raw: &raw::Rule, findings: &mut Findings<'_>) -> Option<Rule> {
         of_family(to.value.address, to.at, Family::of(from.value.address), findings);
     }
     [&raw.from, &raw.to].into_iter().flatten().for_each(|prefix| without_host_bits(prefix, findings));
+    if let Some(mask) = raw.mark_mask.filter(|_| raw.mark.is_none()) {
+        findings.warning(mask.at, "`mark-mask` has no effect without `mark`", "add `mark`, or remove it");
+    }
     let selects = raw.from.is_some() || raw.to.is_some() || raw.mark.is_some();
     if !selects && raw.incoming.is_none() && raw.outgoing.is_none() && findings.complete {
         findings.warning(raw.at, "this rule matches every IPv4 packet", "add `from`, `to`, `incoming` or `mark`");
@@ -78,6 +81,7 @@ fn rule(raw: &raw::Rule, findings: &mut Findings<'_>) -> Option<Rule> {
         incoming: raw.incoming.as_ref().map(|interface| interface.value.clone()),
         outgoing: raw.outgoing.as_ref().map(|interface| interface.value.clone()),
         mark: findings.optional_number(&raw.mark, "mark", 0..=U32),
+        mark_mask: findings.optional_number(&raw.mark_mask, "mark-mask", 0..=U32),
     })
 }
 

@@ -108,6 +108,7 @@ impl Translator<'_> {
             incoming: None,
             outgoing: None,
             mark: None,
+            mark_mask: None,
         };
         let mut six = None;
         let mut words = line.words.iter().peekable();
@@ -135,7 +136,7 @@ impl Translator<'_> {
                         "priority" | "preference" | "order" => rule.priority = Some(self.unsigned(value)?),
                         "iif" | "dev" => rule.incoming = Some(self.interface_name(value)?),
                         "oif" => rule.outgoing = Some(self.interface_name(value)?),
-                        "fwmark" => rule.mark = Some(self.unsigned(value)?),
+                        "fwmark" => (rule.mark, rule.mark_mask) = self.mark(value)?,
                         _ => {}
                     }
                 }
@@ -203,6 +204,13 @@ impl Translator<'_> {
                 None
             }
         }
+    }
+
+    /// `MARK[/MASK]`
+    fn mark(&mut self, word: &Word) -> Option<(Maybe<u64>, Maybe<u64>)> {
+        let part = |text: &str| Word { text: text.to_owned(), at: word.at };
+        let Some((mark, mask)) = word.text.split_once('/') else { return Some((Some(self.unsigned(word)?), None)) };
+        Some((Some(self.unsigned(&part(mark))?), Some(self.unsigned(&part(mask))?)))
     }
 
     /// A number, or a name of /etc/iproute2/rt_tables.
