@@ -28,7 +28,12 @@ pub(super) struct RulesSaid {
     pub(super) mapped: Vec<Location>,
     /// One of them takes every connection.
     pub(super) all_mapped: bool,
+    /// A `use_backend` was refused, which has been told.
+    pub(super) refused: bool,
 }
+
+/// Closes a connection so that its client does not learn of it.
+const SILENT_DROP: &str = "silent-drop";
 
 impl RulesSaid {
     /// The pools that connections are sent to.
@@ -123,6 +128,7 @@ impl Translator<'_> {
     /// `use_backend NAME [{if | unless} CONDITION]`
     pub(super) fn use_backend(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         let Some((name, rest)) = arguments.split_first() else {
+            proxy.rules.refused = true;
             self.findings.error(statement.at(), "`use_backend` wants the name of a backend");
             return;
         };
@@ -130,10 +136,14 @@ impl Translator<'_> {
             Ok((Some(when), _)) => Some(when),
             Ok((None, None)) => None,
             Ok((None, Some(more))) => {
+                proxy.rules.refused = true;
                 self.findings.error(more.at, format!("`{}` cannot stand here: `if` or `unless` can", more.text));
                 return;
             }
-            Err(fault) => return self.fault(fault),
+            Err(fault) => {
+                proxy.rules.refused = true;
+                return self.fault(fault);
+            }
         };
         if proxy.backend.is_some() || proxy.rules.all_mapped {
             let warning =
@@ -174,11 +184,17 @@ impl Translator<'_> {
                 return;
             }
         };
-        if keyword.status != Status::Implemented {
+        let dropped = keyword.name == SILENT_DROP;
+        if dropped {
+            let warning =
+                Diagnostic::warning(at, "`silent-drop` is done as `reject`: clients see that they are cut off");
+            self.findings.push(warning.help("a firewall drops in silence"));
+        } else if keyword.status != Status::Implemented {
             self.tell(keyword, at);
             return;
         }
-        match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), arguments, scope)) {
+        let arguments = if dropped { as_reject(arguments) } else { arguments.to_vec() };
+        match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), &arguments, scope)) {
             // Asked once the pool has been chosen.
             Ok(rule) if proxy.kind == Kind::Backend => {
                 proxy.rules.of_pool.push(Located::new(rule, statement.at()));
@@ -208,4 +224,12 @@ impl Translator<'_> {
             ..raw::Policy::default()
         }
     }
+}
+
+/// `silent-drop rst-ttl 3 if ..` as `reject if ..`.
+fn as_reject(arguments: &[Word]) -> Vec<Word> {
+    let condition =
+        arguments.iter().position(|word| matches!(word.as_str(), "if" | "unless")).unwrap_or(arguments.len());
+    let reject = arguments.first().map(|word| Word { text: "reject".to_owned(), at: word.at });
+    reject.into_iter().chain(arguments[condition..].iter().cloned()).collect()
 }
