@@ -3,8 +3,12 @@
 
 mod import_support;
 
+use std::time::Duration;
+
 use import_support::{World, haproxy_in, haproxy_text, load, model};
 use vipgate::config::raw::{Check, Host};
+use vipgate::model::rule::{Action, Denial, Stage};
+use vipgate::model::{Algorithm, Config};
 
 #[test]
 fn variables_stand_in_addresses_whatever_the_quotes() {
@@ -85,4 +89,108 @@ fn keywords_of_2_6_that_change_nothing_are_taken() {
         Check::Off => false,
     };
     assert_eq!((header(0), header(1)), (false, true));
+}
+
+/// A `listen` with these lines.
+fn listen(lines: &str) -> Config {
+    model(None, Some(&format!("listen l\n bind 127.0.0.1:7000\n{lines}\n server a 192.0.2.1:80\n")))
+}
+
+/// What is found in a `listen` with this line.
+fn found(line: &str) -> Vec<String> {
+    haproxy_text(&format!("listen l\n bind 127.0.0.1:7000\n server a 192.0.2.1:80\n{line}\n")).findings()
+}
+
+#[test]
+fn acls_that_need_not_be_written_tell_http_from_anything_else() {
+    for name in
+        ["HTTP", "!HTTP", "HTTP_1.0", "HTTP_1.1", "METH_GET", "METH_POST", "TRUE", "WAIT_END", "{ req.proto_http }"]
+    {
+        let lines = format!(" tcp-request inspect-delay 5s\n tcp-request content accept if {name}");
+        assert!(listen(&lines).services[0].policy.is_some(), "{name}");
+    }
+    for (name, message) in [
+        ("RDP_COOKIE", "the ACL `RDP_COOKIE` asks for cookies of RDP, which are not read"),
+        ("HTTP_URL_ABS", "the ACL `HTTP_URL_ABS` asks for parts of an HTTP request, which are not read in TCP mode"),
+        ("http", "there is no ACL called `http`"),
+        ("{ hdr_beg(host) www }", "`hdr_beg` is part of an HTTP request, which is not read in TCP mode"),
+        ("{ rdp_cookie(x) y }", "`rdp_cookie`: cookies of RDP are not read"),
+    ] {
+        assert_eq!(found(&format!(" tcp-request content reject if {name}")), [format!("error 4: {message}")]);
+    }
+}
+
+#[test]
+fn a_silent_drop_sends_nothing_whatever_its_ttl() {
+    let text = "frontend f\n bind 127.0.0.1:7000\n tcp-request connection silent-drop if { src 10.0.0.0/8 }\n\
+         tcp-request content silent-drop rst-ttl 1 unless TRUE\n default_backend b\nbackend b\n server a 192.0.2.1:80\n";
+    let warnings = haproxy_text(text).without_errors().warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("`rst-ttl` has no effect"), "{warnings:?}");
+    let policy = model(None, Some(text)).services[0].policy.clone().unwrap();
+    let rules: Vec<_> = policy.rules.iter().map(|rule| (rule.stage, rule.when.is_some())).collect();
+    assert_eq!(rules, [(Stage::Connection, true), (Stage::Content, true)]);
+    assert!(policy.rules.iter().all(|rule| rule.action == Action::Reject(Denial::Silent)));
+}
+
+#[test]
+fn what_clients_cannot_be_known_by_is_named() {
+    for (key, why) in [
+        ("rdp_cookie(mstshash)", "`rdp_cookie`: cookies of RDP are not read"),
+        ("hdr(x)", "`hdr` is part of an HTTP request, which is not read in TCP mode"),
+        ("fe_name", "`fe_name` cannot be asked yet"),
+    ] {
+        let found = found(&format!(" stick-table type string len 20 size 10k\n stick on {key}"));
+        let begin = format!("error 5: clients cannot be known by `{key}` ({why})");
+        assert!(found.len() == 1 && found[0].starts_with(&begin), "{found:?}");
+    }
+    assert_eq!(found(" persist rdp-cookie(mstshash)").len(), 1);
+}
+
+/// The pools that a service's rules send connections to, and whether the rest goes nowhere.
+fn routes(frontend: &str) -> (Vec<String>, bool) {
+    let backends = ["a.example-https", "b.example-https", "C.example-https", "bk_443", "bk_080", "rest"];
+    let backends: String = backends.iter().map(|name| format!("backend {name}\n server a 192.0.2.1:80\n")).collect();
+    let text = format!("frontend f\n bind 127.0.0.1:7000\n tcp-request inspect-delay 5s\n{frontend}\n{backends}");
+    let config = model(None, Some(&text));
+    let rules = &config.services[0].policy.as_ref().unwrap().rules;
+    let pools = rules.iter().filter_map(|rule| match &rule.action {
+        Action::Pool(name) => Some(name.clone()),
+        _ => None,
+    });
+    (pools.collect(), rules.iter().any(|rule| rule.action == Action::Nowhere))
+}
+
+#[test]
+fn names_of_backends_are_made_of_what_clients_ask_for() {
+    let (pools, nowhere) = routes(" use_backend %[req.ssl_sni,lower]-https");
+    assert_eq!((pools, nowhere), (vec!["a.example-https".to_owned(), "b.example-https".to_owned()], true));
+    let (pools, nowhere) = routes(" use_backend bk_%[dst_port]\n default_backend rest");
+    assert_eq!((pools, nowhere), (vec!["bk_443".to_owned(), "rest".to_owned()], false));
+    // One error: that the frontend has no backend then is its consequence.
+    let refused = haproxy_text("frontend f\n bind 127.0.0.1:7000\n use_backend %[src]\n").errors();
+    assert_eq!(refused, ["error 3: a backend's name cannot be made from the connection so yet"]);
+}
+
+#[test]
+fn what_haproxy_passes_over_is_told_and_passed_over() {
+    for line in [
+        " balance uri whole",
+        " balance url_param x check_post",
+        " balance hdr(x)",
+        " balance roundrobin foo",
+        " option redispatch foo",
+        " stats http-request allow",
+        " timeout client 1m30s",
+    ] {
+        let found = found(line);
+        assert!(found.len() == 1 && found[0].starts_with("warning 4: "), "{line}: {found:?}");
+    }
+    assert_eq!(listen(" balance uri").pools[0].algorithm, Algorithm::RoundRobin);
+    assert_eq!(listen(" timeout client 1m30s").services[0].client_timeout, Some(Duration::from_secs(60)));
+    for line in [" maxconn 0", " backlog 0", " bind :81 maxconn 0 backlog 0", "global\n maxconn 0"] {
+        assert_eq!(found(line), [""; 0], "{line}");
+    }
+    let stick = "frontend f\n bind :1\n default_backend b\n stick on src\nbackend b\n server a 192.0.2.1\n";
+    assert_eq!(haproxy_text(stick).findings(), ["warning 4: `stick on` has no place in a `frontend` section: ignored"]);
 }

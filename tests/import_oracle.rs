@@ -55,7 +55,7 @@ const HAPROXY_LINES: &[(&str, Ours)] = &[
     ("retries -1", Stricter),
     ("timeout connect 5s", Alike),
     ("timeout connect 5", Alike),
-    ("timeout connect 5sx", Stricter),
+    ("timeout connect 5sx", Alike),
     ("timeout connect 5.5", Alike),
     ("timeout zork 5", Alike),
     ("timeout connect", Alike),

@@ -4,6 +4,7 @@
 //! have several tests with `||` between two, which HAProxy does not have: that is how an ACL of several lines is written.
 
 mod pattern;
+mod predefined;
 mod show;
 mod stick;
 mod test;
@@ -17,6 +18,7 @@ use super::import::Word;
 use super::source::Location;
 use crate::model::rule::{Action, Condition, Denial, Persistence, Purpose, Rule, Slot, Stage, Term, Test};
 
+use predefined::predefined;
 pub(super) use show::show;
 pub(super) use stick::{show_stick, stick, stick_rule};
 pub(super) use test::tests;
@@ -218,9 +220,7 @@ fn condition(keyword: &Word, words: &[Word], scope: &Scope<'_>) -> Result<Condit
             }
             name => match scope.acls.get(name) {
                 Some(acl) => acl.clone()?,
-                None => {
-                    predefined(name).ok_or_else(|| Fault::new(word.at, format!("there is no ACL called `{name}`")))?
-                }
+                None => predefined(name).map_err(|message| Fault::new(word.at, message))?,
             },
         };
         let term = Term { negated: std::mem::take(&mut not), any: tests };
@@ -242,24 +242,6 @@ fn alternatives(brace: &Word, words: &[Word], scope: &Scope<'_>) -> Result<Arc<[
         all.extend(tests(brace.at, words, scope)?);
     }
     Ok(all.into())
-}
-
-/// The ACLs that are there without being written (manual, section 7.4), as far as they are about TCP.
-fn predefined(name: &str) -> Option<Arc<[Test]>> {
-    use crate::model::rule::{End, Quantity};
-    let loopback = || {
-        let networks = ["127.0.0.1/8", "::1"].iter().filter_map(|text| text.parse().ok()).collect();
-        Test::Address(End::Source, crate::model::Networks::new(networks))
-    };
-    Some(Arc::new([match name {
-        "TRUE" => Test::Always(true),
-        "FALSE" => Test::Always(false),
-        "HTTP" => Test::Http,
-        "LOCALHOST" => loopback(),
-        "REQ_CONTENT" => Test::Number(Quantity::HeardBytes, vec![1..=u64::MAX]),
-        "WAIT_END" => Test::Ended,
-        _ => return None,
-    }]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Stick rules: `on src,ipmask(24)`, `match req.ssl_sni if { .. }`.
 
+use super::test::not_there;
 use super::{Fault, Scope, split};
 use crate::config::import::Word;
 use crate::config::source::Location;
@@ -55,7 +56,9 @@ fn is_of_the_connection(test: &Test) -> bool {
 /// `FETCH[,ipmask(BITS[,BITS])][,lower]`
 fn sample(text: &str) -> Result<Sample, String> {
     let mut parts = parts(text);
-    let (name, arguments) = call(parts.next().unwrap_or_default())?;
+    let first = parts.next().unwrap_or_default();
+    let (name, arguments) =
+        call(first).or_else(|message| if first.ends_with(')') { Ok((first, Vec::new())) } else { Err(message) })?;
     let fetch = match (name, arguments.as_slice()) {
         ("src", []) => Fetch::Address(End::Source),
         ("dst", []) => Fetch::Address(End::Destination),
@@ -65,8 +68,9 @@ fn sample(text: &str) -> Result<Sample, String> {
         ("req.payload" | "payload", &[offset, length]) => Fetch::Payload { offset, length },
         ("req.payload_lv" | "payload_lv", &[offset, size @ 1..=4]) => Fetch::PayloadOfLength { offset, size },
         _ => {
+            let why = not_there(name.split('(').next().unwrap_or(name));
             return Err(format!(
-                "clients cannot be known by `{text}` yet: src, dst, src_port, dst_port, req.ssl_sni, req.payload(0,4) and req.payload_lv(0,2) are there"
+                "clients cannot be known by `{text}` ({why}): src, dst, src_port, dst_port, req.ssl_sni, req.payload(0,4) and req.payload_lv(0,2) are there"
             ));
         }
     };

@@ -165,7 +165,7 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         "always_false" => Fetch::Truth(Test::Always(false)),
         "wait_end" => Fetch::Truth(Test::Ended),
         "req.proto_http" | "req_proto_http" => Fetch::Truth(Test::Http),
-        other => return Err(format!("`{other}` cannot be asked yet")),
+        other => return Err(not_there(other)),
     };
     let most = match name {
         "req.payload" | "payload" => 2,
@@ -176,6 +176,34 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         return Err(format!("`{text}` has more arguments than `{name}` takes"));
     }
     Ok(fetch)
+}
+
+/// Why a fetch cannot be asked.
+pub(super) fn not_there(name: &str) -> String {
+    const OF_REQUESTS: [&str; 14] = [
+        "base",
+        "cook",
+        "cookie",
+        "hdr",
+        "hdr_ip",
+        "method",
+        "path",
+        "pathq",
+        "query",
+        "req.hdr",
+        "url",
+        "url_param",
+        "urlp",
+        "capture.req.hdr",
+    ];
+    let plain = ["_beg", "_dir", "_dom", "_end", "_len", "_reg", "_sub"].iter().find_map(|how| name.strip_suffix(how));
+    if OF_REQUESTS.contains(&plain.unwrap_or(name)) {
+        format!("`{name}` is part of an HTTP request, which is not read in TCP mode")
+    } else if name.contains("rdp_cookie") {
+        format!("`{name}`: cookies of RDP are not read")
+    } else {
+        format!("`{name}` cannot be asked yet")
+    }
 }
 
 /// `src_conn_rate(table)`, `sc0_conn_rate[(table)]`, `sc_conn_rate(0[,table])` and their like.

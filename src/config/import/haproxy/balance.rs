@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::grammar::{Prefix, Statement};
 use super::proxy::Proxy;
 use super::{Translator, value};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::keywords;
 use crate::config::raw::{Located, Maybe, PoolChoice, Timeout};
@@ -60,6 +61,8 @@ impl Translator<'_> {
         self.tell(keyword, word.at);
         let (algorithm, rest) = match keyword.name {
             "roundrobin" | "sticky" => (Some(Algorithm::RoundRobin), rest),
+            // What they hash is HTTP's; they have arguments of their own.
+            "uri" | "url_param" | "hdr" => (Some(Algorithm::RoundRobin), [].as_slice()),
             "static-rr" => (Some(Algorithm::StaticRoundRobin), rest),
             "leastconn" => (Some(Algorithm::LeastConnections), rest),
             "first" => (Some(Algorithm::First), rest),
@@ -76,7 +79,9 @@ impl Translator<'_> {
             _ => return,
         };
         if let Some(more) = rest.first() {
-            self.findings.error(more.at, format!("`{}` cannot stand after `balance {}`", more.text, keyword.name));
+            // As HAProxy, which passes over it in silence.
+            let message = format!("`{}` has no effect after `balance {}`", more.text, keyword.name);
+            self.findings.push(Diagnostic::warning(more.at, message).help("leave it out"));
         }
         proxy.balance = algorithm.map(|algorithm| Located::new(algorithm, word.at)).or(proxy.balance);
     }
@@ -150,6 +155,10 @@ impl Translator<'_> {
                     word.at,
                     format!("`{}` retries before the last is not there: -1 is, and every so many retries", word.text),
                 );
+            }
+            [word] if word.text.starts_with(|c: char| !c.is_ascii_digit()) => {
+                let message = format!("`{}` has no effect after `option redispatch`: a number has", word.text);
+                self.findings.push(Diagnostic::warning(word.at, message).help("leave it out"));
             }
             [word] => proxy.choice.redispatch_every = self.checked(word, value::number(word.as_str(), 1..=1000)),
             [_, more, ..] => self.findings.error(more.at, format!("`{}` cannot stand here", more.text)),

@@ -115,11 +115,13 @@ impl Translator<'_> {
                     options.interface = self.checked(value, value.text.parse().map_err(|error| format!("{error}")));
                 }
                 ("maxconn", Some(value)) => {
-                    options.max_connections =
-                        self.checked(value, value::number(value.as_str(), 1..=u64::from(u32::MAX)));
+                    // 0 is no limit, here and for the queue, as in HAProxy.
+                    let limit = self.checked(value, value::number(value.as_str(), 0..=u64::from(u32::MAX)));
+                    options.max_connections = limit.filter(|limit| limit.value > 0);
                 }
                 ("backlog", Some(value)) => {
-                    options.backlog = self.checked(value, value::number(value.as_str(), 1..=u64::from(u32::MAX)));
+                    let backlog = self.checked(value, value::number(value.as_str(), 0..=u64::from(u32::MAX)));
+                    options.backlog = backlog.filter(|backlog| backlog.value > 0);
                 }
                 // `name`, `id`, `label`, ...: of no consequence.
                 _ => {}

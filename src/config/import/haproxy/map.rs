@@ -1,4 +1,5 @@
-//! `use_backend %[req.ssl_sni,lower,map(FILE,DEFAULT)]`: a backend's name that a file of keys and names says, as rules.
+//! `use_backend %[req.ssl_sni,lower,map(FILE,DEFAULT)]`: a backend's name that a file of keys and names says, as rules; and
+//! `use_backend %[req.ssl_sni,lower]-https`: one that is made of what is asked, which are rules of all backends so called.
 
 use std::path::Path;
 
@@ -16,7 +17,8 @@ struct Expression<'t> {
     before: &'t str,
     fetch: &'t str,
     method: &'static str,
-    file: &'t str,
+    /// The map; none: what is asked is the name.
+    file: Option<&'t str>,
     default: Option<&'t str>,
     after: &'t str,
 }
@@ -35,6 +37,14 @@ const METHODS: [(&str, &str); 11] = [
     ("map_ip_str", ADDRESS),
     ("map_int", NUMBER),
 ];
+/// What a name can be made of, and how that compares.
+const NAMING: [(&str, &str); 5] = [
+    ("req.ssl_sni", "str"),
+    ("req.ssl_sni,lower", "str"),
+    ("req_ssl_sni", "str"),
+    ("req_ssl_sni,lower", "str"),
+    ("dst_port", NUMBER),
+];
 const ADDRESS: &str = "ip";
 const NUMBER: &str = "int";
 
@@ -42,14 +52,28 @@ impl<'t> Expression<'t> {
     fn of(text: &'t str) -> Option<Self> {
         let (before, rest) = text.split_once("%[")?;
         let (inside, after) = rest.split_once(']')?;
-        let (fetch, converter) = inside.split_once(",map")?;
+        if after.contains("%[") {
+            return None;
+        }
+        let Some((fetch, converter)) = inside.split_once(",map") else {
+            let (_, method) = NAMING.iter().find(|(fetch, _)| *fetch == inside)?;
+            return Some(Self { before, fetch: inside, method, file: None, default: None, after });
+        };
         let (suffix, arguments) = converter.strip_suffix(')')?.split_once('(')?;
         let (file, default) = match arguments.split_once(',') {
             Some((file, default)) => (file, Some(default)),
             None => (arguments, None),
         };
         let (_, method) = METHODS.iter().find(|(name, _)| name.strip_prefix("map") == Some(suffix))?;
-        (!after.contains("%[")).then_some(Self { before, fetch, method, file, default, after })
+        Some(Self { before, fetch, method, file: Some(file), default, after })
+    }
+
+    /// The values that make these names.
+    fn made_from<'n>(&self, names: &'n [String]) -> String {
+        let middle = |name: &'n String| name.strip_prefix(self.before)?.strip_suffix(self.after);
+        let number = |value: &str| self.method != NUMBER || value.parse::<u16>().is_ok_and(|n| n.to_string() == value);
+        let values = names.iter().filter_map(middle).filter(|value| !value.is_empty() && number(value));
+        values.map(|value| format!("{value} {value}\n")).collect()
     }
 
     fn name(&self, value: &str) -> String {
@@ -99,20 +123,24 @@ impl Translator<'_> {
     /// Rules for every value of the map, then for what it does not have.
     pub(super) fn mapped_backend(&mut self, name: &Word, when: Option<&Condition>, at: Location, proxy: &mut Proxy) {
         let Some(expression) = Expression::of(&name.text) else {
+            proxy.rules.refused = true;
             let error = Diagnostic::error(name.at, "a backend's name cannot be made from the connection so yet");
             self.findings.push(error.help(
-                "a map can say it: `%[req.ssl_sni,lower,map(/etc/haproxy/names.map,default)]`; else write a `use_backend` line for each backend",
+                "`%[req.ssl_sni,lower]` and `%[dst_port]` can be part of it, and a map can say it: `%[req.ssl_sni,lower,map(/etc/haproxy/names.map,default)]`; else write a `use_backend` line for each backend",
             ));
             return;
         };
-        let text = match self.around.read(Path::new(expression.file)) {
-            Ok(text) => text,
-            Err(error) => {
-                self.findings.error(name.at, format!("the map {} cannot be read: {error}", expression.file));
+        let text = match expression.file.map(|file| (file, self.around.read(Path::new(file)))) {
+            None => expression.made_from(&self.backends),
+            Some((_, Ok(text))) => text,
+            Some((file, Err(error))) => {
+                proxy.rules.refused = true;
+                self.findings.error(name.at, format!("the map {file} cannot be read: {error}"));
                 return;
             }
         };
         if when.is_some_and(|when| when.negated && when.any.len() > 1) {
+            proxy.rules.refused = true;
             self.findings.error(at, "`unless` with `||` does not go with a map yet: write it with `if` and `!`");
             return;
         }
@@ -120,8 +148,8 @@ impl Translator<'_> {
         let capital = |(key, _): &(&str, &str)| key.contains(|c: char| c.is_ascii_uppercase());
         if expression.fetch.ends_with(",lower") && expression.method != "reg" {
             if let Some((key, _)) = entries.iter().find(|entry| capital(entry)) {
-                let message =
-                    format!("`{key}` of the map never matches: it has a capital letter, and `lower` leaves none");
+                let what = if expression.file.is_some() { "of the map" } else { "of a backend's name" };
+                let message = format!("`{key}` {what} never matches: it has a capital letter, and `lower` leaves none");
                 self.push_once(Diagnostic::warning(name.at, message));
             }
             entries.retain(|entry| !capital(entry));
@@ -131,7 +159,10 @@ impl Translator<'_> {
             let words = expression.words(&keys, name.at);
             match self.in_scope(proxy, |scope| acl::tests(name.at, &words, scope)) {
                 Ok(tests) => rules.push((expression.name(value), Some(both(when, tests)))),
-                Err(fault) => return self.fault(fault),
+                Err(fault) => {
+                    proxy.rules.refused = true;
+                    return self.fault(fault);
+                }
             }
         }
         let default = expression.default.map_or_else(String::new, |default| expression.name(default));

@@ -45,6 +45,8 @@ pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (ra
     let is_section = |word: &str| keywords::haproxy().get("section", word).is_some();
     let sections = grammar::parse(sources, id, &is_section, around, &mut findings);
     let mut translator = Translator::new(Location::new(id, 0..0), around, &mut findings);
+    let backends = sections.iter().filter(|section| matches!(section.kind.as_str(), "backend" | "listen"));
+    translator.backends = backends.filter_map(|section| Some(section.arguments.first()?.text.clone())).collect();
     for section in &sections {
         translator.section(section);
     }
@@ -69,6 +71,8 @@ struct Translator<'a> {
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
+    /// The names of all that connections can be sent to, wherever in the file they stand.
+    backends: Vec<String>,
     /// This node's name among its peers, where the file says it.
     local_peer: Option<String>,
     /// Stick tables by name.
@@ -92,6 +96,7 @@ impl<'a> Translator<'a> {
             defaults: Proxy::new(start),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
+            backends: Vec::new(),
             local_peer: None,
             tables: HashMap::new(),
             mailers: HashMap::new(),
@@ -185,8 +190,9 @@ impl<'a> Translator<'a> {
             let at = section.kind.at;
             match keyword.name {
                 "maxconn" => {
-                    let value = self.number(statement, arguments, 1..=u64::from(u32::MAX));
-                    self.global_table(at).max_connections = value;
+                    // 0 is as many as there can be, as in HAProxy.
+                    let value = self.number(statement, arguments, 0..=u64::from(u32::MAX));
+                    self.global_table(at).max_connections = value.filter(|limit| limit.value > 0);
                 }
                 "nbthread" => {
                     let value = self.number(statement, arguments, 1..=1024);

@@ -124,6 +124,13 @@ impl Proxy {
         !self.disabled && matches!(self.kind, Kind::Backend | Kind::Listen)
     }
 
+    /// A rule that would close part of the statistics page.
+    fn http_rule(&mut self, at: Location) {
+        if self.http_rules.len() < MOST_INHERITED {
+            Rc::make_mut(&mut self.http_rules).push(at);
+        }
+    }
+
     /// One of which nothing is said yet.
     pub(super) fn new(at: Location) -> Self {
         Self {
@@ -276,12 +283,11 @@ impl Translator<'_> {
                     Rc::make_mut(&mut proxy.check_refusals).push(refusal(keyword, statement.at()));
                 }
             }
+            // Told where there is a page; a TCP proxy has none.
+            (Status::Refused, Prefix::None) if name == "stats http-request" => proxy.http_rule(statement.at()),
             (Status::Warned, Prefix::None) => {
-                if matches!(name, "http-request" | "http-response")
-                    && !is_metrics_service(arguments)
-                    && proxy.http_rules.len() < MOST_INHERITED
-                {
-                    Rc::make_mut(&mut proxy.http_rules).push(statement.at());
+                if matches!(name, "http-request" | "http-response") && !is_metrics_service(arguments) {
+                    proxy.http_rule(statement.at());
                 }
                 self.tell(keyword, statement.at());
             }
@@ -294,7 +300,7 @@ impl Translator<'_> {
     fn misplaced(&mut self, name: &str, statement: &Statement, kind: Kind) {
         let message = format!("`{name}` has no place in a `{}` section", kind.name());
         // As HAProxy: what would change where connections go is an error, the rest is ignored.
-        if kind == Kind::Defaults || matches!(name, "server" | "server-template" | "stick on") {
+        if kind == Kind::Defaults || matches!(name, "server" | "server-template") {
             self.findings.error(statement.at(), message);
         } else {
             self.findings.warning(statement.at(), format!("{message}: ignored"));
@@ -338,7 +344,11 @@ impl Translator<'_> {
                 "fullconn" => {
                     proxy.choice.full_load = self.number(statement, arguments, 0..=u64::from(u32::MAX));
                 }
-                "backlog" => proxy.backlog = self.number(statement, arguments, 1..=u64::from(u32::MAX)),
+                // 0 is the default, as in HAProxy.
+                "backlog" => {
+                    let backlog = self.number(statement, arguments, 0..=u64::from(u32::MAX));
+                    proxy.backlog = backlog.filter(|backlog| backlog.value > 0);
+                }
                 "retries" => proxy.retries = self.number(statement, arguments, 0..=u64::from(u32::MAX)),
                 "balance" => self.balance(statement, arguments, proxy),
                 "hash-type" => self.hash_type(statement, arguments, &mut proxy.choice),
@@ -418,7 +428,7 @@ impl Translator<'_> {
             self.findings.error(more.at, format!("`{}` cannot stand here: one time is wanted", more.text));
         }
         // Zero is none, as in HAProxy.
-        let time = self.checked(word, value::time(word.as_str())).filter(|time| !time.value.is_zero());
+        let time = self.timeout_value(word).filter(|time| !time.value.is_zero());
         let timeouts = &mut proxy.timeouts;
         match which {
             "check" => timeouts.check = time,
@@ -430,6 +440,20 @@ impl Translator<'_> {
             "server-fin" => timeouts.server_fin = time,
             "tunnel" => timeouts.tunnel = time,
             _ => {}
+        }
+    }
+
+    /// As HAProxy, which takes the first part of `1m30s` and warns.
+    fn timeout_value(&mut self, word: &Word) -> Maybe<Duration> {
+        let time = value::time(word.as_str());
+        match value::leading_time(word.as_str()).filter(|_| time.is_err()) {
+            Some((leading, rest)) => {
+                let message =
+                    format!("`{}` is {leading:?}: `{rest}` does not count, as a time has one unit", word.text);
+                self.findings.push(Diagnostic::warning(word.at, message).help("write `90s` for a minute and a half"));
+                Some(Located::new(leading, word.at))
+            }
+            None => self.checked(word, time),
         }
     }
 

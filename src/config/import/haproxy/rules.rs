@@ -28,6 +28,8 @@ pub(super) struct RulesSaid {
     pub(super) mapped: Vec<Location>,
     /// One of them takes every connection.
     pub(super) all_mapped: bool,
+    /// A `use_backend` was refused, which has been told.
+    pub(super) refused: bool,
 }
 
 impl RulesSaid {
@@ -122,6 +124,7 @@ impl Translator<'_> {
     /// `use_backend NAME [{if | unless} CONDITION]`
     pub(super) fn use_backend(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         let Some((name, rest)) = arguments.split_first() else {
+            proxy.rules.refused = true;
             self.findings.error(statement.at(), "`use_backend` wants the name of a backend");
             return;
         };
@@ -129,10 +132,14 @@ impl Translator<'_> {
             Ok((Some(when), _)) => Some(when),
             Ok((None, None)) => None,
             Ok((None, Some(more))) => {
+                proxy.rules.refused = true;
                 self.findings.error(more.at, format!("`{}` cannot stand here: `if` or `unless` can", more.text));
                 return;
             }
-            Err(fault) => return self.fault(fault),
+            Err(fault) => {
+                proxy.rules.refused = true;
+                return self.fault(fault);
+            }
         };
         if proxy.backend.is_some() || proxy.rules.all_mapped {
             let warning =
@@ -177,7 +184,8 @@ impl Translator<'_> {
             self.tell(keyword, at);
             return;
         }
-        match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), arguments, scope)) {
+        let arguments = self.without_ttl(arguments);
+        match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), &arguments, scope)) {
             // Asked once the pool has been chosen.
             Ok(rule) if proxy.kind == Kind::Backend => {
                 proxy.rules.of_pool.push(Located::new(rule, statement.at()));
@@ -201,14 +209,25 @@ impl Translator<'_> {
         // HAProxy does not wait unless it is told to; natively rules do.
         let no_delay = Located::new(std::time::Duration::ZERO, at);
         // Neither does `use_backend`, ever.
-        let routes = said.rules.iter().filter(|rule| rule.value.stage == Stage::Route);
-        let has_listening_routes = routes.into_iter().any(|rule| rule.value.listens());
+        let listens = |rule: &Located<Rule>| rule.value.stage == Stage::Route && rule.value.listens();
+        let has_listening_routes = said.rules.iter().any(listens);
         raw::Policy {
             rules: said.rules.clone(),
             routes_wait: has_listening_routes.then_some(Located::new(false, at)),
             inspect_delay: Some(said.inspect_delay.unwrap_or(no_delay)),
             sessions_per_second: said.sessions_per_second,
             ..raw::Policy::default()
+        }
+    }
+
+    /// `silent-drop rst-ttl 3 if ..` is `silent-drop if ..`: nothing is sent, however far it would come.
+    fn without_ttl(&mut self, arguments: &[Word]) -> Vec<Word> {
+        match arguments {
+            [drop, ttl, _, rest @ ..] if drop.as_str() == "silent-drop" && ttl.as_str() == "rst-ttl" => {
+                self.findings.warning(ttl.at, "`rst-ttl` has no effect: no reset is sent at all");
+                [std::slice::from_ref(drop), rest].concat()
+            }
+            all => all.to_vec(),
         }
     }
 }

@@ -399,7 +399,9 @@ pub(super) fn endpoint(text: &str) -> Result<(Host, Option<ServerPort>), String>
     let (family, rest) = endpoint::family(text)?;
     let (host, port) = endpoint::split_port(rest);
     if matches!(host, "" | "*" | "0.0.0.0" | "::") {
-        return Err(format!("`{text}` is whatever the client connected to, which is not there: name the server"));
+        return Err(format!(
+            "`{text}` stands for the address that the client connected to, which is not there: write the server's own"
+        ));
     }
     let host = endpoint::host(host, family)?;
     let port = match port {

@@ -70,11 +70,12 @@ impl Translator<'_> {
             (Some(backend), _) => Some(backend.clone()),
             (None, Kind::Listen) => Some(Located::new(proxy.name.clone(), proxy.at)),
             (None, _) if proxy.rules.pools().next().is_some() => None,
+            (None, _) if proxy.rules.refused => return,
             (None, Kind::Frontend | Kind::Backend | Kind::Defaults) => {
                 self.findings.push(
-                    Diagnostic::error(
+                    Diagnostic::warning(
                         proxy.at,
-                        format!("`{}` has no backend: its connections would go nowhere", proxy.name),
+                        format!("`{}` has no backend, so that its connections would go nowhere: left out", proxy.name),
                     )
                     .help("add `default_backend`"),
                 );

@@ -25,6 +25,8 @@ pub(super) struct StickSaid {
     rules: Vec<Located<StickRule>>,
     /// The table that it is in, where that is not its own.
     elsewhere: Maybe<String>,
+    /// A rule was refused, which has been told.
+    refused: bool,
 }
 
 impl StickSaid {
@@ -155,7 +157,10 @@ impl Translator<'_> {
                 proxy.stick.on.get_or_insert(Located::new(Key::Rules, statement.at()));
                 proxy.stick.rules.push(Located::new(rule, statement.at()));
             }
-            Err(fault) => self.fault(fault),
+            Err(fault) => {
+                proxy.stick.refused = true;
+                self.fault(fault);
+            }
         }
     }
 
@@ -285,7 +290,7 @@ impl Translator<'_> {
         };
         let (on, table) = match (said.on, &table) {
             (None, None) => return None,
-            (None, Some(table)) if table.stores.any => return None,
+            (None, Some(table)) if table.stores.any || said.refused => return None,
             (None, Some(table)) => {
                 self.findings.push(
                     Diagnostic::warning(table.at, "the table has no effect: nothing sticks on it")

@@ -27,6 +27,14 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
     time_in(text, Duration::from_millis(1))
 }
 
+/// The time that `text` begins with, and what follows its unit: `1m30s` is a minute, and `30s`.
+pub(super) fn leading_time(text: &str) -> Option<(Duration, &str)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let unit = ["us", "ms", "s", "m", "h", "d"].iter().find(|unit| text[digits..].starts_with(**unit))?;
+    let (first, rest) = text.split_at(digits + unit.len());
+    Some((time(first).ok()?, rest))
+}
+
 /// A time whose bare number counts seconds, as in `stats refresh`.
 pub(super) fn time_in_seconds(text: &str) -> Result<Duration, String> {
     time_in(text, Duration::from_secs(1))

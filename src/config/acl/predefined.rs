@@ -1,0 +1,52 @@
+//! The ACLs that are there without being written (manual, section 7.4), as far as they are about TCP or can be told from a
+//! client's first bytes.
+
+use std::sync::Arc;
+
+use crate::model::Networks;
+use crate::model::rule::{End, Pattern, Quantity, Test, Text};
+
+/// The longest of the methods below, with the space after it, fits in. The shortest request is longer.
+const METHOD_BYTES: usize = 8;
+
+/// What HAProxy calls an ACL of this name. The error says that there is none, or what it would have to ask.
+pub(super) fn predefined(name: &str) -> Result<Arc<[Test]>, String> {
+    let test = match name {
+        "TRUE" => Test::Always(true),
+        "FALSE" => Test::Always(false),
+        "LOCALHOST" => loopback(),
+        "REQ_CONTENT" => Test::Number(Quantity::HeardBytes, vec![1..=u64::MAX]),
+        "WAIT_END" => Test::Ended,
+        "HTTP" => Test::Http,
+        "HTTP_1.0" => version("0"),
+        "HTTP_1.1" => version("1"),
+        "METH_GET" => begins("^(GET|HEAD) "),
+        "METH_CONNECT" | "METH_DELETE" | "METH_HEAD" | "METH_OPTIONS" | "METH_POST" | "METH_PUT" | "METH_TRACE" => {
+            begins(&format!("^{} ", name.trim_start_matches("METH_")))
+        }
+        "HTTP_CONTENT" | "HTTP_URL_ABS" | "HTTP_URL_SLASH" | "HTTP_URL_STAR" => {
+            return Err(format!("the ACL `{name}` asks for parts of an HTTP request, which are not read in TCP mode"));
+        }
+        "RDP_COOKIE" => return Err("the ACL `RDP_COOKIE` asks for cookies of RDP, which are not read".to_owned()),
+        _ => return Err(format!("there is no ACL called `{name}`")),
+    };
+    Ok(Arc::new([test]))
+}
+
+fn begins(expression: &str) -> Test {
+    heard(Some(METHOD_BYTES), expression)
+}
+
+fn version(minor: &str) -> Test {
+    heard(None, &format!("^[A-Z]+ [^ \\r\\n]+ HTTP/1\\.{minor}\\r?\\n"))
+}
+
+fn heard(length: Option<usize>, expression: &str) -> Test {
+    let patterns = vec![Pattern::Regex(expression.to_owned())];
+    Test::Text { of: Text::Heard { offset: 0, length }, ignore_case: false, patterns }
+}
+
+fn loopback() -> Test {
+    let networks = ["127.0.0.1/8", "::1"].iter().filter_map(|text| text.parse().ok()).collect();
+    Test::Address(End::Source, Networks::new(networks))
+}
