@@ -183,10 +183,10 @@ impl Translator<'_> {
         defaults.kind = Kind::Defaults;
         defaults.at = section.kind.at;
         self.statements(section, &mut defaults);
-        if let Some(name) = name {
-            if let Some(first) = self.named_defaults.insert(name.text.clone(), defaults.clone()) {
-                self.ambiguous_defaults.entry(name.text.clone()).or_insert(first.at);
-            }
+        if let Some(name) = name
+            && let Some(first) = self.named_defaults.insert(name.text.clone(), defaults.clone())
+        {
+            self.ambiguous_defaults.entry(name.text.clone()).or_insert(first.at);
         }
         self.defaults = defaults;
     }
