@@ -343,12 +343,12 @@ fn the_last_check_option_counts_and_rules_of_ones_own_replace_inherited_ones() {
 #[test]
 fn steps_are_numbered_as_written() {
     let steps = steps(
-        " option tcp-check\n tcp-check comment first\n tcp-check send-binary 50494e47\n \
+        " option tcp-check\n tcp-check connect\n tcp-check comment first\n tcp-check send-binary 50494e47\n \
          tcp-check expect min-recv 3 ! rstring ^a comment own\n tcp-check connect port 22 ssl sni a.example alpn h2 linger\n \
          default-server verify none\n",
     );
     let facts: Vec<_> = steps.iter().map(|step| (step.number, step.comment.as_deref())).collect();
-    assert_eq!(facts, [(0, None), (2, Some("first")), (3, Some("own")), (4, None)]);
+    assert_eq!(facts, [(1, None), (3, Some("first")), (4, Some("own")), (5, None)]);
     assert_eq!(steps[1].action, Action::Send(b"PING".to_vec()));
     let expect = Expect { negated: true, min_received: Some(3), ..Expect::new(Pattern::Regex("^a".to_owned())) };
     assert_eq!(steps[2].action, Action::Expect(expect));

@@ -194,3 +194,47 @@ fn what_haproxy_passes_over_is_told_and_passed_over() {
     let stick = "frontend f\n bind :1\n default_backend b\n stick on src\nbackend b\n server a 192.0.2.1\n";
     assert_eq!(haproxy_text(stick).findings(), ["warning 4: `stick on` has no place in a `frontend` section: ignored"]);
 }
+
+#[test]
+fn what_haproxy_refuses_is_told() {
+    for (line, finding) in [
+        (" server a/b 192.0.2.2:80", "error 4: `/` cannot be in a name: letters, digits, `-`, `_`, `.` and `:` can"),
+        (" server 'a b' 192.0.2.2:80", "error 4: ` ` cannot be in a name: letters, digits, `-`, `_`, `.` and `:` can"),
+        (" server b 192.0.2.2:80 resolvers nope", "error 4: there is no section `resolvers nope`"),
+        (" option mysql-check foo", "error 4: `option mysql-check` wants `user` and a name, or nothing"),
+        (" option mysql-check user", "error 4: `option mysql-check` wants `user` and a name, or nothing"),
+        (" option pgsql-check", "error 4: `option pgsql-check` wants `user` and a name"),
+        (" default_backend l", "warning 4: `l` is its own backend: HAProxy takes this for a loop"),
+        (
+            " server b 192.0.2.2:80 check check-ssl",
+            "warning 4: certificates are verified by the authorities that the system trusts, as nothing else is said",
+        ),
+        (
+            " tcp-check expect string x\n tcp-check connect",
+            "error 5: `tcp-check connect` comes too late: the steps above have connected",
+        ),
+        (
+            " http-check send meth GET\n http-check connect",
+            "error 5: `http-check connect` comes too late: the steps above have connected",
+        ),
+        ("defaults a\ndefaults a\nbackend b from a", "error 6: there are several `defaults a` above"),
+        (
+            " use_backend l if { src 10/8 }",
+            "error 4: `10/8` is a part of an address: write four numbers, such as 10.0.0.0/8",
+        ),
+    ] {
+        assert_eq!(found(line), [finding], "{line}");
+    }
+    assert_eq!(found(" tcp-check comment x\n tcp-check connect\n tcp-check send y\n tcp-check connect"), [""; 0]);
+    assert_eq!(found(" server b 192.0.2.2:80 check check-ssl verify none"), [""; 0]);
+}
+
+#[test]
+fn the_keys_of_a_map_are_patterns() {
+    let world = World::default().file("/networks.map", "# ours\n10.0.0.0/8 one\n192.168.0.0/16\ttwo\n");
+    let text =
+        "frontend f\n bind :1\n use_backend b if { src -M -f /networks.map }\nbackend b\n server a 192.0.2.1:80\n";
+    let raw = haproxy_in(&world, text).clean().raw;
+    let rule = &raw.services[0].policy.rules[0].value;
+    assert!(format!("{rule:?}").contains("192.168.0.0"), "{rule:?}");
+}

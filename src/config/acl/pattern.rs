@@ -22,7 +22,8 @@ pub(super) struct Patterns<'w> {
 /// Flags, then patterns, then those of files.
 pub(super) fn read<'w>(fetch: &Word, words: &'w [Word], scope: &Scope<'_>) -> Result<Patterns<'w>, Fault> {
     let mut patterns = Patterns { words: Vec::new(), method: None, ignore_case: false };
-    let mut of_files = Vec::new();
+    let mut files = Vec::new();
+    let mut of_maps = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value =
@@ -30,11 +31,12 @@ pub(super) fn read<'w>(fetch: &Word, words: &'w [Word], scope: &Scope<'_>) -> Re
         match word.as_str() {
             "-i" => patterns.ignore_case = true,
             "-m" => patterns.method = Some(value()?),
-            "-f" => of_files.extend(of_file(value()?, scope)?),
+            "-f" => files.push(value()?),
+            // A file of keys and values, of which the keys count.
+            "-M" => of_maps = true,
             // Names are never resolved here; the number matters to a control socket only.
             "-n" => {}
             "-u" => _ = value()?,
-            "-M" => return Err(Fault::new(word.at, "maps (`-M`) are not there yet")),
             "--" => {
                 patterns.words.extend(words.cloned());
                 break;
@@ -50,7 +52,9 @@ pub(super) fn read<'w>(fetch: &Word, words: &'w [Word], scope: &Scope<'_>) -> Re
             }
         }
     }
-    patterns.words.extend(of_files);
+    for file in files {
+        patterns.words.extend(of_file(file, of_maps, scope)?);
+    }
     if patterns.method.is_some_and(|method| method.text == "found") && !patterns.words.is_empty() {
         return Err(Fault::new(fetch.at, "`-m found` compares with nothing: leave the patterns out"));
     }
@@ -58,11 +62,13 @@ pub(super) fn read<'w>(fetch: &Word, words: &'w [Word], scope: &Scope<'_>) -> Re
 }
 
 /// One pattern a line; empty lines and those that begin with `#` do not count.
-fn of_file(path: &Word, scope: &Scope<'_>) -> Result<Vec<Word>, Fault> {
+fn of_file(path: &Word, of_maps: bool, scope: &Scope<'_>) -> Result<Vec<Word>, Fault> {
     let text = (scope.read)(Path::new(&path.text))
         .map_err(|error| Fault::new(path.at, format!("`{}` cannot be read: {error}", path.text)))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.map(|line| Word { text: line.to_owned(), at: path.at }).collect())
+    let key = |line: &'_ str| line.split([' ', '\t']).next().unwrap_or_default().len();
+    let pattern = |line: &str| if of_maps { line[..key(line)].to_owned() } else { line.to_owned() };
+    Ok(lines.map(|line| Word { text: pattern(line), at: path.at }).collect())
 }
 
 impl Patterns<'_> {
@@ -180,6 +186,12 @@ impl Patterns<'_> {
 
 /// `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `2001:db8::/32`, or an address.
 fn network(text: &str) -> Result<Prefix, String> {
+    let address = text.split('/').next().unwrap_or_default();
+    let numbers = address.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if numbers && !address.is_empty() && address.split('.').count() < 4 {
+        // HAProxy reads it as inet_aton(3) does: 10 is 0.0.0.10, and 127.1 is 127.0.0.1.
+        return Err(format!("`{text}` is a part of an address: write four numbers, such as 10.0.0.0/8"));
+    }
     let Some((address, mask)) = text.split_once('/') else {
         return text.parse::<Prefix>().map_err(|_| format!("`{text}` is not a network: names are not resolved here"));
     };

@@ -121,7 +121,7 @@ fn mistakes_are_named() {
         ("connection reject if { src example.org }", "`example.org` is not a network"),
         ("connection reject if { src 10.0.0.0/255.0.255.0 }", "its ones do not stand together"),
         ("connection reject if { src -f /none }", "`/none` cannot be read"),
-        ("connection reject if { src -M -f /networks }", "maps (`-M`) are not there yet"),
+        ("connection reject if { src 10/8 }", "`10/8` is a part of an address: write four numbers, such as 10.0.0.0/8"),
         ("connection reject if { src,ipmask(24) 10.0.0.0 }", "the converter `ipmask(24)` of"),
         ("connection reject if { dst_port 80x }", "`80x` is not a whole number"),
         ("connection reject if { dst_port gt 1:2 }", "`gt` and a range do not go together"),

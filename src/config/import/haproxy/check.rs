@@ -51,6 +51,15 @@ impl CheckSaid {
 }
 
 impl Rules {
+    /// A first connection, and there have been steps that need one.
+    fn is_late(&self, step: &Step) -> bool {
+        let connects = |step: &Step| matches!(step.action, StepAction::Connect(_));
+        let before = self.steps.iter().filter(|_| !self.inherited);
+        connects(step)
+            && !before.clone().any(connects)
+            && before.clone().any(|step| !matches!(step.action, StepAction::Comment))
+    }
+
     fn push(&mut self, step: Step) {
         if std::mem::take(&mut self.inherited) {
             self.steps = Rc::default();
@@ -88,12 +97,13 @@ impl Translator<'_> {
         let at = statement.at();
         if let Some(option) = name.strip_prefix("option ") {
             let said = match statement.prefix {
-                Prefix::None => self.check_option(option, arguments),
+                Prefix::None => self.check_option(option, arguments, at),
                 Prefix::No | Prefix::Default => None,
             };
             proxy.checks.option = said.map(|option| Located::new(option, at));
         } else if let Some(action) = name.strip_prefix("tcp-check ") {
             let step = self.tcp_step(action, statement, arguments);
+            self.late_connect(name, step.as_ref(), &proxy.checks.tcp);
             step.into_iter().for_each(|step| proxy.checks.tcp.push(step));
         } else if let Some(action) = name.strip_prefix("http-check ") {
             match action {
@@ -101,6 +111,7 @@ impl Translator<'_> {
                 "send-state" => proxy.checks.send_state = true,
                 _ => {
                     let step = self.http_step(action, statement, arguments);
+                    self.late_connect(name, step.as_ref(), &proxy.checks.http);
                     step.into_iter().for_each(|step| proxy.checks.http.push(step));
                 }
             }
@@ -113,7 +124,15 @@ impl Translator<'_> {
         }
     }
 
-    fn check_option(&mut self, option: &str, arguments: &[Word]) -> Option<CheckOption> {
+    /// The first step connects, where any does.
+    fn late_connect(&mut self, name: &str, step: Option<&Step>, rules: &Rules) {
+        if let Some(step) = step.filter(|step| rules.is_late(step)) {
+            let error = Diagnostic::error(step.at, format!("`{name}` comes too late: the steps above have connected"));
+            self.findings.push(error.help(format!("begin with a `{name}`")));
+        }
+    }
+
+    fn check_option(&mut self, option: &str, arguments: &[Word], at: Location) -> Option<CheckOption> {
         let text = |word: &Word| Some(Located::new(word.text.clone(), word.at));
         let protocol = match option {
             "tcp-check" => return Some(CheckOption::Tcp),
@@ -136,10 +155,8 @@ impl Translator<'_> {
                     Protocol::Postgres(Postgres { user: text(user), startup_only, ..Postgres::default() })
                 }
                 words => {
-                    let at = words.first().map(|word| word.at);
-                    if let Some(at) = at {
-                        self.findings.error(at, "`option pgsql-check` wants `user` and a name");
-                    }
+                    let at = words.first().map_or(at, |word| word.at);
+                    self.findings.error(at, "`option pgsql-check` wants `user` and a name");
                     return None;
                 }
             },
@@ -152,7 +169,11 @@ impl Translator<'_> {
                     }
                     Mysql { user: text(user), before_41: before.map(|word| Located::new(true, word.at)) }
                 }
-                _ => Mysql::default(),
+                [word, ..] => {
+                    self.findings.error(word.at, "`option mysql-check` wants `user` and a name, or nothing");
+                    return None;
+                }
+                [] => Mysql::default(),
             }),
             _ => return None,
         };

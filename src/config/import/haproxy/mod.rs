@@ -68,6 +68,8 @@ struct Translator<'a> {
     config: raw::Config,
     /// What proxies without `from` begin with.
     defaults: Proxy,
+    /// Names that several `defaults` sections have, and where the first of them stands.
+    ambiguous_defaults: HashMap<String, Location>,
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
@@ -94,6 +96,7 @@ impl<'a> Translator<'a> {
             around,
             config: raw::Config::default(),
             defaults: Proxy::new(start),
+            ambiguous_defaults: HashMap::new(),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
             backends: Vec::new(),
@@ -280,6 +283,7 @@ impl<'a> Translator<'a> {
         self.gather_log_targets(&proxies);
         self.assemble(&proxies);
         self.mail(&proxies);
+        self.unknown_resolvers(&proxies);
         // HAProxy does not spread checks unless it is told to; natively they are, a little.
         if let Some(first) = proxies.first() {
             let at = first.at;
@@ -288,6 +292,11 @@ impl<'a> Translator<'a> {
         }
         self.config
     }
+}
+
+/// The first character that no name of a section or a server has.
+fn bad_character(name: &str) -> Option<char> {
+    name.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':')))
 }
 
 fn refusal(keyword: Keyword, at: Location) -> Diagnostic {

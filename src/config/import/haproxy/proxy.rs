@@ -13,7 +13,7 @@ use super::rules::RulesSaid;
 use super::server::{ServerOptions, ServerSaid};
 use super::stats::StatsSaid;
 use super::stick::StickSaid;
-use super::{Translator, refusal, value};
+use super::{Translator, bad_character, refusal, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::keywords::Status;
@@ -183,8 +183,10 @@ impl Translator<'_> {
         defaults.kind = Kind::Defaults;
         defaults.at = section.kind.at;
         self.statements(section, &mut defaults);
-        if let Some(name) = name {
-            self.named_defaults.insert(name.text.clone(), defaults.clone());
+        if let Some(name) = name
+            && let Some(first) = self.named_defaults.insert(name.text.clone(), defaults.clone())
+        {
+            self.ambiguous_defaults.entry(name.text.clone()).or_insert(first.at);
         }
         self.defaults = defaults;
     }
@@ -215,11 +217,7 @@ impl Translator<'_> {
             [name, rest @ ..] => (Some(name), rest),
         };
         if let Some(name) = name {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
-            if let Some(bad) = name.text.chars().find(|c| !allowed(*c)) {
-                self.findings
-                    .error(name.at, format!("`{bad}` cannot be in a name: letters, digits, `-`, `_`, `.` and `:` can"));
-            }
+            self.name(name);
         }
         match rest {
             [] => (name, None),
@@ -241,8 +239,20 @@ impl Translator<'_> {
         }
     }
 
+    /// A section's or a server's name.
+    pub(super) fn name(&mut self, name: &Word) {
+        if let Some(bad) = bad_character(name.as_str()) {
+            let message = format!("`{bad}` cannot be in a name: letters, digits, `-`, `_`, `.` and `:` can");
+            self.findings.error(name.at, message);
+        }
+    }
+
     fn inherited(&mut self, from: &Word) -> Proxy {
         if let Some(defaults) = self.named_defaults.get(from.as_str()) {
+            if let Some(first) = self.ambiguous_defaults.get(from.as_str()) {
+                let error = Diagnostic::error(from.at, format!("there are several `defaults {}` above", from.text));
+                self.findings.push(error.related(*first, "the first").help("give each a name of its own"));
+            }
             return defaults.clone();
         }
         self.findings.error(from.at, format!("there is no `defaults {}` above", from.text));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::grammar::{Section, Statement};
 use super::proxy::Proxy;
 use super::{Translator, endpoint, server, value};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::raw::{Hold, Host, Located, Maybe, ResolveWhen, Resolver, ServerNaming, Timeout};
 use crate::model::{Family, NameKind, Prefix, Wanted};
@@ -37,6 +38,10 @@ enum Initial {
 }
 
 impl NamesSaid {
+    pub(super) fn resolvers(&self) -> Option<&Located<String>> {
+        self.resolvers.as_ref()
+    }
+
     /// How a server called `host` is resolved: without `resolvers` once, at the start. Where HAProxy would start without an
     /// address and never find one, it is looked for.
     pub(super) fn raw(&self, host: &Located<Host>, service: bool) -> ServerNaming {
@@ -156,6 +161,7 @@ impl Translator<'_> {
             return;
         };
         let Some(Located { value: (first, last), .. }) = self.checked(numbers, range(numbers.as_str())) else { return };
+        self.name(prefix);
         let service = address.text.starts_with('_');
         let endpoint = self.checked(address, server::endpoint(address.as_str()));
         let mut options = proxy.default_server.clone();
@@ -170,6 +176,19 @@ impl Translator<'_> {
                 service,
                 options.clone(),
             ));
+        }
+    }
+
+    /// Sections that servers name although they have addresses: nobody else looks for them.
+    pub(super) fn unknown_resolvers(&mut self, proxies: &[Proxy]) {
+        let known = |name: &str| {
+            let of = |resolver: &Resolver| resolver.name.as_ref().is_some_and(|known| known.value == name);
+            name == "default" || self.config.resolvers.iter().any(of)
+        };
+        let named = proxies.iter().flat_map(|proxy| &proxy.servers).filter_map(server::ServerSaid::idle_resolvers);
+        let unknown: Vec<_> = named.filter(|name| !known(&name.value)).cloned().collect();
+        for name in unknown {
+            self.push_once(Diagnostic::error(name.at, format!("there is no section `resolvers {}`", name.value)));
         }
     }
 

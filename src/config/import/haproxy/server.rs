@@ -100,6 +100,18 @@ impl ServerSaid {
         Self { at, name, host: Located::new(host, written), port, service, options }
     }
 
+    /// The resolvers of a server that has an address, and so never asks them.
+    pub(super) fn idle_resolvers(&self) -> Option<&Located<String>> {
+        self.options.names.resolvers().filter(|_| matches!(self.host.value, Host::Address(_)))
+    }
+
+    /// A server that is checked over TLS, and it is not said whom to trust.
+    pub(super) fn trusts_anybody(&self) -> Maybe<bool> {
+        let options = &self.options;
+        let tls = options.check_tls.filter(|tls| tls.value && options.check.is_some_and(|check| check.value));
+        tls.filter(|_| options.verify.is_none() && options.ca_file.is_none())
+    }
+
     /// As the raw server.
     pub(super) fn raw(&self, around: &Around<'_>) -> Server {
         let options = &self.options;
@@ -223,6 +235,7 @@ impl Translator<'_> {
             self.findings.error(statement.at(), "`server` wants a name and an address, such as `s1 10.0.0.1:80`");
             return;
         };
+        self.name(name);
         let endpoint = self.checked(address, endpoint(address.as_str()));
         let mut options = proxy.default_server.clone();
         self.server_options(words, &mut options);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Translator;
 use super::proxy::{Kind, Mode, Proxy};
-use super::server::Around;
+use super::server::{self, Around};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{Located, Log, Maybe, Pool, Service, Timeout};
 use crate::config::source::Location;
@@ -82,6 +82,10 @@ impl Translator<'_> {
                 return;
             }
         };
+        if let Some(own) = backend.filter(|backend| proxy.kind == Kind::Listen && backend.value == proxy.name) {
+            let message = format!("`{}` is its own backend: HAProxy takes this for a loop", proxy.name);
+            self.findings.push(Diagnostic::warning(own.at, message).help("leave the line out"));
+        }
         let mut policy = self.policy(proxy);
         self.resolve_maps(proxy, proxies, pool.as_ref().map(|pool| pool.value.as_str()), &mut policy);
         self.config.services.push(Service {
@@ -122,6 +126,7 @@ impl Translator<'_> {
                 self.push_once(refusal.clone());
             }
         }
+        self.unsaid_trust(proxy);
         let affinity = self.affinity(proxy);
         let (protocol, disable_on_404) = if checked { self.protocol(proxy) } else { (None, None) };
         let around = Around {
@@ -156,6 +161,17 @@ impl Translator<'_> {
             servers,
             ..Pool::empty(at)
         });
+    }
+
+    /// HAProxy refuses to guess whom to trust.
+    fn unsaid_trust(&mut self, proxy: &Proxy) {
+        let checked = proxy.servers.iter().filter_map(server::ServerSaid::trusts_anybody);
+        for tls in checked.filter(|_| self.verify_servers).collect::<Vec<_>>() {
+            let message =
+                "certificates are verified by the authorities that the system trusts, as nothing else is said";
+            let warning = Diagnostic::warning(tls.at, message);
+            self.push_once(warning.help("HAProxy wants `ca-file`, `verify none` or `ssl-server-verify none`"));
+        }
     }
 
     fn http_refused(&mut self, proxy: &Proxy) {
