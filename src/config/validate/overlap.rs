@@ -73,8 +73,14 @@ impl Overlaps {
             at,
         };
         let free = self.add(&claim, findings);
-        if free && listen.dual_stack && listen.address.is_unspecified() && listen.address.is_ipv6() {
-            self.add(&Claim { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..claim }, findings);
+        if listen.dual_stack && listen.address.is_unspecified() && listen.address.is_ipv6() {
+            let v4 = Claim { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..claim };
+            // One finding a listener.
+            if free {
+                self.add(&v4, findings);
+            } else {
+                self.file(&v4);
+            }
         }
     }
 
@@ -84,6 +90,11 @@ impl Overlaps {
         if let Some((port, other)) = taken {
             findings.push(claim.refusal(port).related(other, "also here"));
         }
+        self.file(claim);
+        taken.is_none()
+    }
+
+    fn file(&mut self, claim: &Claim<'_>) {
         let Claim { address, ports, at, .. } = *claim;
         let family = Family::of(address);
         let strict = [AddressKey::StrictAt(address), AddressKey::StrictOf(family)];
@@ -93,7 +104,6 @@ impl Overlaps {
                 take(self.taken.entry((key, interface.clone())).or_default(), ports, at);
             }
         }
-        taken.is_none()
     }
 
     fn find(&self, claim: &Claim<'_>) -> Option<(u16, Location)> {
