@@ -116,7 +116,7 @@ fn mistakes_are_named() {
         ("connection reject if { src 10.0.0.1", "a `{` is not closed"),
         ("connection reject if nope", "there is no ACL called `nope`"),
         ("connection reject if broken", "no such thing"),
-        ("connection reject if { hdr(host) x }", "`hdr` cannot be asked yet"),
+        ("connection reject if { hdr(host) x }", "`hdr` is part of an HTTP request, which is not read in TCP mode"),
         ("connection reject if { src }", "`src` is compared with nothing"),
         ("connection reject if { src example.org }", "`example.org` is not a network"),
         ("connection reject if { src 10.0.0.0/255.0.255.0 }", "its ones do not stand together"),

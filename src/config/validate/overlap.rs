@@ -74,12 +74,12 @@ impl Overlaps {
         };
         let free = self.add(&claim, findings);
         if listen.dual_stack && listen.address.is_unspecified() && listen.address.is_ipv6() {
-            let of_v4 = Claim { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..claim };
-            // Once is enough to say it.
+            let v4 = Claim { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..claim };
+            // One finding a listener.
             if free {
-                self.add(&of_v4, findings);
+                self.add(&v4, findings);
             } else {
-                self.take(&of_v4);
+                self.file(&v4);
             }
         }
     }
@@ -90,11 +90,11 @@ impl Overlaps {
         if let Some((port, other)) = taken {
             findings.push(claim.refusal(port).related(other, "also here"));
         }
-        self.take(claim);
+        self.file(claim);
         taken.is_none()
     }
 
-    fn take(&mut self, claim: &Claim<'_>) {
+    fn file(&mut self, claim: &Claim<'_>) {
         let Claim { address, ports, at, .. } = *claim;
         let family = Family::of(address);
         let strict = [AddressKey::StrictAt(address), AddressKey::StrictOf(family)];
