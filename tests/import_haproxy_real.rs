@@ -173,6 +173,15 @@ fn names_of_backends_are_made_of_what_clients_ask_for() {
 }
 
 #[test]
+fn a_frontend_whose_backends_are_not_there_is_left_out() {
+    let text = "frontend f\n bind 127.0.0.1:7000\n use_backend %[req.ssl_sni]-x\nfrontend g\n bind 127.0.0.1:7001\n default_backend b\n\
+         backend b\n server a 192.0.2.1:80\n";
+    let warnings = haproxy_text(text).without_errors().warnings();
+    assert!(warnings.iter().any(|line| line.contains("`f` has no backend")), "{warnings:?}");
+    assert_eq!(model(None, Some(text)).services.len(), 1);
+}
+
+#[test]
 fn what_haproxy_passes_over_is_told_and_passed_over() {
     for line in [
         " balance uri whole",

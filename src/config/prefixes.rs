@@ -17,8 +17,7 @@ pub struct Misfit<'c> {
 }
 
 /// Each virtual address that no prefix of its interface contains: neighbours would ask their router for it, not this
-/// link. One that brings a prefix of its own makes the link part of that network, so only host addresses are meant.
-/// `there` are the machine's addresses; an interface with none of its own is left out.
+/// link. `there` are the machine's addresses; an interface with none of its own is left out.
 #[must_use]
 pub fn outside_prefixes<'c>(config: &'c Config, there: &[(InterfaceName, Prefix)]) -> Vec<Misfit<'c>> {
     // What a master has, or a former run left behind, says nothing about the link; what an address owner has does.
@@ -29,11 +28,9 @@ pub fn outside_prefixes<'c>(config: &'c Config, there: &[(InterfaceName, Prefix)
         links.entry(name).or_default().push(*prefix);
     }
     let outside = |address: &&VirtualAddress| {
-        let host = address.prefix.length == Family::of(address.prefix.address).bits();
-        let link = links
+        links
             .get(&address.interface)
-            .filter(|link| !link.iter().any(|prefix| contains(*prefix, address.prefix.address)));
-        host && link.is_some()
+            .is_some_and(|link| !link.iter().any(|prefix| contains(*prefix, address.prefix.address)))
     };
     let misfits = config.routers.iter().flat_map(|router| {
         router.owned().filter(outside).map(|address| {

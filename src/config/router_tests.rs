@@ -27,7 +27,7 @@ fn a_weight_of_a_member_is_a_fault_unless_the_group_says_otherwise() {
 #[test]
 fn addresses_outside_of_every_prefix_of_their_interface_are_named() {
     let config = config(&with_router(
-        "addresses = [\"192.0.2.1/32\", \"198.51.100.1\", \"203.0.113.1/24\"]\nexcluded-addresses = [\"2001:db8::1\"]",
+        "addresses = [\"192.0.2.1/32\", \"198.51.100.1/24\"]\nexcluded-addresses = [\"2001:db8::1/64\"]",
     ));
     let there = |all: &[(&str, &str)]| {
         let all: Vec<_> = all.iter().map(|(name, prefix)| (interface(name), prefix.parse().unwrap())).collect();

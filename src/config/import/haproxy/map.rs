@@ -119,6 +119,20 @@ fn groups<'m>(method: &str, mut entries: Vec<(&'m str, &'m str)>) -> Vec<(&'m st
     groups
 }
 
+fn is_backend(name: &str, proxies: &[Proxy]) -> bool {
+    proxies.iter().any(|proxy| proxy.name == name && proxy.is_backend())
+}
+
+impl Proxy {
+    /// Whether a `use_backend` names a backend; a map may have none that is there.
+    pub(super) fn leads_somewhere(&self, proxies: &[Proxy]) -> bool {
+        self.rules.rules.iter().any(|rule| match &rule.value.action {
+            Action::Pool(name) => !self.rules.mapped.contains(&rule.at) || is_backend(name, proxies),
+            _ => false,
+        })
+    }
+}
+
 impl Translator<'_> {
     /// Rules for every value of the map, then for what it does not have.
     pub(super) fn mapped_backend(&mut self, name: &Word, when: Option<&Condition>, at: Location, proxy: &mut Proxy) {
@@ -184,10 +198,9 @@ impl Translator<'_> {
         if proxy.rules.mapped.is_empty() {
             return;
         }
-        let exists = |name: &str| proxies.iter().any(|proxy| proxy.name == name && proxy.is_backend());
         for rule in policy.rules.iter_mut().filter(|rule| proxy.rules.mapped.contains(&rule.at)) {
             let Action::Pool(name) = &rule.value.action else { continue };
-            if exists(name) {
+            if is_backend(name, proxies) {
                 continue;
             }
             if !name.is_empty() {

@@ -69,7 +69,7 @@ impl Translator<'_> {
         let pool = match (backend, proxy.kind) {
             (Some(backend), _) => Some(backend.clone()),
             (None, Kind::Listen) => Some(Located::new(proxy.name.clone(), proxy.at)),
-            (None, _) if proxy.rules.pools().next().is_some() => None,
+            (None, _) if proxy.leads_somewhere(proxies) => None,
             (None, _) if proxy.rules.refused => return,
             (None, Kind::Frontend | Kind::Backend | Kind::Defaults) => {
                 self.findings.push(
