@@ -381,11 +381,17 @@ impl Rule {
     /// Whether what the client says may change what it comes to.
     #[must_use]
     pub fn listens(&self) -> bool {
-        self.when.iter().flat_map(Condition::tests).any(Test::listens)
+        self.when.as_ref().is_some_and(Condition::listens)
     }
 }
 
 impl Condition {
+    /// Whether what the client says may change the answer.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.tests().any(Test::listens)
+    }
+
     /// Everything it asks.
     pub fn tests(&self) -> impl Iterator<Item = &Test> {
         self.any.iter().flatten().flat_map(|term| term.any.iter())

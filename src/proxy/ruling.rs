@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Proxy;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
-use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Slot, SourceTable, Stage, Test};
+use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Slot, SourceTable, Stage};
 use crate::model::{self, Affinity, Algorithm, Policy, Pool, Service, StickRule};
 use crate::rules::{Counters, Effects, Expressions, Held, Rate, Source, World};
 
@@ -127,7 +127,7 @@ impl Ruling {
             pools: named,
             tables: counted,
             sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
-            listens: wants.hello.is_some() || conditions.any(|condition| condition.tests().any(Test::listens)),
+            listens: wants.hello.is_some() || conditions.any(Condition::listens),
             delay: if policy.inspect_delay.is_zero() { wants.hello.unwrap_or_default() } else { policy.inspect_delay },
             wants,
             policy: Arc::clone(policy),
@@ -272,7 +272,7 @@ pub(super) fn hello_wait(pool: &model::Pool) -> Option<Duration> {
 
 /// How long a pool may wait for what its stick rules are about, if that is something that the client says.
 fn stick_wait(pool: &model::Pool) -> Option<Duration> {
-    let asks = |rule: &StickRule| rule.when.iter().flat_map(Condition::tests).any(Test::listens);
+    let asks = |rule: &StickRule| rule.when.as_ref().is_some_and(Condition::listens);
     pool.stick.iter().any(|rule| rule.key.fetch.listens() || asks(rule)).then(|| Policy::new().inspect_delay)
 }
 

@@ -222,10 +222,8 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
     ];
     for (name, kind, help, count) in figures {
         out.family(name, kind, help);
-        for pool in &snapshot.pools {
-            for server in &pool.servers {
-                out.sample(name, &[("pool", &pool.name), ("server", &server.name)], count(server));
-            }
+        for (labels, server) in labelled(snapshot) {
+            out.sample(name, &labels, count(server));
         }
     }
     let ports = "vipgate_server_source_ports";
@@ -234,30 +232,32 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
         Kind::Gauge,
         "Source ports towards it: so many connections may be open, or closed less than a minute ago.",
     );
-    for pool in &snapshot.pools {
-        for server in &pool.servers {
-            let most = server.source_ports.unwrap_or(snapshot.process.local_ports);
-            out.sample(ports, &[("pool", &pool.name), ("server", &server.name)], most);
-        }
+    for (labels, server) in labelled(snapshot) {
+        out.sample(ports, &labels, server.source_ports.unwrap_or(snapshot.process.local_ports));
     }
     let expiry = "vipgate_server_certificate_expiry_timestamp_seconds";
     out.family(expiry, Kind::Gauge, "When the certificate that the server showed to its last check expires.");
-    for pool in &snapshot.pools {
-        for server in &pool.servers {
-            if let Some(expires) = server.certificate_expires {
-                out.sample(expiry, &[("pool", &pool.name), ("server", &server.name)], expires);
-            }
+    for (labels, server) in labelled(snapshot) {
+        if let Some(expires) = server.certificate_expires {
+            out.sample(expiry, &labels, expires);
         }
     }
     let duration = "vipgate_server_check_duration_seconds";
     out.family(duration, Kind::Gauge, "How long the last health check took.");
-    for pool in &snapshot.pools {
-        for server in &pool.servers {
-            if let Some(check) = &server.last_check {
-                out.sample(duration, &[("pool", &pool.name), ("server", &server.name)], check.duration_seconds);
-            }
+    for (labels, server) in labelled(snapshot) {
+        if let Some(check) = &server.last_check {
+            out.sample(duration, &labels, check.duration_seconds);
         }
     }
+}
+
+/// Every server with its labels.
+fn labelled(snapshot: &Snapshot) -> impl Iterator<Item = ([(&str, &str); 2], &ServerSnapshot)> {
+    snapshot.pools.iter().flat_map(|pool| {
+        pool.servers
+            .iter()
+            .map(move |server| ([("pool", pool.name.as_str()), ("server", server.name.as_str())], server))
+    })
 }
 
 fn notify(told: &NotifySnapshot, out: &mut Exposition) {

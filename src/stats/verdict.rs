@@ -116,29 +116,28 @@ fn pool_trouble(pool: &PoolSnapshot) -> Option<String> {
 
 /// Servers that see clients' addresses and do not have this node as their way to them.
 fn return_trouble(pool: &PoolSnapshot) -> Option<String> {
-    let lost: Vec<&str> =
-        pool.servers.iter().filter(|server| server.return_path_lost).map(|server| server.name.as_str()).collect();
-    (!lost.is_empty()).then(|| {
-        format!(
-            "pool {}: what is answered to clients' addresses does not come back through this node: {}; route it here",
-            pool.name,
-            few(&lost)
-        )
-    })
+    let lost = those(pool, |server| server.return_path_lost)?;
+    Some(format!(
+        "pool {}: what is answered to clients' addresses does not come back through this node: {lost}; route it here",
+        pool.name
+    ))
 }
 
 /// Servers towards which every source port was taken within the last minute.
 fn port_trouble(pool: &PoolSnapshot) -> Option<String> {
     const RECENT_SECONDS: f64 = 60.0;
-    let is_short = |server: &&ServerSnapshot| server.portless_seconds.is_some_and(|ago| ago < RECENT_SECONDS);
-    let short: Vec<&str> = pool.servers.iter().filter(is_short).map(|server| server.name.as_str()).collect();
-    (!short.is_empty()).then(|| {
-        format!(
-            "pool {}: every source port towards {} was taken: widen net.ipv4.ip_local_port_range, or add servers or sources",
-            pool.name,
-            few(&short)
-        )
-    })
+    let short = those(pool, |server| server.portless_seconds.is_some_and(|ago| ago < RECENT_SECONDS))?;
+    Some(format!(
+        "pool {}: every source port towards {short} was taken: widen net.ipv4.ip_local_port_range, or add servers or sources",
+        pool.name
+    ))
+}
+
+/// The servers of which something is so, if there are any.
+fn those(pool: &PoolSnapshot, is_so: impl Fn(&ServerSnapshot) -> bool) -> Option<String> {
+    let names: Vec<&str> =
+        pool.servers.iter().filter(|server| is_so(server)).map(|server| server.name.as_str()).collect();
+    (!names.is_empty()).then(|| few(&names))
 }
 
 /// A cause stays one line, however many servers went down.

@@ -156,19 +156,28 @@ async fn the_reader_has_the_path_runs_on_through_reloads_and_is_ended() {
     }
 }
 
-#[tokio::test]
-async fn a_reader_that_takes_its_time_ends_by_itself() {
-    let folder = Folder::new("slow");
+/// What a reader that is this script has written to READ when the process has ended: it saw a first line, then the last.
+async fn read_to_the_end(name: &str, script: &str) -> String {
+    let folder = Folder::new(name);
     let (path, read) = (folder.file("fifo"), folder.file("read"));
-    let text_of = "while read -r line; do sleep 0.05; echo \"$line\" >> READ; done < \"$1\"; echo over >> READ";
-    let script = folder.script("slow", &text_of.replace("READ", &read.display().to_string()));
+    let script = folder.script(name, &script.replace("READ", &read.display().to_string()));
     let notifier = Notifier::start(processes(), Arc::default());
     notifier.apply("n", &targets(&path, Some(script)), &[quiet("a")], &[]);
     notifier.tell(&told("a", State::Backup));
     until("the reader reads", || text(&read) == "INSTANCE \"a\" BACKUP 100\n").await;
     notifier.tell(&told("a", State::Stop));
     notifier.stop(LONG).await;
-    assert_eq!(text(&read), "INSTANCE \"a\" BACKUP 100\nINSTANCE \"a\" STOP 100\nover\n");
+    text(&read)
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_its_time_ends_by_itself() {
+    let read = read_to_the_end(
+        "slow",
+        "while read -r line; do sleep 0.05; echo \"$line\" >> READ; done < \"$1\"; echo over >> READ",
+    )
+    .await;
+    assert_eq!(read, "INSTANCE \"a\" BACKUP 100\nINSTANCE \"a\" STOP 100\nover\n");
 }
 
 /// It reads the last line and goes before anybody ends it.
@@ -181,17 +190,12 @@ async fn a_reader_that_leaves_at_the_end_is_no_fault() {
         FAULTS.fetch_add(usize::from(here), Ordering::Relaxed);
         before(panic);
     }));
-    let folder = Folder::new("leaves");
-    let (path, read) = (folder.file("fifo"), folder.file("read"));
-    let text_of = "while read -r line; do echo \"$line\" >> READ; case $line in *STOP*) exit;; esac; done < \"$1\"";
-    let script = folder.script("leaves", &text_of.replace("READ", &read.display().to_string()));
-    let notifier = Notifier::start(processes(), Arc::default());
-    notifier.apply("n", &targets(&path, Some(script)), &[quiet("a")], &[]);
-    notifier.tell(&told("a", State::Backup));
-    until("the reader reads", || text(&read) == "INSTANCE \"a\" BACKUP 100\n").await;
-    notifier.tell(&told("a", State::Stop));
-    notifier.stop(LONG).await;
-    assert!(text(&read).ends_with("INSTANCE \"a\" STOP 100\n"), "{}", text(&read));
+    let read = read_to_the_end(
+        "leaves",
+        "while read -r line; do echo \"$line\" >> READ; case $line in *STOP*) exit;; esac; done < \"$1\"",
+    )
+    .await;
+    assert!(read.ends_with("INSTANCE \"a\" STOP 100\n"), "{read}");
     assert_eq!(FAULTS.load(Ordering::Relaxed), 0);
 }
 

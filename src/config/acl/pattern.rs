@@ -66,9 +66,8 @@ fn of_file(path: &Word, of_maps: bool, scope: &Scope<'_>) -> Result<Vec<Word>, F
     let text = (scope.read)(Path::new(&path.text))
         .map_err(|error| Fault::new(path.at, format!("`{}` cannot be read: {error}", path.text)))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let key = |line: &'_ str| line.split([' ', '\t']).next().unwrap_or_default().len();
-    let pattern = |line: &str| if of_maps { line[..key(line)].to_owned() } else { line.to_owned() };
-    Ok(lines.map(|line| Word { text: pattern(line), at: path.at }).collect())
+    let patterns = lines.map(|line| line.split([' ', '\t']).next().filter(|_| of_maps).unwrap_or(line));
+    Ok(patterns.map(|pattern| Word { text: pattern.to_owned(), at: path.at }).collect())
 }
 
 impl Patterns<'_> {

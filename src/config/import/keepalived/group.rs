@@ -59,9 +59,7 @@ impl Translator<'_> {
         }
         Some(group)
     }
-}
 
-impl Translator<'_> {
     /// An instance that is there and in no group yet.
     fn member(&mut self, member: &Word, instances: &mut Instances<'_>) -> Maybe<String> {
         let Some(taken) = instances.get_mut(member.as_str()) else {
@@ -69,12 +67,12 @@ impl Translator<'_> {
             self.findings.warning(member.at, message);
             return None;
         };
-        if let Some(first) = taken.replace(member.at) {
-            *taken = Some(first);
+        if let Some(first) = *taken {
             let message = format!("`{}` is in a group already: ignored, as in keepalived", member.text);
             self.findings.push(Diagnostic::warning(member.at, message).related(first, "here"));
             return None;
         }
+        *taken = Some(member.at);
         Some(Located::new(member.text.clone(), member.at))
     }
 }
