@@ -35,17 +35,18 @@ test: packages
 # Ten million packets, and as many configurations as half a minute allows; each run is seeded and prints its share.
 fuzz:
 	VIPGATE_FUZZ=10000000 $(TEST) --test fuzz_wire -- --nocapture
-	VIPGATE_FUZZ=100000 $(TEST) --test fuzz_config --test fuzz_import -- --nocapture
+	VIPGATE_FUZZ=25000 $(TEST) --test fuzz_config --test fuzz_import -- --nocapture
 
 # Adverts of 20 routers while every core is busy, five minutes for each subject (`make test` has twelve seconds); and
 # 8,000 hostile clients (`make test` has 2,000).
 soak: packages build
 	VIPGATE_SOAK=300 $(CARGO) test --release --locked --package netns-tests --test load --test hostility -- --nocapture
 
-# A hundred thousand storms over the real driver and the real keeper of addresses, and as many over the election alone.
+# A hundred thousand storms over the real driver and the real keeper of addresses, and as many over the election alone;
+# the largest models of two routers.
 sim:
 	VIPGATE_SIM=100000 $(CARGO) test --release --locked --lib speaker::simulation -- --nocapture
-	VIPGATE_SIM=100000 $(CARGO) test --release --locked --test simulation -- --nocapture
+	VIPGATE_SIM=100000 $(CARGO) test --release --locked --test simulation --test model_check -- --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

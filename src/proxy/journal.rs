@@ -108,10 +108,16 @@ impl Ended<'_> {
         );
     }
 
-    /// Milliseconds from accept to the established connection, to the microsecond; none: there was none.
+    /// From accept to the established connection; none: there was none.
+    #[must_use]
+    pub fn connected(&self) -> Option<Duration> {
+        self.waited.zip(self.connect).map(|(waited, connect)| waited + connect)
+    }
+
+    /// [`Self::connected`] in milliseconds, to the microsecond.
     #[must_use]
     pub fn connect_ms(&self) -> Option<f64> {
-        self.waited.zip(self.connect).map(|(waited, connect)| millis(waited + connect))
+        self.connected().map(millis)
     }
 
     /// Milliseconds from accept to the end, to the microsecond.

@@ -1,5 +1,4 @@
-//! The line of a connection: in HAProxy's formats (configuration manual, section 8.2), or as the events of the process are
-//! written.
+//! The line of a connection in HAProxy's formats (configuration manual, section 8.2).
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -89,7 +88,7 @@ fn variable(name: &str, ended: &Ended<'_>, now: SystemTime, out: &mut String) ->
         "Tc" => out.write_str(&millis(ended.connect)),
         "Tt" | "Ta" | "Tu" => write!(out, "{so_far}{}", ended.duration.as_millis()),
         "Td" => {
-            let until = ended.waited.zip(ended.connect).map(|(waited, connect)| waited + connect);
+            let until = ended.connected();
             out.write_str(&millis(until.map(|until| ended.duration.saturating_sub(until))))
         }
         "Th" | "Ti" => out.write_char('0'),
@@ -111,32 +110,6 @@ fn variable(name: &str, ended: &Ended<'_>, now: SystemTime, out: &mut String) ->
     true
 }
 
-/// Writes the line of [`Ended::trace`] as it is as text, directly.
-pub(super) fn plain(ended: &Ended<'_>, time: Option<SystemTime>, out: &mut String) -> std::fmt::Result {
-    if let Some(time) = time {
-        write!(out, "{} ", humantime::format_rfc3339_micros(time))?;
-    }
-    let word = if ended.goes_on { "established" } else { "ended" };
-    write!(out, " INFO {}: connection {word} service={:?}", super::CONNECTION, ended.service.name)?;
-    write!(out, " client={} destination={}", ended.client, ended.destination)?;
-    if let Some(name) = ended.sni {
-        write!(out, " sni={name:?}")?;
-    }
-    write!(out, " pool={:?}", ended.pool)?;
-    if let Some(server) = ended.server {
-        write!(out, " server={server:?}")?;
-    }
-    if let Some(address) = ended.server_address {
-        write!(out, " server_address={address}")?;
-    }
-    let Ended { reason, bytes_in, bytes_out, .. } = ended;
-    write!(out, " reason={:?} bytes_in={bytes_in} bytes_out={bytes_out}", reason.label())?;
-    if let Some(connect) = ended.connect_ms() {
-        write!(out, " connect_ms={connect:?}")?;
-    }
-    writeln!(out, " duration_ms={:?}", ended.duration_ms())
-}
-
 /// When the client was accepted, in seconds and their milliseconds.
 fn since_epoch(now: SystemTime, ended: &Ended<'_>) -> (u64, u32) {
     let accepted = now.checked_sub(ended.duration).unwrap_or(now);
@@ -145,14 +118,14 @@ fn since_epoch(now: SystemTime, ended: &Ended<'_>) -> (u64, u32) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::balance::Ahead;
     use crate::proxy::{OpenCounts, Phase};
     use crate::stats::EndReason;
     use std::time::Duration;
 
-    fn ended(service: &Service) -> Ended<'_> {
+    pub(in crate::app::log) fn ended(service: &Service) -> Ended<'_> {
         Ended {
             service,
             pool: "be",
@@ -196,39 +169,6 @@ mod tests {
             ..ended(&service)
         };
         assert!(end(&refused, now).ends_with(" fe be/<NOSRV> -1/-1/5 0 SC 2/1/0/0/+3 0/7"), "{}", end(&refused, now));
-    }
-
-    #[test]
-    fn the_line_of_text_is_that_of_the_event() {
-        let service = Service::new("fe", "be");
-        let unserved = Ended { server: None, server_address: None, waited: None, ..ended(&service) };
-        let named = Ended { sni: Some("a\"b\n"), client: "[2001:db8::1]:9".parse().unwrap(), ..ended(&service) };
-        for ended in [ended(&service), unserved, named, Ended { goes_on: true, ..ended(&service) }] {
-            let (sender, receiver) = std::sync::mpsc::channel();
-            let writer = move || Sent(sender.clone());
-            let format = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(writer);
-            tracing::subscriber::with_default(format.finish(), || ended.trace());
-            let event: Vec<u8> = receiver.try_iter().flatten().collect();
-            let mut line = String::new();
-            plain(&ended, None, &mut line).unwrap();
-            assert_eq!(line, String::from_utf8(event).unwrap());
-            let mut stamped = String::new();
-            plain(&ended, Some(SystemTime::UNIX_EPOCH), &mut stamped).unwrap();
-            assert_eq!(stamped, format!("1970-01-01T00:00:00.000000Z {line}"));
-        }
-    }
-
-    struct Sent(std::sync::mpsc::Sender<Vec<u8>>);
-
-    impl std::io::Write for Sent {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let _ = self.0.send(bytes.to_vec());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod connection;
 mod dress;
 mod json;
+mod plain;
 mod queue;
 mod record;
 mod targets;
@@ -49,7 +50,7 @@ const MOST_QUEUED: usize = 16_384;
 const BATCH: usize = 64 * 1024;
 
 /// Between two writes lines gather, so that on a busy node a line costs neither a system call nor a wake-up.
-const PAUSE: Duration = Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// After this long the count of a repeated line is written although the line still repeats.
 const COLLAPSE: Duration = Duration::from_secs(10);
@@ -167,13 +168,12 @@ impl Book {
         }
     }
 
-    /// The line of a connection in the words of an event. Every connection has one: it does not go the long way of those.
+    /// The line of a connection in the words of an event, but not the long way of those.
     fn say_plainly(&self, ended: &Ended<'_>) {
         let time = (!self.journald).then(SystemTime::now);
         let mut line = String::with_capacity(512);
         line.push_str(self.prefix(Level::INFO));
-        // Writing to a String cannot fail.
-        let _written = connection::plain(ended, time, &mut line);
+        plain::write(ended, time, &mut line);
         self.queue(Line::Text(line.into_bytes()));
     }
 

@@ -69,6 +69,13 @@ struct NotHello;
 
 /// The first handshake message without its header, put together from its records; none while it is not complete.
 fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotHello> {
+    // Nearly always one record holds it.
+    if let Some((fragment, ..)) = record(bytes)?
+        && let Some(length) = message_length(&[fragment])
+        && let Some(whole) = fragment.get(MESSAGE_HEADER..length? + MESSAGE_HEADER)
+    {
+        return Ok(Some(whole.into()));
+    }
     let mut fragments: Vec<&[u8]> = Vec::new();
     let mut have = 0;
     let mut rest = bytes;
@@ -78,11 +85,7 @@ fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, NotHello> {
             None => usize::MAX,
         };
         if have >= wanted {
-            // Most hellos come in one record.
-            return Ok(match *fragments {
-                [whole] => whole.get(MESSAGE_HEADER..wanted).map(Cow::Borrowed),
-                _ => fragments.concat().get(MESSAGE_HEADER..wanted).map(|message| message.to_vec().into()),
-            });
+            return Ok(fragments.concat().get(MESSAGE_HEADER..wanted).map(|message| message.to_vec().into()));
         }
         let (fragment, complete, after) = match record(rest)? {
             Some(record) => record,

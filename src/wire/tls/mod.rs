@@ -24,6 +24,39 @@ fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
+/// The first bytes of something, in however many pieces they come.
+#[derive(Debug)]
+struct Gathered<const N: usize> {
+    bytes: [u8; N],
+    count: usize,
+}
+
+impl<const N: usize> Default for Gathered<N> {
+    fn default() -> Self {
+        Self { bytes: [0; N], count: 0 }
+    }
+}
+
+impl<const N: usize> Gathered<N> {
+    /// Takes what is missing; what follows it.
+    fn take<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let missing = self.bytes.get_mut(self.count..).unwrap_or_default();
+        let (taken, rest) = bytes.split_at(bytes.len().min(missing.len()));
+        missing.iter_mut().zip(taken).for_each(|(place, byte)| *place = *byte);
+        self.count += taken.len();
+        rest
+    }
+
+    /// All of them, once they are there.
+    fn whole(&self) -> Option<&[u8; N]> {
+        (self.count == N).then_some(&self.bytes)
+    }
+
+    fn clear(&mut self) {
+        self.count = 0;
+    }
+}
+
 /// What is left of a message.
 struct Reader<'a>(&'a [u8]);
 

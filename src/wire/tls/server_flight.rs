@@ -1,7 +1,7 @@
 //! What a server says at the beginning of a TLS connection, read while it passes by: its hello, or two after a
 //! HelloRetryRequest, and with TLS 1.2 the ticket it issues and whether it resumes the session.
 
-use super::{HANDSHAKE, LONGEST_RECORD, MESSAGE_HEADER, RECORD_HEADER, Reader};
+use super::{Gathered, HANDSHAKE, LONGEST_RECORD, MESSAGE_HEADER, RECORD_HEADER, Reader};
 use super::{PRE_SHARED_KEY, SESSION_TICKET, SUPPORTED_VERSIONS, TLS13};
 use crate::model::Opening;
 
@@ -48,10 +48,12 @@ pub struct Flight {
     stage: Stage,
     seen: usize,
     /// Of the record that is under way: its header, as far as it is there, and what is left of its content.
-    header: Vec<u8>,
+    header: Gathered<RECORD_HEADER>,
     left: usize,
-    /// The handshake message that is under way, or its beginning, and what is left of it.
-    message: Vec<u8>,
+    /// Of the handshake message that is under way: its header, what is kept of it if it did not come in one piece, and
+    /// what is left of it.
+    head: Gathered<MESSAGE_HEADER>,
+    body: Vec<u8>,
     skipped: usize,
     said: Said,
     tickets: bool,
@@ -105,9 +107,8 @@ impl Flight {
     }
 
     fn take_header<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let (header, rest) = bytes.split_at(bytes.len().min(RECORD_HEADER - self.header.len()));
-        self.header.extend_from_slice(header);
-        if let [kind, major, _, high, low] = *self.header {
+        let rest = self.header.take(bytes);
+        if let Some(&[kind, major, _, high, low]) = self.header.whole() {
             self.left = usize::from(u16::from_be_bytes([high, low]));
             if major != 3 || self.left == 0 || self.left > LONGEST_RECORD + EXPANSION {
                 self.finish();
@@ -135,7 +136,7 @@ impl Flight {
     fn take_content<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let (mut content, rest) = bytes.split_at(bytes.len().min(self.left));
         self.left -= content.len();
-        if self.header.first() == Some(&HANDSHAKE) {
+        if self.header.whole().is_some_and(|[kind, ..]| *kind == HANDSHAKE) {
             while !self.is_over() && !content.is_empty() {
                 content = self.take_message(content);
             }
@@ -154,27 +155,30 @@ impl Flight {
             return rest;
         }
         let Some((kind, length)) = self.message_header() else {
-            let (header, rest) = content.split_at(content.len().min(MESSAGE_HEADER - self.message.len()));
-            self.message.extend_from_slice(header);
+            let rest = self.head.take(content);
             // One without content is complete.
             if let Some((kind, length)) = self.message_header() {
                 self.begin_message(kind, length);
             }
             return rest;
         };
-        let wanted = MESSAGE_HEADER + if kind == SERVER_HELLO { length } else { length.min(TICKET_KEPT) };
-        let (part, rest) = content.split_at(content.len().min(wanted - self.message.len()));
-        self.message.extend_from_slice(part);
-        if self.message.len() == wanted {
-            self.skipped = MESSAGE_HEADER + length - wanted;
-            let message = std::mem::take(&mut self.message);
-            self.on_message(kind, message.get(MESSAGE_HEADER..).unwrap_or_default());
+        let wanted = if kind == SERVER_HELLO { length } else { length.min(TICKET_KEPT) };
+        let (part, rest) = content.split_at(content.len().min(wanted - self.body.len()));
+        if part.len() == wanted {
+            // Nearly always it comes in one piece.
+            self.end_message(kind, part, length);
+        } else {
+            self.body.extend_from_slice(part);
+            if self.body.len() == wanted {
+                let body = std::mem::take(&mut self.body);
+                self.end_message(kind, &body, length);
+            }
         }
         rest
     }
 
     fn message_header(&self) -> Option<(u8, usize)> {
-        let (&[kind, high, middle, low], _) = self.message.split_first_chunk::<MESSAGE_HEADER>()?;
+        let &[kind, high, middle, low] = self.head.whole()?;
         Some((kind, usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)))
     }
 
@@ -191,20 +195,23 @@ impl Flight {
                 if self.stage == Stage::After {
                     self.stage = Stage::Ticket;
                 }
-                self.message.clear();
+                self.head.clear();
                 self.skipped = length;
             }
         }
     }
 
-    fn on_message(&mut self, kind: u8, content: &[u8]) {
+    /// All is there that is kept of a message of `length` bytes.
+    fn end_message(&mut self, kind: u8, kept: &[u8], length: usize) {
+        self.head.clear();
+        self.skipped = length - kept.len();
         match kind {
-            SERVER_HELLO => match self.read_hello(content) {
+            SERVER_HELLO => match self.read_hello(kept) {
                 Some(stage) => self.stage = stage,
                 None => self.finish(),
             },
             _ => {
-                self.said.ticket = ticket(content);
+                self.said.ticket = ticket(kept);
                 self.stage = Stage::Complete;
             }
         }
