@@ -31,7 +31,7 @@ use crate::cli::Run;
 use crate::control::haproxy::Sockets;
 use crate::control::server::Call;
 use crate::control::{Reply, Request};
-use crate::guardian::{Guardian, GuardianError};
+use crate::guardian::Guardian;
 use crate::model::{Estate, Peering};
 use crate::names::{Names, Resolved};
 use crate::notify::Notifier;
@@ -286,6 +286,7 @@ impl Node {
             Request::EndSession { id } => self.end_session(&id, answer),
             Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
             Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
+            Request::Resolvers => self.list_resolvers(answer),
             Request::Peers => _ = answer.finish(Reply::done(self.replicas.show())),
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
             Request::Sources { table } => _ = answer.finish(self.sources(table.as_deref())),
@@ -356,33 +357,6 @@ impl Node {
     pub(super) fn leaves_traces(&self) -> bool {
         let config = self.shared.config();
         !(config.routers.is_empty() && config.routes.is_empty() && config.rules.is_empty()) || config.is_transparent()
-    }
-
-    /// Starts a guardian and tells it what there is to undo.
-    pub(super) fn start_guardian(&mut self) {
-        match Guardian::spawn() {
-            Ok(guardian) => {
-                self.guardian = Some(guardian);
-                self.tell_guardian();
-            }
-            Err(error) => {
-                tracing::warn!(target: "vipgate", %error, "no guardian: a killed daemon would leave its addresses")
-            }
-        }
-    }
-
-    fn tell_guardian(&mut self) {
-        let Some(guardian) = &mut self.guardian else { return };
-        match guardian.publish(&self.estate) {
-            Ok(()) => {}
-            Err(error @ GuardianError::TooLarge) => tracing::error!(target: "vipgate", "{error}"),
-            Err(error @ GuardianError::Pipe(_)) => {
-                tracing::warn!(target: "vipgate", "{error}: it is replaced");
-                if let Some(deaf) = self.guardian.take() {
-                    deaf.discard();
-                }
-            }
-        }
     }
 
     /// Recomputes which services can be served here and tells the routers that front them.

@@ -224,6 +224,9 @@ impl Node {
 
     pub(super) fn clear_counters(&self, all: bool) -> Reply {
         self.shared.registry.clear_counters(all);
+        if all {
+            self.names.tally().clear();
+        }
         Reply::done(if all { "every counter begins again" } else { "what was the most so far is forgotten" })
     }
 

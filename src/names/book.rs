@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::tally::IMPLICIT;
 use super::{Place, Resolved};
 use crate::model::{NameKind, Pool, Resolver, ServerName, Wanted};
 
@@ -204,7 +205,7 @@ impl Question {
             name: name.name.clone(),
             kind: name.kind,
             wanted: name.family,
-            resolver: named.cloned().unwrap_or_else(|| Resolver::new("system")),
+            resolver: named.cloned().unwrap_or_else(|| Resolver::new(IMPLICIT)),
         }
     }
 }
