@@ -17,7 +17,7 @@ use super::drain::Drain;
 use super::explain;
 use super::fronts::Fronts;
 use super::hooks::Hooks;
-use super::keep::{self, Keeper};
+use super::keep::{self, Keeper, Sources};
 use super::log::Log;
 use super::names::Places;
 use super::reload::{Read, Reads};
@@ -27,6 +27,7 @@ use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
 use super::tunings::Tunings;
+use super::wishes::Orders;
 use crate::cli::Run;
 use crate::control::haproxy::Sockets;
 use crate::control::server::Call;
@@ -97,6 +98,8 @@ pub(super) struct Node {
     pub(super) names: Names,
     /// What the names of servers say now.
     pub(super) places: Places,
+    /// What agents set of servers.
+    pub(super) orders: Orders,
     /// What an operator set of services.
     pub(super) fronts: Fronts,
     /// Where an operator has servers checked.
@@ -414,6 +417,7 @@ impl Node {
             sockets,
             keeper,
             places,
+            orders,
             stopping,
             shared,
             beats,
@@ -443,7 +447,9 @@ impl Node {
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
         let config = shared.config();
         let stop = tokio::task::spawn_blocking(move || {
-            keep::keep_at_the_end(&keeper, &proxy, &places, &shared.registry, &config);
+            let (registry, config) = (&*shared.registry, &*config);
+            let sources = Sources { proxy: &proxy, places: &places, orders: &orders, registry, config };
+            keep::keep_at_the_end(&keeper, &sources);
             proxy.stop(grace);
         });
         if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {
