@@ -94,6 +94,11 @@ impl Names {
         self.shared.tally.clone()
     }
 
+    /// Where a server was in an earlier life of the process: there it begins, if [`Names::apply`] brings it next.
+    pub fn remember(&self, pool: &str, server: &str, address: IpAddr) {
+        lock(&self.shared.book).remember(pool, server, address);
+    }
+
     /// Resolves a server by another name from now on, until the configured one changes. Returns the former name; none: the
     /// server has no host's name.
     #[must_use]

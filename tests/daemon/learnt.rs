@@ -216,7 +216,7 @@ fn the_last_word_of_an_agent_is_known_after_a_restart() {
     let mut daemon = start(&text, |_, _| {});
     let admin = daemon.dir.path().join("admin.sock");
     let row = || ask(&admin, "show stat li 4 2");
-    let mut restart_in_silence = |daemon: &mut Daemon| {
+    let restart_in_silence = |daemon: &mut Daemon| {
         *word.lock().unwrap() = None;
         stop(daemon);
         start_again(daemon);

@@ -16,6 +16,7 @@ mod reloading;
 mod rising;
 mod signals;
 mod starting;
+mod states;
 mod stats_socket;
 mod support;
 mod tools;

@@ -5,6 +5,8 @@
 mod format;
 mod gather;
 mod recall;
+mod restore;
+mod states;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

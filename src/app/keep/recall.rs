@@ -11,7 +11,7 @@ use crate::app::operate::admin;
 use crate::app::wishes::Given;
 use crate::control::operate::ServerChange;
 use crate::model::{self, AdminState};
-use crate::probe::{AgentWord, Recalled, is_believed};
+use crate::probe::{AgentWord, Overrule, Recalled, is_believed};
 use crate::stats::{LastCheck, LastCheckSnapshot};
 
 /// What was found out about servers.
@@ -19,20 +19,22 @@ use crate::stats::{LastCheck, LastCheckSnapshot};
 pub(super) struct Known {
     pub(super) health: Vec<Recalled>,
     pub(super) words: Vec<AgentWord>,
+    /// Checks and agents that an operator wants to rest.
+    pub(super) pauses: Vec<(String, String, Overrule)>,
 }
 
 impl Node {
     /// To be called before anybody is served: a server that was down gets nobody before it was checked.
     pub(in crate::app) fn take_up_learnt(&mut self) {
         let mut known = Known::default();
-        if let Some(learnt) = self.keeper.read() {
-            self.take_up(learnt, &mut known);
-        }
+        let saved = self.keeper.read().map(|learnt| self.take_up(learnt, &mut known));
+        // Whichever is newer was written by who served last.
+        self.take_up_states(saved, &mut known);
         self.begin_with(known);
     }
 
-    /// What the state directory has.
-    fn take_up(&mut self, learnt: Learnt, known: &mut Known) {
+    /// What the state directory has. Returns when it was written.
+    fn take_up(&mut self, learnt: Learnt, known: &mut Known) -> SystemTime {
         let Learnt { saved, pools } = learnt;
         let saved = SystemTime::UNIX_EPOCH + Duration::from_millis(saved);
         // A clock that was set back has not moved.
@@ -59,15 +61,20 @@ impl Node {
             let away = humantime::format_duration(Duration::from_secs(away.as_secs()));
             tracing::info!(target: "vipgate", entries, settings, checked, "taken up what was learnt {away} ago");
         }
+        saved
     }
 
     /// Tells checks and pools what was found.
     fn begin_with(&self, known: Known) {
-        let Known { health, words } = known;
+        let Known { health, words, pauses } = known;
         let places = health.iter().map(|known| (known.pool.clone(), known.server.clone()));
         let places: Vec<_> = places.chain(words.iter().map(|word| (word.pool.clone(), word.server.clone()))).collect();
         self.prober.recall(health, words);
         self.refresh_checks();
+        for (pool, server, pause) in pauses {
+            // Without a check or an agent today there is nothing to rest.
+            let _ = self.prober.overrule(&pool, &server, pause);
+        }
         for (pool, server) in &places {
             self.proxy.set_server_up(pool, server, self.prober.is_up(pool, server));
             if self.shared.registry.server(pool, server).status().stopping {

@@ -201,6 +201,7 @@ pub(super) const POOL: Keys = Keys {
         "slow-start",
         "server-rules",
         "server-inspect-delay",
+        "server-state",
         "servers",
     ],
 };
