@@ -108,6 +108,7 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "addresses" | "excluded-addresses" => "a virtual address",
             "client-keepalive" | "server-keepalive" => "keep-alive probes",
             "listen" => "a listen address",
+            "servers" if kind == "[[resolver]]" => "a name server",
             "servers" => "a server",
             "announce" => "announce",
             "affinity" => "affinity",

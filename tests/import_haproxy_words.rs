@@ -81,3 +81,30 @@ fn backends_keep_their_rules() {
     let missing = load(None, Some(&text.replace("use-server s ", "use-server z "))).unwrap_err().to_string();
     assert!(missing.contains("this pool has no server called `z`"), "{missing}");
 }
+
+#[test]
+fn files_of_states_are_where_haproxy_looks_for_them() {
+    let text = "global\n server-state-base /var/lib/s\n server-state-file all\n\
+        defaults\n load-server-state-from-file global\n\
+        backend a\n server s 10.0.0.1:1\n\
+        backend b\n load-server-state-from-file local\n server s 10.0.0.1:1\n\
+        backend c\n load-server-state-from-file local\n server-state-file-name /tmp/c\n server s 10.0.0.1:1\n\
+        backend d\n load-server-state-from-file local\n server-state-file-name use-backend-name\n server s 10.0.0.1:1\n\
+        backend e\n load-server-state-from-file none\n server s 10.0.0.1:1\n\
+        frontend f\n bind 127.0.0.1:7000\n use_backend b if { src 10.0.0.1 }\n use_backend c if { src 10.0.0.2 }\n\
+        use_backend d if { src 10.0.0.3 }\n use_backend e if { src 10.0.0.4 }\n default_backend a\n";
+    let files = |text: &str| {
+        let pools = model(None, Some(text)).pools;
+        let mut files: Vec<_> = pools
+            .into_iter()
+            .map(|pool| (pool.name, pool.server_state.map_or(String::new(), |file| file.display().to_string())))
+            .collect();
+        files.sort();
+        files.into_iter().map(|(_, file)| file).collect::<Vec<_>>()
+    };
+    assert_eq!(files(text), ["/var/lib/s/all", "/var/lib/s/b", "/tmp/c", "/var/lib/s/d", ""]);
+    let bare = text.replace(" server-state-base /var/lib/s\n", "");
+    assert_eq!(files(&bare), ["all", "b", "/tmp/c", "d", ""]);
+    let warnings = haproxy_text(&text.replace(" server-state-file all\n", "")).warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("`server-state-file` is not set"), "{warnings:?}");
+}

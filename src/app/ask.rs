@@ -76,6 +76,7 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::EndSessions { .. }
         | Request::Tables { .. }
         | Request::Peers
+        | Request::Resolvers
         | Request::Table { .. }
         | Request::Sources { .. }
         | Request::ForgetSources { .. }

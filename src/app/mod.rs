@@ -8,6 +8,7 @@ mod drain;
 mod explain;
 mod failure;
 mod fronts;
+mod guarding;
 mod handover;
 mod hooks;
 mod keep;

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use super::node::Node;
 use crate::balance::WeightChange;
+use crate::control::Reply;
+use crate::control::operate::{NameServerView, ResolverView};
+use crate::control::server::Answer;
 use crate::model::{Config, Pool, Server, ServerPort, ServerRef};
-use crate::names::{Place, Resolved};
+use crate::names::{Counts, Place, Resolved, Section};
 
 /// Where servers are that are known by their names, or why that is not known.
 #[derive(Debug, Default)]
@@ -38,6 +41,16 @@ impl Places {
 }
 
 impl Node {
+    /// Who is asked for names. Reads what the system is set up with, so not on the control thread.
+    pub(super) fn list_resolvers(&self, answer: Answer) {
+        let (tally, config) = (self.names.tally(), self.shared.config());
+        tokio::task::spawn_blocking(move || {
+            let resolvers = tally.sections(&config.resolvers).into_iter().map(resolver).collect();
+            // Nobody waits any more: nothing is lost.
+            let _ = answer.finish(Reply::Resolvers { resolvers });
+        });
+    }
+
     /// Takes what was resolved, all of it at a time: checks compare every server.
     pub(super) fn resolved(&mut self, news: Vec<Resolved>) {
         let config = self.shared.config();
@@ -70,4 +83,23 @@ impl Node {
         }
         self.refresh_serving();
     }
+}
+
+fn resolver(section: Section) -> ResolverView {
+    let server = |(name, counts): (String, Counts)| NameServerView {
+        name,
+        sent: counts.sent,
+        send_errors: counts.send_errors,
+        valid: counts.valid,
+        updates: counts.updates,
+        empty: counts.empty,
+        no_such_name: counts.no_such_name,
+        timeouts: counts.timeouts,
+        refused: counts.refused,
+        other: counts.other,
+        invalid: counts.invalid,
+        truncated: counts.truncated,
+        outdated: counts.outdated,
+    };
+    ResolverView { name: section.name, servers: section.servers.into_iter().map(server).collect() }
 }

@@ -17,7 +17,7 @@ use super::drain::Drain;
 use super::explain;
 use super::fronts::Fronts;
 use super::hooks::Hooks;
-use super::keep::{self, Keeper};
+use super::keep::{self, Keeper, Sources};
 use super::log::Log;
 use super::names::Places;
 use super::reload::{Read, Reads};
@@ -27,11 +27,12 @@ use super::shared::Shared;
 use super::signals::Request as Signal;
 use super::telling;
 use super::tunings::Tunings;
+use super::wishes::Orders;
 use crate::cli::Run;
 use crate::control::haproxy::Sockets;
 use crate::control::server::Call;
 use crate::control::{Reply, Request};
-use crate::guardian::{Guardian, GuardianError};
+use crate::guardian::Guardian;
 use crate::model::{Estate, Peering};
 use crate::names::{Names, Resolved};
 use crate::notify::Notifier;
@@ -97,6 +98,8 @@ pub(super) struct Node {
     pub(super) names: Names,
     /// What the names of servers say now.
     pub(super) places: Places,
+    /// What agents set of servers.
+    pub(super) orders: Orders,
     /// What an operator set of services.
     pub(super) fronts: Fronts,
     /// Where an operator has servers checked.
@@ -286,6 +289,7 @@ impl Node {
             Request::EndSession { id } => self.end_session(&id, answer),
             Request::EndSessions { pool, server } => self.end_sessions(&pool, &server, answer),
             Request::Tables { pool } => _ = answer.finish(self.tables(pool.as_deref())),
+            Request::Resolvers => self.list_resolvers(answer),
             Request::Peers => _ = answer.finish(Reply::done(self.replicas.show())),
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
             Request::Sources { table } => _ = answer.finish(self.sources(table.as_deref())),
@@ -358,33 +362,6 @@ impl Node {
         !(config.routers.is_empty() && config.routes.is_empty() && config.rules.is_empty()) || config.is_transparent()
     }
 
-    /// Starts a guardian and tells it what there is to undo.
-    pub(super) fn start_guardian(&mut self) {
-        match Guardian::spawn() {
-            Ok(guardian) => {
-                self.guardian = Some(guardian);
-                self.tell_guardian();
-            }
-            Err(error) => {
-                tracing::warn!(target: "vipgate", %error, "no guardian: a killed daemon would leave its addresses")
-            }
-        }
-    }
-
-    fn tell_guardian(&mut self) {
-        let Some(guardian) = &mut self.guardian else { return };
-        match guardian.publish(&self.estate) {
-            Ok(()) => {}
-            Err(error @ GuardianError::TooLarge) => tracing::error!(target: "vipgate", "{error}"),
-            Err(error @ GuardianError::Pipe(_)) => {
-                tracing::warn!(target: "vipgate", "{error}: it is replaced");
-                if let Some(deaf) = self.guardian.take() {
-                    deaf.discard();
-                }
-            }
-        }
-    }
-
     /// Recomputes which services can be served here and tells the routers that front them.
     pub(super) fn refresh_serving(&self) {
         let config = self.shared.config();
@@ -440,6 +417,7 @@ impl Node {
             sockets,
             keeper,
             places,
+            orders,
             stopping,
             shared,
             beats,
@@ -469,7 +447,9 @@ impl Node {
         let grace = shared.config().global.stop_grace.min(STOP_LIMIT.saturating_sub(spent));
         let config = shared.config();
         let stop = tokio::task::spawn_blocking(move || {
-            keep::keep_at_the_end(&keeper, &proxy, &places, &shared.registry, &config);
+            let (registry, config) = (&*shared.registry, &*config);
+            let sources = Sources { proxy: &proxy, places: &places, orders: &orders, registry, config };
+            keep::keep_at_the_end(&keeper, &sources);
             proxy.stop(grace);
         });
         if told.is_none() || beat_until(stop, &beats, &mut signals).await.is_none() {

@@ -69,7 +69,16 @@ impl Node {
             ServerChange::CheckAt { address, port } => self.tune(pool, server, Tune::Check(Place { address, port })),
             ServerChange::AgentAt { address, port } => self.tune(pool, server, Tune::Agent(Place { address, port })),
             ServerChange::AgentSend { text } => self.tune(pool, server, Tune::Send(text.into_bytes())),
-            change => self.set_server(pool, server, change).map_err(|error| refusal(&error)),
+            change => {
+                // What an operator says is the agent's no longer.
+                self.orders.note(pool, server, |order| match change {
+                    ServerChange::State { .. } => order.state = None,
+                    ServerChange::Weight { .. } => order.weight = None,
+                    ServerChange::MaxConnections { .. } => order.limit = None,
+                    _ => {}
+                });
+                self.set_server(pool, server, change).map_err(|error| refusal(&error))
+            }
         };
         if let Err(refusal) = done {
             return refusal;
@@ -224,6 +233,9 @@ impl Node {
 
     pub(super) fn clear_counters(&self, all: bool) -> Reply {
         self.shared.registry.clear_counters(all);
+        if all {
+            self.names.tally().clear();
+        }
         Reply::done(if all { "every counter begins again" } else { "what was the most so far is forgotten" })
     }
 
@@ -241,7 +253,7 @@ fn refusal(error: &OperateError) -> Reply {
     Reply::Failed { text: error.to_string(), remedy: None }
 }
 
-fn admin(state: ServerState) -> AdminState {
+pub(super) fn admin(state: ServerState) -> AdminState {
     match state {
         ServerState::Ready => AdminState::Ready,
         ServerState::Drain => AdminState::Drain,

@@ -184,6 +184,7 @@ impl Node {
         self.places.retain(&config);
         self.fronts.retain(&config.services, &self.shared.registry);
         self.tunings.retain(&config);
+        self.orders.retain(&config);
         self.refresh_checks();
         self.names.apply(&config.pools, &config.resolvers);
         self.trackers.apply(&config.trackers);

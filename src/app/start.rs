@@ -30,6 +30,7 @@ use super::shared::Shared;
 use super::signals::{self, Request as Signal};
 use super::tunings::Tunings;
 use super::watchdog::{self, Watched};
+use super::wishes::Orders;
 use crate::cli::Run;
 use crate::control::SOCKET_NAME;
 use crate::control::haproxy::Sockets;
@@ -154,6 +155,7 @@ async fn start(
         prober: Prober::start(Arc::clone(&shared.registry), check_sender, commands.for_health()),
         names: Names::start(resolved_sender),
         places: Places::default(),
+        orders: Orders::default(),
         fronts: Fronts::default(),
         tunings: Tunings::default(),
         proxy,

@@ -94,6 +94,7 @@ pub fn ask(
             | Reply::Sessions { .. }
             | Reply::Tables { .. }
             | Reply::Sources { .. }
+            | Reply::Resolvers { .. }
             | Reply::Done { .. }
             | Reply::Failed { .. }) => return Ok(last),
         }

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Snapshot;
-use operate::{ServerChange, ServiceChange, SessionView, SourceTableView, TableChange, TableView};
+use operate::{ResolverView, ServerChange, ServiceChange, SessionView, SourceTableView, TableChange, TableView};
 
 /// The socket's name in the run directory.
 pub const SOCKET_NAME: &str = "control.sock";
@@ -88,6 +88,8 @@ pub enum Request {
     },
     /// The nodes that share stick tables, as text.
     Peers,
+    /// Who is asked for names, and what they said so far.
+    Resolvers,
     /// Change a stick table.
     Table {
         /// Its pool.
@@ -179,6 +181,11 @@ pub enum Reply {
     Sources {
         /// The tables.
         sources: Vec<SourceTableView>,
+    },
+    /// To [`Request::Resolvers`].
+    Resolvers {
+        /// Each with its name servers.
+        resolvers: Vec<ResolverView>,
     },
     /// To [`Request::Explain`].
     Explained {

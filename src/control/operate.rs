@@ -254,3 +254,43 @@ pub struct SourceView {
     /// When it is forgotten; none: never, or not as long as a connection is open.
     pub expires_in_seconds: Option<f64>,
 }
+
+/// Who is asked for names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolverView {
+    /// Its name; `default` is that of servers that name none.
+    pub name: String,
+    /// Its name servers.
+    pub servers: Vec<NameServerView>,
+}
+
+/// A name server and what it was asked and said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameServerView {
+    /// Its name, or its address.
+    pub name: String,
+    /// Questions.
+    pub sent: u64,
+    /// Questions that could not be sent.
+    pub send_errors: u64,
+    /// Answers with something in them.
+    pub valid: u64,
+    /// Answers that gave a server another place.
+    pub updates: u64,
+    /// Answers with nothing in them.
+    pub empty: u64,
+    /// Answers that there is no such name.
+    pub no_such_name: u64,
+    /// Questions without an answer in time.
+    pub timeouts: u64,
+    /// Answers that it does not answer us.
+    pub refused: u64,
+    /// Answers that it failed otherwise.
+    pub other: u64,
+    /// What was no answer.
+    pub invalid: u64,
+    /// Answers that were too long for UDP.
+    pub truncated: u64,
+    /// Answers to something else than was asked.
+    pub outdated: u64,
+}

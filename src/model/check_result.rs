@@ -85,6 +85,36 @@ impl CheckResult {
         }
     }
 
+    /// HAProxy's number for it, as in `show servers state`. `Starved` is a check that did not end yet.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Starved => 1,
+            Self::Observed => 4,
+            Self::SocketError => 5,
+            Self::L4Ok => 6,
+            Self::L4Timeout => 7,
+            Self::L4Connection => 8,
+            Self::L6Ok => 9,
+            Self::L6Timeout => 10,
+            Self::L6Response => 11,
+            Self::L7Timeout => 12,
+            Self::L7Response => 13,
+            Self::L7Ok => 15,
+            Self::L7OkConditionally => 16,
+            Self::L7Status => 17,
+            Self::ProcessError => 18,
+            Self::ProcessTimeout => 19,
+            Self::ProcessOk => 20,
+        }
+    }
+
+    /// The result of HAProxy's number.
+    #[must_use]
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.number() == number)
+    }
+
     /// HAProxy's words for it, as in its log lines and its statistics.
     #[must_use]
     pub fn text(self) -> &'static str {

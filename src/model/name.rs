@@ -52,7 +52,7 @@ pub struct Resolver {
     /// Unique name.
     pub name: String,
     /// Name servers, asked in this order.
-    pub servers: Vec<SocketAddr>,
+    pub servers: Vec<NameServer>,
     /// Those of the system (/etc/resolv.conf) too.
     pub system: bool,
     /// Queries until one is given up (`resolve_retries`); at least 1.
@@ -69,6 +69,15 @@ pub struct Resolver {
     pub hold: Hold,
 }
 
+/// Somebody who is asked for names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameServer {
+    /// How it is called where its answers are counted.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
 /// How long the last good answer stays in force when there is none any more (HAProxy's `hold`); none: for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hold {
@@ -82,6 +91,13 @@ pub struct Hold {
     pub other: Option<Duration>,
     /// For an address that is not among those of a good answer.
     pub obsolete: Duration,
+}
+
+impl From<SocketAddr> for NameServer {
+    /// Called by its address, as HAProxy calls those of /etc/resolv.conf.
+    fn from(address: SocketAddr) -> Self {
+        Self { name: address.ip().to_string(), address }
+    }
 }
 
 impl Wanted {

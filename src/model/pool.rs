@@ -1,5 +1,6 @@
 //! Pools: the servers behind services, and how one of them is chosen. Terms are HAProxy's where it has one.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub struct Pool {
     pub failback: Failback,
     /// How a client is turned away that gets no server.
     pub refusal: RefuseWith,
+    /// Where HAProxy, or its `show servers state`, left the state of the servers; read once, at the start of the process.
+    pub server_state: Option<PathBuf>,
     /// What is asked of a connection before a server is chosen: who is turned away here, and who gets which server.
     pub policy: Option<Arc<Policy>>,
 }
@@ -101,6 +104,7 @@ impl Pool {
             abort_on_close: false,
             failback: Failback::New,
             refusal: RefuseWith::Reset,
+            server_state: None,
             policy: None,
         }
     }

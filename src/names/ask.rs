@@ -3,11 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ServerOrderingStrategy,
 };
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -15,38 +13,45 @@ use hickory_resolver::system_conf::read_system_conf;
 
 use super::Place;
 use super::book::{Answer, Failure, Question};
+use super::counting::Counting;
+use super::tally::Tally;
 use crate::model::{Family, NameKind, Resolver, Wanted};
 
 /// Targets of an SRV record whose addresses are asked for; more would be an attack.
 const TARGETS: usize = 256;
 
-/// Asks until there is an answer or the retries are spent.
-pub(super) async fn ask(question: &Question) -> Answer {
+/// A resolver whose sockets are counted.
+type Asking = hickory_resolver::Resolver<Counting>;
+
+/// Asks until there is an answer or the retries are spent. With it comes who gave the last valid one.
+pub(super) async fn ask(question: &Question, tally: &Tally) -> (Answer, Option<SocketAddr>) {
     let Resolver { timeout, retries, .. } = question.resolver;
     // Two families, over UDP and TCP, of each name server: more than the resolver takes by itself.
     let limit = timeout.saturating_mul(retries.saturating_mul(4)).saturating_add(Duration::from_secs(1));
+    let sockets = Counting::new(tally.clone(), &question.resolver.name, timeout);
     let asked = async {
-        let resolver = resolver(question)?;
+        let resolver = resolver(question, sockets.clone())?;
         match question.kind {
             NameKind::Host => host(&resolver, &question.name).await,
             NameKind::Service => service(&resolver, &question.name).await,
         }
     };
-    match tokio::time::timeout(limit, asked).await {
+    let answer = match tokio::time::timeout(limit, asked).await {
         Ok(Ok((places, until))) => Answer::Places(places, until.saturating_duration_since(now())),
         Ok(Err(error)) => failed(&error),
         Err(_) => Answer::Failed(Failure::Timeout, "no name server answers".into()),
-    }
+    };
+    (answer, sockets.answered_by())
 }
 
-async fn host(resolver: &TokioResolver, name: &str) -> Result<(Vec<Place>, Instant), NetError> {
+async fn host(resolver: &Asking, name: &str) -> Result<(Vec<Place>, Instant), NetError> {
     let found = resolver.lookup_ip(name).await?;
     Ok((found.iter().map(|address| Place { address, port: None, weight: None }).collect(), found.valid_until()))
 }
 
 /// The targets of an SRV record, those of the best priority first, each at its first address. Weights become HAProxy's; where
 /// all are 0, which means that nothing is to be preferred, they are equal.
-async fn service(resolver: &TokioResolver, name: &str) -> Result<(Vec<Place>, Instant), NetError> {
+async fn service(resolver: &Asking, name: &str) -> Result<(Vec<Place>, Instant), NetError> {
     let found = resolver.lookup(name, RecordType::SRV).await?;
     let mut until = found.valid_until();
     let records = found.answers().iter().filter_map(|record| match &record.data {
@@ -77,7 +82,7 @@ async fn service(resolver: &TokioResolver, name: &str) -> Result<(Vec<Place>, In
 }
 
 /// Made for each question: what the system is set up with may have changed.
-fn resolver(question: &Question) -> Result<TokioResolver, NetError> {
+fn resolver(question: &Question, sockets: Counting) -> Result<Asking, NetError> {
     let Resolver { servers, system, retries, timeout, payload_size, .. } = &question.resolver;
     let (mut config, mut options) = (ResolverConfig::default(), hickory_resolver::config::ResolverOpts::default());
     options.use_hosts_file = ResolveHosts::Never;
@@ -93,7 +98,7 @@ fn resolver(question: &Question) -> Result<TokioResolver, NetError> {
         }
     }
     for server in servers {
-        config.add_name_server(name_server(*server));
+        config.add_name_server(name_server(server.address));
     }
     options.timeout = *timeout;
     options.attempts = usize::try_from(retries.saturating_sub(1)).unwrap_or(usize::MAX);
@@ -107,7 +112,7 @@ fn resolver(question: &Question) -> Result<TokioResolver, NetError> {
         Wanted::Only(Family::V4) => LookupIpStrategy::Ipv4Only,
         Wanted::Only(Family::V6) => LookupIpStrategy::Ipv6Only,
     };
-    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options).build()
+    Asking::builder_with_config(config, sockets).with_options(options).build()
 }
 
 fn name_server(server: SocketAddr) -> NameServerConfig {

@@ -1,9 +1,11 @@
 //! Which name belongs to which servers, when it is asked for, and what an answer means. No socket, and no clock: `now` is a
 //! parameter.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::tally::IMPLICIT;
 use super::{Place, Resolved};
 use crate::model::{NameKind, Pool, Resolver, ServerName, Wanted};
 
@@ -45,6 +47,8 @@ pub(super) struct Book {
     last_id: u64,
     /// Servers that go by another name than the configured one.
     renamed: Vec<Renamed>,
+    /// Where servers were that are still to come.
+    remembered: HashMap<(String, String), IpAddr>,
 }
 
 /// Another name that a server was given, as long as it is configured as it was then.
@@ -87,6 +91,7 @@ impl Book {
     /// forgotten it.
     pub(super) fn apply(&mut self, pools: &[Pool], resolvers: &[Resolver], now: Instant) -> Vec<Resolved> {
         let before = std::mem::take(&mut self.groups);
+        let mut remembered = std::mem::take(&mut self.remembered);
         self.renamed.retain(|renamed| renamed.stands(pools));
         for pool in pools {
             for server in &pool.servers {
@@ -97,7 +102,10 @@ impl Book {
                 let slot = old
                     .and_then(|group| group.slots.iter().find(|slot| slot.server == server.name && slot.name == *name))
                     .cloned()
-                    .unwrap_or_else(|| Slot::new(&server.name, name));
+                    .unwrap_or_else(|| {
+                        let last = remembered.remove(&(pool.name.clone(), server.name.clone()));
+                        Slot::new(&server.name, name, last)
+                    });
                 let known = |group: &&mut Group| group.pool == pool.name && group.question == question;
                 if let Some(group) = self.groups.iter_mut().find(known) {
                     group.slots.push(slot);
@@ -118,6 +126,11 @@ impl Book {
             }
         }
         self.groups.iter().flat_map(|group| group.slots.iter().map(|slot| slot.resolved(&group.pool))).collect()
+    }
+
+    /// Where a server was in an earlier life of the process: it holds until there is an answer.
+    pub(super) fn remember(&mut self, pool: &str, server: &str, address: IpAddr) {
+        self.remembered.insert((pool.to_owned(), server.to_owned()), address);
     }
 
     fn in_force(&self, pool: &str, server: &str, name: &ServerName) -> ServerName {
@@ -204,7 +217,7 @@ impl Question {
             name: name.name.clone(),
             kind: name.kind,
             wanted: name.family,
-            resolver: named.cloned().unwrap_or_else(|| Resolver::new("system")),
+            resolver: named.cloned().unwrap_or_else(|| Resolver::new(IMPLICIT)),
         }
     }
 }
@@ -284,11 +297,12 @@ impl Group {
 }
 
 impl Slot {
-    fn new(server: &str, name: &ServerName) -> Self {
+    /// `last`: where it was in an earlier life of the process.
+    fn new(server: &str, name: &ServerName, last: Option<IpAddr>) -> Self {
         Self {
             server: server.to_owned(),
             name: name.clone(),
-            place: name.initial.map(|address: IpAddr| Place { address, port: None, weight: None }),
+            place: last.or(name.initial).map(|address| Place { address, port: None, weight: None }),
             seen: None,
             reason: format!("{}: not answered yet", name.name),
         }

@@ -5,8 +5,10 @@
 
 mod ask;
 mod book;
+mod counting;
+mod tally;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -15,7 +17,8 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use self::book::Book;
+use self::book::{Answer, Book, Question};
+pub use self::tally::{Counts, Section, Tally};
 use crate::model::{Pool, Resolver};
 
 /// Where a server that is known by its name is now.
@@ -61,6 +64,7 @@ pub struct Names {
 #[derive(Debug, Default)]
 struct Shared {
     book: Mutex<Book>,
+    tally: Tally,
     /// Told when the book changed under the task.
     changed: Notify,
 }
@@ -76,11 +80,23 @@ impl Names {
 
     /// Resolves the names of these servers from now on. What is known of one that stays is reported again.
     pub fn apply(&self, pools: &[Pool], resolvers: &[Resolver]) {
+        self.shared.tally.retain(resolvers);
         for resolved in lock(&self.shared.book).apply(pools, resolvers, Instant::now()) {
             // Without a receiver the process is ending.
             let _ = self.resolved.send(resolved);
         }
         self.shared.changed.notify_one();
+    }
+
+    /// What is counted of name servers.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.shared.tally.clone()
+    }
+
+    /// Where a server was in an earlier life of the process: there it begins, if [`Names::apply`] brings it next.
+    pub fn remember(&self, pool: &str, server: &str, address: IpAddr) {
+        lock(&self.shared.book).remember(pool, server, address);
     }
 
     /// Resolves a server by another name from now on, until the configured one changes. Returns the former name; none: the
@@ -108,13 +124,16 @@ async fn run(shared: Arc<Shared>, resolved: mpsc::UnboundedSender<Resolved>) {
             while under_way.len() < UNDER_WAY
                 && let Some((id, question)) = book.take_due(now)
             {
-                under_way.push(async move { (id, ask::ask(&question).await) });
+                under_way.push(ask(id, question, &shared.tally));
             }
             if under_way.len() < UNDER_WAY { book.next_due() } else { None }
         };
         tokio::select! {
-            Some((id, answer)) = under_way.next() => {
+            Some(Asked { id, section, answer, by }) = under_way.next() => {
                 let (changes, line) = lock(&shared.book).settle(id, answer, Instant::now());
+                if let Some(by) = by.filter(|_| changes.iter().any(|change| change.place.is_ok())) {
+                    shared.tally.count(&section, by, |counts| counts.updates += 1);
+                }
                 if let Some(line) = line {
                     tracing::warn!(target: "vipgate", "{line}");
                 }
@@ -126,6 +145,19 @@ async fn run(shared: Arc<Shared>, resolved: mpsc::UnboundedSender<Resolved>) {
             () = shared.changed.notified() => {}
         }
     }
+}
+
+/// A question that is answered, one way or the other.
+struct Asked {
+    id: u64,
+    section: String,
+    answer: Answer,
+    by: Option<SocketAddr>,
+}
+
+async fn ask(id: u64, question: Question, tally: &Tally) -> Asked {
+    let (answer, by) = ask::ask(&question, tally).await;
+    Asked { id, section: question.resolver.name, answer, by }
 }
 
 async fn sleep_until(instant: Option<Instant>) {

@@ -74,7 +74,7 @@ impl NameServer {
 
     fn resolver(&self) -> Resolver {
         Resolver {
-            servers: vec![self.address],
+            servers: vec![self.address.into()],
             system: false,
             retries: 1,
             timeout: Duration::from_millis(200),

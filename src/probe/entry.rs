@@ -137,14 +137,25 @@ impl Entry {
         probe.counter = known.count(check, now);
         probe.last = Some(known.last.result);
         self.stopping = known.stopping && probe.counter.is_up();
-        if let Some(asked) = &mut self.agent {
-            asked.down = known.agent_down;
-        }
-        let (health, agent_down) = (self.health(), self.agent.as_ref().is_some_and(|asked| asked.down));
+        let health = self.health();
         self.stats.update_status(|status| {
             (status.health, status.counter, status.reason) = (health, self.progress(), known.reason);
             (status.since, status.last_check) = (Some(known.since), Some(known.last));
-            (status.stopping, status.agent_down) = (self.stopping, agent_down);
+            status.stopping = self.stopping;
+        });
+    }
+
+    /// The same of what its agent said: of a server that nobody checks, too.
+    pub(super) fn recall_word(&mut self, memory: &mut Memory, now: Instant) {
+        let Some(asked) = &mut self.agent else { return };
+        let Some(word) = memory.take_word(&self.pool, &self.server, &asked.agent, now) else { return };
+        (asked.down, asked.last) = (word.down, Some(word.last.result));
+        let health = self.health();
+        self.stats.update_status(|status| {
+            (status.health, status.agent_down, status.agent) = (health, word.down, Some(word.last));
+            if self.probe.is_none() {
+                (status.reason, status.since) = (word.reason, Some(word.since));
+            }
         });
     }
 

@@ -39,7 +39,7 @@ use self::roster::{Due, Roster, Work};
 pub use self::agent::Order;
 pub use self::command::{Ended, Job, RunCommand};
 pub use self::overrule::{HealthWish, Overrule, OverruleError};
-pub use self::recall::Recalled;
+pub use self::recall::{AgentWord, Recalled, is_believed};
 
 /// A server went down or came up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,8 +158,8 @@ impl Prober {
 
     /// What an earlier life of the process knew of servers that [`Prober::apply`] is to bring. It is believed for a while,
     /// where they are still checked at the same place; checked they are at once, as every new one.
-    pub fn recall(&self, recalled: Vec<Recalled>) {
-        lock(&self.shared.roster).recall(recalled);
+    pub fn recall(&self, health: Vec<Recalled>, words: Vec<AgentWord>) {
+        lock(&self.shared.roster).recall(health, words);
     }
 
     /// Takes an operator's word for what is otherwise found out.

@@ -14,7 +14,7 @@ use super::agent::{self, Order};
 use super::entry::Entry;
 use super::outcome::{Outcome, Verdict};
 use super::plan::{Plan, TlsClients};
-use super::recall::{Memory, Recalled};
+use super::recall::{AgentWord, Memory, Recalled};
 use super::{Event, Observation, Policy, Transition, Wants, Wish, report};
 
 /// Every server, checked or not.
@@ -151,8 +151,8 @@ impl Roster {
     }
 
     /// What an earlier life of the process knew of servers that are still to come.
-    pub(super) fn recall(&mut self, recalled: Vec<Recalled>) {
-        self.memory = Memory::of(recalled);
+    pub(super) fn recall(&mut self, health: Vec<Recalled>, words: Vec<AgentWord>) {
+        self.memory = Memory::of(health, words);
     }
 
     /// Replaces the servers. Returns those that were there before and are in another state by it.
@@ -178,6 +178,7 @@ impl Roster {
                         fresh.push(self.last_id);
                         let mut entry = Entry::new(pool, server, &self.registry, &mut clients, now);
                         entry.recall(&mut self.memory, now);
+                        entry.recall_word(&mut self.memory, now);
                         if let Some((_, before)) = old {
                             entry.stay_paused(&before);
                         }

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::*;
-use crate::model::{Check, CheckResult, Server};
+use crate::model::{Agent, Check, CheckResult, Server};
 use crate::stats::Health;
 use outcome::Verdict;
 use roster::{Change, Finding};
@@ -208,19 +208,21 @@ fn what_an_earlier_life_knew_is_believed_for_a_while() {
             at: begun,
         };
         let (pool_name, server_name, reason) = ("b".to_owned(), "s1".to_owned(), "why".to_owned());
-        let (target, stopping, agent_down) = (target(place), false, false);
-        roster.recall(vec![Recalled {
-            pool: pool_name,
-            server: server_name,
-            target,
-            counter,
-            up,
-            stopping,
-            agent_down,
-            last,
-            reason,
-            since: begun,
-        }]);
+        let (target, stopping) = (target(place), false);
+        roster.recall(
+            vec![Recalled {
+                pool: pool_name,
+                server: server_name,
+                target,
+                counter,
+                up,
+                stopping,
+                last,
+                reason,
+                since: begun,
+            }],
+            Vec::new(),
+        );
         let servers = vec![server("s1", Some(check(super::tests::target(1))))];
         assert_eq!(roster.apply(&[pool(servers)], POLICY, "n1", now), []);
         assert!(roster.take_due(now).is_some(), "it is checked at once");
@@ -456,4 +458,41 @@ fn observed_errors_are_told_in_haproxys_words() {
     let expected = "Server b/s1 is DOWN, reason: Health analyze, \
                     info: \"Detected 2 consecutive errors, last one was: L4 unsuccessful connection\"";
     assert!(line.starts_with(expected), "{line}");
+}
+
+#[test]
+fn what_an_agent_said_in_an_earlier_life_is_believed_for_a_while() {
+    let begun = Instant::now();
+    let begin = |place: u16, ago: Duration| {
+        let now = begun + ago;
+        let registry = Arc::new(Registry::default());
+        let mut roster = Roster::new(Arc::clone(&registry));
+        let last = crate::stats::LastCheck {
+            result: CheckResult::L7Status,
+            code: None,
+            detail: "down".to_owned(),
+            duration: MS,
+            at: begun,
+        };
+        let (pool_name, server_name, reason) = ("b".to_owned(), "s1".to_owned(), "why".to_owned());
+        let target = target(place);
+        let word = AgentWord { pool: pool_name, server: server_name, target, down: true, last, reason, since: begun };
+        roster.recall(Vec::new(), vec![word]);
+        let agent = Agent { interval: Duration::from_secs(2), ..Agent::new(super::tests::target(1)) };
+        let servers = vec![Server { agent: Some(agent), ..server("s1", None) }];
+        assert_eq!(roster.apply(&[pool(servers)], POLICY, "n1", now), []);
+        assert!(roster.take_due(now).is_some(), "it is asked at once");
+        let status = registry.server("b", "s1").status();
+        assert_eq!(status.agent_down, !roster.is_up("b", "s1"));
+        (roster.is_up("b", "s1"), status.reason == "why")
+    };
+    for (place, ago, expected) in [
+        (1, 1000, (false, true)),
+        (1, 302_000, (false, true)),
+        (1, 302_001, (true, false)),
+        // Asked somewhere else.
+        (2, 1000, (true, false)),
+    ] {
+        assert_eq!(begin(place, Duration::from_millis(ago)), expected, "{place} {ago}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::steering;
@@ -28,6 +28,9 @@ pub(super) struct Wanted<'a> {
     pub(super) listen: &'a ListenAddress,
     /// A whole range comes to it, see [`Steering`](super::Steering).
     pub(super) steered: bool,
+    /// Its address stands inside of a range that is steered for all of them: what is its own has to be steered to it, for the
+    /// kernel's own choice, which is the most specific, comes after.
+    pub(super) inside: bool,
     /// Part of a range that is not steered: one socket, given to one worker, rather than a socket a worker.
     of_range: bool,
     /// The ports that come to it.
@@ -97,6 +100,11 @@ impl fmt::Display for BindReason {
 }
 
 impl Wanted<'_> {
+    /// Whether a program leads connections to it.
+    pub(super) fn is_led(&self) -> bool {
+        self.steered || self.inside
+    }
+
     /// How many it needs.
     pub(super) fn sockets(&self, workers: usize) -> usize {
         if self.of_range { 1 } else { workers }
@@ -116,14 +124,15 @@ pub(super) fn wanted(
     for service in services {
         for listen in &service.listen {
             let address = SocketAddr::new(listen.address, listen.ports.first());
-            let steered = steer && can_be_steered(listen) && (is_worth_it(listen) || steers(address, listen.ports));
+            let steered =
+                steer && can_be_steered(listen, services) && (is_worth_it(listen) || steers(address, listen.ports));
             let of_range = !steered && listen.ports.len() > 1;
             let one = |port| PortRange::new(port, port).ok();
             let whole = steered.then_some(listen.ports);
             let single = listen.ports.iter().filter(|_| !steered).filter_map(one);
             for ports in whole.into_iter().chain(single) {
                 let key = ListenKey::new(listen, ports.first());
-                let new = Wanted { service, listen, steered, of_range, ports };
+                let new = Wanted { service, listen, steered, inside: false, of_range, ports };
                 let address = key.address;
                 if let Some(other) = wanted.insert(key, new) {
                     let reason = BindReason::Twice(other.service.name.clone());
@@ -133,12 +142,39 @@ pub(super) fn wanted(
         }
     }
     errors.extend(inside_ranges(&wanted));
+    lead_single_addresses(&mut wanted);
     if errors.is_empty() { Ok(wanted) } else { Err(errors) }
 }
 
-/// A range tied to an interface is left to the kernel's own lookup, which knows about interfaces.
-fn can_be_steered(listen: &ListenAddress) -> bool {
-    listen.ports.len() > 1 && listen.interface.is_none()
+/// A range tied to an interface is left to the kernel's own lookup, which knows about interfaces; and so is one that shares
+/// ports with such a listener.
+fn can_be_steered(listen: &ListenAddress, services: &[Service]) -> bool {
+    let tied = |other: &ListenAddress| {
+        other.interface.is_some() && overlap(other.ports, listen.ports) && includes(listen, other.address)
+    };
+    let mut others = services.iter().flat_map(|service| &service.listen);
+    listen.ports.len() > 1 && listen.interface.is_none() && !others.any(tied)
+}
+
+fn overlap(one: PortRange, other: PortRange) -> bool {
+    one.first() <= other.last() && other.first() <= one.last()
+}
+
+/// Whether clients of `address` would come to the listener if nobody else had it.
+fn includes(listen: &ListenAddress, address: IpAddr) -> bool {
+    let same_family = listen.address.is_ipv4() == address.is_ipv4();
+    let both = listen.dual_stack && listen.address.is_ipv6();
+    listen.address == address || (listen.address.is_unspecified() && (same_family || both))
+}
+
+/// Finds the listeners of single addresses whose connections a range for all addresses would take.
+fn lead_single_addresses(wanted: &mut HashMap<ListenKey, Wanted<'_>>) {
+    let steered = wanted.values().filter(|by| by.steered && by.listen.address.is_unspecified());
+    let ranges: Vec<(&ListenAddress, PortRange)> = steered.map(|by| (by.listen, by.ports)).collect();
+    for (key, single) in wanted.iter_mut().filter(|(key, by)| !by.steered && !key.address.ip().is_unspecified()) {
+        let (address, port) = (key.address.ip(), key.address.port());
+        single.inside = ranges.iter().any(|(listen, ports)| ports.contains(port) && includes(listen, address));
+    }
 }
 
 fn is_worth_it(listen: &ListenAddress) -> bool {
@@ -322,5 +358,49 @@ impl ListenKey {
             (_, Some(libc::EMFILE | libc::ENFILE)) => BindReason::Descriptors,
             _ => BindReason::Other(error.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(name: &str, address: &str, ports: (u16, u16), interface: Option<&str>) -> Service {
+        let listen = ListenAddress {
+            interface: interface.map(|name| name.parse().unwrap()),
+            ..ListenAddress::new(address.parse().unwrap(), PortRange::new(ports.0, ports.1).unwrap())
+        };
+        Service { listen: vec![listen], ..Service::new(name, "p") }
+    }
+
+    /// Who is steered and who is led inside of a range, by name.
+    fn led(services: &[Service]) -> (Vec<&str>, Vec<&str>) {
+        let wanted = wanted(services, true, |_, _| false).unwrap();
+        let names = |which: fn(&Wanted<'_>) -> bool| {
+            let mut names: Vec<&str> =
+                wanted.values().filter(|by| which(by)).map(|by| by.service.name.as_str()).collect();
+            names.sort_unstable();
+            names
+        };
+        (names(|by| by.steered), names(|by| by.inside))
+    }
+
+    #[test]
+    fn single_addresses_inside_of_a_steered_range_are_led_too() {
+        let all = service("all", "0.0.0.0", (10_000, 20_000), None);
+        let one = service("one", "192.0.2.1", (15_000, 15_001), None);
+        let beside = service("beside", "192.0.2.1", (20_001, 20_001), None);
+        let other = service("other", "::1", (15_000, 15_000), None);
+        let range = service("range", "192.0.2.2", (10_000, 10_100), None);
+        let both = [all.clone(), one.clone(), beside, other, range];
+        assert_eq!(led(&both), (vec!["all", "range"], vec!["one", "one"]));
+        // An interface is the kernel's business.
+        let tied = service("tied", "192.0.2.1", (15_000, 15_000), Some("lo"));
+        assert_eq!(led(&[all, tied]), (vec![], vec![]));
+        let v6 = service("all", "::", (10_000, 20_000), None);
+        assert_eq!(led(&[v6.clone(), one.clone()]), (vec!["all"], vec![]));
+        let mut dual = v6;
+        dual.listen[0].dual_stack = true;
+        assert_eq!(led(&[dual, one]), (vec!["all"], vec!["one", "one"]));
     }
 }

@@ -204,7 +204,7 @@ impl Proxy {
                     Err(error) => errors.push(error),
                 }
             }
-            if wanted.steered {
+            if wanted.is_led() {
                 let new = bound.get(&key).and_then(|sockets| sockets.first());
                 let listener = new.or_else(|| called_back.first(&key)).or_else(|| self.listeners.first(&key));
                 ranges.extend(listener.map(|listener| key.range(wanted.ports, listener)));

@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use netns_tests::wait::until_true;
 use nix::sys::signal::Signal;
@@ -185,4 +185,60 @@ fn the_names_of_ticket_keys_survive_a_restart() {
     daemon.child = command(daemon.dir.path()).spawn().unwrap();
     daemon.wait_running();
     assert_eq!(names(&daemon), name);
+}
+
+/// An agent that says this to everybody, or nothing for ever.
+fn agent(address: SocketAddr) -> Arc<Mutex<Option<&'static str>>> {
+    let (listener, word) = (TcpListener::bind(address).unwrap(), Arc::new(Mutex::new(None)));
+    let says = Arc::clone(&word);
+    std::thread::spawn(move || {
+        let mut silent = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            match *says.lock().unwrap() {
+                Some(word) => _ = stream.write_all(format!("{word}\n").as_bytes()),
+                None => silent.push(stream),
+            }
+        }
+    });
+    word
+}
+
+#[test]
+fn the_last_word_of_an_agent_is_known_after_a_restart() {
+    let (ip, servers, asked) = (own_ip(), servers(), own_ip());
+    let word = agent((asked, 7102).into());
+    let text = format!(
+        "global\n stats socket DIR/admin.sock mode 600 level admin\n\
+         defaults\n mode tcp\n timeout connect 2s\n timeout client 30s\n timeout server 30s\n\
+         listen li\n bind {ip}:7001\n server well {servers}:7100\n\
+         \x20server told {servers}:7100 weight 10 agent-check agent-addr {asked} agent-port 7102 agent-inter 500ms\n"
+    );
+    let mut daemon = start(&text, |_, _| {});
+    let admin = daemon.dir.path().join("admin.sock");
+    let row = || ask(&admin, "show stat li 4 2");
+    let restart_in_silence = |daemon: &mut Daemon| {
+        *word.lock().unwrap() = None;
+        stop(daemon);
+        start_again(daemon);
+    };
+    let say = |what: &'static str, shown: &str| {
+        until_true(shown, PATIENCE, || {
+            *word.lock().unwrap() = Some(what);
+            row().contains(shown)
+        });
+    };
+    say("down", ",DOWN (agent),");
+    restart_in_silence(&mut daemon);
+    assert!(row().contains(",DOWN (agent),"), "{}", row());
+    // What it orders of what an operator can set too.
+    say("up drain 50%", ",DRAIN,5,");
+    restart_in_silence(&mut daemon);
+    assert!(row().contains(",DRAIN,5,"), "{}", row());
+    // Without an agent nobody would take it back; what an operator sets stays.
+    ask(&admin, "set server li/told weight 7");
+    let file = daemon.dir.path().join("haproxy.cfg");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.split(" agent-check").next().unwrap().to_owned() + "\n").unwrap();
+    restart_in_silence(&mut daemon);
+    assert!(row().contains(",no check,7,"), "{}", row());
 }

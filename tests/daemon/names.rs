@@ -149,3 +149,85 @@ fn a_server_can_go_by_another_name_as_in_haproxy() {
         assert_eq!(theirs, ours, "HAProxy, then vipgate");
     }
 }
+
+/// `show resolvers ID` without its figures, and some of these.
+fn section(text: &str, wanted: &[&str]) -> (Vec<String>, Vec<bool>) {
+    let figure = |line: &str| line.rsplit_once(' ')?.1.parse::<u64>().ok();
+    let layout = text.lines().map(|line| match figure(line) {
+        Some(_) => line.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned(),
+        None => line.to_owned(),
+    });
+    let of =
+        |name: &&str| text.lines().find(|line| line.trim_start().starts_with(&format!("{name}:"))).and_then(figure);
+    (layout.collect(), wanted.iter().map(|name| of(name).is_some_and(|count| count > 0)).collect())
+}
+
+const COUNTED: [&str; 12] = [
+    "sent",
+    "valid",
+    "update",
+    "cname",
+    "cname_error",
+    "any_err",
+    "nx",
+    "refused",
+    "other",
+    "invalid",
+    "too_big",
+    "truncated",
+];
+
+/// Asks for one name while the name server says this and that; what is counted then.
+fn counting(socket: &std::path::Path, dns: &NameServer) -> (Vec<String>, Vec<bool>) {
+    for (says, counted) in [
+        // It has an IPv6 address, which is not asked for.
+        (Says::Host("::1".parse().unwrap(), 0), "any_err"),
+        (Says::Host("127.0.0.9".parse().unwrap(), 0), "update"),
+        (Says::Code(ResponseCode::NXDomain), "nx"),
+        (Says::Code(ResponseCode::Refused), "refused"),
+        (Says::Code(ResponseCode::ServFail), "other"),
+    ] {
+        dns.say(says);
+        until_true(counted, PATIENCE, || section(&ask(socket, "show resolvers r"), &[counted]).1 == [true]);
+    }
+    section(&ask(socket, "show resolvers r"), &COUNTED)
+}
+
+#[test]
+fn what_name_servers_say_is_counted_and_shown_as_haproxy_does() {
+    let dns = NameServer::start(Says::Nothing);
+    let text = |ip: IpAddr| {
+        format!(
+            "global\n stats socket DIR/admin.sock level admin\n\
+             resolvers r\n nameserver first {}\n hold valid 200ms\n timeout resolve 200ms\n timeout retry 200ms\n\
+             resolvers empty\n parse-resolv-conf\n\
+             defaults\n mode tcp\n timeout connect 1s\n timeout client 9s\n timeout server 9s\n\
+             frontend fe\n bind {ip}:7000\n default_backend be\n\
+             backend be\n server s www.test:80 resolvers r resolve-prefer ipv4 init-addr none\n",
+            dns.address
+        )
+    };
+    let theirs = Haproxy::start(&text(own_ip())).map(|haproxy| {
+        let socket = haproxy.socket("admin");
+        let unknown = ask(&socket, "show resolvers other");
+        (counting(&socket, &dns), unknown, ask(&socket, "show resolvers").matches("Resolvers section").count())
+    });
+    dns.say(Says::Nothing);
+    let daemon = start(&text(own_ip()), |_, _| {});
+    let socket = daemon.dir.path().join("admin.sock");
+    let unknown = ask(&socket, "show resolvers other");
+    let ours = (counting(&socket, &dns), unknown, ask(&socket, "show resolvers").matches("Resolvers section").count());
+    let seen = |name: &str| ours.0.1[COUNTED.iter().position(|counted| *counted == name).unwrap()];
+    assert!(["sent", "valid", "update", "any_err", "nx", "refused", "other"].iter().all(|name| seen(name)), "{ours:?}");
+    if let Some(theirs) = theirs {
+        assert_eq!(theirs, ours, "HAProxy, then vipgate");
+    }
+    // Only vipgate says so: HAProxy counts no silence of a name server that is there.
+    dns.say(Says::Nothing);
+    until_true("silence", PATIENCE, || section(&ask(&socket, "show resolvers r"), &["timeout"]).1 == [true]);
+    dns.say(Says::Host("127.0.0.9".parse().unwrap(), 3600));
+    asked(&dns, 1);
+    daemon.wait_log("www.test is resolved again");
+    ask(&socket, "clear counters all");
+    assert_eq!(section(&ask(&socket, "show resolvers r"), &["sent", "timeout"]).1, [false, false]);
+}

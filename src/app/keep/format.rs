@@ -54,6 +54,8 @@ pub(super) struct Server {
     pub(super) configured: Option<Configured>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) health: Option<Health>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) agent: Option<Agent>,
     /// The names of its TLS ticket keys, in hexadecimal, the newest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) key_names: Vec<String>,
@@ -90,12 +92,36 @@ pub(super) struct Health {
     pub(super) up: bool,
     #[serde(default)]
     pub(super) stopping: bool,
-    #[serde(default)]
-    pub(super) agent_down: bool,
     pub(super) last: LastCheckSnapshot,
     pub(super) reason: String,
     /// Since how many milliseconds it was up or down.
     pub(super) lasts: u64,
+}
+
+/// What the agent of a server said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Agent {
+    pub(super) target: SocketAddr,
+    /// That the server is down.
+    #[serde(default)]
+    pub(super) down: bool,
+    /// Whose word these are: the server's state, its weight, and its limit of connections.
+    #[serde(default)]
+    pub(super) ordered: Ordered,
+    pub(super) last: LastCheckSnapshot,
+    pub(super) reason: String,
+    /// Since how many milliseconds the server was up or down.
+    pub(super) lasts: u64,
+}
+
+/// Of what an operator can set too, what the agent did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ordered {
+    pub(super) state: bool,
+    pub(super) weight: bool,
+    pub(super) limit: bool,
 }
 
 /// A client as its table shows it, its server, and in milliseconds what was left of the entry's life; none: it does not expire, or was in use.
@@ -159,8 +185,10 @@ mod tests {
         };
         let target = ([192, 0, 2, 1], 80).into();
         let reason = "refused".to_owned();
-        let (up, stopping, agent_down) = (false, false, true);
-        let health = Some(Health { target, counter: 0, up, stopping, agent_down, last, reason, lasts: 9 });
+        let ordered = Ordered { state: true, ..Ordered::default() };
+        let agent = Agent { target, down: true, ordered, last: last.clone(), reason: reason.clone(), lasts: 9 };
+        let (up, stopping) = (false, false);
+        let health = Some(Health { target, counter: 0, up, stopping, last, reason, lasts: 9 });
         let place = Place { address: [192, 0, 2, 1].into(), port: Some(PortChange::Offset(-4)) };
         let server = Server {
             name: "s1".to_owned(),
@@ -175,6 +203,7 @@ mod tests {
                 limit: None,
             }),
             health,
+            agent: Some(agent),
             key_names: vec!["00ff".to_owned()],
         };
         let pool = Pool { name: "files".to_owned(), servers: vec![server], entries };

@@ -3,19 +3,30 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::format::{Configured, Entry, Health, Learnt, Place, Pool, Server};
+use super::format::{Agent, Configured, Entry, Health, Learnt, Ordered, Place, Pool, Server};
 use crate::app::checking::in_force;
 use crate::app::names::Places;
+use crate::app::wishes::{Given, Orders};
 use crate::balance::TableEntry;
 use crate::control::operate::{PortChange, ServerState};
 use crate::model::{self, AdminState, Config, KeyType, ServerPort};
 use crate::proxy::Proxy;
-use crate::stats::{self, LastCheckSnapshot, Registry, ServerStatus};
+use crate::stats::{self, LastCheck, LastCheckSnapshot, Registry, ServerStatus};
 
 /// Entries kept of one table: the most recently used.
 const MOST_ENTRIES: usize = 200_000;
 
-pub(super) fn gather(proxy: &Proxy, places: &Places, registry: &Registry, config: &Config) -> Learnt {
+/// Who knows what is worth keeping.
+pub(in crate::app) struct Sources<'a> {
+    pub(in crate::app) proxy: &'a Proxy,
+    pub(in crate::app) places: &'a Places,
+    pub(in crate::app) orders: &'a Orders,
+    pub(in crate::app) registry: &'a Registry,
+    pub(in crate::app) config: &'a Config,
+}
+
+pub(super) fn gather(sources: &Sources<'_>) -> Learnt {
+    let Sources { proxy, places, orders, registry, config } = *sources;
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = Instant::now();
     let mut reached = in_force(&config.pools, proxy);
@@ -25,7 +36,8 @@ pub(super) fn gather(proxy: &Proxy, places: &Places, registry: &Registry, config
         entries.drain(..entries.len().saturating_sub(MOST_ENTRIES));
         let servers = pool.servers.iter().zip(&reached.servers);
         let kept = |(server, reached): (&model::Server, &model::Server)| {
-            keep(server, reached, &registry.server(&pool.name, &server.name).status(), now)
+            let status = registry.server(&pool.name, &server.name).status();
+            keep(server, reached, &status, &orders.of(&pool.name, &server.name), now)
         };
         Pool {
             name: pool.name.clone(),
@@ -47,7 +59,13 @@ pub(super) fn key_type(pool: &model::Pool) -> Option<KeyType> {
 }
 
 /// None: there is nothing to say of it.
-fn keep(server: &model::Server, reached: &model::Server, status: &ServerStatus, now: Instant) -> Option<Server> {
+fn keep(
+    server: &model::Server,
+    reached: &model::Server,
+    status: &ServerStatus,
+    orders: &Given,
+    now: Instant,
+) -> Option<Server> {
     let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
     // What its checks ask for is theirs to take back.
     let asked_for = status.stopping && status.admin == Some(AdminState::Drain);
@@ -62,9 +80,10 @@ fn keep(server: &model::Server, reached: &model::Server, status: &ServerStatus, 
     let limit = status.limit.filter(|limit| *limit != server.max_connections.unwrap_or(0));
     let set = state.is_some() || status.weight.is_some() || place.is_some() || limit.is_some();
     let configured = set.then(|| configuration(server));
-    let said = set || health.is_some() || !status.key_names.is_empty();
+    let agent = agent(reached, status, orders, now);
+    let said = set || health.is_some() || agent.is_some() || !status.key_names.is_empty();
     let (name, weight, key_names) = (server.name.clone(), status.weight, status.key_names.clone());
-    said.then_some(Server { name, state, weight, place, limit, configured, health, key_names })
+    said.then_some(Server { name, state, weight, place, limit, configured, health, agent, key_names })
 }
 
 /// What the configuration says of what an operator can change.
@@ -86,23 +105,42 @@ fn health(reached: &model::Server, status: &ServerStatus, now: Instant) -> Optio
     let check = reached.check.as_ref()?;
     let (counter, _) = status.counter.filter(|_| matches!(status.health, stats::Health::Up | stats::Health::Down))?;
     let last = status.last_check.clone()?;
-    let ago = |at: Instant| now.saturating_duration_since(at);
     Some(Health {
         target: check.target,
         counter,
         up: counter >= check.rise.max(1),
         stopping: status.stopping,
-        agent_down: status.agent_down,
-        last: LastCheckSnapshot {
-            result: last.result,
-            code: last.code,
-            detail: last.detail,
-            duration_seconds: last.duration.as_secs_f64(),
-            ago_seconds: ago(last.at).as_secs_f64(),
-        },
+        last: self::last(last, now),
         reason: status.reason.clone(),
-        lasts: status.since.map_or(0, |since| millis(ago(since))),
+        lasts: lasts(status, now),
     })
+}
+
+/// What an agent said last; in maintenance it is asked too.
+fn agent(reached: &model::Server, status: &ServerStatus, orders: &Given, now: Instant) -> Option<Agent> {
+    let target = reached.agent.as_ref()?.target;
+    let ordered = Ordered {
+        state: orders.state.is_some() && orders.state == status.admin,
+        weight: orders.weight.is_some() && orders.weight == status.weight,
+        limit: orders.limit.is_some() && orders.limit == status.limit,
+    };
+    let (reason, lasts) = (status.reason.clone(), lasts(status, now));
+    let last = last(status.agent.clone()?, now);
+    Some(Agent { target, down: status.agent_down, ordered, last, reason, lasts })
+}
+
+fn last(last: LastCheck, now: Instant) -> LastCheckSnapshot {
+    LastCheckSnapshot {
+        result: last.result,
+        code: last.code,
+        detail: last.detail,
+        duration_seconds: last.duration.as_secs_f64(),
+        ago_seconds: now.saturating_duration_since(last.at).as_secs_f64(),
+    }
+}
+
+fn lasts(status: &ServerStatus, now: Instant) -> u64 {
+    status.since.map_or(0, |since| millis(now.saturating_duration_since(since)))
 }
 
 fn millis(duration: Duration) -> u64 {

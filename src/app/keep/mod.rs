@@ -5,6 +5,8 @@
 mod format;
 mod gather;
 mod recall;
+mod restore;
+mod states;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -12,13 +14,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::names::Places;
 use super::node::Node;
-use crate::model::Config;
-use crate::proxy::Proxy;
-use crate::stats::Registry;
 use format::{Damage, LONGEST, Learnt};
 use gather::gather;
+
+pub(super) use gather::Sources;
 
 /// The file's name in the state directory.
 const NAME: &str = "learnt.state";
@@ -105,7 +105,9 @@ impl Node {
             return;
         }
         (self.keeper.busy, self.keeper.changed, self.keeper.written) = (true, false, now);
-        let learnt = gather(&self.proxy, &self.places, &self.shared.registry, &self.shared.config());
+        let config = self.shared.config();
+        let (proxy, places, orders, registry) = (&self.proxy, &self.places, &self.orders, &*self.shared.registry);
+        let learnt = gather(&Sources { proxy, places, orders, registry, config: &config });
         let done = self.done.clone();
         tokio::task::spawn_blocking(move || {
             let _ = done.send(super::node::Done::Kept(store(&file, &learnt)));
@@ -127,9 +129,9 @@ impl Node {
 }
 
 /// The last time: at the end of the process.
-pub(super) fn keep_at_the_end(keeper: &Keeper, proxy: &Proxy, places: &Places, registry: &Registry, config: &Config) {
+pub(super) fn keep_at_the_end(keeper: &Keeper, sources: &Sources<'_>) {
     let Some(file) = &keeper.file else { return };
-    if let Err(error) = store(file, &gather(proxy, places, registry, config)) {
+    if let Err(error) = store(file, &gather(sources)) {
         tracing::warn!(target: "vipgate", %error, "cannot write {}: what was learnt is lost", file.display());
     }
 }

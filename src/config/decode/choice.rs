@@ -34,6 +34,7 @@ impl Decoder<'_> {
             slow_start: self.field(fields, "slow-start", Self::duration),
             rules: self.list(fields, "server-rules", Self::pool_rule),
             inspect_delay: self.field(fields, "server-inspect-delay", Self::duration),
+            server_state: self.field(fields, "server-state", Self::path),
         }
     }
 

@@ -15,7 +15,7 @@ pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
-    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &KEEPALIVE, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &HOLD,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &KEEPALIVE, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &NAME_SERVER, &HOLD,
     &PEER_GROUP, &MEMBER,
 ];
 
@@ -201,6 +201,7 @@ pub(super) const POOL: Keys = Keys {
         "slow-start",
         "server-rules",
         "server-inspect-delay",
+        "server-state",
         "servers",
     ],
 };
@@ -260,6 +261,7 @@ pub(super) const RESOLVER: Keys = Keys {
         "name", "servers", "system", "retries", "timeout", "least-refresh", "most-refresh", "payload-size", "hold",
     ],
 };
+pub(super) const NAME_SERVER: Keys = Keys { table: "a name server", keys: &["name", "address"] };
 pub(super) const HOLD: Keys = Keys { table: "hold", keys: &["nx", "timeout", "refused", "other", "obsolete"] };
 pub(super) const PEER_GROUP: Keys =
     Keys { table: "[[peer-group]]", keys: &["name", "node", "listen", "members", "certificate", "key", "authority"] };

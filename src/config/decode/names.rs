@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use toml::de::DeValue;
+
 use super::keys;
 use super::reader::{Decoder, Fields, Value};
 use crate::config::raw;
 use crate::config::raw::{Host, Located, Maybe, Resolver, ServerNaming};
 use crate::config::words;
-use crate::model::{NameKind, ServerPort};
+use crate::model::{NameKind, NameServer, ServerPort};
 
 impl Decoder<'_> {
     pub(super) fn resolver(&mut self, value: Value<'_>, key: &str) -> Option<Resolver> {
@@ -26,11 +28,7 @@ impl Decoder<'_> {
         Some(Resolver {
             at: value.at,
             name: self.field(fields, "name", Self::string),
-            servers: self.list(fields, "servers", |this, value, key| {
-                let server: SocketAddr =
-                    this.address(value, key, "an address with a port, such as \"192.0.2.53:53\"")?;
-                Some(Located::new(server, value.at))
-            }),
+            servers: self.list(fields, "servers", Self::name_server),
             system: self.field(fields, "system", Self::boolean),
             retries: self.field(fields, "retries", Self::number),
             timeout: self.field(fields, "timeout", Self::duration),
@@ -39,6 +37,22 @@ impl Decoder<'_> {
             payload_size: self.field(fields, "payload-size", Self::number),
             hold: hold.map(|hold| hold.value).unwrap_or_default(),
         })
+    }
+
+    /// `"192.0.2.53:53"`, or that with a name.
+    fn name_server(&mut self, value: Value<'_>, key: &str) -> Maybe<NameServer> {
+        let place = |this: &mut Self, value: Value<'_>, key: &str| -> Option<SocketAddr> {
+            this.address(value, key, "an address with a port, such as \"192.0.2.53:53\"")
+        };
+        if !matches!(value.value, DeValue::Table(_)) {
+            return Some(Located::new(place(self, value, key)?.into(), value.at));
+        }
+        let fields = self.table(value, key, &[&keys::NAME_SERVER])?;
+        self.require(fields, &keys::NAME_SERVER, &["address"], "add address = \"192.0.2.53:53\"");
+        let name = self.field(fields, "name", Self::string);
+        let server = NameServer::from(self.field(fields, "address", place)?.value);
+        let name = name.map_or(server.name, |name| name.value);
+        Some(Located::new(NameServer { name, ..server }, value.at))
     }
 
     pub(super) fn server_naming(&mut self, fields: Fields<'_>) -> ServerNaming {

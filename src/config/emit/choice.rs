@@ -26,6 +26,7 @@ pub(super) fn pool(keys: &mut Keys, choice: &PoolChoice) {
     keys.maybe("slow-start", &choice.slow_start, duration);
     policy::rules("server-rules", &choice.rules, keys);
     keys.maybe("server-inspect-delay", &choice.inspect_delay, duration);
+    keys.maybe("server-state", &choice.server_state, |file| quoted(&file.to_string_lossy()));
 }
 
 pub(super) fn server(keys: &mut Keys, choice: &ServerChoice) {

@@ -3,11 +3,12 @@
 use super::{Keys, duration, quoted, timeout, word};
 use crate::config::raw::{Resolver, ServerNaming};
 use crate::config::words;
+use crate::model::NameServer;
 
 pub(super) fn resolver(raw: &Resolver) -> String {
     let mut lines = Keys::new("[[resolver]]");
     lines.maybe("name", &raw.name, |name| quoted(name));
-    lines.list("servers", raw.servers.iter().map(|server| quoted(&server.value.to_string())));
+    lines.list("servers", raw.servers.iter().map(|server| name_server(&server.value)));
     lines.maybe("system", &raw.system, bool::to_string);
     lines.maybe("retries", &raw.retries, u64::to_string);
     lines.maybe("timeout", &raw.timeout, duration);
@@ -24,6 +25,15 @@ pub(super) fn resolver(raw: &Resolver) -> String {
         lines.add("hold", hold.inline());
     }
     lines.lines()
+}
+
+fn name_server(server: &NameServer) -> String {
+    let address = quoted(&server.address.to_string());
+    let mut keys = Keys::new("");
+    if *server != NameServer::from(server.address) {
+        keys.add("name", quoted(&server.name));
+    }
+    keys.or_inline("address", address)
 }
 
 pub(super) fn server(keys: &mut Keys, naming: &ServerNaming) {

@@ -1,5 +1,6 @@
 //! What pools and servers say about the choice of a server, beside the basics.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Located, Maybe, Timeout};
@@ -27,6 +28,7 @@ pub struct PoolChoice {
     pub rules: Vec<Located<Rule>>,
     /// Natively 5 seconds when absent.
     pub inspect_delay: Maybe<Duration>,
+    pub server_state: Maybe<PathBuf>,
 }
 
 /// Keys of a server: see [`model::Server`](crate::model::Server).

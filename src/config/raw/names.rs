@@ -1,11 +1,11 @@
 //! How names of servers are resolved.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Located, Maybe, Timeout};
 use crate::config::source::Location;
-use crate::model::{NameKind, Prefix, Wanted};
+use crate::model::{NameKind, NameServer, Prefix, Wanted};
 
 /// Keys of a server: see [`model::ServerName`](crate::model::ServerName).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,7 +41,7 @@ pub enum ResolveWhen {
 pub struct Resolver {
     pub at: Location,
     pub name: Maybe<String>,
-    pub servers: Vec<Located<SocketAddr>>,
+    pub servers: Vec<Located<NameServer>>,
     /// True when absent and there is no name server.
     pub system: Maybe<bool>,
     pub retries: Maybe<u64>,

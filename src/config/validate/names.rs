@@ -48,7 +48,7 @@ fn resolver(raw: &raw::Resolver, name: String, findings: &mut Findings<'_>) -> R
     let most_refresh = findings.positive(&raw.most_refresh, "most-refresh").unwrap_or(default.most_refresh);
     Resolver {
         name,
-        servers: raw.servers.iter().map(|server| server.value).collect(),
+        servers: raw.servers.iter().map(|server| server.value.clone()).collect(),
         system,
         retries: findings.number(&raw.retries, "retries", 1..=100, default.retries),
         timeout: findings.positive(&raw.timeout, "timeout").unwrap_or(default.timeout),

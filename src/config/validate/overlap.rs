@@ -1,5 +1,6 @@
 //! Two sockets cannot listen on one address and port. One for all addresses beside one for a single address can: the kernel
-//! leads a connection to the most specific, as long as both share the port (SO_REUSEPORT).
+//! leads a connection to the most specific, as long as both share the port (SO_REUSEPORT), and so does the program that
+//! steers ranges.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -42,8 +43,7 @@ struct Claim<'a> {
     address: IpAddr,
     ports: (u16, u16),
     interface: Option<&'a InterfaceName>,
-    /// A wildcard and a single address do not go together: the socket does not share its port, or the range is steered past
-    /// the kernel's own choice, which would take the single address's connections away.
+    /// A wildcard and a single address do not go together: the socket does not share its port.
     strict: bool,
     /// The address that was written.
     written: IpAddr,
@@ -68,7 +68,7 @@ impl Overlaps {
             address: listen.address,
             ports: (listen.ports.first(), listen.ports.last()),
             interface,
-            strict: listen.address.is_unspecified() && listen.ports.len() > 1 && interface.is_none(),
+            strict: false,
             written: listen.address,
             at,
         };
@@ -135,8 +135,6 @@ impl Claim<'_> {
         let message = format!("port {port} of {} is listened on twice{why}", self.written);
         Diagnostic::error(self.at, message).help(if dual_stack {
             "leave one of the two out, or let this one take IPv6 alone"
-        } else if self.address.is_unspecified() && self.strict {
-            "a range of ports for all addresses includes each single address: leave one of the two out"
         } else {
             "leave one of the two out, or give it other ports"
         })
@@ -205,13 +203,9 @@ mod tests {
             [Some(own), both.then_some(Family::V4)]
         };
         let family = families(one).iter().flatten().any(|family| families(other).contains(&Some(*family)));
-        // A range for all addresses, which may be steered, takes all of them.
-        let strict = |listen: &ListenAddress| {
-            listen.address.is_unspecified() && listen.ports.len() > 1 && listen.interface.is_none()
-        };
-        let alike = one.address.is_unspecified() == other.address.is_unspecified();
-        let same = if alike { one.address.is_unspecified() || one.address == other.address } else { false };
-        let address = family && (same || !alike && (strict(one) || strict(other)));
+        // Of one for all addresses and one for a single one, each has its own.
+        let both = one.address.is_unspecified() && other.address.is_unspecified();
+        let address = family && (both || one.address == other.address);
         let interface = one.interface.is_none() || other.interface.is_none() || one.interface == other.interface;
         address && interface && one.ports.iter().any(|port| other.ports.contains(port))
     }
@@ -252,7 +246,7 @@ mod tests {
         ];
         assert_eq!(found(&all), [false, false, false, false, false, true]);
         let range = [listen("::", (400, 500), None, true), listen("10.0.0.1", port, None, false)];
-        assert_eq!(found(&range), [false, true]);
+        assert_eq!(found(&range), [false, false]);
     }
 
     #[test]

@@ -151,6 +151,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         abort_on_close: raw.choice.abort_on_close.is_some_and(|abort| abort.value),
         failback: raw.choice.failback.map_or(Failback::New, |failback| failback.value),
         refusal: raw.choice.refuse_with.map_or(RefuseWith::Reset, |how| how.value),
+        server_state: raw.choice.server_state.as_ref().map(|file| file.value.clone()),
     };
     raw.name.is_some().then_some(pool)
 }

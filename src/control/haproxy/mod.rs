@@ -10,6 +10,7 @@ mod conversation;
 mod fronts;
 mod info;
 mod open;
+mod resolvers;
 mod servers;
 mod sessions;
 mod show;

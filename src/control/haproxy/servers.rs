@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Shared;
-use crate::model::{CheckResult, Config, Server};
+use crate::model::{CheckResult, Config, NameKind, Server};
 use crate::stats::csv::proxies;
 use crate::stats::{Health, PoolSnapshot, ServerSnapshot, Snapshot};
 
@@ -112,10 +112,13 @@ fn state_line(
     let check_address = elsewhere(checked_at);
     let asked_at = server.agent_target.filter(|_| agent.is_some());
     let (agent_address, agent_port) = (elsewhere(asked_at), asked_at.map_or(0, |at| at.port()));
+    let of = |kind| configured.and_then(|server| server.name_of.as_ref()).filter(|name| name.kind == kind);
+    let [name, service] =
+        [NameKind::Host, NameKind::Service].map(|kind| of(kind).map_or("-", |name| name.name.as_str()));
     let weight = configured.map_or(server.weight, |server| server.weight);
     let since = server.since_seconds.unwrap_or(snapshot.uptime_seconds);
     format!(
-        "{pool_id} {} {server_id} {} {address} {operation} {admin} {} {weight} {since:.0} {status} {result} {health} {check_state} {agent_state} 0 0 - {port} - 0 {check_port} {check_address} {agent_address} {agent_port}",
+        "{pool_id} {} {server_id} {} {address} {operation} {admin} {} {weight} {since:.0} {status} {result} {health} {check_state} {agent_state} 0 0 {name} {port} {service} 0 {check_port} {check_address} {agent_address} {agent_port}",
         pool.name,
         server.name,
         server.weight,
@@ -125,25 +128,13 @@ fn state_line(
 
 /// HAProxy's numbers for how a check ended: its status, and whether it failed (2), passed (3) or passed conditionally (4).
 fn check_numbers(result: CheckResult) -> (u8, u8) {
-    match result {
-        CheckResult::Starved => (1, 0),
-        CheckResult::Observed => (4, 2),
-        CheckResult::SocketError => (5, 2),
-        CheckResult::L4Ok => (6, 3),
-        CheckResult::L4Timeout => (7, 2),
-        CheckResult::L4Connection => (8, 2),
-        CheckResult::L6Ok => (9, 3),
-        CheckResult::L6Timeout => (10, 2),
-        CheckResult::L6Response => (11, 2),
-        CheckResult::L7Timeout => (12, 2),
-        CheckResult::L7Response => (13, 2),
-        CheckResult::L7Ok => (15, 3),
-        CheckResult::L7OkConditionally => (16, 4),
-        CheckResult::L7Status => (17, 2),
-        CheckResult::ProcessError => (18, 2),
-        CheckResult::ProcessTimeout => (19, 2),
-        CheckResult::ProcessOk => (20, 3),
-    }
+    let meaning = match result {
+        CheckResult::Starved => 0,
+        CheckResult::L7OkConditionally => 4,
+        passed if passed.passed() => 3,
+        _ => 2,
+    };
+    (result.number(), meaning)
 }
 
 pub(super) fn connections(only: Option<&str>, config: &Config, snapshot: &Snapshot) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::checks::Asker;
 use super::conversation::Client;
-use super::{change, checks, fronts, info, servers, sessions, show, tables};
+use super::{change, checks, fronts, info, resolvers, servers, sessions, show, tables};
 use crate::model::AccessLevel;
 use crate::stats::ServiceState;
 
@@ -50,8 +50,8 @@ enum Call {
     ShowEnv,
     ShowErrors,
     ShowInfo,
-    ShowNothing,
     ShowPeers,
+    ShowResolvers,
     ShowServersConn,
     ShowServersState,
     ShowSessions,
@@ -94,13 +94,12 @@ const VERBS: &[Verb] = &[
     verb(&["show", "env"], AccessLevel::Operator, "show env [var]", "dump environment variables known to the process", Call::ShowEnv),
     verb(&["show", "errors"], AccessLevel::Operator, "show errors [<px>] [request|response]", "report last request and/or response errors for each proxy", Call::ShowErrors),
     verb(&["show", "info"], AccessLevel::User, "show info [desc|json|typed|float]*", "report information about the running process", Call::ShowInfo),
-    verb(&["show", "peers"], AccessLevel::User, "show peers [dict|-] [section]", "dump some information about all the peers or this peers section", Call::ShowNothing),
-    verb(&["show", "resolvers"], AccessLevel::User, "show resolvers [id]", "dumps counters from all resolvers section and associated name servers", Call::ShowNothing),
+    verb(&["show", "peers"], AccessLevel::User, "show peers [dict|-] [section]", "dump some information about all the peers or this peers section", Call::ShowPeers),
+    verb(&["show", "resolvers"], AccessLevel::User, "show resolvers [id]", "dumps counters from all resolvers section and associated name servers", Call::ShowResolvers),
     verb(&["show", "servers", "conn"], AccessLevel::User, "show servers conn [<backend>]", "dump server connections status (all or for a single backend)", Call::ShowServersConn),
     verb(&["show", "servers", "state"], AccessLevel::User, "show servers state [<backend>]", "dump volatile server information (all or for a single backend)", Call::ShowServersState),
     verb(&["show", "sess"], AccessLevel::Operator, "show sess [id]", "report the list of current sessions or dump this exact session", Call::ShowSessions),
     verb(&["show", "stat"], AccessLevel::User, "show stat [desc|json|no-maint|typed|up]*", "report counters for each proxy and server", Call::ShowStat),
-    verb(&["show", "peers"], AccessLevel::User, "show peers [dict|-] [section]", "dump some information about all the peers or this peers section", Call::ShowPeers),
     verb(&["show", "table"], AccessLevel::User, "show table <table> [<filter>]*", "report table usage stats or dump this table's contents (filter: data/key)", Call::ShowTable),
     verb(&["show", "version"], AccessLevel::User, "show version", "show version of the current process", Call::ShowVersion),
     verb(&["shutdown", "frontend"], AccessLevel::Admin, "shutdown frontend <frontend>", "stop a specific frontend", Call::SwitchFrontend(ServiceState::Stopped)),
@@ -169,7 +168,6 @@ async fn call(call: Call, arguments: &[&str], client: &mut Client) -> Turn {
         Call::ShowCliSockets => show::cli_sockets(&shared.sockets()),
         Call::ShowEnv => show::environment(arguments),
         Call::ShowVersion => format!("{}\n", env!("CARGO_PKG_VERSION")),
-        Call::ShowNothing => String::new(),
         Call::ShowActivity => show::look(shared, |_, snapshot| show::activity(snapshot)).await,
         Call::ShowBackend => show::look(shared, |_, snapshot| show::backends(snapshot)).await,
         Call::ShowErrors => {
@@ -208,6 +206,7 @@ async fn call(call: Call, arguments: &[&str], client: &mut Client) -> Turn {
         Call::EndSession => sessions::end(arguments, shared).await,
         Call::EndSessions => sessions::end_of_server(arguments, shared).await,
         Call::ShowPeers => tables::peers(shared).await,
+        Call::ShowResolvers => resolvers::show(arguments, shared).await,
         Call::ShowTable => tables::show(arguments, shared).await,
         Call::SetTable => tables::set(arguments, shared).await,
         Call::ClearTable => tables::clear(arguments, shared).await,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::grammar::{Prefix, Statement};
 use super::proxy::Proxy;
+use super::state::StateSaid;
 use super::{Translator, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
@@ -25,6 +26,7 @@ pub(super) struct ChoiceSaid {
     redispatch_every: Maybe<u64>,
     pub(super) queue_timeout: Maybe<Duration>,
     pub(super) full_load: Maybe<u64>,
+    pub(super) state: StateSaid,
 }
 
 impl ChoiceSaid {

@@ -22,6 +22,7 @@ mod server_rules;
 mod service;
 mod socket;
 mod source;
+mod state;
 mod stats;
 mod stick;
 mod value;
@@ -81,6 +82,8 @@ struct Translator<'a> {
     tables: HashMap<String, stick::StickTable>,
     /// Sections `mailers` by name.
     mailers: HashMap<String, mail::Mailers>,
+    /// Where states of servers are.
+    states: state::StateFiles,
     /// What holds for all control sockets.
     sockets: SocketsSaid,
     /// Whether servers are verified where nothing is said (`ssl-server-verify`).
@@ -103,6 +106,7 @@ impl<'a> Translator<'a> {
             local_peer: None,
             tables: HashMap::new(),
             mailers: HashMap::new(),
+            states: state::StateFiles::default(),
             sockets: SocketsSaid::default(),
             verify_servers: true,
             told: HashSet::new(),
@@ -224,6 +228,7 @@ impl<'a> Translator<'a> {
                     let name = arguments.first().map_or(String::new(), |word| word.text.clone());
                     self.log_table(at).host_name = Some(Located::new(name, statement.at()));
                 }
+                name @ ("server-state-base" | "server-state-file") => self.state_files(name, statement, arguments),
                 "stats socket" => self.stats_socket(statement, arguments),
                 "stats timeout" => {
                     let word = self.one(statement, arguments);

@@ -13,7 +13,7 @@ use super::rules::RulesSaid;
 use super::server::{ServerOptions, ServerSaid};
 use super::stats::StatsSaid;
 use super::stick::StickSaid;
-use super::{Translator, bad_character, refusal, value};
+use super::{Translator, bad_character, refusal, state, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::keywords::Status;
@@ -361,6 +361,7 @@ impl Translator<'_> {
                 }
                 "retries" => proxy.retries = self.number(statement, arguments, 0..=u64::from(u32::MAX)),
                 "balance" => self.balance(statement, arguments, proxy),
+                name if state::KEYWORDS.contains(&name) => self.state_said(name, statement, arguments, proxy),
                 "hash-type" => self.hash_type(statement, arguments, &mut proxy.choice),
                 "hash-balance-factor" => self.hash_balance_factor(statement, arguments, &mut proxy.choice),
                 "bind" => self.bind(statement, arguments, proxy),

@@ -9,7 +9,7 @@ use super::{Translator, endpoint, server, value};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::raw::{Hold, Host, Located, Maybe, ResolveWhen, Resolver, ServerNaming, Timeout};
-use crate::model::{Family, NameKind, Prefix, Wanted};
+use crate::model::{Family, NameKind, NameServer, Prefix, Wanted};
 
 /// HAProxy's `hold` for everything that is no good answer, when nothing is said.
 const DEFAULT_HOLD: Duration = Duration::from_secs(30);
@@ -107,9 +107,10 @@ impl Translator<'_> {
     fn resolver_statement(&mut self, name: &str, statement: &Statement, arguments: &[Word], resolver: &mut Resolver) {
         match (name, arguments) {
             ("parse-resolv-conf", []) => resolver.system = Some(Located::new(true, statement.at())),
-            ("nameserver", [_, address]) => {
+            ("nameserver", [name, address]) => {
                 let server = self.checked(address, name_server(address.as_str()));
-                resolver.servers.extend(server);
+                let named = |address| NameServer { name: name.text.clone(), address };
+                resolver.servers.extend(server.map(|server| server.map(named)));
             }
             ("resolve_retries", [_]) => {
                 resolver.retries = self.number(statement, arguments, 1..=100);

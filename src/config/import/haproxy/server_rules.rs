@@ -41,7 +41,7 @@ impl Translator<'_> {
     /// What a backend says about the choice of a server. `proxies` may lead to it.
     pub(super) fn pool_choice(&mut self, proxy: &Proxy, proxies: &[Proxy]) -> PoolChoice {
         let said = &proxy.rules;
-        let choice = proxy.choice.raw(proxy.balance, proxy.at);
+        let choice = PoolChoice { server_state: self.state_file(proxy), ..proxy.choice.raw(proxy.balance, proxy.at) };
         let Some(first) = said.of_pool.first() else { return choice };
         let waits = proxies.iter().any(|proxy| proxy.rules.inspect_delay.is_some());
         if RulesSaid::listen(&said.of_pool) && !waits {
