@@ -85,6 +85,8 @@ pub(super) struct Place {
 pub(super) struct ServerShared {
     pub(super) name: String,
     pub(super) place: Place,
+    /// Its address is the one that the client connected to.
+    pub(super) follows_clients: bool,
     pub(super) link: Link,
     pub(super) observe: Option<model::Observe>,
     pub(super) stats: Arc<ServerStats>,
@@ -444,9 +446,11 @@ impl PoolState {
         let hashes = self.spec.hash_balance_factor.is_some();
         let limits: Vec<Option<u32>> = self.balance.servers(now).iter().map(|state| state.limit).collect();
         let server = |(server, limit): (&model::Server, Option<u32>)| {
+            let place = self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server));
             Arc::new(ServerShared {
                 name: server.name.clone(),
-                place: self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server)),
+                place,
+                follows_clients: server.follows_clients() && place.address.is_unspecified(),
                 link: Link::of(server),
                 observe: server.observe,
                 stats: registry.server(&self.spec.name, &server.name),
@@ -459,7 +463,7 @@ impl PoolState {
 
     /// Servers whose name is not resolved yet serve nobody: to connect to no address would reach this node.
     fn close_nameless(&mut self, now: Instant) {
-        for server in self.servers.iter().filter(|server| server.place.address.is_unspecified()) {
+        for server in self.servers.iter().filter(|server| server.is_nameless()) {
             self.balance.set_up(&server.name, false, now);
         }
     }
