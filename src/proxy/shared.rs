@@ -18,6 +18,7 @@ use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, Se
 use crate::model::rule::Directions;
 use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
+use crate::rules::Rate;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
@@ -58,6 +59,8 @@ pub(super) struct ServiceShared {
 pub(super) struct PoolShared {
     /// Connections that wait for a server with room.
     pub(super) waiting: AtomicU64,
+    /// Connections that were sent to it.
+    pub(super) sessions: Mutex<Rate>,
     pub(super) me: Weak<Self>,
     state: Mutex<PoolState>,
 }
@@ -249,7 +252,8 @@ impl PoolShared {
             waiters: HashMap::new(),
             places: HashMap::new(),
         };
-        let pool = Arc::new_cyclic(|me| Self { waiting: AtomicU64::new(0), me: me.clone(), state: Mutex::new(state) });
+        let (waiting, sessions) = (AtomicU64::new(0), Mutex::new(Rate::new(now)));
+        let pool = Arc::new_cyclic(|me| Self { waiting, sessions, me: me.clone(), state: Mutex::new(state) });
         {
             let mut state = pool.lock();
             state.renew_servers(registry, now);
@@ -365,16 +369,6 @@ impl PoolShared {
 
     pub(super) fn is_usable(&self) -> bool {
         self.lock().balance.is_usable()
-    }
-
-    /// Open connections.
-    pub(super) fn open(&self) -> u64 {
-        self.lock().servers.iter().map(|server| server.stats.open.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Servers that a new client could be given to, those in reserve included.
-    pub(super) fn usable_servers(&self) -> u64 {
-        self.lock().balance.usable_servers() as u64
     }
 
     pub(super) fn is_up(&self, server: &str) -> bool {
