@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use import_support::{haproxy_text, load, model};
 use vipgate::model::rule::Stage;
-use vipgate::model::{KeepAlive, Severity};
+use vipgate::model::{KeepAlive, ServerPort, Severity};
 
 #[test]
 fn how_connections_are_probed_closed_and_logged_is_kept() {
@@ -107,4 +107,40 @@ fn files_of_states_are_where_haproxy_looks_for_them() {
     assert_eq!(files(&bare), ["all", "b", "/tmp/c", "d", ""]);
     let warnings = haproxy_text(&text.replace(" server-state-file all\n", "")).warnings();
     assert!(warnings.len() == 1 && warnings[0].contains("`server-state-file` is not set"), "{warnings:?}");
+}
+
+#[test]
+fn a_server_without_an_address_is_where_clients_connect_to() {
+    let lines = "listen l\n bind 192.0.2.1:7000\n";
+    for (address, port) in [
+        ("0.0.0.0:80", ServerPort::Fixed(80)),
+        ("*:80", ServerPort::Fixed(80)),
+        (":80", ServerPort::Fixed(80)),
+        ("[::]:80", ServerPort::Fixed(80)),
+        (":::80", ServerPort::Fixed(80)),
+        ("ipv6@*:80", ServerPort::Fixed(80)),
+        ("0.0.0.0:+1000", ServerPort::Offset(1000)),
+    ] {
+        let text = format!("{lines} server s {address}\n");
+        haproxy_text(&text).clean();
+        let server = &model(None, Some(&text)).pools[0].servers[0];
+        assert!(server.follows_clients() && server.port == port && server.check.is_none(), "{address}: {server:?}");
+    }
+    assert_eq!(haproxy_text(&format!("{lines} server s :::+0x\n")).errors().len(), 1);
+}
+
+#[test]
+fn a_server_where_clients_connect_to_is_checked_here() {
+    let text = |words: &str| format!("listen l\n bind 192.0.2.1:7000\n server s {words}\n");
+    let checked = |words: &str| model(None, Some(&text(words))).pools[0].servers[0].clone();
+    let target = |words: &str| checked(words).check.map(|check| check.target.to_string());
+    assert_eq!(target("0.0.0.0:80 check").as_deref(), Some("127.0.0.1:80"));
+    assert_eq!(target("[::]:80 check").as_deref(), Some("[::1]:80"));
+    assert_eq!(target("*:80 check addr 192.0.2.9 port 81").as_deref(), Some("192.0.2.9:81"));
+    let agent = checked("0.0.0.0:80 agent-check agent-port 99").agent.map(|agent| agent.target.to_string());
+    assert_eq!(agent.as_deref(), Some("127.0.0.1:99"));
+    let told = haproxy_text(&text("0.0.0.0:80 check")).findings();
+    let said = "this server is wherever clients connect to, but asked about its health at 127.0.0.1";
+    assert_eq!(told, [format!("warning 3: {said}")]);
+    haproxy_text(&text("0.0.0.0:80 check addr 192.0.2.9")).clean();
 }

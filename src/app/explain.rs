@@ -4,7 +4,7 @@ use crate::balance::{Explanation, Refusal, Standing, Why};
 use crate::control::Reply;
 use crate::control::explain::{Explained, ExplainedServer};
 use crate::model::{Algorithm, Config, ServerPort};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, ServerView};
 
 /// Answers for the client `from`, an address with or without a port.
 pub(super) fn answer(proxy: &Proxy, config: &Config, service: &str, from: &str, sni: Option<&str>) -> Reply {
@@ -38,11 +38,7 @@ pub(super) fn answer(proxy: &Proxy, config: &Config, service: &str, from: &str, 
             explained.server = choice.decision.as_ref().ok().map(|(server, _)| server.clone());
             let views = proxy.servers(pool).unwrap_or_default();
             let chosen = views.iter().find(|view| Some(&view.state.name) == explained.server.as_ref());
-            explained.address = chosen.map(|view| match view.port {
-                ServerPort::Fixed(port) => std::net::SocketAddr::new(view.address, port).to_string(),
-                ServerPort::Same => format!("{}, on the port it connected to", view.address),
-                ServerPort::Offset(offset) => format!("{}, on the port it connected to {offset:+}", view.address),
-            });
+            explained.address = chosen.map(address);
             let server = |(name, standing): (String, Standing)| ExplainedServer {
                 chosen: explained.server.as_ref() == Some(&name),
                 name,
@@ -53,6 +49,19 @@ pub(super) fn answer(proxy: &Proxy, config: &Config, service: &str, from: &str, 
         (_, _) => "rules turn it away".clone_into(&mut explained.because),
     }
     Reply::Explained { explained: Box::new(explained) }
+}
+
+fn address(view: &ServerView) -> String {
+    let address = match view.address.is_unspecified() {
+        true => "the address it connected to".to_owned(),
+        false => view.address.to_string(),
+    };
+    match view.port {
+        ServerPort::Fixed(port) if view.address.is_unspecified() => format!("{address}, on port {port}"),
+        ServerPort::Fixed(port) => std::net::SocketAddr::new(view.address, port).to_string(),
+        ServerPort::Same => format!("{address}, on the port it connected to"),
+        ServerPort::Offset(offset) => format!("{address}, on the port it connected to {offset:+}"),
+    }
 }
 
 fn because(choice: &Explanation) -> String {

@@ -116,11 +116,13 @@ impl Candidate {
 
     /// Whether it takes one more beside `load`. `pressure` is the load of its pool and the full one, where that matters.
     pub(super) fn has_room(&self, load: u64, pressure: Option<(u64, u64)>, now: Instant) -> bool {
-        self.limit.is_none_or(|limit| {
-            let limit = self.ramp(u64::from(limit), pressure);
-            let limit = self.throttle(now).map_or(limit, |percent| (limit * u64::from(percent)).div_ceil(100).max(1));
-            load < limit
-        })
+        self.limit_under(pressure, now).is_none_or(|limit| load < limit)
+    }
+
+    /// Most connections that it takes now, if there is a limit.
+    pub(super) fn limit_under(&self, pressure: Option<(u64, u64)>, now: Instant) -> Option<u64> {
+        let limit = self.ramp(u64::from(self.limit?), pressure);
+        Some(self.throttle(now).map_or(limit, |percent| (limit * u64::from(percent)).div_ceil(100).max(1)))
     }
 
     /// As HAProxy's `minconn`: in proportion to the load of the pool.

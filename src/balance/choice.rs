@@ -107,20 +107,20 @@ impl Pool {
             && !self.queue.is_empty()
             && candidate.limit.is_some()
             && (self.queue.waiting_for_any() > 0 || self.queue.waiting_for(candidate.id) > 0);
-        !overtakes && candidate.has_room(loads(position), self.pressure(candidate, request, loads), now)
+        !overtakes && candidate.has_room(loads(position), self.pressure(candidate, !request.waited, loads), now)
     }
 
-    /// The load of the pool with this connection, and the full one, where a limit follows it.
-    fn pressure(
+    /// The load of the pool, with one more connection if `one_more`, and the full one, where a limit follows it.
+    pub(super) fn pressure(
         &self,
         candidate: &Candidate,
-        request: &Request<'_>,
+        one_more: bool,
         loads: &impl Fn(usize) -> u64,
     ) -> Option<(u64, u64)> {
         let full = candidate.floor.and(self.full_load)?;
         let open: u64 = (0..self.candidates.len()).map(loads).sum();
         // Who waits is counted there.
-        let load = open + self.queue.len() as u64 + u64::from(!request.waited);
+        let load = open + self.queue.len() as u64 + u64::from(one_more);
         Some((load, u64::from(full)))
     }
 
@@ -279,7 +279,7 @@ impl Pool {
         Group { backup: true, only: Some(first).filter(|_| !self.all_backups) }
     }
 
-    fn is_in(&self, group: &Group, position: usize) -> bool {
+    pub(super) fn is_in(&self, group: &Group, position: usize) -> bool {
         let candidate = &self.candidates[position];
         let Group { backup, only } = *group;
         candidate.is_eligible() && candidate.backup == backup && only.is_none_or(|only| only == position)

@@ -11,6 +11,7 @@ pub mod maglev;
 pub mod names;
 pub mod pool;
 pub mod queue;
+mod room;
 pub mod state;
 pub mod sticky;
 mod tls;

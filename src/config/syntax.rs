@@ -111,10 +111,14 @@ pub fn key_type(text: &str) -> Result<KeyType, Invalid> {
     }
 }
 
-/// A server: `10.0.0.1:22`, `10.0.0.1` (the client's port), `10.0.0.1:+1000`.
+/// How the address that the client connected to is called where a server's stands: no host can have this name.
+pub const DESTINATION: &str = "@destination";
+
+/// A server: `10.0.0.1:22`, `10.0.0.1` (the client's port), `10.0.0.1:+1000`, `@destination:22`.
 pub fn server(text: &str) -> Result<(Host, Option<ServerPort>), Invalid> {
     let (name, port) = split_port(text);
-    Ok((host(name)?, port.map(server_port).transpose()?))
+    let host = if name == DESTINATION { Host::Destination } else { host(name)? };
+    Ok((host, port.map(server_port).transpose()?))
 }
 
 /// A server's port: `22`, or relative to the client's `+1000`, `-9`.

@@ -10,6 +10,7 @@ mod check_result;
 mod command;
 mod control;
 mod estate;
+pub mod figure;
 mod log;
 mod name;
 mod net;

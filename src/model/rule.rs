@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::figure::Figure;
 use super::networks::Networks;
 
 /// The rules of a service, or those of a pool, which have no other stages than [`Stage::Content`] and [`Stage::Server`].
@@ -170,7 +171,7 @@ pub enum Test {
     /// An address is in a network (`src`, `dst`).
     Address(End, Networks),
     /// A number is in one of the ranges.
-    Number(Quantity, Vec<RangeInclusive<u64>>),
+    Number(Quantity, Vec<RangeInclusive<i64>>),
     /// A text is as one of the patterns wants it. Case counts unless `ignore_case` is set.
     Text {
         /// What is looked at.
@@ -209,12 +210,8 @@ pub enum Quantity {
     HelloType,
     /// The version in a TLS client hello, as major * 65536 + minor (`req.ssl_ver`).
     HelloVersion,
-    /// Open connections of this service (`fe_conn`).
-    ServiceConnections,
-    /// Open connections of a pool (`be_conn`).
-    PoolConnections(String),
-    /// Servers of a pool that can be used (`nbsrv`).
-    UsableServers(String),
+    /// Something about the process.
+    Figure(Figure),
     /// A counter of a source.
     Counter {
         /// Whose.
@@ -297,7 +294,7 @@ pub enum Pattern {
     /// It contains a match of this regular expression.
     Regex(String),
     /// Its length in bytes is in this range.
-    Length(RangeInclusive<u64>),
+    Length(RangeInclusive<i64>),
 }
 
 /// Counters of sources by address.
@@ -364,8 +361,8 @@ impl Policy {
         });
         let asked = self.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::tests);
         sent.chain(asked.filter_map(|test| match test {
-            Test::ServerUp { pool, .. }
-            | Test::Number(Quantity::PoolConnections(pool) | Quantity::UsableServers(pool), _) => Some(pool.as_str()),
+            Test::ServerUp { pool, .. } => Some(pool.as_str()),
+            Test::Number(Quantity::Figure(figure), _) => figure.pool(),
             _ => None,
         }))
     }

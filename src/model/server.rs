@@ -12,7 +12,8 @@ use super::socket::{ProxyVersion, Source};
 pub struct Server {
     /// Name, unique in its pool.
     pub name: String,
-    /// Its address; unspecified (`0.0.0.0`, `::`) for one that is known by its name.
+    /// Its address; unspecified (`0.0.0.0`, `::`) for one that is known by its name, and for one that is reached at the address
+    /// that the client connected to.
     pub address: IpAddr,
     /// Its name, where that is resolved while the process runs.
     pub name_of: Option<ServerName>,
@@ -85,6 +86,12 @@ impl Server {
             fast_open: false,
             on_marked_up: OnMarkedUp::Keep,
         }
+    }
+
+    /// Whether it is reached at the address that the client connected to (HAProxy's `server s 0.0.0.0:80`).
+    #[must_use]
+    pub fn follows_clients(&self) -> bool {
+        self.name_of.is_none() && self.address.is_unspecified()
     }
 }
 

@@ -67,18 +67,58 @@ fn compose(request: &HttpRequest, state: Option<&str>) -> Result<Request<Full<By
     let headers = composed.headers_mut();
     for (name, value) in &request.headers {
         let name = HeaderName::try_from(name.as_str()).map_err(|error| error.to_string())?;
+        let value = if name == CONNECTION { beside_closing(value) } else { value.clone() };
         // The body's length is known best here.
-        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING {
-            headers.append(name, HeaderValue::try_from(value.as_str()).map_err(|error| error.to_string())?);
+        if name != CONTENT_LENGTH && name != TRANSFER_ENCODING && !(name == CONNECTION && value.is_empty()) {
+            headers.append(name, HeaderValue::try_from(value).map_err(|error| error.to_string())?);
         }
     }
     if let Some(value) = state.filter(|_| request.send_state).and_then(|state| HeaderValue::try_from(state).ok()) {
         headers.insert("x-haproxy-server-state", value);
     }
-    if request.http11 && !headers.contains_key(CONNECTION) {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if !request.body.is_empty() || !BODILESS.contains(&request.method.as_str()) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(request.body.len()));
+    }
+    if let Some(closing) = closing(request) {
+        headers.append(CONNECTION, HeaderValue::from_static(closing));
     }
     Ok(composed)
+}
+
+/// Methods whose requests have no body unless one is given. Of others a server may wait for one that is not said to be
+/// empty (RFC 9110, section 8.6).
+const BODILESS: [&str; 4] = ["OPTIONS", "GET", "HEAD", "DELETE"];
+
+/// What a header `Connection` says.
+fn tokens(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn is_closing(token: &str) -> bool {
+    ["close", "keep-alive"].iter().any(|known| token.eq_ignore_ascii_case(known))
+}
+
+/// What a header `Connection` says beside whether the connection stays open.
+fn beside_closing(value: &str) -> String {
+    tokens(value).filter(|token| !is_closing(token)).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the connection stays open, where the version does not mean it: as in HAProxy, it closes unless the request has a
+/// header `Connection` that does not say so.
+fn closing(request: &HttpRequest) -> Option<&'static str> {
+    let said: Vec<&str> = request
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(CONNECTION.as_str()))
+        .flat_map(|(_, value)| tokens(value))
+        .collect();
+    let says = |wanted: &str| said.iter().any(|token| token.eq_ignore_ascii_case(wanted));
+    let closes = said.is_empty() || says("close");
+    match (request.http11, closes) {
+        (true, true) => Some("close"),
+        (false, false) if !says("upgrade") => Some("keep-alive"),
+        _ => None,
+    }
 }
 
 async fn answer(response: Response<Incoming>, with_body: bool) -> HttpAnswer {

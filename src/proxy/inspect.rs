@@ -89,6 +89,7 @@ impl Connection {
     /// The client's address is certain: asks the rules from there on, then chooses a server.
     pub(super) fn inspect(&mut self, context: &mut Context<'_>) -> Verdict {
         if self.binding.service.ruling.is_none() {
+            self.binding.service.pool.count_session(context.now);
             return self.dispatch(context);
         }
         let binding = Rc::clone(&self.binding);
@@ -100,6 +101,7 @@ impl Connection {
         {
             return ending(Stage::Session, denial);
         }
+        ruling.count_admitted(context.now);
         let State::Upstream(mut upstream) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;
         };
@@ -184,7 +186,9 @@ impl Connection {
                 *stage = Stage::Server;
                 break Arc::clone(pool);
             }
-            let chosen = pool_of(&binding, around.ruled.as_deref()).spec();
+            let shared = pool_of(&binding, around.ruled.as_deref());
+            shared.count_session(context.now);
+            let chosen = shared.spec();
             if let Some(policy) = &chosen.policy {
                 *until = (*until).max(context.now + policy.inspect_delay);
                 facts = facts_until(*until);

@@ -12,6 +12,7 @@
 
 mod connection;
 mod ending;
+mod figures;
 mod greeting;
 mod inspect;
 mod journal;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Proxy;
 use super::ruling::{Around, Ruling};
 use crate::model::Policy;
+use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, Directions, Persistence, Purpose, Slot, Stage};
 use crate::rules::{self, Effects, Facts, Outcome, World};
 
@@ -122,16 +123,8 @@ struct Onlooker<'a> {
 }
 
 impl World for Onlooker<'_> {
-    fn service_connections(&self) -> u64 {
-        self.around.service_connections()
-    }
-
-    fn pool_connections(&self, pool: &str) -> u64 {
-        self.around.pool_connections(pool)
-    }
-
-    fn usable_servers(&self, pool: &str) -> u64 {
-        self.around.usable_servers(pool)
+    fn figure(&self, figure: &Figure) -> i64 {
+        self.around.figure(figure)
     }
 
     fn is_up(&self, pool: &str, server: &str) -> bool {

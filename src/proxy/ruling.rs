@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Proxy;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
+use crate::model::figure::Figure;
 use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Slot, SourceTable, Stage};
 use crate::model::{self, Affinity, Algorithm, Policy, Pool, Service, StickRule};
 use crate::rules::{Counters, Effects, Expressions, Held, Rate, Source, World};
@@ -23,6 +23,8 @@ pub(super) struct Ruling {
     tables: Vec<Arc<TableShared>>,
     /// New connections, where they are limited.
     sessions: Option<Mutex<Rate>>,
+    /// Those that no rule of the first two stages turned away.
+    admitted: Mutex<Rate>,
     /// Some rule asks for what the client says, or a pool hashes the name in its hello.
     pub(super) listens: bool,
     /// How long a client may take to say what is asked for.
@@ -126,6 +128,7 @@ impl Ruling {
             expressions,
             pools: named,
             tables: counted,
+            admitted: Mutex::new(Rate::new(now)),
             sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
             listens: wants.hello.is_some() || conditions.any(Condition::listens),
             delay: if policy.inspect_delay.is_zero() { wants.hello.unwrap_or_default() } else { policy.inspect_delay },
@@ -168,7 +171,7 @@ impl Ruling {
         self.pools.get(ruled.pool?).map(|(_, pool)| pool)
     }
 
-    fn named(&self, name: &str) -> Option<&PoolShared> {
+    pub(super) fn named(&self, name: &str) -> Option<&PoolShared> {
         self.pools.iter().find(|(known, _)| known == name).map(|(_, pool)| pool.as_ref())
     }
 
@@ -177,6 +180,16 @@ impl Ruling {
         if let Some(rate) = &self.sessions {
             lock(rate).add(SECOND, now);
         }
+    }
+
+    /// One more was not turned away by rules that do not listen.
+    pub(super) fn count_admitted(&self, now: Instant) {
+        lock(&self.admitted).add(SECOND, now);
+    }
+
+    /// How many of those there were within the last second.
+    pub(super) fn session_rate(&self, now: Instant) -> u64 {
+        lock(&self.admitted).value(SECOND, now)
     }
 
     /// Whether one more connection may be accepted now.
@@ -212,16 +225,8 @@ impl Around<'_> {
 }
 
 impl World for Around<'_> {
-    fn service_connections(&self) -> u64 {
-        self.service.stats.open.load(Ordering::Relaxed)
-    }
-
-    fn pool_connections(&self, pool: &str) -> u64 {
-        self.ruling.named(pool).map_or(0, PoolShared::open)
-    }
-
-    fn usable_servers(&self, pool: &str) -> u64 {
-        self.ruling.named(pool).map_or(0, PoolShared::usable_servers)
+    fn figure(&self, figure: &Figure) -> i64 {
+        self.figure_of(figure)
     }
 
     fn is_up(&self, pool: &str, server: &str) -> bool {

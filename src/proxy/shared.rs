@@ -18,6 +18,7 @@ use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, Se
 use crate::model::rule::Directions;
 use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
+use crate::rules::Rate;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
@@ -58,6 +59,8 @@ pub(super) struct ServiceShared {
 pub(super) struct PoolShared {
     /// Connections that wait for a server with room.
     pub(super) waiting: AtomicU64,
+    /// Connections that were sent to it.
+    pub(super) sessions: Mutex<Rate>,
     pub(super) me: Weak<Self>,
     state: Mutex<PoolState>,
 }
@@ -85,6 +88,8 @@ pub(super) struct Place {
 pub(super) struct ServerShared {
     pub(super) name: String,
     pub(super) place: Place,
+    /// Its address is the one that the client connected to.
+    pub(super) follows_clients: bool,
     pub(super) link: Link,
     pub(super) observe: Option<model::Observe>,
     pub(super) stats: Arc<ServerStats>,
@@ -247,7 +252,8 @@ impl PoolShared {
             waiters: HashMap::new(),
             places: HashMap::new(),
         };
-        let pool = Arc::new_cyclic(|me| Self { waiting: AtomicU64::new(0), me: me.clone(), state: Mutex::new(state) });
+        let (waiting, sessions) = (AtomicU64::new(0), Mutex::new(Rate::new(now)));
+        let pool = Arc::new_cyclic(|me| Self { waiting, sessions, me: me.clone(), state: Mutex::new(state) });
         {
             let mut state = pool.lock();
             state.renew_servers(registry, now);
@@ -365,16 +371,6 @@ impl PoolShared {
         self.lock().balance.is_usable()
     }
 
-    /// Open connections.
-    pub(super) fn open(&self) -> u64 {
-        self.lock().servers.iter().map(|server| server.stats.open.load(Ordering::Relaxed)).sum()
-    }
-
-    /// Servers that a new client could be given to, those in reserve included.
-    pub(super) fn usable_servers(&self) -> u64 {
-        self.lock().balance.usable_servers() as u64
-    }
-
     pub(super) fn is_up(&self, server: &str) -> bool {
         self.lock().balance.is_up(server)
     }
@@ -444,9 +440,11 @@ impl PoolState {
         let hashes = self.spec.hash_balance_factor.is_some();
         let limits: Vec<Option<u32>> = self.balance.servers(now).iter().map(|state| state.limit).collect();
         let server = |(server, limit): (&model::Server, Option<u32>)| {
+            let place = self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server));
             Arc::new(ServerShared {
                 name: server.name.clone(),
-                place: self.places.get(&server.name).copied().unwrap_or_else(|| Place::of(server)),
+                place,
+                follows_clients: server.follows_clients() && place.address.is_unspecified(),
                 link: Link::of(server),
                 observe: server.observe,
                 stats: registry.server(&self.spec.name, &server.name),
@@ -459,7 +457,7 @@ impl PoolState {
 
     /// Servers whose name is not resolved yet serve nobody: to connect to no address would reach this node.
     fn close_nameless(&mut self, now: Instant) {
-        for server in self.servers.iter().filter(|server| server.place.address.is_unspecified()) {
+        for server in self.servers.iter().filter(|server| server.is_nameless()) {
             self.balance.set_up(&server.name, false, now);
         }
     }

@@ -143,6 +143,21 @@ impl Upstream {
     }
 }
 
+impl ServerShared {
+    /// Whether its name is not resolved yet: to connect to no address would reach this node.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.place.address.is_unspecified() && !self.follows_clients
+    }
+
+    /// Its address for a client that connected to `destination`.
+    fn reached_from(&self, destination: SocketAddr) -> Option<SocketAddr> {
+        let Place { address, port } = self.place;
+        let port = port.resolve(destination.port()).filter(|_| !self.is_nameless())?;
+        let address = if self.follows_clients { destination.ip() } else { address };
+        Some(SocketAddr::new(address, port))
+    }
+}
+
 impl Connection {
     /// Chooses a server and connects to it.
     pub(super) fn dispatch(&mut self, context: &mut Context<'_>) -> Verdict {
@@ -249,10 +264,7 @@ impl Connection {
 
     /// The server's address for this client.
     pub(super) fn server_address(&self, server: &ServerShared) -> Option<SocketAddr> {
-        let Place { address, port } = server.place;
-        // To connect to no address would reach this node.
-        let port = port.resolve(self.destination.port()).filter(|_| !address.is_unspecified());
-        port.map(|port| SocketAddr::new(address, port))
+        server.reached_from(self.destination)
     }
 
     fn connect(&mut self, context: &mut Context<'_>) -> Verdict {

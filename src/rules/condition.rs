@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::model::Policy;
+use crate::model::figure::Figure;
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
 use crate::wire::http_request;
 use crate::wire::tls::client_hello::{self, ClientHello, Heard};
@@ -44,12 +45,8 @@ pub(super) struct Known<'f, 'a> {
 
 /// What rules ask about the rest of the process.
 pub trait World {
-    /// Open connections of this service.
-    fn service_connections(&self) -> u64;
-    /// Open connections of a pool.
-    fn pool_connections(&self, pool: &str) -> u64;
-    /// Servers of a pool that can be used.
-    fn usable_servers(&self, pool: &str) -> u64;
+    /// A number about services, pools and servers.
+    fn figure(&self, figure: &Figure) -> i64;
     /// Whether a server is up.
     fn is_up(&self, pool: &str, server: &str) -> bool;
     /// A counter of a source; none: it is not counted.
@@ -251,27 +248,28 @@ fn test_holds(test: &Test, known: Known<'_, '_>, expressions: &Expressions, worl
 
 fn number_holds(
     quantity: &Quantity,
-    ranges: &[std::ops::RangeInclusive<u64>],
+    ranges: &[std::ops::RangeInclusive<i64>],
     known: Known<'_, '_>,
     world: &dyn World,
 ) -> Answer {
-    let inside = |number: u64| ranges.iter().any(|range| range.contains(&number));
+    let inside = |number: i64| ranges.iter().any(|range| range.contains(&number));
     let value = match quantity {
-        Quantity::Port(end) => Some(u64::from(known.facts.address(*end).port())),
+        Quantity::Port(end) => Some(i64::from(known.facts.address(*end).port())),
         // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
-        Quantity::HeardBytes if inside(known.facts.heard.len() as u64) => return Answer::Yes,
+        Quantity::HeardBytes if inside(known.facts.heard.len() as i64) => return Answer::Yes,
         Quantity::HeardBytes => return known.no_or_unknown(),
         Quantity::HelloType | Quantity::HelloVersion => match known.facts.hello() {
             None => return known.no_or_unknown(),
             Some(hello) => hello.map(|hello| match quantity {
-                Quantity::HelloVersion => u64::from(hello.version >> 8) << 16 | u64::from(hello.version & 0xff),
+                Quantity::HelloVersion => i64::from(hello.version >> 8) << 16 | i64::from(hello.version & 0xff),
                 _ => 1,
             }),
         },
-        Quantity::ServiceConnections => Some(world.service_connections()),
-        Quantity::PoolConnections(pool) => Some(world.pool_connections(pool)),
-        Quantity::UsableServers(pool) => Some(world.usable_servers(pool)),
-        Quantity::Counter { of, table, counter } => world.counter(*of, table.as_deref(), *counter),
+        Quantity::Figure(figure) => Some(world.figure(figure)),
+        Quantity::Counter { of, table, counter } => {
+            let counted = world.counter(*of, table.as_deref(), *counter);
+            counted.map(|count| i64::try_from(count).unwrap_or(i64::MAX))
+        }
     };
     Answer::of(value.is_some_and(inside))
 }
@@ -324,7 +322,7 @@ fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &E
         Pattern::Contains(wanted) => places(&folded, &fold(wanted, ignore_case)).next().is_some(),
         Pattern::Domain(wanted) => is_part(&folded, &fold(wanted, ignore_case)),
         Pattern::Regex(wanted) => expressions.matches(wanted, ignore_case, text),
-        Pattern::Length(range) => range.contains(&(text.len() as u64)),
+        Pattern::Length(range) => range.contains(&(text.len() as i64)),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::Expressions;
 use super::condition::{Answer, Facts, World, holds};
+use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, End};
 use crate::model::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRule};
 
@@ -69,15 +70,7 @@ fn sample(sample: &Sample, facts: &Facts<'_>) -> Result<Option<Key>, Open> {
 struct Alone;
 
 impl World for Alone {
-    fn service_connections(&self) -> u64 {
-        0
-    }
-
-    fn pool_connections(&self, _: &str) -> u64 {
-        0
-    }
-
-    fn usable_servers(&self, _: &str) -> u64 {
+    fn figure(&self, _: &Figure) -> i64 {
         0
     }
 

@@ -4,20 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::Networks;
+use crate::model::figure::{Figure, PoolFigure};
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Persistence, Quantity, SourceTable, Term, Text};
 
 /// A process in which everything is 3.
 struct Still;
 
 impl World for Still {
-    fn service_connections(&self) -> u64 {
-        3
-    }
-    fn pool_connections(&self, _: &str) -> u64 {
-        3
-    }
-    fn usable_servers(&self, _: &str) -> u64 {
-        3
+    fn figure(&self, figure: &Figure) -> i64 {
+        if figure.may_be_unlimited() { -1 } else { 3 }
     }
     fn is_up(&self, pool: &str, server: &str) -> bool {
         (pool, server) == ("p", "up")
@@ -51,7 +46,7 @@ fn answer(test: Test, heard: &[u8], ended: bool) -> Answer {
     condition::holds(&condition, facts(heard, ended).known(false), &Expressions::of(&policy), &Still)
 }
 
-fn number(quantity: Quantity, range: std::ops::RangeInclusive<u64>) -> Test {
+fn number(quantity: Quantity, range: std::ops::RangeInclusive<i64>) -> Test {
     Test::Number(quantity, vec![range])
 }
 
@@ -86,25 +81,29 @@ fn hello_of_http() -> Vec<u8> {
 #[test]
 fn answers_wait_only_for_what_can_change_them() {
     use Answer::{No, Unknown, Yes};
-    assert_eq!(answer(number(Quantity::HeardBytes, 1..=u64::MAX), b"", false), Unknown);
-    assert_eq!(answer(number(Quantity::HeardBytes, 1..=u64::MAX), b"", true), No);
-    assert_eq!(answer(number(Quantity::HeardBytes, 1..=u64::MAX), b"x", false), Yes);
+    assert_eq!(answer(number(Quantity::HeardBytes, 1..=i64::MAX), b"", false), Unknown);
+    assert_eq!(answer(number(Quantity::HeardBytes, 1..=i64::MAX), b"", true), No);
+    assert_eq!(answer(number(Quantity::HeardBytes, 1..=i64::MAX), b"x", false), Yes);
     let tls = || number(Quantity::HelloType, 1..=1);
     assert_eq!(answer(tls(), &hello(), false), Yes);
     assert_eq!(answer(tls(), &hello()[..40], false), Unknown);
     assert_eq!(answer(tls(), &hello()[..40], true), No);
     // Garbage passes at once.
     assert_eq!(answer(tls(), b"SSH-2.0", false), No);
-    assert_eq!(answer(number(Quantity::HelloVersion, 3 << 16 | 3..=u64::MAX), &hello(), false), Yes);
+    assert_eq!(answer(number(Quantity::HelloVersion, 3 << 16 | 3..=i64::MAX), &hello(), false), Yes);
     assert_eq!(answer(Test::Ended, b"x", false), Unknown);
     assert_eq!(answer(Test::Ended, b"", true), Yes);
     // What has nothing to do with bytes is known at once.
     assert_eq!(answer(number(Quantity::Port(End::Destination), 443..=443), b"", false), Yes);
     assert_eq!(answer(number(Quantity::Port(End::Source), 443..=443), b"", false), No);
-    assert_eq!(answer(number(Quantity::UsableServers("p".into()), 0..=2), b"", false), No);
+    let of_pool = |figure| Quantity::Figure(Figure::Pool(figure, "p".into()));
+    assert_eq!(answer(number(of_pool(PoolFigure::UsableServers), 0..=2), b"", false), No);
+    // Without a limit it is -1: less than anything.
+    assert_eq!(answer(number(of_pool(PoolFigure::FreePlaces), 0..=2), b"", false), No);
+    assert_eq!(answer(number(of_pool(PoolFigure::FreePlaces), i64::MIN..=2), b"", false), Yes);
     let counter = |counter| Quantity::Counter { of: Counted::Source, table: None, counter };
     assert_eq!(answer(number(counter(Counter::Connections), 3..=3), b"", false), Yes);
-    assert_eq!(answer(number(counter(Counter::ConnectionCount), 0..=u64::MAX), b"", false), No);
+    assert_eq!(answer(number(counter(Counter::ConnectionCount), 0..=i64::MAX), b"", false), No);
     assert_eq!(answer(Test::ServerUp { pool: "p".into(), server: "up".into() }, b"", false), Yes);
     let inside = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
     assert_eq!(answer(Test::Address(End::Source, inside), b"", false), Yes);
@@ -168,7 +167,7 @@ fn run(rules: Vec<Rule>, heard: &[u8], ended: bool) -> Outcome<'static> {
 
 #[test]
 fn rules_wait_for_what_matters_only() {
-    let said = || if_all([(false, number(Quantity::HeardBytes, 1..=u64::MAX))]);
+    let said = || if_all([(false, number(Quantity::HeardBytes, 1..=i64::MAX))]);
     let tls = || if_all([(false, number(Quantity::HelloType, 1..=1))]);
     // The idiom of `accept if clienthello`, with nothing to reject: nobody waits.
     assert_eq!(run(vec![content(Action::Accept, tls())], b"", false), Outcome::Pass);
@@ -194,7 +193,7 @@ fn rules_wait_for_what_matters_only() {
 #[test]
 fn routes_that_do_not_wait_have_content_rules_wait_for_them() {
     let tls = |negated| if_all([(negated, number(Quantity::HelloType, 1..=1))]);
-    let said = if_all([(false, number(Quantity::HeardBytes, 5..=u64::MAX))]);
+    let said = if_all([(false, number(Quantity::HeardBytes, 5..=i64::MAX))]);
     let route = |pool: &str, when| Rule { stage: Stage::Route, ..content(Action::Pool(pool.to_owned()), when) };
     let routes = [route("long", said), route("plain", tls(true)), route("tls", tls(false))];
     let rules = [content(Action::Accept, tls(false))].into_iter().chain(routes).collect();

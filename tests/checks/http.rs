@@ -44,6 +44,9 @@ fn requests_are_haproxys() {
     let post = HttpRequest { method: "POST".to_owned(), body: b"data".to_vec(), ..get(&[("host", "a")]) };
     let request = ask(post);
     assert!(request.ends_with("\r\n\r\ndata") && request.contains("content-length: 4\r\n"), "{request}");
+    // A server may wait for a body that is not said to be empty.
+    let empty = HttpRequest { method: "POST".to_owned(), ..get(&[("host", "a")]) };
+    assert_eq!(ask(empty), "POST /x?y HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let stated = ask(HttpRequest { send_state: true, ..get(&[]) });
     assert!(stated.contains("x-haproxy-server-state: UP 1/3; address=127.0.0.1; port="), "{stated}");
     assert!(stated.contains("; name=b/s1; node=n1; weight=1/1; scur=0/0; qcur=0\r\n"), "{stated}");

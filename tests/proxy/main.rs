@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test says what it could not compare with")]
 
 mod abandoned;
+mod figures;
 mod hello;
 mod limits;
 mod operate;

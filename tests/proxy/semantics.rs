@@ -1,7 +1,7 @@
 //! What people get wrong about HAProxy's words, with HAProxy as the measure.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::oracle::{Front, Servers, compare};
@@ -76,4 +76,30 @@ fn ports_of_servers_are_the_client_s_moved_or_their_own() {
         let seen = compare(&format!(" retries 0\n server s1 {{host1}}{port}"), visit);
         assert!(seen.as_deref().is_none_or(|seen| seen == served), "{port}: {seen:?}");
     }
+}
+
+#[test]
+fn a_server_without_an_address_is_where_the_client_connected_to() {
+    // Whatever family is written: the client's counts.
+    for address in ["0.0.0.0:9000", "[::]:9000", "*:+1000"] {
+        let seen = compare(&format!(" retries 0\n server s {address}"), |front, servers| {
+            serve_named(SocketAddr::new(front.address.ip(), 9000), "it");
+            front.visit(servers.client(100))
+        });
+        assert!(seen.as_deref().is_none_or(|seen| seen == "it"), "{address}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_server_without_an_address_is_where_a_proxy_says_that_the_client_connected_to() {
+    let seen = compare(" bind {net}.1:8001 accept-proxy\n retries 0\n server s 0.0.0.0:9000", |front, servers| {
+        let behind = SocketAddr::new(front.address.ip(), 8001);
+        let mut client = connect_from(servers.client(100), behind);
+        // The second of the servers, on a port of its own.
+        let there = servers.client(3);
+        // In one piece: HAProxy wants that.
+        client.write_all(format!("PROXY TCP4 192.0.2.7 {there} 5000 4444\r\n").as_bytes()).unwrap();
+        greeting(&mut client)
+    });
+    assert!(seen.as_deref().is_none_or(|seen| seen == "s2"), "{seen:?}");
 }

@@ -3,6 +3,7 @@
 //! What a condition names (`acl NAME ...`) is put in its place, so that a rule stands alone. Natively an ACL in braces can
 //! have several tests with `||` between two, which HAProxy does not have: that is how an ACL of several lines is written.
 
+mod figure;
 mod pattern;
 mod predefined;
 mod show;

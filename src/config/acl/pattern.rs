@@ -90,11 +90,11 @@ impl Patterns<'_> {
     /// Numbers and ranges; after `eq`, `ge`, `gt`, `le` or `lt`, numbers in that relation.
     pub(super) fn numbers(
         &self,
-        read: impl Fn(&str) -> Result<u64, String>,
-    ) -> Result<Vec<RangeInclusive<u64>>, Fault> {
+        read: impl Fn(&str) -> Result<i64, String>,
+    ) -> Result<Vec<RangeInclusive<i64>>, Fault> {
         self.only_method(&["int", "bool"])?;
         if self.method.is_some_and(|method| method.text == "bool") {
-            return Ok(vec![1..=u64::MAX]);
+            return Ok(vec![1..=i64::MAX]);
         }
         let mut relation = "eq";
         let mut ranges = Vec::new();
@@ -106,10 +106,11 @@ impl Patterns<'_> {
                 continue;
             }
             // HAProxy takes `80-90` for `80:90`, though it does not say so.
-            ranges.push(match (relation, text.split_once([':', '-'])) {
+            let range = text.split_once([':', '-']).filter(|_| !text.starts_with('-'));
+            ranges.push(match (relation, range) {
                 ("eq", Some((first, last))) => {
-                    let first = if first.is_empty() { 0 } else { number(first)? };
-                    let last = if last.is_empty() { u64::MAX } else { number(last)? };
+                    let first = if first.is_empty() { i64::MIN } else { number(first)? };
+                    let last = if last.is_empty() { i64::MAX } else { number(last)? };
                     if last < first {
                         return Err(Fault::new(word.at, format!("the range `{text}` ends before it begins")));
                     }
@@ -118,13 +119,10 @@ impl Patterns<'_> {
                 (_, Some(_)) => {
                     return Err(Fault::new(word.at, format!("`{relation}` and a range do not go together")));
                 }
-                ("ge", None) => number(text)?..=u64::MAX,
-                ("gt", None) => number(text)?.saturating_add(1)..=u64::MAX,
-                ("le", None) => 0..=number(text)?,
-                ("lt", None) => match number(text)?.checked_sub(1) {
-                    Some(last) => 0..=last,
-                    None => return Err(Fault::new(word.at, "nothing is less than 0")),
-                },
+                ("ge", None) => number(text)?..=i64::MAX,
+                ("gt", None) => number(text)?.saturating_add(1)..=i64::MAX,
+                ("le", None) => i64::MIN..=number(text)?,
+                ("lt", None) => i64::MIN..=number(text)?.saturating_sub(1),
                 (_, None) => number(text)?..=number(text)?,
             });
         }
@@ -204,13 +202,13 @@ fn network(text: &str) -> Result<Prefix, String> {
     format!("{address}/{}", bits.leading_ones()).parse::<Prefix>().map_err(|error| error.to_string())
 }
 
-pub(super) fn number(text: &str) -> Result<u64, String> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+pub(super) fn number(text: &str) -> Result<i64, String> {
+    let plain = text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| plain).ok_or_else(|| format!("`{text}` is not a whole number"))
 }
 
 /// `3.3`: SSL's numbers of TLS versions.
-pub(super) fn version(text: &str) -> Result<u64, String> {
+pub(super) fn version(text: &str) -> Result<i64, String> {
     let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
     match (number(major), number(minor)) {
         (Ok(major @ 0..=255), Ok(minor @ 0..=255)) => Ok(major << 16 | minor),

@@ -15,7 +15,7 @@ pub(super) fn predefined(name: &str) -> Result<Arc<[Test]>, String> {
         "TRUE" => Test::Always(true),
         "FALSE" => Test::Always(false),
         "LOCALHOST" => loopback(),
-        "REQ_CONTENT" => Test::Number(Quantity::HeardBytes, vec![1..=u64::MAX]),
+        "REQ_CONTENT" => Test::Number(Quantity::HeardBytes, vec![1..=i64::MAX]),
         "WAIT_END" => Test::Ended,
         "HTTP" => Test::Http,
         "HTTP_1.0" => version("0"),

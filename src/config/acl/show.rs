@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use data_encoding::HEXLOWER;
 
-use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER};
+use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, figure};
 use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
 };
@@ -63,9 +63,7 @@ fn test(test: &Test) -> String {
                 Quantity::HeardBytes => "req.len".to_owned(),
                 Quantity::HelloType => "req.ssl_hello_type".to_owned(),
                 Quantity::HelloVersion => "req.ssl_ver".to_owned(),
-                Quantity::ServiceConnections => "fe_conn".to_owned(),
-                Quantity::PoolConnections(pool) => format!("be_conn({pool})"),
-                Quantity::UsableServers(pool) => format!("nbsrv({pool})"),
+                Quantity::Figure(figure) => figure::show(figure),
                 Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
             };
             format!("{} {}", quoted(&name), numbers(ranges, |number| number.to_string()))
@@ -105,16 +103,24 @@ fn purpose(purpose: Purpose) -> &'static str {
     }
 }
 
-fn numbers(ranges: &[RangeInclusive<u64>], show: impl Fn(u64) -> String) -> String {
-    let range = |range: &RangeInclusive<u64>| match (*range.start(), *range.end()) {
+fn numbers(ranges: &[RangeInclusive<i64>], show: impl Fn(i64) -> String) -> String {
+    let range = |range: &RangeInclusive<i64>| match (*range.start(), *range.end()) {
+        // Alone it would be taken for a flag.
+        (i64::MIN, last) if last < 0 => format!("le {}", show(last)),
+        (first, last) if first == last && first < 0 => format!("eq {}", show(first)),
         (first, last) if first == last => show(first),
-        (first, u64::MAX) => format!("{}:", show(first)),
+        (i64::MIN, i64::MAX) => ":".to_owned(),
+        (i64::MIN, last) => format!(":{}", show(last)),
+        (first, i64::MAX) => format!("{}:", show(first)),
         (first, last) => format!("{}:{}", show(first), show(last)),
     };
-    ranges.iter().map(range).collect::<Vec<_>>().join(" ")
+    // What is said by relation goes last: it counts for what follows.
+    let mut shown: Vec<String> = ranges.iter().map(range).collect();
+    shown.sort_by_key(|range| range.contains(' '));
+    shown.join(" ")
 }
 
-fn version(number: u64) -> String {
+fn version(number: i64) -> String {
     format!("{}.{}", number >> 16, number & 0xff)
 }
 

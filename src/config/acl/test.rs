@@ -1,9 +1,10 @@
 //! One test: what is looked at (a "sample fetch") and what it has to be.
 
 use super::pattern::{self, Patterns};
-use super::{Fault, Scope, purpose, slot};
+use super::{Fault, Scope, figure, purpose, slot};
 use crate::config::import::Word;
 use crate::config::source::Location;
+use crate::model::ServerRef;
 use crate::model::rule::{Counted, Counter, End, Quantity, Test, Text};
 use crate::rules;
 
@@ -80,7 +81,10 @@ fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Resul
         }
         Fetch::Number(quantity) => {
             let ranges = patterns.numbers(pattern::number)?;
-            if ranges.is_empty() {
+            let unlimited = matches!(&quantity, Quantity::Figure(figure) if figure.may_be_unlimited());
+            if !unlimited && ranges.iter().any(|range| *range.end() < 0) {
+                Err(Fault::new(word.at, "nothing is less than 0"))
+            } else if ranges.is_empty() {
                 Err(none_given("numbers, such as `gt 10`"))
             } else {
                 Ok(vec![Test::Number(quantity, ranges)])
@@ -119,10 +123,9 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
     if let Some(fetch) = counter(name, &arguments, scope)? {
         return Ok(fetch);
     }
-    let own = |what: &str| -> Result<String, String> {
-        let named = arguments.first().copied().or(scope.own);
-        named.map(str::to_owned).ok_or_else(|| format!("`{name}` wants the name of {what}"))
-    };
+    if let Some(figure) = figure::read(name, &arguments, scope)? {
+        return Ok(Fetch::Number(Quantity::Figure(figure)));
+    }
     let fetch = match name {
         "src" => Fetch::Address(End::Source),
         "dst" => Fetch::Address(End::Destination),
@@ -145,22 +148,10 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
             [variable] => Fetch::Constant((scope.variable)(variable)),
             _ => return Err("`env` wants the name of a variable, as in `env(HOME)`".to_owned()),
         },
-        "fe_conn" if arguments.first().is_none_or(|named| scope.own == Some(*named)) => {
-            return Ok(Fetch::Number(Quantity::ServiceConnections));
+        "srv_is_up" => {
+            let ServerRef { pool, server } = figure::server(name, &arguments, scope)?;
+            Fetch::Truth(Test::ServerUp { pool, server })
         }
-        "fe_conn" => return Err(format!("`{text}` asks another service, which is not there yet")),
-        "be_conn" => Fetch::Number(Quantity::PoolConnections(own("a backend")?)),
-        "nbsrv" => Fetch::Number(Quantity::UsableServers(own("a backend")?)),
-        "srv_is_up" => match arguments.first().map(|named| named.split_once('/').ok_or(*named)) {
-            Some(Ok((pool, server))) => {
-                Fetch::Truth(Test::ServerUp { pool: pool.to_owned(), server: server.to_owned() })
-            }
-            Some(Err(server)) => {
-                let pool = scope.own.ok_or("`srv_is_up` wants a backend too, as in `srv_is_up(files/s1)`")?;
-                Fetch::Truth(Test::ServerUp { pool: pool.to_owned(), server: server.to_owned() })
-            }
-            None => return Err("`srv_is_up` wants a server, as in `srv_is_up(files/s1)`".to_owned()),
-        },
         "always_true" => Fetch::Truth(Test::Always(true)),
         "always_false" => Fetch::Truth(Test::Always(false)),
         "wait_end" => Fetch::Truth(Test::Ended),
@@ -169,7 +160,7 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
     };
     let most = match name {
         "req.payload" | "payload" => 2,
-        "be_conn" | "nbsrv" | "srv_is_up" | "env" => 1,
+        "srv_is_up" | "env" => 1,
         _ => 0,
     };
     if arguments.len() > most {
@@ -202,7 +193,17 @@ pub(super) fn not_there(name: &str) -> String {
     } else if name.contains("rdp_cookie") {
         format!("`{name}`: cookies of RDP are not read")
     } else {
-        format!("`{name}` cannot be asked yet")
+        match name {
+            "dst_conn" => {
+                "`dst_conn` counts the connections of one listener, which nobody does here: `fe_conn` counts those of its \
+                 frontend"
+                    .to_owned()
+            }
+            "fe_id" | "so_id" | "be_id" => {
+                format!("`{name}` is a number that HAProxy gives out: nothing has it here; `dst_port` tells listeners apart")
+            }
+            _ => format!("`{name}` cannot be asked yet"),
+        }
     }
 }
 

@@ -77,7 +77,7 @@ fn other_ways_to_say_it() {
         ("connection reject if { src 10.0.0.0/255.254.0.0 -- }", ""),
         (
             "connection reject if { dst_port ge 80 } { dst_port gt 80 90 } { dst_port le 5 lt 9 } { src_port :7 5-6 }",
-            "connection reject if { dst_port 80: } { dst_port 81: 91: } { dst_port 0:5 0:8 } { src_port 0:7 5:6 }",
+            "connection reject if { dst_port 80: } { dst_port 81: 91: } { dst_port :5 :8 } { src_port :7 5:6 }",
         ),
         (
             "content accept if REQ_CONTENT WAIT_END !FALSE",
@@ -85,6 +85,14 @@ fn other_ways_to_say_it() {
         ),
         ("use-pool a if { req_ssl_sni,lower x.example }", "use-pool a if { req.ssl_sni -i -m str -- x.example }"),
         ("use-pool a if { sc_conn_cur(1,t) gt 3 }", "use-pool a if { sc1_conn_cur(t) 4: }"),
+        (
+            "use-pool a if { be_conn_free(p) lt 1 } { connslots(p) le -1 } { srv_conn_free(p/s) 3 eq -1 }",
+            "use-pool a if { be_conn_free(p) :0 } { connslots(p) le -1 } { srv_conn_free(p/s) 3 eq -1 }",
+        ),
+        (
+            "use-pool a if { queue(p) gt 5 } { avg_queue(p) 2: } { fe_sess_rate gt 9 } { be_sess_rate(p) : }",
+            "use-pool a if { queue(p) 6: } { avg_queue(p) 2: } { fe_sess_rate 10: } { be_sess_rate(p) : }",
+        ),
         ("use-pool a if { env(HOME) -m beg HO }", "use-pool a if { always_true }"),
         ("use-pool a if { env(HOME) -i home }", "use-pool a if { always_true }"),
         ("use-pool a if { env(HOME) home }", "use-pool a if { always_false }"),

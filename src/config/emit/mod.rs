@@ -20,6 +20,7 @@ use super::raw::{
     Affinity, Config, Global, Host, HostPort, KeepAlive, Listen, Located, Maybe, PeerPort, Pool, Server, Service,
     Source, Stats, Table, Timeout,
 };
+use super::syntax::DESTINATION;
 use super::words::{self, Words, word_for};
 use crate::model::{Family, KeyType, NameKind, PortRange, ServerPort, Transparent};
 
@@ -328,6 +329,7 @@ fn timeout(raw: &Timeout) -> String {
 fn host(raw: &Host) -> String {
     match raw {
         Host::Address(address) => address.to_string(),
+        Host::Destination => DESTINATION.to_owned(),
         Host::Name(name, None) => name.clone(),
         Host::Name(name, Some(Family::V4)) => format!("ipv4@{name}"),
         Host::Name(name, Some(Family::V6)) => format!("ipv6@{name}"),
@@ -338,7 +340,7 @@ fn host(raw: &Host) -> String {
 fn bracketed(raw: &Host) -> String {
     match raw {
         Host::Address(IpAddr::V6(address)) => format!("[{address}]"),
-        Host::Address(IpAddr::V4(_)) | Host::Name(..) => host(raw),
+        Host::Address(IpAddr::V4(_)) | Host::Destination | Host::Name(..) => host(raw),
     }
 }
 

@@ -280,6 +280,8 @@ impl Listen {
 pub enum Host {
     /// An address. `*` is `0.0.0.0`.
     Address(IpAddr),
+    /// Where the client connected to (`@destination`): servers only.
+    Destination,
     /// A name, and the family that is wanted of it (`ipv4@name`, `ipv6@name`).
     Name(String, Option<Family>),
 }

@@ -58,11 +58,11 @@ pub(super) fn check(
     let response_timeout = findings.positive(&options.response_timeout, "response-timeout");
     let rise = findings.number(&options.rise, "rise", 1..=10_000, 2);
     let fall = findings.number(&options.fall, "fall", 1..=10_000, 3);
-    let target_address = match &options.address {
-        Some(host) => findings.address(host),
-        None => checked.address,
-    };
+    let target_address = target(&options.address, checked, findings);
     let kind = kind(&options, checked, findings);
+    if options.address.is_none() && kind.as_ref().is_some_and(needs_address) {
+        without_address("check", checked, findings);
+    }
     // A command needs no port, nor does a conversation all of whose connections name theirs.
     let needs_port = kind.as_ref().is_some_and(needs_port);
     if target_port.is_none() && needs_port && options.port.is_none() {
@@ -84,12 +84,38 @@ pub(super) fn check(
     })
 }
 
+/// Where a check or an agent is, unless its address says so the server's.
+fn target(address: &Maybe<raw::Host>, checked: &Checked<'_>, findings: &mut Findings<'_>) -> Option<IpAddr> {
+    match address {
+        Some(host) => findings.address(host),
+        None => checked.address,
+    }
+}
+
+/// Clients say where such a server is, and a check is no client.
+fn without_address(what: &str, checked: &Checked<'_>, findings: &mut Findings<'_>) {
+    if checked.server.host.value == raw::Host::Destination {
+        let message =
+            format!("the server `{}` is wherever clients connect to: its {what} has no address", checked.name);
+        let help = format!("say where to ask, as in {what} = {{ address = \"127.0.0.1\", port = 22 }}");
+        findings.error(checked.server.host.at, message, help);
+    }
+}
+
 fn needs_port(kind: &CheckKind) -> bool {
+    connects(kind, |connect| connect.port.is_none())
+}
+
+fn needs_address(kind: &CheckKind) -> bool {
+    connects(kind, |connect| connect.address.is_none())
+}
+
+/// Whether one of its connections is as `wanted` says. A command makes none that is known.
+fn connects(kind: &CheckKind, wanted: impl Fn(&Connect) -> bool) -> bool {
     match kind {
-        CheckKind::Conversation(conversation) => conversation
-            .steps
-            .iter()
-            .any(|step| matches!(&step.action, Action::Connect(connect) if connect.port.is_none())),
+        CheckKind::Conversation(conversation) => {
+            conversation.steps.iter().any(|step| matches!(&step.action, Action::Connect(connect) if wanted(connect)))
+        }
         CheckKind::Command(_) => false,
     }
 }
@@ -123,10 +149,10 @@ pub(super) fn agent(checked: &Checked<'_>, findings: &mut Findings<'_>) -> Optio
     let port = findings.optional_number(&options.port, "port", 1..=65535);
     let interval = findings.positive(&options.interval, "interval").unwrap_or(Duration::from_secs(2));
     let timeout = findings.positive(&options.timeout, "timeout").unwrap_or(interval);
-    let address = match &options.address {
-        Some(host) => findings.address(host),
-        None => checked.address,
-    };
+    let address = target(&options.address, checked, findings);
+    if options.address.is_none() {
+        without_address("agent", checked, findings);
+    }
     let send = options.send.map(|send| send.value.into_bytes()).unwrap_or_default();
     Some(Agent { target: SocketAddr::new(address?, port?), interval, timeout, send, source: None })
 }

@@ -147,6 +147,8 @@ fn mail(raw: &raw::Mail, findings: &mut Findings<'_>) -> Option<Mail> {
         server: match &server.host {
             Host::Address(address) => address.to_string(),
             Host::Name(name, _) => name.clone(),
+            // Of servers only.
+            Host::Destination => return None,
         },
         port: server.port.unwrap_or(25),
         helo: raw.helo.as_ref().map(|helo| helo.value.clone()),

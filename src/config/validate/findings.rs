@@ -1,7 +1,7 @@
 //! What validation finds, and the checks that every table needs.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -164,6 +164,7 @@ impl<'f> Findings<'f> {
     pub(super) fn address(&mut self, host: &Located<Host>) -> Option<IpAddr> {
         let (name, family) = match &host.value {
             Host::Address(address) => return Some(*address),
+            Host::Destination => return Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             Host::Name(name, family) => (name, *family),
         };
         let resolve = self.resolve;

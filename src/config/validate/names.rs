@@ -88,7 +88,7 @@ pub(super) fn server_name(raw: &raw::Server, findings: &mut Findings<'_>) -> Opt
             findings.error(at, "a name that is resolved once has nothing to say about how", help);
             return None;
         }
-        Host::Address(_) => {
+        Host::Address(_) | Host::Destination => {
             if naming.resolve.is_some() || !is_plain(naming) {
                 let message = "this server has an address: there is no name to resolve";
                 findings.error(raw.host.at, message, "write its name, or remove the keys about resolving");

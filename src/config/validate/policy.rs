@@ -8,6 +8,7 @@ use super::findings::{Findings, Unique};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, Located};
 use crate::config::source::Location;
+use crate::model::figure::Figure;
 use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Quantity, Rule, Slot, SourceTable, Stage, Term, Test,
     Text,
@@ -147,14 +148,11 @@ fn limit(service: &raw::Service, raw: &Located<raw::Limits>, policy: &mut Policy
     let table = SourceTable::new(format!("limits of {name}"));
     let size = findings.number(&limits.sources, "sources", 1..=100_000_000, table.size);
     let range = 1..=u64::from(u32::MAX);
-    let concurrent: Option<u64> = findings.optional_number(&limits.concurrent, "concurrent", range.clone());
-    let rate: Option<u64> = findings.optional_number(&limits.connections_per_second, "connections-per-second", range);
-    let when = |counter, limit: u64| {
+    let concurrent: Option<u32> = findings.optional_number(&limits.concurrent, "concurrent", range.clone());
+    let rate: Option<u32> = findings.optional_number(&limits.connections_per_second, "connections-per-second", range);
+    let when = |counter, limit: u32| {
         let quantity = Quantity::Counter { of: Counted::Tracked(slot), table: None, counter };
-        all([Term {
-            negated: false,
-            any: Arc::new([Test::Number(quantity, vec![limit.saturating_add(1)..=u64::MAX])]),
-        }])
+        all([Term { negated: false, any: Arc::new([Test::Number(quantity, vec![i64::from(limit) + 1..=i64::MAX])]) }])
     };
     let rule = |action, when| Rule { stage: Stage::Connection, action, when };
     policy.rules.push(rule(Action::Track { slot, table: table.name.clone() }, None));
@@ -188,9 +186,7 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
                 pool_exists(pool, rule.at, known, findings);
                 server_exists(pool, server, rule.at, known, findings);
             }
-            Test::Number(Quantity::PoolConnections(pool) | Quantity::UsableServers(pool), _) => {
-                pool_exists(pool, rule.at, known, findings);
-            }
+            Test::Number(Quantity::Figure(figure), _) => figure_exists(figure, rule.at, known, findings),
             Test::Number(Quantity::Counter { table: Some(table), .. }, _) => tables.push(table),
             _ => {}
         }
@@ -210,6 +206,15 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
                 );
             }
         }
+    }
+}
+
+fn figure_exists(figure: &Figure, at: Location, known: &Known<'_>, findings: &mut Findings<'_>) {
+    if let Some(pool) = figure.pool() {
+        pool_exists(pool, at, known, findings);
+    }
+    if let Figure::Server(_, of) = figure {
+        server_exists(&of.pool, &of.server, at, known, findings);
     }
 }
 
@@ -243,7 +248,7 @@ fn route(raw: &raw::PoolRoute, known: &Known<'_>, findings: &mut Findings<'_>) -
     }
     if !raw.ports.is_empty() {
         let range =
-            |ports: &Located<crate::model::PortRange>| u64::from(ports.value.first())..=u64::from(ports.value.last());
+            |ports: &Located<crate::model::PortRange>| i64::from(ports.value.first())..=i64::from(ports.value.last());
         terms.push(Test::Number(Quantity::Port(End::Destination), raw.ports.iter().map(range).collect()));
     }
     if !raw.from.is_empty() {

@@ -245,7 +245,7 @@ fn server(
         Some(_) => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         None => findings.address(&raw.host),
     };
-    let known = address.filter(|_| name_of.is_none());
+    let known = address.filter(|_| name_of.is_none() && raw.host.value != raw::Host::Destination);
     if let Some(kind) = known.and_then(not_a_host) {
         findings.error(raw.host.at, format!("this is {kind}"), "write the server's own address");
     }

@@ -163,7 +163,7 @@ pub(super) fn looping(
             let reaches = |listen: &ListenAddress| {
                 let any = listen.address.is_unspecified()
                     && (listen.address.is_ipv4() == server.address.is_ipv4() || listen.dual_stack);
-                let same = listen.address == server.address || any && here(server.address);
+                let same = server.follows_clients() || listen.address == server.address || any && here(server.address);
                 server.name_of.is_none() && same && reached(listen, server.port)
             };
             let listen = service.listen.iter().zip(&raw_service.listen).find(|(listen, _)| reaches(listen));

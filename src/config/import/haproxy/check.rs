@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Translator;
+use super::check_rules::is_http11;
 use super::grammar::{Prefix, Statement};
 use super::proxy::Proxy;
 use crate::config::diagnostic::Diagnostic;
@@ -207,7 +208,7 @@ impl Translator<'_> {
     }
 }
 
-/// `[method] uri [version]`; the old trick puts headers behind the version.
+/// `[method] uri [version]`; the old trick puts headers, and a body, behind the version.
 fn request_line(arguments: &[Word]) -> HttpRequest {
     let mut request = HttpRequest::options();
     let (method, target, version) = match arguments {
@@ -220,8 +221,10 @@ fn request_line(arguments: &[Word]) -> HttpRequest {
     }
     request.target.clone_from(&target.text);
     if let Some(version) = version {
-        let mut lines = version.text.split("\r\n");
-        request.http11 = lines.next() == Some("HTTP/1.1");
+        let (head, body) = version.text.split_once("\r\n\r\n").unwrap_or((&version.text, ""));
+        request.body = body.as_bytes().to_vec();
+        let mut lines = head.split("\r\n");
+        request.http11 = lines.next().is_some_and(is_http11);
         for (name, value) in lines.filter_map(|line| line.split_once(':')) {
             request.headers.push((name.trim().to_owned(), value.trim().to_owned()));
         }
@@ -247,6 +250,9 @@ fn http_steps(said: &CheckSaid, request: &HttpRequest, at: Location) -> Vec<Step
             }
             first.http11 |= request.http11;
             first.headers.splice(0..0, request.headers.iter().cloned());
+            if first.body.is_empty() {
+                first.body.clone_from(&request.body);
+            }
         }
         None => {
             let place =

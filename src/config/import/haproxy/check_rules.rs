@@ -107,7 +107,7 @@ impl Translator<'_> {
             match word.as_str() {
                 "meth" => request.method.clone_from(&self.needed(words, at, "a method")?.text),
                 "uri" => request.target.clone_from(&self.needed(words, at, "a path")?.text),
-                "ver" => request.http11 = self.needed(words, at, "a version")?.text == "HTTP/1.1",
+                "ver" => request.http11 = is_http11(&self.needed(words, at, "a version")?.text),
                 "hdr" => {
                     let name = self.needed(words, at, "a header's name")?;
                     let value = self.needed(words, at, "a header's value")?;
@@ -341,6 +341,11 @@ impl<'w> Rest<'w> {
         self.rest = rest;
         Some(first)
     }
+}
+
+/// Whether a request of this version is sent as HTTP/1.1: as in HAProxy, what is above it, too.
+pub(super) fn is_http11(version: &str) -> bool {
+    version.strip_prefix("HTTP/").is_some_and(|number| number > "1.0")
 }
 
 /// `http/1.1,h2`

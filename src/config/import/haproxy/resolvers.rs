@@ -163,20 +163,14 @@ impl Translator<'_> {
         };
         let Some(Located { value: (first, last), .. }) = self.checked(numbers, range(numbers.as_str())) else { return };
         self.name(prefix);
-        let service = address.text.starts_with('_');
         let endpoint = self.checked(address, server::endpoint(address.as_str()));
         let mut options = proxy.default_server.clone();
         self.server_options(words, &mut options);
         let Some(endpoint) = endpoint else { return };
         for number in first..=last {
             let name = Located::new(format!("{}{number}", prefix.text), prefix.at);
-            proxy.servers.push(server::ServerSaid::new(
-                statement.at(),
-                name,
-                endpoint.clone(),
-                service,
-                options.clone(),
-            ));
+            let server = server::ServerSaid::new(statement.at(), name, address, endpoint.clone(), options.clone());
+            self.add_server(server, proxy);
         }
     }
 
@@ -261,7 +255,7 @@ fn name_server(text: &str) -> Result<SocketAddr, String> {
     let port = value::number(port.ok_or_else(|| format!("`{text}` wants a port, such as :53"))?, 1..=65_535)?;
     match endpoint::host(host, family)? {
         Host::Address(address) => Ok(SocketAddr::new(address, u16::try_from(port).unwrap_or_default())),
-        Host::Name(..) => Err(format!("`{text}` is no address: a name server cannot have a name")),
+        Host::Destination | Host::Name(..) => Err(format!("`{text}` is no address: a name server cannot have a name")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `server` and `default-server` lines.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::check_rules::protocols;
 use super::proxy::{Proxy, Timeouts};
 use super::resolvers::NamesSaid;
 use super::{Translator, endpoint, value};
+use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::Statement;
 use crate::config::import::keywords;
@@ -84,6 +86,8 @@ pub(super) struct ServerSaid {
     port: Maybe<ServerPort>,
     /// Its name is that of an SRV record.
     service: bool,
+    /// Where the kernel takes connections to no address, of the family that is written.
+    here: IpAddr,
     pub(super) options: ServerOptions,
 }
 
@@ -91,18 +95,21 @@ impl ServerSaid {
     pub(super) fn new(
         at: Location,
         name: Located<String>,
+        address: &Word,
         endpoint: Located<(Host, Option<ServerPort>)>,
-        service: bool,
         options: ServerOptions,
     ) -> Self {
         let Located { value: (host, port), at: written } = endpoint;
+        let service = address.text.starts_with('_');
         let port = port.filter(|_| !service).map(|port| Located::new(port, written));
-        Self { at, name, host: Located::new(host, written), port, service, options }
+        let six = address.text.contains("::") || address.text.starts_with("ipv6@");
+        let here = if six { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        Self { at, name, host: Located::new(host, written), port, service, here, options }
     }
 
     /// The resolvers of a server that has an address, and so never asks them.
     pub(super) fn idle_resolvers(&self) -> Option<&Located<String>> {
-        self.options.names.resolvers().filter(|_| matches!(self.host.value, Host::Address(_)))
+        self.options.names.resolvers().filter(|_| matches!(self.host.value, Host::Address(_) | Host::Destination))
     }
 
     /// A server that is checked over TLS, and it is not said whom to trust.
@@ -168,7 +175,7 @@ impl ServerSaid {
         let header = asked.or(served).map(|at| Located::new(ProxyHeader::On(version), at));
         Check::On(Box::new(CheckOptions {
             port: options.check_port,
-            address: options.check_address.clone(),
+            address: options.check_address.clone().or_else(|| self.loopback()),
             interval: Some(inter),
             fast_interval: Some(options.fastinter.unwrap_or(inter)),
             down_interval: Some(options.downinter.unwrap_or(inter)),
@@ -224,7 +231,23 @@ impl ServerSaid {
             return Agent::Off;
         }
         let options = self.options.agent_options.clone();
-        Agent::On(Box::new(AgentOptions { timeout: options.timeout.or(timeouts.check), ..options }))
+        let address = options.address.or_else(|| self.loopback());
+        Agent::On(Box::new(AgentOptions { address, timeout: options.timeout.or(timeouts.check), ..options }))
+    }
+
+    /// Where a server that is wherever clients connect to is asked about its health: HAProxy connects to no address then, and
+    /// so to this node.
+    fn loopback(&self) -> Maybe<Host> {
+        (self.host.value == Host::Destination).then(|| Located::new(Host::Address(self.here), self.host.at))
+    }
+
+    /// Whether something asks for its health at another place than it may be at.
+    fn is_asked_here(&self) -> bool {
+        let options = &self.options;
+        let on = |asked: &Maybe<bool>| asked.is_some_and(|asked| asked.value);
+        let checked = on(&options.check) && options.check_address.is_none();
+        let agent = on(&options.agent) && options.agent_options.address.is_none();
+        self.host.value == Host::Destination && (checked || agent)
     }
 }
 
@@ -240,9 +263,18 @@ impl Translator<'_> {
         let mut options = proxy.default_server.clone();
         self.server_options(words, &mut options);
         let Some(endpoint) = endpoint else { return };
-        let service = address.text.starts_with('_');
         let name = Located::new(name.text.clone(), name.at);
-        proxy.servers.push(ServerSaid::new(statement.at(), name, endpoint, service, options));
+        self.add_server(ServerSaid::new(statement.at(), name, address, endpoint, options), proxy);
+    }
+
+    pub(super) fn add_server(&mut self, server: ServerSaid, proxy: &mut Proxy) {
+        if server.is_asked_here() {
+            let here = server.here;
+            let message = format!("this server is wherever clients connect to, but asked about its health at {here}");
+            let help = "as in HAProxy; write `addr`, or `agent-addr`, and the address that is to be asked";
+            self.push_once(Diagnostic::warning(server.host.at, message).help(help));
+        }
+        proxy.servers.push(server);
     }
 
     pub(super) fn server_options(&mut self, words: &[Word], options: &mut ServerOptions) {
@@ -407,16 +439,15 @@ fn switch(name: &str, at: Location, options: &mut ServerOptions) {
     *field = Some(Located::new(on, at));
 }
 
-/// A server's address and port: none for the client's, `+N` and `-N` relative to it.
+/// A server's address and port: none for the client's, `+N` and `-N` relative to it. No address is the one that the client
+/// connected to, of whichever family.
 pub(super) fn endpoint(text: &str) -> Result<(Host, Option<ServerPort>), String> {
     let (family, rest) = endpoint::family(text)?;
     let (host, port) = endpoint::split_port(rest);
-    if matches!(host, "" | "*" | "0.0.0.0" | "::") {
-        return Err(format!(
-            "`{text}` stands for the address that the client connected to, which is not there: write the server's own"
-        ));
-    }
-    let host = endpoint::host(host, family)?;
+    let host = match host {
+        "" | "*" | "0.0.0.0" | "::" => Host::Destination,
+        host => endpoint::host(host, family)?,
+    };
     let port = match port {
         None => None,
         Some(port) => Some(server_port(port)?),

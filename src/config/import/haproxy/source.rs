@@ -37,6 +37,7 @@ impl Translator<'_> {
                 let source = Source { address, ports, interface, transparent };
                 Some(Located::new(source, at)).filter(|source| source.value != Source::default())
             }
+            Host::Destination => None,
             Host::Name(name, _) => {
                 self.findings.error(at, format!("`{name}` is a name: write the local address itself"));
                 None
@@ -59,7 +60,9 @@ fn shown(text: &str) -> Result<Transparent, String> {
                 Ok(Transparent::Address(SocketAddr::new(address, ports.first())))
             }
             (Host::Address(_), Some(_)) => Err(format!("`{text}`: one port can be shown, not a range")),
-            (Host::Name(..), _) => Err(format!("`{text}` is neither `client`, `clientip` nor an address")),
+            (Host::Destination | Host::Name(..), _) => {
+                Err(format!("`{text}` is neither `client`, `clientip` nor an address"))
+            }
         },
     }
 }
