@@ -19,6 +19,10 @@ mod packets;
 #[path = "fuzz/peers.rs"]
 mod peers;
 
+#[cfg(test)]
+#[path = "fuzz/rdp.rs"]
+mod rdp;
+
 use packets::{Fuzzer, Shares};
 
 #[test]
@@ -79,6 +83,21 @@ fn no_hello_panics_however_many_there_are() {
     let hellos::Shares { read, awaited, refused } = fuzzer.shares;
     println!("{executions} hellos, each in one cut: {read} read, {awaited} awaited, {refused} refused");
     assert!(read * 4 > executions && refused * 10 > executions, "{read} {awaited} {refused}");
+}
+
+#[test]
+fn no_rdp_request_panics_and_what_is_certain_stays() {
+    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let mut fuzzer = rdp::Fuzzer::new(0x3389);
+    for _ in 0..executions {
+        fuzzer.execute();
+    }
+    let rdp::Shares { named, awaited, refused } = fuzzer.shares;
+    println!("{executions} requests of RDP: {named} named somebody, {awaited} awaited, {refused} refused");
+    assert!(
+        named * 5 > executions && awaited * 20 > executions && refused * 10 > executions,
+        "every answer is seen often: {named} {awaited} {refused}"
+    );
 }
 
 #[test]

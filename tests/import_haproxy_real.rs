@@ -103,18 +103,26 @@ fn found(line: &str) -> Vec<String> {
 
 #[test]
 fn acls_that_need_not_be_written_tell_http_from_anything_else() {
-    for name in
-        ["HTTP", "!HTTP", "HTTP_1.0", "HTTP_1.1", "METH_GET", "METH_POST", "TRUE", "WAIT_END", "{ req.proto_http }"]
-    {
+    for name in [
+        "HTTP",
+        "!HTTP",
+        "HTTP_1.0",
+        "HTTP_1.1",
+        "METH_GET",
+        "METH_POST",
+        "TRUE",
+        "WAIT_END",
+        "RDP_COOKIE",
+        "{ req.proto_http }",
+    ] {
         let lines = format!(" tcp-request inspect-delay 5s\n tcp-request content accept if {name}");
         assert!(listen(&lines).services[0].policy.is_some(), "{name}");
     }
     for (name, message) in [
-        ("RDP_COOKIE", "the ACL `RDP_COOKIE` asks for cookies of RDP, which are not read"),
         ("HTTP_URL_ABS", "the ACL `HTTP_URL_ABS` asks for parts of an HTTP request, which are not read in TCP mode"),
         ("http", "there is no ACL called `http`"),
         ("{ hdr_beg(host) www }", "`hdr_beg` is part of an HTTP request, which is not read in TCP mode"),
-        ("{ rdp_cookie(x) y }", "`rdp_cookie`: cookies of RDP are not read"),
+        ("{ rdp_cookie(x) y }", "`rdp_cookie`: of the cookies of RDP, `mstshash` is read, and only as a key"),
     ] {
         assert_eq!(found(&format!(" tcp-request content reject if {name}")), [format!("error 4: {message}")]);
     }
@@ -136,7 +144,7 @@ fn a_silent_drop_sends_nothing_whatever_its_ttl() {
 #[test]
 fn what_clients_cannot_be_known_by_is_named() {
     for (key, why) in [
-        ("rdp_cookie(mstshash)", "`rdp_cookie`: cookies of RDP are not read"),
+        ("rdp_cookie(msts)", "`rdp_cookie`: of the cookies of RDP, `mstshash` is read, and only as a key"),
         ("hdr(x)", "`hdr` is part of an HTTP request, which is not read in TCP mode"),
         ("fe_name", "`fe_name` cannot be asked yet"),
     ] {

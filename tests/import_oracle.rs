@@ -28,6 +28,10 @@ use Ours::{Alike, Milder, Stricter};
 const HAPROXY_LINES: &[(&str, Ours)] = &[
     ("balance leastconn", Alike),
     ("balance zork", Alike),
+    ("balance rdp-cookie", Alike),
+    ("balance rdp-cookie(mstshash)", Alike),
+    ("balance rdp-cookie(msts)", Stricter),
+    ("tcp-request content accept if RDP_COOKIE { req.rdp_cookie_cnt gt 0 }", Alike),
     ("balance random(3)", Alike),
     ("balance random(0)", Alike),
     ("balance first", Alike),

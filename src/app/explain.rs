@@ -101,7 +101,7 @@ fn turn(algorithm: Algorithm) -> &'static str {
         Algorithm::LeastConnections => "it has the fewest connections for its weight",
         Algorithm::First => "it is the first with room",
         Algorithm::Random(_) => "it was drawn, and has the fewest connections of those drawn",
-        Algorithm::Source | Algorithm::Sni => "nothing to hash: it is next in turn",
+        Algorithm::Source | Algorithm::Sni | Algorithm::RdpUser => "nothing to hash: it is next in turn",
     }
 }
 

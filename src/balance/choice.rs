@@ -145,8 +145,8 @@ impl Pool {
             return self.hashed(key, &group, request, loads, now);
         }
         let algorithm = match self.algorithm {
-            // The hello named nobody.
-            Algorithm::Sni | Algorithm::Source => Algorithm::RoundRobin,
+            // Nobody was named.
+            Algorithm::Sni | Algorithm::RdpUser | Algorithm::Source => Algorithm::RoundRobin,
             other => other,
         };
         let slow_starts = algorithm != Algorithm::StaticRoundRobin;
@@ -161,9 +161,11 @@ impl Pool {
             if usable { candidate.share(now, slow_starts) } else { 0 }
         };
         let chosen = match algorithm {
-            Algorithm::RoundRobin | Algorithm::StaticRoundRobin | Algorithm::Source | Algorithm::Sni => {
-                turns.round_robin.select(weight)
-            }
+            Algorithm::RoundRobin
+            | Algorithm::StaticRoundRobin
+            | Algorithm::Source
+            | Algorithm::Sni
+            | Algorithm::RdpUser => turns.round_robin.select(weight),
             Algorithm::LeastConnections => turns.least.select(servers, weight, loads),
             Algorithm::Random(draws) => turns.random.select(servers, draws, weight, loads),
             Algorithm::First => (0..servers).find(|&position| weight(position) > 0),
@@ -179,7 +181,7 @@ impl Pool {
     fn hash_key(&self, request: &Request<'_>) -> Option<KeyHash> {
         match (&self.affinity, self.algorithm) {
             (Affinity::Source, _) | (_, Algorithm::Source) => Some(KeyHash::of(request.client)),
-            (_, Algorithm::Sni) => request.sni,
+            (_, Algorithm::Sni | Algorithm::RdpUser) => request.name,
             (Affinity::Table(_), Algorithm::RoundRobin) if self.alike => match request.keys {
                 None => Some(KeyHash::of(request.client)),
                 Some(keys) => keys.stores.first().map(KeyHash::of_key),

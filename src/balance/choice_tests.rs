@@ -111,8 +111,8 @@ fn a_name_in_the_hello_decides_and_without_one_it_goes_in_turn() {
     let now = now();
     let mut pool = Pool::new(&spec(&["a", "b", "c"], Algorithm::Sni), now);
     let mut named = |client: u32, name: &str| {
-        let sni = Some(KeyHash::of_name(name));
-        pool.select(&Request { sni, ..Request::of(self::client(client)) }, |_| 0, now).unwrap().position
+        let name = Some(KeyHash::of_name(name));
+        pool.select(&Request { name, ..Request::of(self::client(client)) }, |_| 0, now).unwrap().position
     };
     for name in ["one.example", "two.example", "three.example"] {
         let first = named(1, name);

@@ -56,6 +56,12 @@ impl KeyHash {
         Self(hash(name.to_ascii_lowercase().as_bytes(), SEED))
     }
 
+    /// Hashes bytes, every one of which matters.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(hash(bytes, SEED))
+    }
+
     /// The remainder of a division by `divisor`, which is not 0.
     pub(super) fn modulo(self, divisor: u64) -> u64 {
         self.0 % divisor

@@ -50,7 +50,7 @@ pub struct Request<'a> {
     /// The client: the source hash is of it, and stickiness knows it by this unless there are `keys`.
     pub client: IpAddr,
     /// The name in its TLS hello, if that is known.
-    pub sni: Option<KeyHash>,
+    pub name: Option<KeyHash>,
     /// What it brings of a TLS session; none: it does not speak TLS, or was not listened to.
     pub offer: Option<&'a Offer>,
     /// What stickiness knows it by; none: its address.
@@ -69,7 +69,7 @@ impl Request<'_> {
     /// The first request of a connection of this client.
     #[must_use]
     pub fn of(client: IpAddr) -> Self {
-        Self { client, sni: None, offer: None, keys: None, exclude: &[], held: None, directions: None, waited: false }
+        Self { client, name: None, offer: None, keys: None, exclude: &[], held: None, directions: None, waited: false }
     }
 
     /// Whether its server is tried although it is down.

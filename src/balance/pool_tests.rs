@@ -239,7 +239,7 @@ proptest! {
         excluded in prop::collection::vec(1..9_u32, 0..4),
         algorithm in prop::sample::select(vec![
             Algorithm::RoundRobin, Algorithm::LeastConnections, Algorithm::Source, Algorithm::First, Algorithm::Random(2),
-            Algorithm::StaticRoundRobin, Algorithm::Sni,
+            Algorithm::StaticRoundRobin, Algorithm::Sni, Algorithm::RdpUser,
         ]),
         affinity in prop::sample::select(vec![Affinity::None, Affinity::Source, stick()]),
         all_backups in any::<bool>(),

@@ -67,6 +67,7 @@ pub(super) const BALANCE: &Words<Algorithm> = &[
     ("random", Algorithm::Random(RANDOM_DRAWS)),
     ("source", Algorithm::Source),
     ("sni", Algorithm::Sni),
+    ("rdp-user", Algorithm::RdpUser),
 ];
 /// Servers that `random` draws when nothing is said.
 pub(super) const RANDOM_DRAWS: u32 = 2;

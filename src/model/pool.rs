@@ -136,13 +136,16 @@ pub enum Algorithm {
     Source,
     /// Hash of the name in the client's TLS hello; without one in turn.
     Sni,
+    /// Hash of the user that the cookie in an RDP client's request names (HAProxy's `rdp-cookie(mstshash)`); without one in
+    /// turn.
+    RdpUser,
 }
 
 impl Algorithm {
     /// Whether a hash chooses.
     #[must_use]
     pub fn hashes(self) -> bool {
-        matches!(self, Self::Source | Self::Sni)
+        matches!(self, Self::Source | Self::Sni | Self::RdpUser)
     }
 }
 

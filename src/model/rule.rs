@@ -210,6 +210,8 @@ pub enum Quantity {
     HelloType,
     /// The version in a TLS client hello, as major * 65536 + minor (`req.ssl_ver`).
     HelloVersion,
+    /// 1 for a cookie in an RDP client's request, which has one at most (`req.rdp_cookie_cnt`).
+    RdpCookies,
     /// Something about the process.
     Figure(Figure),
     /// A counter of a source.
@@ -395,15 +397,21 @@ impl Condition {
     }
 }
 
+impl Quantity {
+    /// Whether what the client says may change it.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        matches!(self, Self::HeardBytes | Self::HelloType | Self::HelloVersion | Self::RdpCookies)
+    }
+}
+
 impl Test {
     /// Whether what the client says may change the answer.
     #[must_use]
     pub fn listens(&self) -> bool {
         match self {
             Self::Ended | Self::Http | Self::Text { .. } => true,
-            Self::Number(quantity, _) => {
-                matches!(quantity, Quantity::HeardBytes | Quantity::HelloType | Quantity::HelloVersion)
-            }
+            Self::Number(quantity, _) => quantity.listens(),
             Self::Always(_) | Self::Address(..) | Self::ServerUp { .. } => false,
         }
     }

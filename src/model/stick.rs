@@ -82,6 +82,8 @@ pub enum Fetch {
     Port(End),
     /// The name in the TLS hello (`req.ssl_sni`).
     ServerName,
+    /// The user whom the cookie in an RDP client's request names (`req.rdp_cookie(mstshash)`).
+    RdpUser,
     /// What the client sent, from an offset on (`req.payload`).
     Payload {
         /// Bytes before it.
@@ -102,7 +104,7 @@ impl Fetch {
     /// Whether the client has to be listened to.
     #[must_use]
     pub fn listens(self) -> bool {
-        matches!(self, Self::ServerName | Self::Payload { .. } | Self::PayloadOfLength { .. })
+        matches!(self, Self::ServerName | Self::RdpUser | Self::Payload { .. } | Self::PayloadOfLength { .. })
     }
 }
 

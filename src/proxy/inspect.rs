@@ -12,11 +12,13 @@ use super::ruling::{Around, Ruled, hello_wait};
 use super::tls_session::offer;
 use super::upstream::Upstream;
 use super::worker::Context;
+use crate::balance::KeyHash;
 use crate::model::rule::{Denial, Directions, Stage};
-use crate::model::{Affinity, Pool};
+use crate::model::{Affinity, Algorithm, Pool};
 use crate::os::tcp::Stream;
 use crate::rules::{self, Facts, Outcome, stick};
 use crate::stats::EndReason;
+use crate::wire::rdp;
 
 /// A client that is listened to.
 #[derive(Debug)]
@@ -83,6 +85,14 @@ fn ending(stage: Stage, denial: Denial) -> Verdict {
         (Denial::Rule | Denial::Limit, _) => Reset::None,
     };
     Verdict::End(reason(stage, denial), reset)
+}
+
+/// Whether it is not yet known if the client says what its pool wants to hear.
+fn is_open(pool: &Pool, facts: &Facts<'_>) -> bool {
+    let rdp = pool.algorithm == Algorithm::RdpUser && facts.rdp_request() == rdp::Heard::Part;
+    // Nobody else's first bytes are waited for where only those of RDP count.
+    let hello = pool.algorithm != Algorithm::RdpUser || matches!(pool.affinity, Affinity::Tls(_));
+    rdp || hello && facts.is_open()
 }
 
 impl Connection {
@@ -207,7 +217,7 @@ impl Connection {
             }
         }
         let ended = over || context.now >= *until;
-        if let Some(wait) = hello_wait(&pool).filter(|_| !ended && facts.is_open()) {
+        if let Some(wait) = hello_wait(&pool).filter(|_| !ended && is_open(&pool, &facts)) {
             // Rules may wait for longer than the pool, but no longer now that they are done.
             *until = (*until).min(*since + wait);
             if context.now < *until {
@@ -220,6 +230,10 @@ impl Connection {
                 None if !ended => return Verdict::Keep,
                 known => self.stick_keys = Some(Arc::new(known.unwrap_or_default())),
             }
+        }
+        if pool.algorithm == Algorithm::RdpUser {
+            let user = facts.rdp_request().user().map(KeyHash::of_bytes);
+            self.ruled.get_or_insert_default().rdp_user = user;
         }
         self.spec = pool;
         let hello = facts.into_hello();

@@ -11,6 +11,7 @@ use super::session::{Session, SessionId};
 use super::shared::{PoolShared, Wanted};
 use super::{Proxy, Rehearsal};
 use crate::balance::{Explanation, KeyHash, Offer, ServerState, TableEntry, WeightChange};
+use crate::model::Algorithm;
 use crate::model::rule::SourceTable;
 use crate::model::{AdminState, Key, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
 use crate::rules::{Expressions, Facts, Source, stick};
@@ -97,8 +98,9 @@ impl Proxy {
             Some(stick::keys(rules, kind, &facts, &Expressions::default()).unwrap_or_default())
         });
         let (offer, keys) = (offer.as_ref(), keys.as_ref());
-        let (sni, directions) = (sni.map(KeyHash::of_name), directions.as_ref());
-        let wanted = Wanted { client: client.ip(), sni, offer, keys, directions, exclude: &[] };
+        let hashes = shared.is_some_and(|pool| pool.spec().algorithm == Algorithm::Sni);
+        let (name, directions) = (sni.filter(|_| hashes).map(KeyHash::of_name), directions.as_ref());
+        let wanted = Wanted { client: client.ip(), name, offer, keys, directions, exclude: &[] };
         let choice = shared.map(|shared| shared.explain(&wanted, Instant::now()));
         Some(ServiceExplanation { steps, pool, choice })
     }

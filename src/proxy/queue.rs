@@ -18,7 +18,7 @@ use crate::stats::ServerStats;
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) client: IpAddr,
-    pub(super) sni: Option<KeyHash>,
+    pub(super) name: Option<KeyHash>,
     pub(super) offer: Option<Arc<Offer>>,
     /// What the stick table knows it by; none: its address.
     pub(super) keys: Option<Arc<StickKeys>>,
@@ -157,11 +157,11 @@ impl PoolState {
 
     fn grant(&mut self, ticket: Ticket, pool: &PoolShared, now: Instant) -> Option<(Waiter, Grant)> {
         let Self { balance, servers, waiters, .. } = self;
-        let Waiter { client, sni, ref offer, ref keys, ref directions, ref exclude, held, .. } =
+        let Waiter { client, name, ref offer, ref keys, ref directions, ref exclude, held, .. } =
             *waiters.get(&ticket)?;
         let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
         let (offer, keys, directions) = (offer.as_deref(), keys.as_deref(), directions.as_deref());
-        let request = Request { client, sni, offer, keys, exclude, held, directions, waited: true };
+        let request = Request { client, name, offer, keys, exclude, held, directions, waited: true };
         let choice = balance.select(&request, load, now).ok()?;
         let ahead = balance.ahead(ticket);
         balance.serve(ticket);

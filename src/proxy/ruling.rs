@@ -60,6 +60,8 @@ pub(super) struct Ruled {
     pub(super) offer: Option<Arc<Offer>>,
     /// The name in its TLS hello, where that was listened for.
     pub(super) server_name: Option<Box<str>>,
+    /// The user whom its RDP cookie names, where its pool hashes that.
+    pub(super) rdp_user: Option<KeyHash>,
     /// What the rules of its pool say about its server.
     pub(super) directions: Option<Arc<Directions>>,
     /// The sources that it counts for, until it is dropped.
@@ -268,9 +270,9 @@ impl Effects for Around<'_> {
     }
 }
 
-/// How long a pool waits for a client's hello; none: it does not want to see it.
+/// How long a pool waits for a client's hello, or request; none: it does not want to see it.
 pub(super) fn hello_wait(pool: &model::Pool) -> Option<Duration> {
-    let hashed = (pool.algorithm == Algorithm::Sni).then(|| Policy::new().inspect_delay);
+    let hashed = matches!(pool.algorithm, Algorithm::Sni | Algorithm::RdpUser).then(|| Policy::new().inspect_delay);
     let kept = if let Affinity::Tls(spec) = &pool.affinity { Some(spec.wait) } else { None };
     hashed.max(kept)
 }
@@ -286,10 +288,13 @@ pub(super) fn directions_of(ruled: Option<&Ruled>) -> Option<&Arc<Directions>> {
     ruled.and_then(|ruled| ruled.directions.as_ref())
 }
 
-/// The name in a connection's hello, where its pool hashes that.
+/// What a connection names, in its hello or its request, where its pool hashes that.
 pub(super) fn name_of(pool: &Pool, ruled: Option<&Ruled>) -> Option<KeyHash> {
-    let name = ruled?.server_name.as_deref()?;
-    (pool.algorithm == Algorithm::Sni).then(|| KeyHash::of_name(name))
+    match pool.algorithm {
+        Algorithm::Sni => ruled?.server_name.as_deref().map(KeyHash::of_name),
+        Algorithm::RdpUser => ruled?.rdp_user,
+        _ => None,
+    }
 }
 
 impl Drop for Ruled {

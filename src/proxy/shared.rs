@@ -132,7 +132,8 @@ pub(super) struct Assigned {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) client: IpAddr,
-    pub(super) sni: Option<KeyHash>,
+    /// What it names, where its pool hashes that.
+    pub(super) name: Option<KeyHash>,
     /// What it brings of a TLS session.
     pub(super) offer: Option<&'a Offer>,
     /// What the stick table knows it by; none: its address.
@@ -415,8 +416,8 @@ impl PoolShared {
 
 impl Wanted<'_> {
     fn request(&self, held: Option<Pin>) -> balance::Request<'_> {
-        let Self { client, sni, offer, keys, directions, exclude } = *self;
-        balance::Request { client, sni, offer, keys, exclude, held, directions, waited: false }
+        let Self { client, name, offer, keys, directions, exclude } = *self;
+        balance::Request { client, name, offer, keys, exclude, held, directions, waited: false }
     }
 }
 

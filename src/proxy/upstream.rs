@@ -165,7 +165,7 @@ impl Connection {
         let ruled = self.ruled.as_deref();
         let wanted = Wanted {
             client: self.client.ip(),
-            sni: name_of(&self.spec, ruled),
+            name: name_of(&self.spec, ruled),
             offer: offer_of(ruled).map(Arc::as_ref),
             keys: self.stick_keys.as_deref(),
             directions: directions_of(ruled).map(Arc::as_ref),
@@ -210,7 +210,7 @@ impl Connection {
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         let waiter = Waiter {
             client: self.client.ip(),
-            sni: name_of(&self.spec, self.ruled.as_deref()),
+            name: name_of(&self.spec, self.ruled.as_deref()),
             offer: offer_of(self.ruled.as_deref()).cloned(),
             keys: self.stick_keys.clone(),
             directions: directions_of(self.ruled.as_deref()).cloned(),

@@ -11,6 +11,7 @@ use crate::model::Policy;
 use crate::model::figure::Figure;
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
 use crate::wire::http_request;
+use crate::wire::rdp;
 use crate::wire::tls::client_hello::{self, ClientHello, Heard};
 
 /// An answer that may have to wait.
@@ -152,6 +153,12 @@ impl<'a> Facts<'a> {
         self.hello().flatten()?.server_name.as_deref()
     }
 
+    /// What the bytes are to an RDP server.
+    #[must_use]
+    pub fn rdp_request(&self) -> rdp::Heard<'a> {
+        rdp::hear(self.heard)
+    }
+
     /// Whether it is not yet known if the client sends a hello.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -264,6 +271,10 @@ fn number_holds(
                 Quantity::HelloVersion => i64::from(hello.version >> 8) << 16 | i64::from(hello.version & 0xff),
                 _ => 1,
             }),
+        },
+        Quantity::RdpCookies => match known.facts.rdp_request() {
+            rdp::Heard::Part => return known.no_or_unknown(),
+            said => Some(i64::from(said != rdp::Heard::Other)),
         },
         Quantity::Figure(figure) => Some(world.figure(figure)),
         Quantity::Counter { of, table, counter } => {

@@ -5,6 +5,7 @@ use super::condition::{Answer, Facts, World, holds};
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, End};
 use crate::model::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRule};
+use crate::wire::rdp;
 
 /// A connection's keys in a table of this type. None: the client has to say more first.
 #[must_use]
@@ -55,6 +56,10 @@ fn sample(sample: &Sample, facts: &Facts<'_>) -> Result<Option<Key>, Open> {
             let name = facts.server_name().map(str::to_ascii_lowercase);
             Ok(name.map(|name| Key::Bytes(name.into_bytes().into())))
         }
+        Fetch::RdpUser => match facts.rdp_request() {
+            rdp::Heard::Part => bytes(None),
+            said => Ok(said.user().map(|user| Key::Bytes(user.into()))),
+        },
         Fetch::Payload { offset, length: 0 } => bytes(heard.get(offset..).filter(|bytes| !bytes.is_empty())),
         Fetch::Payload { offset, length } => bytes(heard.get(offset..offset.saturating_add(length))),
         Fetch::PayloadOfLength { offset, size } => {

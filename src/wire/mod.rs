@@ -10,6 +10,7 @@ pub mod ndp;
 pub mod nft;
 pub mod peers;
 pub mod proxy_header;
+pub mod rdp;
 pub mod sk_lookup;
 pub mod tls;
 pub mod vrrp;

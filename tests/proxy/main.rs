@@ -11,6 +11,7 @@ mod operate;
 mod oracle;
 mod proxy_header;
 mod queue;
+mod rdp;
 mod relaying;
 mod reload;
 mod rules;

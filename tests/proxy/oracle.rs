@@ -189,6 +189,13 @@ impl Servers {
     }
 }
 
+/// Each of them looks again and again for whether it is to stop.
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.running.values().for_each(|stop| stop.store(true, Ordering::SeqCst));
+    }
+}
+
 fn serve_until(address: SocketAddr, number: u8) -> Arc<AtomicBool> {
     let listener = TcpListener::bind(address).unwrap();
     listener.set_nonblocking(true).unwrap();

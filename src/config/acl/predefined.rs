@@ -16,6 +16,7 @@ pub(super) fn predefined(name: &str) -> Result<Arc<[Test]>, String> {
         "FALSE" => Test::Always(false),
         "LOCALHOST" => loopback(),
         "REQ_CONTENT" => Test::Number(Quantity::HeardBytes, vec![1..=i64::MAX]),
+        "RDP_COOKIE" => Test::Number(Quantity::RdpCookies, vec![1..=i64::MAX]),
         "WAIT_END" => Test::Ended,
         "HTTP" => Test::Http,
         "HTTP_1.0" => version("0"),
@@ -27,7 +28,6 @@ pub(super) fn predefined(name: &str) -> Result<Arc<[Test]>, String> {
         "HTTP_CONTENT" | "HTTP_URL_ABS" | "HTTP_URL_SLASH" | "HTTP_URL_STAR" => {
             return Err(format!("the ACL `{name}` asks for parts of an HTTP request, which are not read in TCP mode"));
         }
-        "RDP_COOKIE" => return Err("the ACL `RDP_COOKIE` asks for cookies of RDP, which are not read".to_owned()),
         _ => return Err(format!("there is no ACL called `{name}`")),
     };
     Ok(Arc::new([test]))

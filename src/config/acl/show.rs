@@ -63,6 +63,7 @@ fn test(test: &Test) -> String {
                 Quantity::HeardBytes => "req.len".to_owned(),
                 Quantity::HelloType => "req.ssl_hello_type".to_owned(),
                 Quantity::HelloVersion => "req.ssl_ver".to_owned(),
+                Quantity::RdpCookies => "req.rdp_cookie_cnt".to_owned(),
                 Quantity::Figure(figure) => figure::show(figure),
                 Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
             };

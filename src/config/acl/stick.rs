@@ -46,9 +46,7 @@ pub(in crate::config) fn stick(
 fn is_of_the_connection(test: &Test) -> bool {
     match test {
         Test::ServerUp { .. } => false,
-        Test::Number(quantity, _) => {
-            matches!(quantity, Quantity::Port(_) | Quantity::HeardBytes | Quantity::HelloType | Quantity::HelloVersion)
-        }
+        Test::Number(quantity, _) => matches!(quantity, Quantity::Port(_)) || quantity.listens(),
         Test::Always(_) | Test::Ended | Test::Http | Test::Address(..) | Test::Text { .. } => true,
     }
 }
@@ -65,12 +63,13 @@ fn sample(text: &str) -> Result<Sample, String> {
         ("src_port", []) => Fetch::Port(End::Source),
         ("dst_port", []) => Fetch::Port(End::Destination),
         ("req.ssl_sni" | "req_ssl_sni", []) => Fetch::ServerName,
+        ("req.rdp_cookie(mstshash)" | "rdp_cookie(mstshash)", []) => Fetch::RdpUser,
         ("req.payload" | "payload", &[offset, length]) => Fetch::Payload { offset, length },
         ("req.payload_lv" | "payload_lv", &[offset, size @ 1..=4]) => Fetch::PayloadOfLength { offset, size },
         _ => {
             let why = not_there(name.split('(').next().unwrap_or(name));
             return Err(format!(
-                "clients cannot be known by `{text}` ({why}): src, dst, src_port, dst_port, req.ssl_sni, req.payload(0,4) and req.payload_lv(0,2) are there"
+                "clients cannot be known by `{text}` ({why}): src, dst, src_port, dst_port, req.ssl_sni, req.payload(0,4), req.payload_lv(0,2) and req.rdp_cookie(mstshash) are there"
             ));
         }
     };
@@ -119,6 +118,7 @@ pub(in crate::config) fn show_stick(rule: &StickRule) -> String {
         Fetch::Address(of) => end(of).to_owned(),
         Fetch::Port(of) => format!("{}_port", end(of)),
         Fetch::ServerName => "req.ssl_sni".to_owned(),
+        Fetch::RdpUser => "req.rdp_cookie(mstshash)".to_owned(),
         Fetch::Payload { offset, length } => format!("\"req.payload({offset},{length})\""),
         Fetch::PayloadOfLength { offset, size } => format!("\"req.payload_lv({offset},{size})\""),
     };

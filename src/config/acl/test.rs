@@ -133,6 +133,7 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         "dst_port" => Fetch::Number(Quantity::Port(End::Destination)),
         "req.len" | "req_len" => Fetch::Number(Quantity::HeardBytes),
         "req.ssl_hello_type" | "req_ssl_hello_type" => Fetch::Number(Quantity::HelloType),
+        "req.rdp_cookie_cnt" | "req_rdp_cookie_cnt" | "rdp_cookie_cnt" => Fetch::Number(Quantity::RdpCookies),
         "req.ssl_ver" | "req_ssl_ver" => Fetch::Version,
         "req.ssl_sni" | "req_ssl_sni" => Fetch::Text(Text::ServerName),
         "req.ssl_alpn" => Fetch::Text(Text::Protocol),
@@ -191,7 +192,7 @@ pub(super) fn not_there(name: &str) -> String {
     if OF_REQUESTS.contains(&plain.unwrap_or(name)) {
         format!("`{name}` is part of an HTTP request, which is not read in TCP mode")
     } else if name.contains("rdp_cookie") {
-        format!("`{name}`: cookies of RDP are not read")
+        format!("`{name}`: of the cookies of RDP, `mstshash` is read, and only as a key")
     } else {
         match name {
             "dst_conn" => {

@@ -347,6 +347,7 @@ impl PoolSnapshot {
                 Algorithm::Random(_) => "random",
                 Algorithm::Source => "source hash",
                 Algorithm::Sni => "server name hash",
+                Algorithm::RdpUser => "RDP user hash",
             }
             .to_owned(),
             affinity: match pool.affinity {

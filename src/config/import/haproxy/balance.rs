@@ -70,6 +70,7 @@ impl Translator<'_> {
             "first" => (Some(Algorithm::First), rest),
             "source" => (Some(Algorithm::Source), rest),
             "random" => (self.random(word), rest),
+            "rdp-cookie" => (self.rdp_cookie(word), rest),
             "hash" => match rest.split_first() {
                 Some((expression, rest)) => (self.hash(expression), rest),
                 None => {
@@ -97,6 +98,18 @@ impl Translator<'_> {
             draws => value::number(draws, 1..=u64::from(u32::MAX)),
         });
         self.checked(word, draws).and_then(|draws| u32::try_from(draws.value).ok()).map(Algorithm::Random)
+    }
+
+    /// `rdp-cookie` and `rdp-cookie(mstshash)`: the user.
+    fn rdp_cookie(&mut self, word: &Word) -> Option<Algorithm> {
+        match word.as_str() {
+            "rdp-cookie" | "rdp-cookie()" | "rdp-cookie(mstshash)" => Some(Algorithm::RdpUser),
+            other => {
+                let message = format!("`{other}` is not there: of the cookies of RDP, `mstshash` is read");
+                self.findings.error(word.at, message);
+                None
+            }
+        }
     }
 
     fn hash(&mut self, expression: &Word) -> Option<Algorithm> {
