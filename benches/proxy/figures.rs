@@ -31,6 +31,7 @@ pub(crate) enum Metric {
     Ready,
     Descriptors,
     RangeMemory,
+    RangeOwn,
     RangeRate,
     Errors,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Figures {
 }
 
 impl Metric {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::ShortRate,
         Self::ShortP50,
         Self::ShortP99,
@@ -67,6 +68,7 @@ impl Metric {
         Self::Ready,
         Self::Descriptors,
         Self::RangeMemory,
+        Self::RangeOwn,
         Self::RangeRate,
         Self::Errors,
     ];
@@ -96,6 +98,7 @@ impl Metric {
             Self::Ready => "-   from the first port to all, ms",
             Self::Descriptors => "-   open descriptors",
             Self::RangeMemory => "-   memory (Pss), MB",
+            Self::RangeOwn => "-     without program files, MB",
             Self::RangeRate => "+   short connections / s over all",
             Self::Errors => "  failed connections, all rounds",
         }
@@ -105,7 +108,9 @@ impl Metric {
         match self {
             Self::ShortCpu | Self::FewCpu | Self::ManyCpu => format!("{value:.2}"),
             Self::Bulk1Cpu | Self::Bulk4Cpu => format!("{value:.3}"),
-            Self::Bulk1 | Self::Bulk4 | Self::Start | Self::Ready | Self::RangeMemory => format!("{value:.1}"),
+            Self::Bulk1 | Self::Bulk4 | Self::Start | Self::Ready | Self::RangeMemory | Self::RangeOwn => {
+                format!("{value:.1}")
+            }
             Self::ShortRate
             | Self::RangeRate
             | Self::ShortP50

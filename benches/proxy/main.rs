@@ -50,7 +50,10 @@ use crate::subject::{Balancer, Subject, Use};
 use crate::usage::Usage;
 
 /// Load runs so long before it is measured.
-const WARM_UP: Duration = Duration::from_millis(300);
+const WARM_UP: Duration = Duration::from_millis(150);
+/// A measurement is taken in so many parts, between which the subjects alternate: what the machine has for its guests
+/// changes within a second.
+const PARTS: u32 = 5;
 /// Connections that are open and silent while memory is read.
 const IDLE: usize = 4000;
 /// Before memory and descriptors are read.
@@ -103,8 +106,13 @@ fn main() -> ExitCode {
     for round in 0..plan.rounds {
         loud(&format!("round {} of {}", round + 1, plan.rounds));
         for &task in &plan.tasks {
-            for subject in plan.in_turn(round) {
-                if let Err(reason) = measure(&stand, subject, task, &plan, round, &mut figures) {
+            let subjects = plan.in_turn(round);
+            let results = match task {
+                Task::Load(kind) => loads(&stand, &subjects, kind, plan.window, round, &mut figures),
+                _ => subjects.iter().map(|&of| (of, measure(&stand, of, task, &plan, round, &mut figures))).collect(),
+            };
+            for (subject, result) in results {
+                if let Err(reason) = result {
                     loud(&format!("{subject}, {}: NOT MEASURED: {reason}", task.label()));
                     failures.push(format!("{subject}, {}", task.label()));
                 }
@@ -141,13 +149,10 @@ fn measure(
 ) -> Result<(), String> {
     let mut note = |metric, value| figures.note(metric, subject, round, value);
     match task {
-        Task::Load(kind) => {
-            let others = load(stand, subject, kind, plan.window, &mut note)?;
-            figures.note_others(others);
-            Ok(())
-        }
         // Nothing stands between client and server there.
-        Task::Idle | Task::Start | Task::Range if subject == Subject::Direct => Ok(()),
+        _ if subject == Subject::Direct => Ok(()),
+        // See `loads`.
+        Task::Load(_) => Ok(()),
         Task::Range => range(stand, subject, plan.window, &mut note),
         Task::Idle => idle(stand, subject, &mut note),
         Task::Start => start(stand, subject, &mut note),
@@ -156,14 +161,52 @@ fn measure(
 
 /// One measurement of a load.
 struct Measured {
-    /// Connections, requests or bytes a second.
-    rate: f64,
-    /// Seconds of processor time that the balancer took for one.
-    cpu: f64,
+    /// Connections, requests or bytes.
+    done: f64,
+    seconds: f64,
+    /// Seconds of processor time that the balancer took.
+    busy: f64,
     errors: f64,
     latencies: Histogram,
-    /// What other processes took of the processor meanwhile, as a share of all of it.
+    /// Seconds of it that other processes took meanwhile.
     others: f64,
+}
+
+impl Measured {
+    fn nothing() -> Self {
+        let latencies = Histogram::new();
+        Self { done: 0.0, seconds: 0.0, busy: 0.0, errors: 0.0, latencies, others: 0.0 }
+    }
+
+    fn add(&mut self, part: &Self) {
+        self.done += part.done;
+        self.seconds += part.seconds;
+        self.busy += part.busy;
+        self.errors += part.errors;
+        self.latencies.merge(&part.latencies);
+        self.others += part.others;
+    }
+
+    /// Seconds of processor time for one.
+    fn cpu(&self) -> f64 {
+        self.busy / self.done
+    }
+}
+
+/// The same load on all of them, each alone, in turns that are short.
+fn alternate(stand: &Stand, balancers: &[&Balancer], kind: Kind, window: Duration) -> Vec<Result<Measured, String>> {
+    let mut all: Vec<Result<Measured, String>> = balancers.iter().map(|_| Ok(Measured::nothing())).collect();
+    for part in 0..PARTS as usize {
+        for turn in 0..balancers.len() {
+            let place = (part + turn) % balancers.len();
+            let (Some(balancer), Some(Ok(total))) = (balancers.get(place), all.get_mut(place)) else { continue };
+            match run(stand, balancer, kind, window / PARTS) {
+                Ok(part) => total.add(&part),
+                Err(reason) => all[place] = Err(reason),
+            }
+        }
+    }
+    all
 }
 
 fn run(stand: &Stand, balancer: &Balancer, kind: Kind, window: Duration) -> Result<Measured, String> {
@@ -181,27 +224,47 @@ fn run(stand: &Stand, balancer: &Balancer, kind: Kind, window: Duration) -> Resu
     if done == 0.0 {
         return Err("nothing came through".to_owned());
     }
-    let seconds = took.as_secs_f64();
     Ok(Measured {
-        rate: done / seconds,
-        cpu: usage.balancer / done,
+        done,
+        seconds: took.as_secs_f64(),
+        busy: usage.balancer,
         errors: (after.errors - before.errors) as f64,
         latencies,
-        others: usage.others() / seconds / cores() as f64,
+        others: usage.others(),
     })
 }
 
-/// Returns what other processes took of the processor meanwhile, as a share of all of it.
-fn load(
+/// One round of a load, with all subjects at work and one of them busy at a time.
+fn loads(
     stand: &Stand,
-    subject: Subject,
+    subjects: &[Subject],
     kind: Kind,
     window: Duration,
-    note: &mut impl FnMut(Metric, f64),
-) -> Result<f64, String> {
-    let balancer = subject.start(stand, Use::OnePort)?;
-    let Measured { rate, cpu, errors, latencies, others } = run(stand, &balancer, kind, window)?;
-    note(Metric::Errors, errors);
+    round: usize,
+    figures: &mut Figures,
+) -> Vec<(Subject, Result<(), String>)> {
+    let mut results = Vec::new();
+    let mut started = Vec::new();
+    for &subject in subjects {
+        match subject.start(stand, Use::OnePort) {
+            Ok(balancer) => started.push((subject, balancer)),
+            Err(reason) => results.push((subject, Err(reason))),
+        }
+    }
+    let balancers: Vec<&Balancer> = started.iter().map(|(_, balancer)| balancer).collect();
+    let measured = alternate(stand, &balancers, kind, window);
+    for ((subject, _), measured) in started.iter().zip(measured) {
+        let noted = measured.map(|measured| note_load(*subject, kind, round, &measured, figures));
+        results.push((*subject, noted));
+    }
+    results
+}
+
+fn note_load(subject: Subject, kind: Kind, round: usize, measured: &Measured, figures: &mut Figures) {
+    figures.note_others(measured.others / measured.seconds / cores() as f64);
+    let mut note = |metric, value| figures.note(metric, subject, round, value);
+    let rate = measured.done / measured.seconds;
+    note(Metric::Errors, measured.errors);
     let (rate_metric, rate, cpu_metric, cpu_unit) = match kind {
         Kind::Short | Kind::Hello => (Metric::ShortRate, rate, Metric::ShortCpu, 1e5),
         Kind::KeepAlive { connections: 64 } => (Metric::Few, rate, Metric::FewCpu, 1e5),
@@ -211,25 +274,17 @@ fn load(
     };
     note(rate_metric, rate);
     if subject != Subject::Direct {
-        note(cpu_metric, cpu * cpu_unit);
+        note(cpu_metric, measured.cpu() * cpu_unit);
     }
-    let micros = |share| latencies.at(share).as_secs_f64() * 1e6;
-    match kind {
-        Kind::Short | Kind::Hello => {
-            note(Metric::ShortP50, micros(0.5));
-            note(Metric::ShortP99, micros(0.99));
-        }
-        Kind::KeepAlive { connections: 64 } => {
-            note(Metric::FewP50, micros(0.5));
-            note(Metric::FewP99, micros(0.99));
-        }
-        Kind::KeepAlive { .. } => {
-            note(Metric::ManyP50, micros(0.5));
-            note(Metric::ManyP99, micros(0.99));
-        }
-        Kind::Bulk { .. } => {}
-    }
-    Ok(others)
+    let micros = |share| measured.latencies.at(share).as_secs_f64() * 1e6;
+    let (middle, high) = match kind {
+        Kind::Short | Kind::Hello => (Metric::ShortP50, Metric::ShortP99),
+        Kind::KeepAlive { connections: 64 } => (Metric::FewP50, Metric::FewP99),
+        Kind::KeepAlive { .. } => (Metric::ManyP50, Metric::ManyP99),
+        Kind::Bulk { .. } => return,
+    };
+    note(middle, micros(0.5));
+    note(high, micros(0.99));
 }
 
 /// What a silent connection costs, in a process that has served before.
@@ -255,7 +310,9 @@ fn start(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) ->
     // The ports accept before the workers of some have started.
     pass(SETTLE);
     note(Metric::Descriptors, balancer.descriptors() as f64);
-    note(Metric::RangeMemory, balancer.memory().proportional as f64 / 1e6);
+    let memory = balancer.memory();
+    note(Metric::RangeMemory, memory.proportional as f64 / 1e6);
+    note(Metric::RangeOwn, memory.dirty as f64 / 1e6);
     Ok(())
 }
 
@@ -353,7 +410,8 @@ impl Plan {
     fn limit(&self) -> Duration {
         // Two more measurements a round are of vipgate alone.
         let runs = self.rounds * (self.tasks.len() * self.subjects.len() + 2);
-        (self.window + Duration::from_secs(3)) * u32::try_from(runs).unwrap_or(u32::MAX) + Duration::from_secs(60)
+        (self.window + WARM_UP * PARTS + Duration::from_secs(3)) * u32::try_from(runs).unwrap_or(u32::MAX)
+            + Duration::from_secs(60)
     }
 }
 

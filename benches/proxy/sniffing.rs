@@ -6,25 +6,23 @@ use std::time::Duration;
 use crate::load::Kind;
 use crate::stand::Stand;
 use crate::subject::{Subject, Use};
-use crate::{Measured, run};
+use crate::{Measured, alternate};
 
 /// One line with the ratios of the processor time and of the duration of a connection.
 pub(crate) fn compare(stand: &Stand, rounds: usize, window: Duration) -> Result<String, String> {
     let (mut processor, mut median, mut by_source) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let measure = |what: Use| run(stand, &Subject::Vipgate.start(stand, what)?, Kind::Hello, window);
-        let (source, sessions) = if round % 2 == 0 {
-            (measure(Use::OnePort)?, measure(Use::Sessions)?)
-        } else {
-            let sessions = measure(Use::Sessions)?;
-            (measure(Use::OnePort)?, sessions)
-        };
+    for _ in 0..rounds {
+        let [one, other] = [Use::OnePort, Use::Sessions].map(|what| Subject::Vipgate.start(stand, what));
+        let (one, other) = (one?, other?);
+        let mut measured = alternate(stand, &[&one, &other], Kind::Hello, window).into_iter();
+        let (Some(source), Some(sessions)) = (measured.next(), measured.next()) else { continue };
+        let (source, sessions) = (source?, sessions?);
         if source.errors + sessions.errors > 0.0 {
             return Err(format!("{} connections failed", source.errors + sessions.errors));
         }
         let middle = |measured: &Measured| measured.latencies.at(0.5).as_secs_f64();
-        by_source.push(source.cpu * 1e5);
-        processor.push(sessions.cpu / source.cpu);
+        by_source.push(source.cpu() * 1e5);
+        processor.push(sessions.cpu() / source.cpu());
         median.push(middle(&sessions) / middle(&source));
     }
     let [by_source, processor, median] = [by_source, processor, median].map(|mut values| {

@@ -10,7 +10,7 @@ use crate::server::Server;
 
 /// Where the balancers listen.
 pub(crate) const FRONT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
-/// The port of everything but the range.
+/// The first of the ports of everything but the range.
 pub(crate) const PORT: u16 = 80;
 /// The range whose start is timed, and which connections are spread over.
 pub(crate) const RANGE: (u16, u16) = (20_000, 29_999);

@@ -61,6 +61,8 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// `Pss`: they count half each.
     pub(crate) proportional: u64,
+    /// `Pss_Dirty`: without the pages of program files, which the kernel can drop and read again.
+    pub(crate) dirty: u64,
 }
 
 impl Subject {
@@ -84,7 +86,7 @@ impl Subject {
             return Ok(Balancer { process: None, target: SERVERS[0] });
         }
         let serve = |quiet: bool| {
-            let target = SocketAddr::from((FRONT, PORT));
+            let target = SocketAddr::from((FRONT, port(self, what)));
             let balancer = Balancer { process: Some(self.spawn(stand, what, quiet)?), target };
             let serves = || open_idle(stand, target, 1).is_ok().then_some(true);
             match try_until(PATIENCE, || serves().or_else(|| balancer.ended().then_some(false))) {
@@ -133,19 +135,23 @@ impl Subject {
         let dir = stand.balancer.dir().join(&name);
         fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         let mut words: Vec<PathBuf> = vec![self.program()?];
+        let listen = match what {
+            Use::OnePort | Use::Sessions => format!("{FRONT}:{}", port(self, what)),
+            Use::Range => format!("{FRONT}:{}-{}", RANGE.0, RANGE.1),
+        };
         let config = |file: &str, text: String| {
             let path = dir.join(file);
             fs::write(&path, text).map(|()| path.clone()).map_err(|error| format!("{}: {error}", path.display()))
         };
         match self {
             Self::Vipgate => {
-                words.extend(["run".into(), "--config".into(), config("vipgate.toml", vipgate(what))?]);
+                words.extend(["run".into(), "--config".into(), config("vipgate.toml", vipgate(&listen, what))?]);
                 words.extend(["--run-dir".into(), dir.join("run"), "--state-dir".into(), dir.join("state")]);
             }
-            Self::Haproxy => words.extend(["-db".into(), "-f".into(), config("haproxy.cfg", haproxy(what))?]),
+            Self::Haproxy => words.extend(["-db".into(), "-f".into(), config("haproxy.cfg", haproxy(&listen, what))?]),
             Self::Nginx => {
                 words.extend(["-p".into(), dir.clone(), "-e".into(), "stderr".into()]);
-                words.extend(["-c".into(), config("nginx.conf", nginx(what, &dir))?]);
+                words.extend(["-c".into(), config("nginx.conf", nginx(&listen, what, &dir))?]);
             }
             Self::Direct => {}
         }
@@ -225,7 +231,9 @@ impl Balancer {
         let mut all = Memory::default();
         for pid in self.processes() {
             all.resident += kilobytes(&format!("/proc/{pid}/status"), "VmRSS:") * 1024;
-            all.proportional += kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:") * 1024;
+            let rollup = format!("/proc/{pid}/smaps_rollup");
+            all.proportional += kilobytes(&rollup, "Pss:") * 1024;
+            all.dirty += kilobytes(&rollup, "Pss_Dirty:") * 1024;
         }
         all
     }
@@ -273,14 +281,12 @@ fn kilobytes(path: &str, key: &str) -> u64 {
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
-fn listen(what: Use) -> String {
-    match what {
-        Use::OnePort | Use::Sessions => format!("{FRONT}:{PORT}"),
-        Use::Range => format!("{FRONT}:{}-{}", RANGE.0, RANGE.1),
-    }
+/// Several are at work at a time.
+fn port(subject: Subject, what: Use) -> u16 {
+    PORT + subject as u16 + if what == Use::Sessions { 10 } else { 0 }
 }
 
-fn vipgate(what: Use) -> String {
+fn vipgate(listen: &str, what: Use) -> String {
     let [first, second] = SERVERS;
     format!(
         r#"[global]
@@ -293,7 +299,7 @@ connections = true
 
 [[service]]
 name = "bench"
-listen = "{}"
+listen = "{listen}"
 pool = "servers"
 client-timeout = "1h"
 
@@ -306,12 +312,11 @@ server-timeout = "1h"
 check = {{ interval = "2s" }}
 servers = ["{first}", "{second}"]
 "#,
-        listen(what),
         if what == Use::Sessions { "tls" } else { "source" }
     )
 }
 
-fn haproxy(what: Use) -> String {
+fn haproxy(listen: &str, what: Use) -> String {
     let [first, second] = SERVERS;
     // These connections with their pipes, and 10,000 ports, are what 20,000 descriptors allow.
     let connections = if what == Use::Range { 2000 } else { 5000 };
@@ -329,18 +334,17 @@ defaults
     timeout client 1h
     timeout server 1h
 listen bench
-    bind {}
+    bind {listen}
     balance roundrobin
     stick-table type ip size 100k expire 30m
     stick on src
     server s1 {first} check inter 2s
     server s2 {second} check inter 2s
-",
-        listen(what)
+"
     )
 }
 
-fn nginx(what: Use, dir: &Path) -> String {
+fn nginx(listen: &str, what: Use, dir: &Path) -> String {
     let [first, second] = SERVERS;
     // A socket for each worker and each port would be more than 20,000 descriptors.
     let (connections, shared) = if what == Use::Range { (19_000, "") } else { (9000, " reuseport") };
@@ -361,14 +365,13 @@ stream {{
         server {second};
     }}
     server {{
-        listen {}{shared} backlog=4096;
+        listen {listen}{shared} backlog=4096;
         proxy_pass servers;
         proxy_connect_timeout 5s;
         proxy_timeout 1h;
     }}
 }}
 ",
-        dir.display(),
-        listen(what)
+        dir.display()
     )
 }

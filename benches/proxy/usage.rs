@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::subject::Balancer;
 
-/// Clock ticks a second in /proc: part of the kernel's interface (proc(5), `USER_HZ`).
+/// Clock ticks a second in /proc/stat: part of the kernel's interface (proc(5), `USER_HZ`).
 const TICKS: f64 = 100.0;
 
 /// Processor time in seconds, user and system.
@@ -40,11 +40,15 @@ impl Usage {
     }
 }
 
+/// Of its threads, to the nanosecond (`schedstat`, Documentation/scheduler/sched-stats): a tick is too coarse for a part of a
+/// measurement. Threads that have ended do not count.
 fn of_process(pid: &str) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // utime and stime are fields 14 and 15; the name before may hold spaces and parentheses.
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / TICKS
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }
 
 fn of_machine() -> f64 {
