@@ -395,6 +395,14 @@ impl Condition {
     pub fn tests(&self) -> impl Iterator<Item = &Test> {
         self.any.iter().flatten().flat_map(|term| term.any.iter())
     }
+
+    /// The numbers about the process that it asks for.
+    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+        self.tests().filter_map(|test| match test {
+            Test::Number(Quantity::Figure(figure), _) => Some(figure),
+            _ => None,
+        })
+    }
 }
 
 impl Quantity {

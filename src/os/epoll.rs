@@ -76,9 +76,21 @@ impl Poller {
         Ok(self.epoll.modify(descriptor, &mut EpollEvent::new(stream_flags(true), token))?)
     }
 
-    /// Reports each arrival at a listener or an event counter once.
+    /// Reports each signal of an event counter once.
     pub fn add_input(&self, descriptor: impl AsFd, token: u64) -> io::Result<()> {
         Ok(self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, token))?)
+    }
+
+    /// Reports a listener as long as somebody waits there: whoever takes one client need not ask for another, and accept(2)
+    /// makes a whole socket before it finds that there is none.
+    pub fn add_listener(&self, descriptor: impl AsFd, token: u64) -> io::Result<()> {
+        Ok(self.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
+    }
+
+    /// Whether a listener is reported, or left alone for a while.
+    pub fn watch_listener(&self, descriptor: impl AsFd, token: u64, watched: bool) -> io::Result<()> {
+        let flags = if watched { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        Ok(self.epoll.modify(descriptor, &mut EpollEvent::new(flags, token))?)
     }
 
     /// Stops reporting a descriptor. (Closing its last copy does the same.)

@@ -1,6 +1,7 @@
 //! Non-blocking TCP sockets: listeners, connections, and the options that save segments.
 #![expect(unsafe_code, reason = "ioctl(SIOCOUTQ) and some socket options have no safe wrapper")]
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -35,13 +36,26 @@ pub struct Listener(Socket);
 
 /// A connection, established or being established.
 #[derive(Debug)]
-pub struct Stream(Socket);
+pub struct Stream {
+    socket: Socket,
+    /// Whether the next write is to switch Nagle's algorithm off first.
+    delays: Cell<Delays>,
+}
+
+/// Nagle's algorithm holds a write back only while an earlier one is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delays {
+    /// It is off.
+    Never,
+    /// It is on, and nothing was written: most short connections to a server write once, and are spared a system call.
+    NotYet,
+    /// It is on, and something was written.
+    Next,
+}
 
 /// How a connection to a server is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ConnectOptions<'a> {
-    /// TCP keep-alive probes.
-    pub keepalive: Option<KeepAlive>,
     /// Where it comes from.
     pub source: Option<&'a Source>,
     /// For whom it is made: a transparent source may be the client's.
@@ -158,7 +172,7 @@ impl Listener {
                 Ok((socket, address)) => {
                     let address =
                         address.as_socket().ok_or_else(|| io::Error::other("accepted a socket that is not IP"))?;
-                    return Ok(Some((Stream(socket), address)));
+                    return Ok(Some((Stream { socket, delays: Cell::new(Delays::Never) }, address)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 // The client was gone before it was accepted: the next one may not be.
@@ -196,7 +210,7 @@ fn is_of_the_client(error: &io::Error) -> bool {
 impl Stream {
     /// What waits to be read, and stays.
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_PEEK)?)
+        Ok(recv(self.socket.as_raw_fd(), buffer, MsgFlags::MSG_PEEK)?)
     }
 
     /// Starts a connection to a server. TCP_QUICKACK off before connect() lets the handshake's last acknowledgement ride
@@ -223,11 +237,7 @@ impl Stream {
     /// From `port` of the source, 0 for any.
     fn connect_from(address: SocketAddr, options: ConnectOptions<'_>, port: u16) -> io::Result<Connecting> {
         let socket = open(address.ip())?;
-        socket.set_tcp_nodelay(true)?;
         socket.set_tcp_quickack(false)?;
-        if let Some(keepalive) = options.keepalive {
-            socket.set_tcp_keepalive(&probes(keepalive))?;
-        }
         if let Some(timeout) = options.user_timeout {
             socket.set_tcp_user_timeout(Some(timeout))?;
         }
@@ -254,66 +264,93 @@ impl Stream {
             }
         }
         match socket.connect(&SockAddr::from(address)) {
-            Ok(()) => Ok(Connecting::Done(Self(socket))),
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(Connecting::Started(Self(socket))),
+            Ok(()) => Ok(Connecting::Done(Self::connecting(socket))),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                Ok(Connecting::Started(Self::connecting(socket)))
+            }
             Err(error) => Err(error),
         }
+    }
+
+    fn connecting(socket: Socket) -> Self {
+        Self { socket, delays: Cell::new(Delays::NotYet) }
+    }
+
+    /// Has the kernel ask the peer from time to time whether it is still there.
+    pub fn keep_alive(&self, keepalive: KeepAlive) -> io::Result<()> {
+        self.socket.set_tcp_keepalive(&probes(keepalive))
     }
 
     /// Sends an acknowledgement that was held back for a request to carry. A server that speaks first would otherwise
     /// wait 200 ms for the end of the handshake.
     pub fn acknowledge_now(&self) -> io::Result<()> {
-        self.0.set_tcp_quickack(true)
+        self.socket.set_tcp_quickack(true)
     }
 
     /// Whether the peer has accepted.
     pub fn is_connected(&self) -> bool {
-        self.0.peer_addr().is_ok()
+        self.socket.peer_addr().is_ok()
     }
 
     /// Why the connection failed, once.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.0.take_error()
+        self.socket.take_error()
     }
 
     /// Reads what is there.
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.0).read(buffer)
+        (&self.socket).read(buffer)
     }
 
     /// Writes what there is room for. With `more`, a segment that is not full waits for what follows: an end of stream.
     pub fn send(&self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        self.0.send_with_flags(bytes, libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 })
+        self.about_to_write(more);
+        self.socket.send_with_flags(bytes, libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 })
+    }
+
+    /// Switches Nagle's algorithm off once it could hold back what is about to be written.
+    pub fn about_to_write(&self, more: bool) {
+        match self.delays.get() {
+            Delays::Never => {}
+            // What waits for more is not under way.
+            Delays::NotYet if more => {}
+            Delays::NotYet => self.delays.set(Delays::Next),
+            Delays::Next => {
+                // A connection that has failed meanwhile says so by itself.
+                let _failed = self.socket.set_tcp_nodelay(true);
+                self.delays.set(Delays::Never);
+            }
+        }
     }
 
     /// Ends the stream towards the peer.
     pub fn shutdown_write(&self) -> io::Result<()> {
-        self.0.shutdown(Shutdown::Write)
+        self.socket.shutdown(Shutdown::Write)
     }
 
     /// Bytes written that the peer has not acknowledged: a reset would throw them away.
     pub fn unacknowledged(&self) -> io::Result<usize> {
         let mut count: libc::c_int = 0;
         // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one c_int to the address it is given, which is that of a live c_int.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+        let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(count).unwrap_or(0)) }
     }
 
     /// Makes the close that follows a reset: the peer learns at once that nothing more is heard or said here.
     pub fn reset_on_close(&self) -> io::Result<()> {
-        self.0.set_linger(Some(Duration::ZERO))
+        self.socket.set_linger(Some(Duration::ZERO))
     }
 
     /// Makes the close that follows one of which the peer learns nothing (TCP_REPAIR). Needs CAP_NET_ADMIN.
     pub fn close_silently(&self) -> io::Result<()> {
         // What it sent is acknowledged now: sent again to nobody, it would be answered with a reset.
-        self.0.set_tcp_quickack(true)?;
-        set_tcp(&self.0, libc::TCP_REPAIR, 1)
+        self.socket.set_tcp_quickack(true)?;
+        set_tcp(&self.socket, libc::TCP_REPAIR, 1)
     }
 
     /// The local address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        local_addr(&self.0)
+        local_addr(&self.socket)
     }
 }
 
@@ -382,7 +419,7 @@ impl AsRawFd for Listener {
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
@@ -430,17 +467,17 @@ mod tests {
         let listener = listener();
         let (_, idle, interval, count) = probes(&listener.0);
         let connected = || {
-            let keepalive = Some(KeepAlive { interval: Some(Duration::from_secs(3)), ..own });
             let to = listener.local_addr().unwrap();
             let (Connecting::Done(client) | Connecting::Started(client)) =
-                Stream::connect(to, ConnectOptions { keepalive, ..ConnectOptions::default() }).unwrap();
+                Stream::connect(to, ConnectOptions::default()).unwrap();
             while !client.is_connected() {}
+            client.keep_alive(KeepAlive { interval: Some(Duration::from_secs(3)), ..own }).unwrap();
             let accepted = loop {
                 if let Some((accepted, _)) = listener.accept().unwrap() {
                     break accepted;
                 }
             };
-            (probes(&client.0), probes(&accepted.0))
+            (probes(&client.socket), probes(&accepted.socket))
         };
         listener.set_keepalive(Some(own)).unwrap();
         assert_eq!(connected(), ((true, 7, 3, 4), (true, 7, interval, 4)));
@@ -448,5 +485,25 @@ mod tests {
         assert_eq!(connected().1, (true, idle, interval, count));
         listener.set_keepalive(None).unwrap();
         assert!(!connected().1.0);
+    }
+
+    #[test]
+    fn nothing_that_is_written_to_a_server_waits_for_an_acknowledgement() {
+        let listener = listener();
+        let (Connecting::Done(server) | Connecting::Started(server)) =
+            Stream::connect(listener.local_addr().unwrap(), ConnectOptions::default()).unwrap();
+        let undelayed = || server.socket.tcp_nodelay().unwrap();
+        // A header that rides along with what follows is not under way.
+        assert_eq!(server.send(b"header", true).unwrap(), 6);
+        assert_eq!(server.send(b"first", false).unwrap(), 5);
+        assert!(!undelayed(), "the first write waits for nothing");
+        assert_eq!(server.send(b"second", false).unwrap(), 6);
+        assert!(undelayed());
+        let accepted = loop {
+            if let Some((accepted, _)) = listener.accept().unwrap() {
+                break accepted;
+            }
+        };
+        assert!(accepted.socket.tcp_nodelay().unwrap(), "what a client is sent never waits");
     }
 }

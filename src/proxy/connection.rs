@@ -83,6 +83,8 @@ pub(super) struct Connection {
     half_closed: bool,
     /// Whether room to write to the client is reported.
     watches_writes: bool,
+    /// Whether its server's socket is kept alive.
+    kept_alive: bool,
 }
 
 #[derive(Debug)]
@@ -141,6 +143,7 @@ impl Transport for Stream {
     }
 
     fn empty(&self, pipe: &Pipe, most: usize, more: bool) -> std::io::Result<usize> {
+        self.about_to_write(more);
         pipe.empty(self, most, more)
     }
 
@@ -199,6 +202,7 @@ impl Connection {
             settled: [0; 2],
             half_closed: false,
             watches_writes: false,
+            kept_alive: false,
         };
         // Whom a client that begins with a PROXY header speaks for is not known yet.
         if !matches!(connection.state, State::Greeting(_)) {
@@ -383,6 +387,7 @@ impl Connection {
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
                 self.settle();
+                self.keep_alive();
                 if self.client_deadline().is_some_and(|at| at <= now) {
                     Verdict::End(EndReason::ClientTimeout, Reset::None)
                 } else if self.server_deadline().is_some_and(|at| at <= now) {
@@ -399,6 +404,17 @@ impl Connection {
                 }
             }
             State::Over => Verdict::Keep,
+        }
+    }
+
+    /// Its server is asked from time to time whether it is still there: a connection that is over by now is spared that.
+    fn keep_alive(&mut self) {
+        if let (Some(keepalive), State::Relay(relay), false) =
+            (self.spec.server_keepalive, &self.state, self.kept_alive)
+        {
+            // A connection that has failed meanwhile says so by itself.
+            let _failed = relay.socket(Side::Server).keep_alive(keepalive);
+            self.kept_alive = true;
         }
     }
 

@@ -1,14 +1,38 @@
 //! What rules ask about services, pools and servers (see [`crate::model::figure`]).
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ruling::Around;
 use super::shared::{PoolShared, PoolState};
 use crate::model::figure::{Figure, PoolFigure, ServerFigure, ServiceFigure};
+use crate::rules::Rate;
 
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How many connections there were within the last second. Kept only where somebody asks: workers share it.
+#[derive(Debug)]
+pub(super) struct PerSecond(Mutex<Rate>);
+
+impl PerSecond {
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Mutex::new(Rate::new(now)))
+    }
+
+    /// There was one more.
+    pub(super) fn count(&self, now: Instant) {
+        self.lock().add(SECOND, now);
+    }
+
+    pub(super) fn value(&self, now: Instant) -> u64 {
+        self.lock().value(SECOND, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Around<'_> {
     pub(super) fn figure_of(&self, figure: &Figure) -> i64 {
@@ -25,9 +49,16 @@ impl Around<'_> {
 }
 
 impl PoolShared {
+    /// Connections that are sent to this pool are counted from now on.
+    pub(super) fn count_sessions(&self, now: Instant) {
+        let _counted = self.sessions.get_or_init(|| PerSecond::new(now));
+    }
+
     /// One more connection was sent to this pool.
     pub(super) fn count_session(&self, now: Instant) {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).add(SECOND, now);
+        if let Some(sessions) = self.sessions.get() {
+            sessions.count(now);
+        }
     }
 
     /// Open connections.
@@ -53,10 +84,7 @@ impl PoolShared {
                 0 => waiting() * 2,
                 servers => waiting().div_ceil(servers),
             }),
-            PoolFigure::SessionRate => {
-                let rate = *self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-                number(rate.value(SECOND, now))
-            }
+            PoolFigure::SessionRate => number(self.sessions.get().map_or(0, |sessions| sessions.value(now))),
         }
     }
 

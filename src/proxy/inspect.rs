@@ -243,7 +243,7 @@ impl Connection {
         if let Some(mut hello) = hello {
             let ruled = self.ruled.get_or_insert_default();
             ruled.server_name = hello.server_name.take().map(String::into_boxed_str);
-            ruled.offer = keeps_sessions.then(|| Arc::new(offer(hello)));
+            ruled.offer = keeps_sessions.then(|| offer(hello));
         }
         let Inspecting { mut upstream, .. } = *inspecting;
         upstream.restart(context.now);

@@ -19,7 +19,7 @@ use crate::stats::ServerStats;
 pub(super) struct Waiter {
     pub(super) client: IpAddr,
     pub(super) name: Option<KeyHash>,
-    pub(super) offer: Option<Arc<Offer>>,
+    pub(super) offer: Option<Offer>,
     /// What the stick table knows it by; none: its address.
     pub(super) keys: Option<Arc<StickKeys>>,
     /// What the rules of its pool say about its server.
@@ -160,7 +160,7 @@ impl PoolState {
         let Waiter { client, name, ref offer, ref keys, ref directions, ref exclude, held, .. } =
             *waiters.get(&ticket)?;
         let load = |position: usize| servers[position].stats.open.load(Ordering::SeqCst);
-        let (offer, keys, directions) = (offer.as_deref(), keys.as_deref(), directions.as_deref());
+        let (offer, keys, directions) = (offer.as_ref(), keys.as_deref(), directions.as_deref());
         let request = Request { client, name, offer, keys, exclude, held, directions, waited: true };
         let choice = balance.select(&request, load, now).ok()?;
         let ahead = balance.ahead(ticket);

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Proxy;
+use super::figures::PerSecond;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
-use crate::model::figure::Figure;
+use crate::model::figure::{Figure, PoolFigure, ServiceFigure};
 use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Slot, SourceTable, Stage};
 use crate::model::{self, Affinity, Algorithm, Policy, Pool, Service, StickRule};
-use crate::rules::{Counters, Effects, Expressions, Held, Rate, Source, World};
+use crate::rules::{Counters, Effects, Expressions, Held, Source, World};
 
 /// The rules of a service, ready to be asked.
 #[derive(Debug)]
@@ -22,9 +23,9 @@ pub(super) struct Ruling {
     pub(super) pools: Vec<(String, Arc<PoolShared>)>,
     tables: Vec<Arc<TableShared>>,
     /// New connections, where they are limited.
-    sessions: Option<Mutex<Rate>>,
-    /// Those that no rule of the first two stages turned away.
-    admitted: Mutex<Rate>,
+    sessions: Option<PerSecond>,
+    /// Those that no rule of the first two stages turned away, where a rule asks for them.
+    admitted: Option<PerSecond>,
     /// Some rule asks for what the client says, or a pool hashes the name in its hello.
     pub(super) listens: bool,
     /// How long a client may take to say what is asked for.
@@ -57,7 +58,7 @@ pub(super) struct Ruled {
     /// The pool it goes to, by its place in the ruling; none: the service's own.
     pub(super) pool: Option<usize>,
     /// What it brings of a TLS session, where its pool keeps clients by those.
-    pub(super) offer: Option<Arc<Offer>>,
+    pub(super) offer: Option<Offer>,
     /// The name in its TLS hello, where that was listened for.
     pub(super) server_name: Option<Box<str>>,
     /// The user whom its RDP cookie names, where its pool hashes that.
@@ -115,10 +116,20 @@ impl Ruling {
                 named.extend(pools.get(name).map(|pool| (name.to_owned(), Arc::clone(pool))));
             }
         }
+        let conditions = || policies().flat_map(|policy| &policy.rules).filter_map(|rule| rule.when.as_ref());
+        let figures = || conditions().flat_map(Condition::figures);
+        for figure in figures() {
+            if let Figure::Pool(PoolFigure::SessionRate, name) = figure
+                && let Some((_, pool)) = named.iter().find(|(known, _)| known == name)
+            {
+                pool.count_sessions(now);
+            }
+        }
+        let admitted = figures().any(|figure| *figure == Figure::Service(ServiceFigure::SessionRate));
         let late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
-        let mut conditions = late.filter_map(|rule| rule.when.as_ref());
+        let mut late = late.filter_map(|rule| rule.when.as_ref());
         let mut expressions = Expressions::default();
-        expressions.add(policies().flat_map(|policy| &policy.rules).filter_map(|rule| rule.when.as_ref()));
+        expressions.add(conditions());
         expressions.add(wants.sticks.iter());
         let mut counted: Vec<Arc<TableShared>> = Vec::new();
         for spec in policies().flat_map(|policy| &policy.tables) {
@@ -130,9 +141,9 @@ impl Ruling {
             expressions,
             pools: named,
             tables: counted,
-            admitted: Mutex::new(Rate::new(now)),
-            sessions: policy.sessions_per_second.map(|_| Mutex::new(Rate::new(now))),
-            listens: wants.hello.is_some() || conditions.any(Condition::listens),
+            admitted: admitted.then(|| PerSecond::new(now)),
+            sessions: policy.sessions_per_second.map(|_| PerSecond::new(now)),
+            listens: wants.hello.is_some() || late.any(Condition::listens),
             delay: if policy.inspect_delay.is_zero() { wants.hello.unwrap_or_default() } else { policy.inspect_delay },
             wants,
             policy: Arc::clone(policy),
@@ -180,31 +191,27 @@ impl Ruling {
     /// One more connection was accepted.
     pub(super) fn count(&self, now: Instant) {
         if let Some(rate) = &self.sessions {
-            lock(rate).add(SECOND, now);
+            rate.count(now);
         }
     }
 
     /// One more was not turned away by rules that do not listen.
     pub(super) fn count_admitted(&self, now: Instant) {
-        lock(&self.admitted).add(SECOND, now);
+        if let Some(rate) = &self.admitted {
+            rate.count(now);
+        }
     }
 
     /// How many of those there were within the last second.
     pub(super) fn session_rate(&self, now: Instant) -> u64 {
-        lock(&self.admitted).value(SECOND, now)
+        self.admitted.as_ref().map_or(0, |rate| rate.value(now))
     }
 
     /// Whether one more connection may be accepted now.
     pub(super) fn has_room(&self, now: Instant) -> bool {
         let limit = self.policy.sessions_per_second.map_or(u64::MAX, u64::from);
-        self.sessions.as_ref().is_none_or(|rate| lock(rate).value(SECOND, now) < limit)
+        self.sessions.as_ref().is_none_or(|rate| rate.value(now) < limit)
     }
-}
-
-const SECOND: Duration = Duration::from_secs(1);
-
-fn lock(rate: &Mutex<Rate>) -> MutexGuard<'_, Rate> {
-    rate.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What rules see of the process, for one connection.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use super::figures::PerSecond;
 use super::journal::Slot;
 use super::mailbox::Mailbox;
 use super::operate::{Observed, ServerView};
@@ -18,7 +19,6 @@ use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, Se
 use crate::model::rule::Directions;
 use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
-use crate::rules::Rate;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
@@ -59,8 +59,8 @@ pub(super) struct ServiceShared {
 pub(super) struct PoolShared {
     /// Connections that wait for a server with room.
     pub(super) waiting: AtomicU64,
-    /// Connections that were sent to it.
-    pub(super) sessions: Mutex<Rate>,
+    /// Connections that were sent to it, once a rule has asked for them.
+    pub(super) sessions: OnceLock<PerSecond>,
     pub(super) me: Weak<Self>,
     state: Mutex<PoolState>,
 }
@@ -112,9 +112,9 @@ impl Link {
         Self { send_proxy, source: server.source.clone(), user_timeout, fast_open }
     }
 
-    pub(super) fn options(&self, keepalive: Option<model::KeepAlive>, client: SocketAddr) -> ConnectOptions<'_> {
+    pub(super) fn options(&self, client: SocketAddr) -> ConnectOptions<'_> {
         let Self { user_timeout, fast_open, .. } = *self;
-        ConnectOptions { keepalive, source: self.source.as_ref(), client: Some(client), user_timeout, fast_open }
+        ConnectOptions { source: self.source.as_ref(), client: Some(client), user_timeout, fast_open }
     }
 }
 
@@ -253,7 +253,7 @@ impl PoolShared {
             waiters: HashMap::new(),
             places: HashMap::new(),
         };
-        let (waiting, sessions) = (AtomicU64::new(0), Mutex::new(Rate::new(now)));
+        let (waiting, sessions) = (AtomicU64::new(0), OnceLock::new());
         let pool = Arc::new_cyclic(|me| Self { waiting, sessions, me: me.clone(), state: Mutex::new(state) });
         {
             let mut state = pool.lock();

@@ -1,6 +1,5 @@
 //! TLS sessions on their way through: what a client offers of one, and what its server makes of that.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use data_encoding::HEXLOWER;
@@ -16,14 +15,14 @@ use crate::wire::tls::server_flight::{Flight, Said};
 pub(super) fn offer(hello: ClientHello) -> Offer {
     Offer {
         session: hello.session_id,
-        session_is_certain: !hello.offers_tls13(),
+        session_is_certain: !hello.offers_tls13,
         ticket: hello.ticket,
         identities: hello.identities,
     }
 }
 
 /// What a connection's client offered, where that was listened for.
-pub(super) fn offer_of(ruled: Option<&Ruled>) -> Option<&Arc<Offer>> {
+pub(super) fn offer_of(ruled: Option<&Ruled>) -> Option<&Offer> {
     ruled.and_then(|ruled| ruled.offer.as_ref())
 }
 

@@ -166,7 +166,7 @@ impl Connection {
         let wanted = Wanted {
             client: self.client.ip(),
             name: name_of(&self.spec, ruled),
-            offer: offer_of(ruled).map(Arc::as_ref),
+            offer: offer_of(ruled),
             keys: self.stick_keys.as_deref(),
             directions: directions_of(ruled).map(Arc::as_ref),
             exclude: &upstream.tried,
@@ -276,7 +276,7 @@ impl Connection {
         self.attempts = self.attempts.saturating_add(1);
         let State::Upstream(upstream) = &mut self.state else { return Verdict::Keep };
         upstream.since = context.now;
-        let options = assigned.server.link.options(self.spec.server_keepalive, self.client);
+        let options = assigned.server.link.options(self.client);
         match Stream::connect(address, options) {
             Ok(Connecting::Done(server) | Connecting::Started(server)) => {
                 if context.poller.add_stream(&server, token(context.key, Side::Server), true).is_err() {

@@ -122,9 +122,13 @@ impl<'a> Facts<'a> {
     #[must_use]
     pub fn told(client: SocketAddr, local: SocketAddr, server_name: Option<&str>) -> Self {
         let hello = server_name.map_or(Heard::Other, |name| {
-            let (version, versions) = (0x0303, vec![0x0304, 0x0303]);
-            let server_name = Some(name.to_owned());
-            Heard::Hello(ClientHello { version, versions, server_name, ..ClientHello::default() })
+            Heard::Hello(ClientHello {
+                version: 0x0303,
+                newest_offered: Some(0x0304),
+                offers_tls13: true,
+                server_name: Some(name.to_owned()),
+                ..ClientHello::default()
+            })
         });
         Self { hello: OnceCell::from(hello), ..Self::unheard(client, local) }
     }

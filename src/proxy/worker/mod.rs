@@ -1,15 +1,17 @@
 //! One thread of the data plane: one epoll descriptor, its listeners, its connections, its timers.
 
+mod accepting;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use self::accepting::Accepting;
 use super::connection::{Binding, Connection, Reset, Verdict};
-use super::inspect;
 use super::listeners::Farewell;
 use super::mailbox::{Command, Mailbox};
 use super::relay::{Side, Workspace};
@@ -18,21 +20,14 @@ use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
 use crate::os::pipe::Pipe;
-use crate::os::tcp::{Listener, Stream};
 use crate::stats::{EndReason, Registry};
 
 /// Read into, written from, shared by all connections of the thread.
 const SCRATCH: usize = 128 * 1024;
-/// Connections accepted from one listener before others get their turn.
-const ACCEPTS: usize = 64;
-/// The kernel's bound for a queue of connections to be accepted, `net.core.somaxconn`, as it is by default.
-const LONGEST_QUEUE: usize = 4096;
 /// The loop turns at least this often, and so does the heartbeat.
 const TURN: Duration = Duration::from_millis(50);
 /// How long a client may be silent before its server is told that the handshake is over.
 const SILENCE: Duration = Duration::from_millis(3);
-/// Pause after accept() found no descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A shortage that lasts is logged this often.
 const SHORTAGE_LOG: Duration = Duration::from_secs(10);
 
@@ -45,18 +40,6 @@ pub(super) struct Context<'a> {
     pub(super) mailbox: &'a Arc<Mailbox>,
     silent: &'a mut VecDeque<(Instant, Key)>,
     shortage: Option<io::Error>,
-}
-
-/// A listener as one worker has it.
-#[derive(Debug)]
-struct Accepting {
-    id: u64,
-    listener: Arc<Listener>,
-    binding: Rc<Binding>,
-    /// A limit stopped it, and that was counted.
-    limited: bool,
-    /// It is in one of the worker's lists and will be asked again.
-    queued: bool,
 }
 
 /// The state of one thread.
@@ -73,8 +56,6 @@ pub(super) struct Worker {
     again: VecDeque<Key>,
     /// Connections established before their client spoke, in order of time.
     silent: VecDeque<(Instant, Key)>,
-    /// Listeners with more to accept than one turn takes.
-    accept_again: Vec<Key>,
     /// Listeners that wait for room under a limit, or for descriptors.
     paused: Vec<Key>,
     /// When they try again although nobody said that there is room.
@@ -155,7 +136,6 @@ impl Worker {
             timers: Timers::default(),
             again: VecDeque::new(),
             silent: VecDeque::new(),
-            accept_again: Vec::new(),
             paused: Vec::new(),
             retry_at: None,
             leaving: VecDeque::new(),
@@ -196,7 +176,7 @@ impl Worker {
 
     /// How long there is nothing to do unless something is reported.
     fn patience(&self) -> Duration {
-        if !self.again.is_empty() || !self.accept_again.is_empty() {
+        if !self.again.is_empty() {
             return Duration::ZERO;
         }
         let timer = self.timers.next();
@@ -283,97 +263,6 @@ impl Worker {
         }
     }
 
-    /// Accepts what waits at a listener, as far as limits allow.
-    fn accept(&mut self, key: Key) {
-        for _ in 0..ACCEPTS {
-            let Some(accepting) = self.listeners.get_mut(key).filter(|accepting| !accepting.queued) else { return };
-            let service = &accepting.binding.service;
-            let Some(open) = service.enter(self.now) else {
-                if !std::mem::replace(&mut accepting.limited, true) {
-                    service.stats.limited.fetch_add(1, Ordering::Relaxed);
-                }
-                return self.pause_accepting(key);
-            };
-            match accepting.listener.accept() {
-                Ok(Some((stream, client))) => {
-                    service.stats.accepted.fetch_add(1, Ordering::Relaxed);
-                    service.stats.open_max.fetch_max(open, Ordering::Relaxed);
-                    let binding = Rc::clone(&accepting.binding);
-                    self.begin(stream, client, binding);
-                    if self.shortages.now {
-                        return self.pause_accepting(key);
-                    }
-                }
-                Ok(None) => {
-                    service.leave();
-                    accepting.limited = false;
-                    return;
-                }
-                Err(error) => {
-                    service.leave();
-                    self.shortages.meet(&error, self.now);
-                    return self.pause_accepting(key);
-                }
-            }
-        }
-        if let Some(accepting) = self.listeners.get_mut(key) {
-            accepting.queued = true;
-            self.accept_again.push(key);
-        }
-    }
-
-    /// What waits at the listener stays there until there is room.
-    fn pause_accepting(&mut self, key: Key) {
-        if let Some(accepting) = self.listeners.get_mut(key) {
-            accepting.queued = true;
-            self.paused.push(key);
-            self.retry_at.get_or_insert(self.now + ACCEPT_PAUSE);
-        }
-    }
-
-    fn accept_queued(&mut self, key: Key) {
-        if let Some(accepting) = self.listeners.get_mut(key) {
-            accepting.queued = false;
-            self.accept(key);
-        }
-    }
-
-    fn begin(&mut self, stream: Stream, client: SocketAddr, binding: Rc<Binding>) {
-        let destination = binding.destination(&stream);
-        let ruled = match inspect::admit(client, destination, &binding, self.now) {
-            Ok(ruled) => ruled,
-            Err(denial) => {
-                binding.service.stats.count_end(inspect::turn_away(&stream, denial));
-                return binding.service.leave();
-            }
-        };
-        let key = self.connections.next_key();
-        let registered = self.poller.add_stream(&stream, token(key, Side::Client), false);
-        let connection = Connection::new(stream, [client, destination], binding, ruled, self.now);
-        self.connections.insert(Box::new(connection));
-        match registered {
-            Ok(()) => self.with_connection(key, |connection, context| connection.begin(context)),
-            Err(_) => self.end(key, EndReason::Resources, Reset::Client),
-        }
-    }
-
-    /// Listeners that had more than one turn takes go on; those that wait try again when there is room, and anyway after a
-    /// while.
-    fn accept_more(&mut self) {
-        for key in std::mem::take(&mut self.accept_again) {
-            self.accept_queued(key);
-        }
-        let room = self.mailbox.take_resume() && !self.shortages.now;
-        if !room && self.retry_at.is_none_or(|at| self.now < at) {
-            return;
-        }
-        self.shortages.now = false;
-        self.retry_at = None;
-        for key in std::mem::take(&mut self.paused) {
-            self.accept_queued(key);
-        }
-    }
-
     fn on_commands(&mut self) {
         for command in self.mailbox.take() {
             match command {
@@ -419,58 +308,6 @@ impl Worker {
                 }
                 Command::Stop { deadline } => self.stop(deadline),
             }
-        }
-    }
-
-    fn listen(&mut self, id: u64, listener: Arc<Listener>, binding: Binding) {
-        let key = self.listeners.next_key();
-        if let Err(error) = self.poller.add_input(&*listener, encode(key, LISTENER)) {
-            tracing::error!(address = %binding.address, %error, "cannot watch a listener: its clients will not be accepted");
-            return;
-        }
-        let binding = Rc::new(binding);
-        self.listeners.insert(Box::new(Accepting { id, listener, binding, limited: false, queued: false }));
-        self.listeners_by_id.insert(id, key);
-        self.accept(key);
-    }
-
-    /// Closing a listener resets what waits there: so it is accepted first, whatever the limits say. Not for ever: as many as
-    /// can have waited.
-    fn unlisten(&mut self, id: u64) {
-        let Some(accepting) = self.listeners_by_id.remove(&id).and_then(|key| self.listeners.remove(key)) else {
-            return;
-        };
-        for _ in 0..=accepting.binding.service.spec.backlog {
-            let Ok(Some((stream, client))) = accepting.listener.accept() else { break };
-            let service = &accepting.binding.service;
-            service.enter_anyway();
-            service.stats.accepted.fetch_add(1, Ordering::Relaxed);
-            self.begin(stream, client, Rc::clone(&accepting.binding));
-        }
-        // The control thread may hold the descriptor for a moment longer.
-        let _gone = self.poller.remove(&*accepting.listener);
-        tracing::debug!(id = accepting.id, address = %accepting.binding.address, "listener closed");
-    }
-
-    fn close_listeners(&mut self) {
-        while let Some((_, id, farewell)) = self.leaving.pop_front_if(|(at, ..)| *at <= self.now) {
-            if farewell.is_final() {
-                self.unlisten(id);
-            }
-        }
-    }
-
-    /// Who still waits to be accepted has lost its address like those that were: as many as a queue may hold.
-    fn accept_waiting(&mut self) {
-        for key in self.listeners.keys(|accepting| !accepting.queued) {
-            self.accept(key);
-        }
-        for _ in 0..LONGEST_QUEUE / ACCEPTS {
-            let more = std::mem::take(&mut self.accept_again);
-            if more.is_empty() {
-                return;
-            }
-            more.into_iter().for_each(|key| self.accept_queued(key));
         }
     }
 

@@ -37,8 +37,10 @@ pub enum Heard {
 pub struct ClientHello {
     /// The version in its header, such as 0x0303 for TLS 1.2 and later.
     pub version: u16,
-    /// The versions it offers in an extension, GREASE left out; empty before TLS 1.3.
-    pub versions: Vec<u16>,
+    /// The newest of the versions it offers in an extension, GREASE left out; none before TLS 1.3.
+    pub newest_offered: Option<u16>,
+    /// TLS 1.3 is among those: a session id says nothing there.
+    pub offers_tls13: bool,
     /// The session id, if it sends one.
     pub session_id: Option<Opening>,
     /// The name of the server it wants, as sent.
@@ -159,7 +161,12 @@ impl ClientHello {
             match kind {
                 SERVER_NAME => hello.server_name = server_name(&mut content)?,
                 ALPN => hello.protocols = protocols(&mut content)?,
-                SUPPORTED_VERSIONS => hello.versions = versions(&mut content)?,
+                SUPPORTED_VERSIONS => {
+                    for version in versions(&mut content)? {
+                        hello.newest_offered = hello.newest_offered.max(Some(version));
+                        hello.offers_tls13 |= version == TLS13;
+                    }
+                }
                 // An empty one asks for a ticket.
                 SESSION_TICKET => hello.ticket = Opening::of(content.0),
                 PRE_SHARED_KEY => hello.identities = identities(&mut content)?,
@@ -170,16 +177,10 @@ impl ClientHello {
         Some(hello)
     }
 
-    /// Whether it offers TLS 1.3, in which a session id says nothing.
-    #[must_use]
-    pub fn offers_tls13(&self) -> bool {
-        self.versions.contains(&TLS13)
-    }
-
     /// The newest version it offers, such as 0x0304 for TLS 1.3.
     #[must_use]
     pub fn newest_version(&self) -> u16 {
-        self.versions.iter().copied().max().unwrap_or(self.version)
+        self.newest_offered.unwrap_or(self.version)
     }
 }
 
@@ -225,14 +226,10 @@ fn identities(content: &mut Reader<'_>) -> Option<Vec<Opening>> {
     Some(identities)
 }
 
-fn versions(content: &mut Reader<'_>) -> Option<Vec<u16>> {
-    let mut list = Reader(content.vector8()?);
-    let mut versions = Vec::new();
-    while !list.0.is_empty() {
-        versions.push(list.number()?);
-    }
-    versions.retain(|version| !is_grease(*version));
-    Some(versions)
+/// The versions in the list, GREASE left out.
+fn versions<'a>(content: &mut Reader<'a>) -> Option<impl Iterator<Item = u16> + 'a> {
+    let (list, []) = content.vector8()?.as_chunks() else { return None };
+    Some(list.iter().map(|bytes| u16::from_be_bytes(*bytes)).filter(|version| !is_grease(*version)))
 }
 
 #[cfg(test)]

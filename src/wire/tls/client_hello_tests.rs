@@ -57,7 +57,7 @@ fn a_browser_s_hello() {
     let hello = hello(&records(&message("www.example.org", 32), LONGEST_RECORD));
     assert_eq!(hello.server_name.as_deref(), Some("www.example.org"));
     assert_eq!((hello.version, hello.newest_version()), (0x0303, 0x0304));
-    assert_eq!(hello.versions, [0x0304, 0x0303]);
+    assert_eq!((hello.newest_offered, hello.offers_tls13), (Some(0x0304), true));
     assert_eq!(hello.protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
     assert_eq!(hello.session_id, Opening::of(&[5; 32]));
 }
