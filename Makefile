@@ -2,9 +2,10 @@
 # Rust toolchain, and leave `git status` clean.
 
 PACKAGES = build-essential keepalived haproxy nginx-light libnginx-mod-stream openssh-server openssh-client vsftpd \
-           lftp curl iproute2 tcpdump socat nftables procps openssl jq bsdutils hatop prometheus-haproxy-exporter
+           lftp curl iproute2 tcpdump socat nftables procps openssl jq bsdutils hatop prometheus-haproxy-exporter \
+           openjdk-17-jre-headless
 PROGRAMS = cc keepalived haproxy nginx sshd ssh vsftpd lftp curl ip tcpdump socat nft ps openssl jq script hatop \
-           prometheus-haproxy-exporter
+           prometheus-haproxy-exporter java
 CARGO   ?= cargo
 # Optimised less than a release: it compiles sooner, and is fast enough for scenarios in real time.
 TEST     = $(CARGO) test --locked --profile ci

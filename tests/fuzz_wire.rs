@@ -18,16 +18,24 @@ mod packets;
 #[cfg(test)]
 #[path = "fuzz/peers.rs"]
 mod peers;
-
 #[cfg(test)]
 #[path = "fuzz/rdp.rs"]
 mod rdp;
 
 use packets::{Fuzzer, Shares};
 
+/// How often everything is tried, if somebody says so.
+fn told() -> Option<u64> {
+    std::env::var("VIPGATE_FUZZ").ok()?.parse().ok()
+}
+
+fn executions() -> u64 {
+    told().unwrap_or(200_000)
+}
+
 #[test]
 fn no_packet_panics_and_what_is_read_is_written_again() {
-    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let executions = executions();
     let mut fuzzer = Fuzzer::new(0x5eed);
     for _ in 0..executions {
         fuzzer.execute();
@@ -44,8 +52,7 @@ fn no_packet_panics_and_what_is_read_is_written_again() {
 #[test]
 fn no_hello_panics_and_what_is_certain_stays() {
     // A hello is heard in every cut: one costs as much as many packets.
-    let packets: Option<u64> = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok());
-    let executions = packets.map_or(50_000, |packets| packets / 20);
+    let executions = told().map_or(50_000, |packets| packets / 20);
     let mut fuzzer = hellos::Fuzzer::new(0x7155);
     for _ in 0..executions {
         fuzzer.execute();
@@ -60,7 +67,7 @@ fn no_hello_panics_and_what_is_certain_stays() {
 
 #[test]
 fn no_server_flight_panics_and_no_cut_changes_what_is_heard() {
-    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let executions = executions();
     let mut fuzzer = flights::Fuzzer::new(0xf119);
     for _ in 0..executions {
         fuzzer.execute();
@@ -75,7 +82,7 @@ fn no_server_flight_panics_and_no_cut_changes_what_is_heard() {
 
 #[test]
 fn no_hello_panics_however_many_there_are() {
-    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let executions = executions();
     let mut fuzzer = hellos::Fuzzer::new(0x7156);
     for _ in 0..executions {
         fuzzer.execute_quickly();
@@ -87,7 +94,7 @@ fn no_hello_panics_however_many_there_are() {
 
 #[test]
 fn no_rdp_request_panics_and_what_is_certain_stays() {
-    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let executions = executions();
     let mut fuzzer = rdp::Fuzzer::new(0x3389);
     for _ in 0..executions {
         fuzzer.execute();
@@ -102,7 +109,7 @@ fn no_rdp_request_panics_and_what_is_certain_stays() {
 
 #[test]
 fn no_peer_panics_and_pieces_make_no_difference() {
-    let executions = std::env::var("VIPGATE_FUZZ").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000);
+    let executions = executions();
     let mut fuzzer = peers::Fuzzer::new(0x9ee5);
     for _ in 0..executions {
         fuzzer.execute();

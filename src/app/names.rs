@@ -32,11 +32,8 @@ impl Places {
 
     /// Forgets servers that are gone.
     pub(super) fn retain(&mut self, config: &Config) {
-        self.0.retain(|at, _| {
-            let server =
-                config.pool(&at.pool).and_then(|pool| pool.servers.iter().find(|server| server.name == at.server));
-            server.is_some_and(|server| server.name_of.is_some())
-        });
+        let named = |at: &ServerRef| config.server(&at.pool, &at.server).is_some_and(|server| server.name_of.is_some());
+        self.0.retain(|at, _| named(at));
     }
 }
 
@@ -56,8 +53,8 @@ impl Node {
         let config = self.shared.config();
         let mut servers = Vec::new();
         for Resolved { pool, server, place } in news {
-            let known = config.pool(&pool).and_then(|pool| pool.servers.iter().find(|known| known.name == server));
-            let Some(known) = known.filter(|server| server.name_of.is_some()) else { continue };
+            let known = config.server(&pool, &server).filter(|known| known.name_of.is_some());
+            let Some(known) = known else { continue };
             let at = ServerRef { pool, server };
             let before = self.places.0.insert(at.clone(), place.clone()).and_then(Result::ok);
             if let Ok(Place { address, port, weight }) = place {

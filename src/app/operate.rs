@@ -70,14 +70,8 @@ impl Node {
             ServerChange::AgentAt { address, port } => self.tune(pool, server, Tune::Agent(Place { address, port })),
             ServerChange::AgentSend { text } => self.tune(pool, server, Tune::Send(text.into_bytes())),
             change => {
-                // What an operator says is the agent's no longer.
-                self.orders.note(pool, server, |order| match change {
-                    ServerChange::State { .. } => order.state = None,
-                    ServerChange::Weight { .. } => order.weight = None,
-                    ServerChange::MaxConnections { .. } => order.limit = None,
-                    _ => {}
-                });
-                self.set_server(pool, server, change).map_err(|error| refusal(&error))
+                let set = self.set_server(pool, server, change.clone()).map_err(|error| refusal(&error));
+                set.inspect(|()| self.orders.withdraw(pool, server, &change))
             }
         };
         if let Err(refusal) = done {

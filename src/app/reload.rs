@@ -171,7 +171,7 @@ impl Node {
         self.shared.registry.retain(
             |router| config.routers.iter().any(|known| known.name == router),
             |service| config.services.iter().any(|known| known.name == service),
-            |pool, server| config.pool(pool).is_some_and(|pool| pool.servers.iter().any(|known| known.name == server)),
+            |pool, server| config.server(pool, server).is_some(),
         );
         Ok(text)
     }

@@ -76,8 +76,7 @@ impl Node {
     pub(super) fn return_path_lost(&self, unanswered: &Unanswered) {
         let Unanswered { pool, server, address, client, .. } = unanswered;
         let config = self.shared.config();
-        let known = config.pool(pool).is_some_and(|pool| pool.servers.iter().any(|known| known.name == *server));
-        if !known {
+        if config.server(pool, server).is_none() {
             return;
         }
         self.shared.registry.server(pool, server).return_path_lost.store(true, Ordering::Relaxed);

@@ -36,7 +36,7 @@ pub(super) enum Tune {
 impl Tunings {
     /// False where there is nothing to be tuned: no such server, no check, no agent.
     pub(super) fn set(&mut self, config: &Config, pool: &str, name: &str, tune: Tune) -> bool {
-        let Some(server) = server(config, pool, name) else { return false };
+        let Some(server) = config.server(pool, name) else { return false };
         let there = match tune {
             Tune::Check(_) => server.check.is_some(),
             Tune::Agent(_) | Tune::Send(_) => server.agent.is_some(),
@@ -77,7 +77,8 @@ impl Tunings {
     /// Forgets what was set of servers that are configured otherwise now, or gone.
     pub(super) fn retain(&mut self, config: &Config) {
         self.0.retain(|at, tuning| {
-            server(config, &at.pool, &at.server)
+            config
+                .server(&at.pool, &at.server)
                 .is_some_and(|server| (&server.check, &server.agent) == (&tuning.configured.0, &tuning.configured.1))
         });
     }
@@ -97,10 +98,6 @@ impl Place {
             target.set_port(port);
         }
     }
-}
-
-fn server<'a>(config: &'a Config, pool: &str, name: &str) -> Option<&'a Server> {
-    config.pool(pool)?.servers.iter().find(|server| server.name == name)
 }
 
 #[cfg(test)]

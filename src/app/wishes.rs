@@ -4,16 +4,16 @@ use std::collections::HashMap;
 
 use super::node::Node;
 use crate::balance::WeightChange;
+use crate::control::operate::ServerChange;
 use crate::model::{AdminState, Config, ServerRef};
 use crate::probe::{Order, Wants, Wish};
-use crate::proxy::OperateError;
 
 /// What agents set of what an operator can set too, by server: it is theirs as long as nobody else changes it.
 #[derive(Debug, Default)]
 pub(super) struct Orders(HashMap<ServerRef, Given>);
 
 /// One agent's.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Given {
     pub(super) state: Option<AdminState>,
     pub(super) weight: Option<u16>,
@@ -33,12 +33,21 @@ impl Orders {
         note(self.0.entry(at).or_default());
     }
 
+    /// What an operator says is the agent's no longer.
+    pub(super) fn withdraw(&mut self, pool: &str, server: &str, change: &ServerChange) {
+        let at = ServerRef { pool: pool.to_owned(), server: server.to_owned() };
+        let Some(given) = self.0.get_mut(&at) else { return };
+        match change {
+            ServerChange::State { .. } => given.state = None,
+            ServerChange::Weight { .. } => given.weight = None,
+            ServerChange::MaxConnections { .. } => given.limit = None,
+            _ => {}
+        }
+    }
+
     /// Forgets servers that are gone.
     pub(super) fn retain(&mut self, config: &Config) {
-        let known = |at: &ServerRef| {
-            config.pool(&at.pool).is_some_and(|pool| pool.servers.iter().any(|server| server.name == at.server))
-        };
-        self.0.retain(|at, _| known(at));
+        self.0.retain(|at, _| config.server(&at.pool, &at.server).is_some());
     }
 }
 
@@ -46,7 +55,12 @@ impl Node {
     /// Passes it on to the data plane. An agent repeats itself: only what changes something is logged.
     pub(super) fn grant(&mut self, wish: &Wish) {
         let Wish { pool, server, wants } = wish;
-        let now = self.shared.registry.server(pool, server).status().admin.unwrap_or_default();
+        if self.shared.config().server(pool, server).is_none() {
+            // A reload took it away meanwhile.
+            return;
+        }
+        let status = || self.shared.registry.server(pool, server).status();
+        let now = status().admin.unwrap_or_default();
         let wanted = match (*wants, now) {
             (Wants::Order(Order::Ready), _) => AdminState::Ready,
             (Wants::Order(Order::Drain), _) => AdminState::Drain,
@@ -56,14 +70,14 @@ impl Node {
             (Wants::NoNewClients(false), AdminState::Drain) => AdminState::Ready,
             (Wants::NoNewClients(_), state) => state,
             (Wants::Order(Order::Percent(percent)), _) => {
-                self.log_refusal(self.proxy.set_server_weight(pool, server, WeightChange::Percent(percent)));
-                let weight = self.shared.registry.server(pool, server).status().weight;
+                let _known = self.proxy.set_server_weight(pool, server, WeightChange::Percent(percent));
+                let weight = status().weight;
                 return self.orders.note(pool, server, |order| order.weight = weight);
             }
             (Wants::Order(Order::MaxConnections(limit)), _) => {
                 let limit = Some(limit).filter(|limit| *limit > 0);
-                self.log_refusal(self.proxy.set_server_limit(pool, server, limit));
-                let limit = self.shared.registry.server(pool, server).status().limit;
+                let _known = self.proxy.set_server_limit(pool, server, limit);
+                let limit = status().limit;
                 return self.orders.note(pool, server, |order| order.limit = limit);
             }
         };
@@ -73,7 +87,7 @@ impl Node {
         if wanted == now {
             return;
         }
-        self.log_refusal(self.proxy.set_server_admin(pool, server, wanted));
+        let _known = self.proxy.set_server_admin(pool, server, wanted);
         // In maintenance it is not checked.
         self.refresh_checks();
         match wanted {
@@ -82,11 +96,30 @@ impl Node {
             AdminState::Maintenance => tracing::warn!("Server {pool}/{server} is going DOWN for maintenance"),
         }
     }
+}
 
-    /// A reload may have taken the server away meanwhile.
-    fn log_refusal(&self, result: Result<(), OperateError>) {
-        if let Err(error) = result {
-            tracing::debug!(target: "vipgate", %error, "a server's wish comes too late");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::operate::ServerState;
+
+    #[test]
+    fn what_an_operator_sets_is_the_agent_s_no_longer() {
+        let mut orders = Orders::default();
+        let given = Given { state: Some(AdminState::Drain), weight: Some(5), limit: Some(9) };
+        orders.note("p", "s", |order| *order = given);
+        let weight = ServerChange::Weight { value: 7, percent: false };
+        // Nor is somebody noted of whom no agent said anything.
+        orders.withdraw("p", "other", &weight);
+        assert_eq!((orders.0.len(), orders.of("p", "s")), (1, given));
+        for (change, expected) in [
+            (weight, Given { weight: None, ..given }),
+            (ServerChange::Checks { on: false }, Given { weight: None, ..given }),
+            (ServerChange::State { state: ServerState::Ready }, Given { limit: Some(9), ..Given::default() }),
+            (ServerChange::MaxConnections { value: None }, Given::default()),
+        ] {
+            orders.withdraw("p", "s", &change);
+            assert_eq!(orders.of("p", "s"), expected, "{change:?}");
         }
     }
 }

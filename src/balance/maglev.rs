@@ -35,8 +35,8 @@ impl KeyHash {
     #[must_use]
     pub fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(v4) => Self(hash(&v4.octets(), SEED)),
-            IpAddr::V6(v6) => Self(hash(&v6.octets(), SEED)),
+            IpAddr::V4(v4) => Self::of_bytes(&v4.octets()),
+            IpAddr::V6(v6) => Self::of_bytes(&v6.octets()),
         }
     }
 
@@ -45,15 +45,15 @@ impl KeyHash {
     pub fn of_key(key: &Key) -> Self {
         match key {
             Key::Address(address) => Self::of(*address),
-            Key::Integer(number) => Self(hash(&number.to_be_bytes(), SEED)),
-            Key::Bytes(bytes) => Self(hash(bytes, SEED)),
+            Key::Integer(number) => Self::of_bytes(&number.to_be_bytes()),
+            Key::Bytes(bytes) => Self::of_bytes(bytes),
         }
     }
 
     /// Hashes a host name, whose case does not matter.
     #[must_use]
     pub fn of_name(name: &str) -> Self {
-        Self(hash(name.to_ascii_lowercase().as_bytes(), SEED))
+        Self::of_bytes(name.to_ascii_lowercase().as_bytes())
     }
 
     /// Hashes bytes, every one of which matters.

@@ -49,7 +49,7 @@ pub struct Pool {
 pub struct Request<'a> {
     /// The client: the source hash is of it, and stickiness knows it by this unless there are `keys`.
     pub client: IpAddr,
-    /// The name in its TLS hello, if that is known.
+    /// The name that a hash goes by: in its TLS hello, or of its RDP user, if that is known.
     pub name: Option<KeyHash>,
     /// What it brings of a TLS session; none: it does not speak TLS, or was not listened to.
     pub offer: Option<&'a Offer>,

@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use super::Pool;
 use super::candidate::Candidate;
-use crate::model::AdminState;
 
 impl Pool {
     /// Connections more that the servers take now that share new clients; none: one of them takes any number.
     pub fn free_places(&self, loads: impl Fn(usize) -> u64, now: Instant) -> Option<u64> {
         let Some(group) = self.group() else { return Some(0) };
-        let shares = |position: &usize| self.candidates[*position].is_eligible() && self.is_in(&group, *position);
+        let shares = |position: &usize| self.is_in(&group, *position);
         (0..self.candidates.len()).filter(shares).map(|position| self.free(position, &loads, now)).sum()
     }
 
@@ -22,7 +21,7 @@ impl Pool {
 
     /// Connections more that the servers take or have wait for them that are up, in reserve or not; none: any number.
     pub fn free_slots(&self, loads: impl Fn(usize) -> u64) -> Option<u64> {
-        let serves = |(_, candidate): &(usize, &Candidate)| candidate.up && candidate.admin != AdminState::Maintenance;
+        let serves = |(_, candidate): &(usize, &Candidate)| candidate.in_service();
         let slots = |(position, candidate): (usize, &Candidate)| {
             let most = u64::from(candidate.limit?) + u64::from(candidate.max_queue?);
             Some(most.saturating_sub(loads(position) + self.queue.waiting_for(candidate.id) as u64))

@@ -165,6 +165,12 @@ impl Config {
         self.pools.iter().find(|pool| pool.name == name)
     }
 
+    /// The server `name` of the pool called `pool`.
+    #[must_use]
+    pub fn server(&self, pool: &str, name: &str) -> Option<&Server> {
+        self.pool(pool)?.server(name)
+    }
+
     /// Whether a server sees connections from other addresses than this node's.
     #[must_use]
     pub fn is_transparent(&self) -> bool {

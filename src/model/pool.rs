@@ -109,6 +109,12 @@ impl Pool {
         }
     }
 
+    /// The server called `name`.
+    #[must_use]
+    pub fn server(&self, name: &str) -> Option<&Server> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
     /// The rules by which its table knows clients, and what kind of keys it has; none where that is their address alone.
     #[must_use]
     pub fn stick_rules(&self) -> Option<(KeyType, &[StickRule])> {

@@ -150,14 +150,10 @@ pub(super) fn wanted(
 /// ports with such a listener.
 fn can_be_steered(listen: &ListenAddress, services: &[Service]) -> bool {
     let tied = |other: &ListenAddress| {
-        other.interface.is_some() && overlap(other.ports, listen.ports) && includes(listen, other.address)
+        other.interface.is_some() && other.ports.overlaps(listen.ports) && includes(listen, other.address)
     };
     let mut others = services.iter().flat_map(|service| &service.listen);
     listen.ports.len() > 1 && listen.interface.is_none() && !others.any(tied)
-}
-
-fn overlap(one: PortRange, other: PortRange) -> bool {
-    one.first() <= other.last() && other.first() <= one.last()
 }
 
 /// Whether clients of `address` would come to the listener if nobody else had it.

@@ -147,7 +147,7 @@ impl Listeners {
     /// Whether some of these ports are led to one listener now.
     pub(super) fn steers(&self, address: SocketAddr, ports: PortRange) -> bool {
         let mut steered = self.open.iter().filter(|(_, open)| open.ports.len() > 1);
-        steered.any(|(key, open)| key.address.ip() == address.ip() && overlap(open.ports, ports))
+        steered.any(|(key, open)| key.address.ip() == address.ip() && open.ports.overlaps(ports))
     }
 
     /// Takes a listener back that is about to leave, if it still is there; returns the number of its sockets.
@@ -189,7 +189,7 @@ impl Listeners {
         for key in gone {
             let Some(open) = self.open.remove(&key) else { continue };
             let succeeded =
-                claims.iter().any(|(new, claim)| key.is_succeeded_by(new) && overlap(open.ports, claim.ports));
+                claims.iter().any(|(new, claim)| key.is_succeeded_by(new) && open.ports.overlaps(claim.ports));
             let sockets: Vec<_> = open.sockets.iter().map(|(worker, id, _)| (*worker, *id)).collect();
             let leaving = succeeded.then(|| Leaving::new(key, open, now));
             for (worker, id) in sockets {
@@ -239,10 +239,6 @@ impl Open {
             commands[*worker].push(Command::Serve { id: *id, service, proxy_from });
         }
     }
-}
-
-fn overlap(one: PortRange, other: PortRange) -> bool {
-    one.first() <= other.last() && other.first() <= one.last()
 }
 
 /// What may change while a listener is open.

@@ -252,7 +252,7 @@ impl Proxy {
     /// What a server that came or went does to connections.
     fn on_marked(&self, pool: &str, shared: &PoolShared, server: &str, up: bool) {
         let spec = shared.spec();
-        let Some(said) = spec.servers.iter().find(|known| known.name == server) else { return };
+        let Some(said) = spec.server(server) else { return };
         let stats = |server: &str| self.global.registry.server(pool, server);
         if !up && said.on_marked_down == OnMarkedDown::ShutdownSessions {
             self.reset_server(&stats(server), EndReason::ServerDown, drop);

@@ -39,7 +39,9 @@ pub struct LastCheckSnapshot {
 }
 
 impl LastCheckSnapshot {
-    pub(super) fn of(check: LastCheck, now: Instant) -> Self {
+    /// The check as it is seen at `now`.
+    #[must_use]
+    pub fn of(check: LastCheck, now: Instant) -> Self {
         Self {
             result: check.result,
             code: check.code,

@@ -2,7 +2,7 @@
 //! first in that one line, `Cookie: mstshash=NAME`.
 
 /// The name of the cookie that names the user.
-pub const USER: &[u8] = b"mstshash";
+const USER: &[u8] = b"mstshash";
 
 /// The bytes before the line.
 const HEADER: usize = 11;

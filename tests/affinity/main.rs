@@ -1,5 +1,5 @@
-//! TLS sessions resume where they were made: three servers that share no key, clients that come back in random order, and
-//! HAProxy beside it. Skipped, loudly, where nginx, openssl or HAProxy is not installed.
+//! TLS sessions resume where they were made: four servers that share no key, clients that come back in random order, and
+//! HAProxy beside it. Skipped, loudly, where nginx, openssl, Java or HAProxy is not installed.
 
 #![expect(clippy::disallowed_methods, reason = "tests with real sockets need a clock")]
 
@@ -9,6 +9,8 @@ mod checks;
 mod client;
 #[cfg(test)]
 mod fronts;
+#[cfg(test)]
+mod java;
 #[cfg(test)]
 mod servers;
 

@@ -1,4 +1,4 @@
-//! Three servers that share no key: OpenSSL, nginx, rustls.
+//! Four servers that share no key: OpenSSL, nginx, rustls, Java.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,6 +12,8 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::server::ServerSessionMemoryCache;
 use rustls::{ServerConfig, ServerConnection, version};
+
+use crate::java;
 
 /// How sessions are resumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,10 @@ impl Mode {
             Self::Retry13 => "TLS 1.3, second hello",
         }
     }
+
+    pub(crate) fn is_tls13(self) -> bool {
+        matches!(self, Self::Tickets13 | Self::Retry13)
+    }
 }
 
 /// A server and where it is.
@@ -49,10 +55,22 @@ pub(crate) enum Kind {
     OpenSsl,
     Nginx,
     Rustls,
+    Java,
+}
+
+impl Kind {
+    /// Every kind.
+    pub(crate) const ALL: [Self; 4] = [Self::OpenSsl, Self::Nginx, Self::Rustls, Self::Java];
+
+    /// How long the names of its ticket keys are.
+    pub(crate) fn name_length(self) -> usize {
+        if self == Self::Java { 4 } else { 16 }
+    }
 }
 
 enum Running {
     Process(Child),
+    Java,
     Thread { stop: Arc<AtomicBool>, config: Arc<Mutex<Arc<ServerConfig>>> },
 }
 
@@ -77,6 +95,10 @@ impl Server {
             Kind::OpenSsl => Running::Process(self.open_ssl()),
             Kind::Nginx => Running::Process(self.nginx()),
             Kind::Rustls => self.rustls(),
+            Kind::Java => {
+                java::open(self.address, self.mode, &self.directory);
+                Running::Java
+            }
         });
         let end = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(self.address).is_err() {
@@ -91,6 +113,7 @@ impl Server {
                 child.kill().unwrap();
                 child.wait().unwrap();
             }
+            Some(Running::Java) => java::close(self.address),
             Some(Running::Thread { stop, .. }) => {
                 stop.store(true, Ordering::SeqCst);
                 let _wakes = TcpStream::connect(self.address);
@@ -119,7 +142,7 @@ impl Server {
             Mode::Ids12 => &["-tls1_2", "-no_ticket"],
             Mode::Tickets12 => &["-tls1_2"],
             Mode::Tickets13 => &["-tls1_3"],
-            Mode::Retry13 => &["-tls1_3", "-groups", "P-384"],
+            Mode::Retry13 => &["-tls1_3", "-groups", "P-256"],
         };
         let mut command = Command::new("openssl");
         command.args(["s_server", "-quiet", "-www", "-cert", "cert.pem", "-key", "key.pem", "-accept"]);
@@ -133,7 +156,7 @@ impl Server {
             Mode::Tickets12 => ("TLSv1.2", "on", "none"),
             Mode::Tickets13 | Mode::Retry13 => ("TLSv1.3", "on", "none"),
         };
-        let curve = if self.mode == Mode::Retry13 { "secp384r1" } else { "auto" };
+        let curve = if self.mode == Mode::Retry13 { "prime256v1" } else { "auto" };
         let (address, directory) = (self.address, self.directory.display());
         let text = format!(
             "daemon off;\nmaster_process off;\npid {directory}/nginx.pid;\nerror_log {directory}/error.log;\nevents {{}}\n\
@@ -153,11 +176,10 @@ impl Server {
     fn config(&self) -> Arc<ServerConfig> {
         let mut provider = ring::default_provider();
         if self.mode == Mode::Retry13 {
-            provider.kx_groups = vec![ring::kx_group::SECP384R1];
+            provider.kx_groups = vec![ring::kx_group::SECP256R1];
         }
         let provider: Arc<CryptoProvider> = Arc::new(provider);
-        let old = matches!(self.mode, Mode::Ids12 | Mode::Tickets12);
-        let versions = if old { [&version::TLS12] } else { [&version::TLS13] };
+        let versions = if self.mode.is_tls13() { [&version::TLS13] } else { [&version::TLS12] };
         let certificates = vec![CertificateDer::from(self.certificate.clone())];
         let key = PrivateKeyDer::from_pem_file(self.directory.join("key.pem")).unwrap();
         let mut config = ServerConfig::builder_with_provider(provider)

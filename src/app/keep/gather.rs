@@ -11,7 +11,7 @@ use crate::balance::TableEntry;
 use crate::control::operate::{PortChange, ServerState};
 use crate::model::{self, AdminState, Config, KeyType, ServerPort};
 use crate::proxy::Proxy;
-use crate::stats::{self, LastCheck, LastCheckSnapshot, Registry, ServerStatus};
+use crate::stats::{self, LastCheckSnapshot, Registry, ServerStatus};
 
 /// Entries kept of one table: the most recently used.
 const MOST_ENTRIES: usize = 200_000;
@@ -110,7 +110,7 @@ fn health(reached: &model::Server, status: &ServerStatus, now: Instant) -> Optio
         counter,
         up: counter >= check.rise.max(1),
         stopping: status.stopping,
-        last: self::last(last, now),
+        last: LastCheckSnapshot::of(last, now),
         reason: status.reason.clone(),
         lasts: lasts(status, now),
     })
@@ -125,18 +125,8 @@ fn agent(reached: &model::Server, status: &ServerStatus, orders: &Given, now: In
         limit: orders.limit.is_some() && orders.limit == status.limit,
     };
     let (reason, lasts) = (status.reason.clone(), lasts(status, now));
-    let last = last(status.agent.clone()?, now);
+    let last = LastCheckSnapshot::of(status.agent.clone()?, now);
     Some(Agent { target, down: status.agent_down, ordered, last, reason, lasts })
-}
-
-fn last(last: LastCheck, now: Instant) -> LastCheckSnapshot {
-    LastCheckSnapshot {
-        result: last.result,
-        code: last.code,
-        detail: last.detail,
-        duration_seconds: last.duration.as_secs_f64(),
-        ago_seconds: now.saturating_duration_since(last.at).as_secs_f64(),
-    }
 }
 
 fn lasts(status: &ServerStatus, now: Instant) -> u64 {

@@ -43,9 +43,9 @@ impl Node {
         let now = Instant::now();
         let (mut entries, mut settings) = (0, 0);
         for pool in pools {
-            let configured = config.pool(&pool.name).map_or(&[][..], |pool| &pool.servers);
+            let configured = config.pool(&pool.name);
             for server in pool.servers {
-                let Some(spec) = configured.iter().find(|known| known.name == server.name) else { continue };
+                let Some(spec) = configured.and_then(|pool| pool.server(&server.name)) else { continue };
                 settings += self.set_again(&pool.name, spec, &server, away);
                 // The newest last, as they were learnt.
                 for name in server.key_names.iter().rev().filter_map(|name| HEXLOWER.decode(name.as_bytes()).ok()) {

@@ -43,8 +43,8 @@ impl Node {
         let mut reached = in_force(&config.pools, &self.proxy);
         self.tunings.tune(&mut reached);
         for left in &left {
-            let servers = reached.iter().filter(|pool| pool.name == left.pool).flat_map(|pool| &pool.servers);
-            if let Some(server) = servers.into_iter().find(|server| server.name == left.server.name) {
+            let pool = reached.iter().find(|pool| pool.name == left.pool);
+            if let Some(server) = pool.and_then(|pool| pool.server(&left.server.name)) {
                 known.replace(left, server);
             }
         }

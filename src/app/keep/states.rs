@@ -1,6 +1,7 @@
 //! Files as `show servers state` writes them (HAProxy's management guide, section 9.3): how an earlier process, HAProxy or
 //! vipgate, left its servers.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use crate::control::operate::ServerState;
-use crate::model::CheckResult;
+use crate::model::{CheckResult, ServerRef};
 
 /// The version of the format.
 const VERSION: &str = "1";
@@ -22,8 +23,11 @@ const LONGEST: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct States {
     pub(super) written: SystemTime,
-    lines: Vec<Vec<String>>,
+    lines: Lines,
 }
+
+/// The columns of the lines about servers, by the names of pool and server: numbers may have changed.
+type Lines = HashMap<ServerRef, Vec<String>>;
 
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -80,26 +84,30 @@ impl States {
         Ok(Self { written, lines })
     }
 
-    /// The line of a server, known by its names: numbers may have changed. The first one counts.
+    /// How a server was left, if the file knows it.
     pub(super) fn of(&self, pool: &str, server: &str) -> Option<Result<State, Invalid>> {
-        let named = |line: &&Vec<String>| line[1] == pool && line[3] == server;
-        Some(State::read(self.lines.iter().find(named)?))
+        let at = ServerRef { pool: pool.to_owned(), server: server.to_owned() };
+        self.lines.get(&at).map(|line| State::read(line))
     }
 }
 
-/// The lines about servers; one that is too short makes the whole file useless, and is returned by its number.
-fn lines(text: &str) -> Result<Vec<Vec<String>>, usize> {
+/// Of several lines about a server the first one counts. One that is too short makes the whole file useless, and is returned
+/// by its number.
+fn lines(text: &str) -> Result<Lines, usize> {
     let mut all = text.lines();
     if all.next().is_none_or(|line| line.trim() != VERSION) {
         return Err(1);
     }
-    let mut found = Vec::new();
+    let mut found = Lines::new();
     for (index, line) in all.enumerate() {
         let fields: Vec<String> = line.split_ascii_whitespace().map(str::to_owned).collect();
         match fields.len() {
             0 => {}
             _ if line.starts_with('#') => {}
-            FEWEST.. => found.push(fields),
+            FEWEST.. => {
+                let at = ServerRef { pool: fields[1].clone(), server: fields[3].clone() };
+                found.entry(at).or_insert(fields);
+            }
             _ => return Err(index + 2),
         }
     }
@@ -230,6 +238,16 @@ mod tests {
         ] {
             assert_eq!(state(&with(column, value)).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn the_first_line_of_a_server_counts() {
+        let others = [with(1, "other"), with(3, "other"), with(7, "9")].join("\n");
+        let states =
+            States { written: SystemTime::UNIX_EPOCH, lines: lines(&format!("1\n{LINE}\n{others}\n")).unwrap() };
+        assert_eq!(states.of("b", "s"), Some(state(LINE)));
+        assert_eq!(states.of("other", "s"), Some(state(&with(1, "other"))));
+        assert_eq!((states.lines.len(), states.of("b", "none")), (3, None));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::diagnostic::Diagnostic;
 use super::import::Word;
 use super::source::Location;
 use crate::model::rule::{Action, Condition, Denial, Persistence, Purpose, Rule, Slot, Stage, Term, Test};
@@ -34,6 +35,12 @@ pub(super) struct Fault {
 impl Fault {
     fn new(at: Location, message: impl Into<String>) -> Self {
         Self { at, message: message.into() }
+    }
+}
+
+impl From<Fault> for Diagnostic {
+    fn from(fault: Fault) -> Self {
+        Self::error(fault.at, fault.message)
     }
 }
 

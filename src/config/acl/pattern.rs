@@ -87,14 +87,17 @@ impl Patterns<'_> {
         Ok(Networks::new(networks.collect::<Result<_, _>>()?))
     }
 
-    /// Numbers and ranges; after `eq`, `ge`, `gt`, `le` or `lt`, numbers in that relation.
+    /// Numbers and ranges; after `eq`, `ge`, `gt`, `le` or `lt`, numbers in that relation. What is asked is never below `least`.
     pub(super) fn numbers(
         &self,
+        least: i64,
         read: impl Fn(&str) -> Result<i64, String>,
     ) -> Result<Vec<RangeInclusive<i64>>, Fault> {
         self.only_method(&["int", "bool"])?;
         if self.method.is_some_and(|method| method.text == "bool") {
-            return Ok(vec![1..=i64::MAX]);
+            // Whatever is not 0.
+            let below = (least < 0).then_some(i64::MIN..=-1);
+            return Ok([1..=i64::MAX].into_iter().chain(below).collect());
         }
         let mut relation = "eq";
         let mut ranges = Vec::new();
@@ -107,7 +110,7 @@ impl Patterns<'_> {
             }
             // HAProxy takes `80-90` for `80:90`, though it does not say so.
             let range = text.split_once([':', '-']).filter(|_| !text.starts_with('-'));
-            ranges.push(match (relation, range) {
+            let range = match (relation, range) {
                 ("eq", Some((first, last))) => {
                     let first = if first.is_empty() { i64::MIN } else { number(first)? };
                     let last = if last.is_empty() { i64::MAX } else { number(last)? };
@@ -124,7 +127,11 @@ impl Patterns<'_> {
                 ("le", None) => i64::MIN..=number(text)?,
                 ("lt", None) => i64::MIN..=number(text)?.saturating_sub(1),
                 (_, None) => number(text)?..=number(text)?,
-            });
+            };
+            if *range.end() < least {
+                return Err(Fault::new(word.at, format!("nothing is less than {least}")));
+            }
+            ranges.push(range);
         }
         Ok(ranges)
     }
@@ -159,7 +166,7 @@ impl Patterns<'_> {
                 "bin" => Pattern::Exact(hex(word)?),
                 "len" => {
                     let one = Patterns { words: vec![word.clone()], method: None, ignore_case: false };
-                    match one.numbers(number)?.pop() {
+                    match one.numbers(0, number)?.pop() {
                         Some(range) => Pattern::Length(range),
                         None => return Err(Fault::new(word.at, "a length is a number or a range, such as 3:9")),
                     }

@@ -106,11 +106,12 @@ fn purpose(purpose: Purpose) -> &'static str {
 
 fn numbers(ranges: &[RangeInclusive<i64>], show: impl Fn(i64) -> String) -> String {
     let range = |range: &RangeInclusive<i64>| match (*range.start(), *range.end()) {
-        // Alone it would be taken for a flag.
+        (i64::MIN, i64::MAX) => ":".to_owned(),
+        // A range cannot begin below 0, and a number would be taken for a flag.
         (i64::MIN, last) if last < 0 => format!("le {}", show(last)),
         (first, last) if first == last && first < 0 => format!("eq {}", show(first)),
+        (first, i64::MAX) if first < 0 => format!("ge {}", show(first)),
         (first, last) if first == last => show(first),
-        (i64::MIN, i64::MAX) => ":".to_owned(),
         (i64::MIN, last) => format!(":{}", show(last)),
         (first, i64::MAX) => format!("{}:", show(first)),
         (first, last) => format!("{}:{}", show(first), show(last)),

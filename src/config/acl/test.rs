@@ -80,18 +80,16 @@ fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Resul
             }
         }
         Fetch::Number(quantity) => {
-            let ranges = patterns.numbers(pattern::number)?;
             let unlimited = matches!(&quantity, Quantity::Figure(figure) if figure.may_be_unlimited());
-            if !unlimited && ranges.iter().any(|range| *range.end() < 0) {
-                Err(Fault::new(word.at, "nothing is less than 0"))
-            } else if ranges.is_empty() {
+            let ranges = patterns.numbers(if unlimited { -1 } else { 0 }, pattern::number)?;
+            if ranges.is_empty() {
                 Err(none_given("numbers, such as `gt 10`"))
             } else {
                 Ok(vec![Test::Number(quantity, ranges)])
             }
         }
         Fetch::Version => {
-            let ranges = patterns.numbers(pattern::version)?;
+            let ranges = patterns.numbers(0, pattern::version)?;
             let test = Test::Number(Quantity::HelloVersion, ranges.clone());
             if ranges.is_empty() { Err(none_given("versions, such as `3.3`")) } else { Ok(vec![test]) }
         }

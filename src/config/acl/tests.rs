@@ -90,6 +90,11 @@ fn other_ways_to_say_it() {
             "use-pool a if { be_conn_free(p) :0 } { connslots(p) le -1 } { srv_conn_free(p/s) 3 eq -1 }",
         ),
         (
+            "use-pool a if { be_conn_free(p) ge -1 } { connslots(p) 5 gt -3 } { be_conn_free(p) -m bool }",
+            "use-pool a if { be_conn_free(p) ge -1 } { connslots(p) 5 ge -2 } { be_conn_free(p) 1: le -1 }",
+        ),
+        ("use-pool a if { be_conn(p) -m bool }", "use-pool a if { be_conn(p) 1: }"),
+        (
             "use-pool a if { queue(p) gt 5 } { avg_queue(p) 2: } { fe_sess_rate gt 9 } { be_sess_rate(p) : }",
             "use-pool a if { queue(p) 6: } { avg_queue(p) 2: } { fe_sess_rate 10: } { be_sess_rate(p) : }",
         ),
@@ -135,6 +140,8 @@ fn mistakes_are_named() {
         ("connection reject if { dst_port gt 1:2 }", "`gt` and a range do not go together"),
         ("connection reject if { dst_port 9:8 }", "ends before it begins"),
         ("connection reject if { dst_port lt 0 }", "nothing is less than 0"),
+        ("connection reject if { req.ssl_ver lt 0 }", "nothing is less than 0"),
+        ("connection reject if { req.ssl_sni -m len -- -5 }", "nothing is less than 0"),
         ("connection reject if { always_true 1 }", "true or false: nothing can follow"),
         ("connection reject if { req.ssl_sni -m dir a }", "`-m dir` cannot be asked here yet"),
         ("connection reject if { req.ssl_sni -m reg a( }", "is not a regular expression"),

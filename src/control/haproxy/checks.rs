@@ -27,7 +27,7 @@ enum Has {
 async fn has(target: &Target, asker: Asker, shared: &Arc<Shared>) -> Has {
     let (pool, name) = (target.pool.clone(), target.server.clone());
     let found = show::see(shared, move |config, snapshot| {
-        let server = config.pool(&pool).and_then(|pool| pool.servers.iter().find(|known| known.name == name));
+        let server = config.server(&pool, &name);
         let pool = snapshot.pools.iter().find(|known| known.name == pool);
         let now = pool.and_then(|pool| pool.servers.iter().find(|known| known.name == name));
         let (configured, paused) = match asker {
@@ -69,10 +69,8 @@ pub(super) async fn health(target: Target, word: Option<&str>, shared: &Arc<Shar
         _ => return "'set server <srv> health' expects 'up', 'stopping', or 'down'.\n".to_owned(),
     };
     let (pool, server) = (target.pool.clone(), target.server.clone());
-    let tracks = show::see(shared, move |config, _| {
-        let servers = config.pool(&pool).map_or(&[][..], |pool| &pool.servers);
-        servers.iter().any(|known| known.name == server && known.track.is_some())
-    });
+    let tracks =
+        show::see(shared, move |config, _| config.server(&pool, &server).is_some_and(|server| server.track.is_some()));
     if tracks.await {
         return "cannot change health on a tracking server.\n".to_owned();
     }

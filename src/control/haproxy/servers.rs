@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Shared;
-use crate::model::{CheckResult, Config, NameKind, Server};
+use crate::model::{CheckResult, Config, NameKind};
 use crate::stats::csv::proxies;
 use crate::stats::{Health, PoolSnapshot, ServerSnapshot, Snapshot};
 
@@ -38,7 +38,7 @@ pub(super) fn find<'a>(
 pub(super) fn weight(name: Option<&str>, config: &Config, snapshot: &Snapshot) -> String {
     match find(name, config, snapshot) {
         Ok((pool, server)) => {
-            let initial = configured(config, pool, server).map_or(server.weight, |server| server.weight);
+            let initial = config.server(&pool.name, &server.name).map_or(server.weight, |server| server.weight);
             format!("{} (initial {initial})\n", server.weight)
         }
         Err(text) => text.to_owned(),
@@ -74,7 +74,7 @@ fn state_line(
     config: &Config,
     snapshot: &Snapshot,
 ) -> String {
-    let configured = configured(config, pool, server);
+    let configured = config.server(&pool.name, &server.name);
     let (address, port) = place(server);
     let maintenance = server.health == Health::Disabled;
     let initially_disabled = configured.is_some_and(|server| server.disabled);
@@ -173,8 +173,4 @@ fn place(server: &ServerSnapshot) -> (String, String) {
     // A name that is not resolved yet is shown as none.
     let address = if address.parse::<IpAddr>().is_ok() { address } else { "-" };
     (address.to_owned(), port.to_owned())
-}
-
-fn configured<'a>(config: &'a Config, pool: &PoolSnapshot, server: &ServerSnapshot) -> Option<&'a Server> {
-    config.pool(&pool.name)?.servers.iter().find(|known| known.name == server.name)
 }

@@ -135,28 +135,29 @@ impl Proxy {
 
 impl Translator<'_> {
     /// Rules for every value of the map, then for what it does not have.
-    pub(super) fn mapped_backend(&mut self, name: &Word, when: Option<&Condition>, at: Location, proxy: &mut Proxy) {
+    pub(super) fn mapped_backend(
+        &mut self,
+        name: &Word,
+        when: Option<&Condition>,
+        at: Location,
+        proxy: &mut Proxy,
+    ) -> Result<(), Box<Diagnostic>> {
         let Some(expression) = Expression::of(&name.text) else {
-            proxy.rules.refused = true;
             let error = Diagnostic::error(name.at, "a backend's name cannot be made from the connection so yet");
-            self.findings.push(error.help(
+            return Err(error.help(
                 "`%[req.ssl_sni,lower]` and `%[dst_port]` can be part of it, and a map can say it: `%[req.ssl_sni,lower,map(/etc/haproxy/names.map,default)]`; else write a `use_backend` line for each backend",
-            ));
-            return;
+            ).into());
         };
         let text = match expression.file.map(|file| (file, self.around.read(Path::new(file)))) {
             None => expression.made_from(&self.backends),
             Some((_, Ok(text))) => text,
             Some((file, Err(error))) => {
-                proxy.rules.refused = true;
-                self.findings.error(name.at, format!("the map {file} cannot be read: {error}"));
-                return;
+                return Err(Diagnostic::error(name.at, format!("the map {file} cannot be read: {error}")).into());
             }
         };
         if when.is_some_and(|when| when.negated && when.any.len() > 1) {
-            proxy.rules.refused = true;
-            self.findings.error(at, "`unless` with `||` does not go with a map yet: write it with `if` and `!`");
-            return;
+            let message = "`unless` with `||` does not go with a map yet: write it with `if` and `!`";
+            return Err(Diagnostic::error(at, message).into());
         }
         let mut entries = entries(&text);
         let capital = |(key, _): &(&str, &str)| key.contains(|c: char| c.is_ascii_uppercase());
@@ -171,13 +172,9 @@ impl Translator<'_> {
         let mut rules = Vec::new();
         for (value, keys) in groups(expression.method, entries) {
             let words = expression.words(&keys, name.at);
-            match self.in_scope(proxy, |scope| acl::tests(name.at, &words, scope)) {
-                Ok(tests) => rules.push((expression.name(value), Some(both(when, tests)))),
-                Err(fault) => {
-                    proxy.rules.refused = true;
-                    return self.fault(fault);
-                }
-            }
+            let tests = self.in_scope(proxy, |scope| acl::tests(name.at, &words, scope));
+            let tests = tests.map_err(Diagnostic::from)?;
+            rules.push((expression.name(value), Some(both(when, tests))));
         }
         let default = expression.default.map_or_else(String::new, |default| expression.name(default));
         rules.push((default, when.cloned()));
@@ -185,6 +182,7 @@ impl Translator<'_> {
         proxy.rules.rules.extend(rules.into_iter().map(rule));
         proxy.rules.mapped.push(at);
         proxy.rules.all_mapped |= when.is_none();
+        Ok(())
     }
 
     /// Where maps lead to no backend, connections go to the default one, if there is any.

@@ -118,34 +118,31 @@ impl Translator<'_> {
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {
-        self.push_once(Diagnostic::error(fault.at, fault.message));
+        self.push_once(fault.into());
     }
 
     /// `use_backend NAME [{if | unless} CONDITION]`
     pub(super) fn use_backend(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        let Some((name, rest)) = arguments.split_first() else {
+        if let Err(refusal) = self.route(statement, arguments, proxy) {
             proxy.rules.refused = true;
-            self.findings.error(statement.at(), "`use_backend` wants the name of a backend");
-            return;
+            self.push_once(*refusal);
+        }
+    }
+
+    fn route(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) -> Result<(), Box<Diagnostic>> {
+        let Some((name, rest)) = arguments.split_first() else {
+            return Err(Diagnostic::error(statement.at(), "`use_backend` wants the name of a backend").into());
         };
-        let when = match self.in_scope(proxy, |scope| Ok((acl::split(rest, scope)?.1, rest.first()))) {
-            Ok((Some(when), _)) => Some(when),
-            Ok((None, None)) => None,
-            Ok((None, Some(more))) => {
-                proxy.rules.refused = true;
-                self.findings.error(more.at, format!("`{}` cannot stand here: `if` or `unless` can", more.text));
-                return;
-            }
-            Err(fault) => {
-                proxy.rules.refused = true;
-                return self.fault(fault);
-            }
-        };
+        let (before, when) = self.in_scope(proxy, |scope| acl::split(rest, scope)).map_err(Diagnostic::from)?;
+        if let Some(more) = before.first() {
+            let message = format!("`{}` cannot stand here: `if` or `unless` can", more.text);
+            return Err(Diagnostic::error(more.at, message).into());
+        }
         if proxy.backend.is_some() || proxy.rules.all_mapped {
             let warning =
                 Diagnostic::warning(statement.at(), "this is never reached: the one before takes every connection");
             self.findings.push(warning);
-            return;
+            return Ok(());
         }
         if name.text.contains("%[") {
             return self.mapped_backend(name, when.as_ref(), statement.at(), proxy);
@@ -157,6 +154,7 @@ impl Translator<'_> {
                 proxy.rules.rules.push(Located::new(rule, statement.at()));
             }
         }
+        Ok(())
     }
 
     /// `tcp-request connection accept` and its like: an action from the context named like the keyword.

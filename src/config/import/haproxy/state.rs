@@ -47,10 +47,10 @@ impl Translator<'_> {
 
     /// `load-server-state-from-file global | local | none`, `server-state-file-name [use-backend-name | <file>]`
     pub(super) fn state_said(&mut self, name: &str, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        let said = &mut proxy.choice.state;
         if name == "server-state-file-name" {
-            let word = arguments.first().filter(|word| word.text != "use-backend-name");
-            said.file = word.map(|word| Located::new(word.text.clone(), word.at));
+            let word = if arguments.is_empty() { None } else { self.one(statement, arguments) };
+            let word = word.filter(|word| word.text != "use-backend-name");
+            proxy.choice.state.file = word.map(|word| Located::new(word.text.clone(), word.at));
             return;
         }
         let Some(word) = self.one(statement, arguments) else { return };
@@ -60,7 +60,7 @@ impl Translator<'_> {
             "none" => Ok(Load::None),
             other => Err(format!("`{other}` is none of global, local and none")),
         };
-        said.load = self.checked(word, load);
+        proxy.choice.state.load = self.checked(word, load);
     }
 
     /// The file that the states of a backend's servers are read from.

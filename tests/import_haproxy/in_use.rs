@@ -1,11 +1,8 @@
 //! What files in use write, and HAProxy takes.
-#![expect(clippy::unwrap_used, reason = "a helper of tests: it fails them")]
-
-mod import_support;
 
 use std::time::Duration;
 
-use import_support::{World, haproxy_in, haproxy_text, load, model};
+use crate::import_support::{World, haproxy_in, haproxy_text, load, model};
 use vipgate::config::raw::{Check, Host};
 use vipgate::model::rule::{Action, Denial, Stage};
 use vipgate::model::{Algorithm, Config};

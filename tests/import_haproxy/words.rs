@@ -1,10 +1,8 @@
 //! What haproxy.cfg says about the rules of backends, about how connections are probed, closed and logged, and about mail.
 
-mod import_support;
-
 use std::time::Duration;
 
-use import_support::{haproxy_text, load, model};
+use crate::import_support::{haproxy_text, load, model};
 use vipgate::model::rule::Stage;
 use vipgate::model::{KeepAlive, ServerPort, Severity};
 
