@@ -1,5 +1,7 @@
 //! Answers as they are configured.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -25,7 +27,9 @@ pub(super) fn render(reply: &Reply, asked: &Asked<'_>) -> Answer {
         Content::Standard => (standard(reply.status), None),
         Content::Empty => (bare(reply.status, String::new()), None),
         Content::Text { media_type, text } => (bare(reply.status, fill(text, asked)), Some(media_type)),
-        Content::File { media_type, text, .. } => (bare(reply.status, text.as_ref()), Some(media_type)),
+        Content::File { media_type, text, .. } => {
+            (bare(reply.status, Bytes::from_owner(Kept(Arc::clone(text)))), Some(media_type))
+        }
     };
     if let Some(value) = media_type.and_then(|media_type| HeaderValue::from_str(media_type).ok()) {
         answer.headers_mut().insert(header::CONTENT_TYPE, value);
@@ -58,6 +62,15 @@ pub(super) fn redirect(redirect: &Redirect, asked: &Asked<'_>) -> Answer {
     answer
 }
 
+/// A file's text, of which the clients that are slow to take it have no copies.
+struct Kept(Arc<str>);
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
 fn fill(template: &Template, asked: &Asked<'_>) -> String {
     let piece = |piece: &Piece| match piece {
         Piece::Text(text) => text.clone(),
@@ -75,8 +88,8 @@ fn fill(template: &Template, asked: &Asked<'_>) -> String {
     template.0.iter().map(piece).collect()
 }
 
-fn bare(status: u16, body: impl Into<String>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body.into())));
+fn bare(status: u16, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     answer
 }

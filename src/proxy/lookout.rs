@@ -28,7 +28,7 @@ impl Lookout {
 }
 
 impl World for Lookout {
-    /// Nobody who asks here has a service: figures of one are 0.
+    /// Who asks here is in no service: what there is about one is his to say.
     fn figure(&self, figure: &Figure) -> i64 {
         let now = Instant::now();
         match figure {

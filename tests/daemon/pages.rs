@@ -75,6 +75,8 @@ fn config(ip: IpAddr, file: &str) -> String {
          \x20http-request return content-type text/plain string get if METH_GET {{ path /method }}\n\
          \x20http-request return content-type text/plain string other if {{ path /method }} {{ method POST PUT }}\n\
          \x20http-request deny if {{ path /allowed }}\n\
+         \x20http-request return content-type text/plain string alone if {{ path /figures }} {{ fe_conn 1 }} {{ be_conn(be) 0 }} {{ dst_port 8083 }}\n\
+         \x20http-request return content-type text/plain string up if {{ path /up }} {{ srv_is_up(be/s) }} || {{ path /up }} {{ be_conn_free(be) ge 0 }}\n\
          \x20redirect location /status if {{ path / /status }}\n\
          frontend refusals\n bind {ip}:8084\n{refusals}\
          frontend https\n bind {ip}:8085\n redirect scheme https code 301 unless {{ ssl_fc }}\n\
@@ -102,6 +104,8 @@ const REQUESTS: &[(u16, &str)] = &[
     (8083, "GET /a/secret/b"),
     (8083, "GET /slow12"),
     (8083, "GET /slow"),
+    (8083, "GET /figures"),
+    (8083, "GET /up"),
     (8083, "GET /bare"),
     (8083, "GET /teapot"),
     (8083, "GET /standard"),
@@ -210,6 +214,29 @@ fn pages_come_and_go_and_the_others_keep_their_sockets() {
     assert_eq!(daemon.vipgate(&["reload"]).code, Some(0));
     until_true("the others are closed", PATIENCE, || listening(moved).is_empty() && listening(new).is_empty());
     assert_eq!((says(kept), listening(kept)), (Some("three".into()), sockets));
+}
+
+#[test]
+fn a_monitor_sees_the_pools_as_a_reload_left_them() {
+    let page: SocketAddr = (own_ip(), 8000).into();
+    let config = |pool: &str| {
+        format!(
+            "[[page]]\nname = \"up\"\nlisten = \"{page}\"\n\
+             monitor = {{ path = \"/up\", fail = [\"if {{ nbsrv({pool}) 0 }}\"] }}\n\
+             [[pool]]\nname = \"{pool}\"\nservers = [{{ address = \"127.0.0.1:1\", disabled = {} }}]\n",
+            pool == "down"
+        )
+    };
+    let daemon = Daemon::start(&config("down"));
+    assert_eq!(status(page, "/up"), 503);
+    for (pool, answer) in [("fine", 200), ("down", 503), ("better", 200)] {
+        daemon.configure(&config(pool));
+        assert_eq!(daemon.vipgate(&["reload"]).code, Some(0));
+        assert_eq!(status(page, "/up"), answer, "{pool}");
+    }
+    // An operator's word counts at once, too.
+    assert_eq!(daemon.vipgate(&["server", "set", "better/s1", "--state", "maint"]).code, Some(0));
+    assert_eq!(status(page, "/up"), 503);
 }
 
 #[test]

@@ -223,6 +223,7 @@ fn what_a_page_cannot_do_is_told() {
         ("allow if { hdr(host) x }", "`hdr` cannot be asked of a request here yet"),
         ("allow if { req.ssl_sni x }", "`req.ssl_sni` cannot be asked of a request here yet"),
         ("allow if { src_conn_rate(t) gt 1 }", "nobody counts those of a page"),
+        ("allow if { fe_sess_rate gt 1 }", "`fe_sess_rate` counts the connections of services"),
         ("allow if HTTP_1.1", "cannot be asked of a request here yet"),
         ("allow if", "a condition is missing"),
     ] {
