@@ -14,6 +14,7 @@ pub mod model;
 pub mod names;
 pub mod notify;
 pub mod os;
+pub mod pages;
 pub mod peer;
 pub mod peers;
 pub mod probe;

@@ -226,18 +226,88 @@ const HAPROXY_LINES: &[(&str, Ours)] = &[
     ("backend \"a b\"", Alike),
 ];
 
+/// Each after `frontend f`, a bind line and `mode http`; there is a backend `b`.
+const PAGE_LINES: &[(&str, Ours)] = &[
+    ("monitor-uri /healthz", Alike),
+    ("monitor-uri", Alike),
+    ("monitor-uri /a\n monitor-uri /b", Alike),
+    ("monitor-uri /a\n monitor fail if FALSE || { path /b }", Alike),
+    ("monitor-uri /a\n monitor fail unless { method GET } METH_POST", Alike),
+    ("monitor fail", Alike),
+    ("monitor fail if", Stricter),
+    ("monitor fail if nothing", Alike),
+    ("monitor-net 127.0.0.1/32", Alike),
+    ("stats enable\n stats auth a:b\n stats uri /", Alike),
+    ("http-request", Alike),
+    ("http-request zork", Alike),
+    ("http-request allow", Alike),
+    ("http-request allow all", Alike),
+    ("http-request deny if { path_beg -i /a /b } !{ src 10.0.0.0/8 }", Alike),
+    ("http-request deny deny_status 404", Alike),
+    ("http-request deny deny_status 418", Alike),
+    ("http-request deny status 404", Alike),
+    ("http-request deny deny_status 418 hdr X y", Alike),
+    ("http-request deny deny_status 418 content-type text/plain", Alike),
+    ("http-request reject", Alike),
+    ("http-request return", Alike),
+    ("http-request return status 199", Alike),
+    ("http-request return status 599", Alike),
+    ("http-request return status 600", Alike),
+    ("http-request return content-type text/plain", Alike),
+    ("http-request return string ok", Alike),
+    ("http-request return content-type text/plain string ok hdr X y hdr Z %[src]", Alike),
+    ("http-request return content-type text/plain string a lf-string b", Alike),
+    ("http-request return content-type text/plain lf-string '%[path] %[nbsrv(b)] 1%%'", Alike),
+    ("http-request return content-type text/plain lf-string '%[nowhere]'", Alike),
+    ("http-request return content-type text/plain lf-string %ci", Stricter),
+    ("http-request return content-type text/plain file /nonexistent", Alike),
+    ("http-request return status 429 default-errorfiles", Alike),
+    ("http-request return status 418 default-errorfiles", Alike),
+    ("http-request redirect location / code 301", Alike),
+    ("http-request redirect code 303 prefix http://a.example drop-query", Alike),
+    ("http-request redirect location / code 304", Alike),
+    ("http-request redirect code 301", Alike),
+    ("http-request redirect location / set-cookie a=b", Stricter),
+    ("redirect scheme https if !{ ssl_fc }", Alike),
+    ("redirect", Alike),
+    ("http-request use-service prometheus-exporter if { path /metrics }", Alike),
+    ("http-request use-service zork", Alike),
+    ("http-request set-header X y", Alike),
+    ("http-request set-log-level silent", Alike),
+    ("http-request silent-drop", Stricter),
+    ("http-request auth", Stricter),
+    ("http-request deny if { hdr(host) a.example }", Stricter),
+    ("http-request deny if { nbsrv(b) lt 1 }", Alike),
+    ("http-request deny if { path -m zork x }", Alike),
+    ("http-request deny if { path_reg ( }", Alike),
+];
+
 #[test]
 fn haproxy_agrees() {
-    let Some(binary) = installed("haproxy") else { return };
-    let directory = Scratch::new("haproxy");
-    let mut wrong = Vec::new();
-    for (line, ours) in HAPROXY_LINES {
+    let in_listen = |line: &str| {
         let text = format!(
             "listen l\n bind 127.0.0.1:7000\n server s 127.0.0.1:7000\n stick-table type ip size 1k\n {line}\n"
         );
         // One table a proxy: where the line is one, it stands alone.
-        let text =
-            if line.starts_with("stick-table") { text.replacen(" stick-table type ip size 1k\n", "", 1) } else { text };
+        if line.starts_with("stick-table") { text.replacen(" stick-table type ip size 1k\n", "", 1) } else { text }
+    };
+    compare("haproxy", HAPROXY_LINES, in_listen);
+}
+
+#[test]
+fn haproxy_agrees_about_pages() {
+    compare("pages", PAGE_LINES, |line| {
+        format!("backend b\n mode tcp\nfrontend f\n bind 127.0.0.1:7000\n mode http\n {line}\n")
+    });
+}
+
+/// Gives each line, in its text, to both.
+fn compare(name: &str, lines: &[(&str, Ours)], in_text: impl Fn(&str) -> String) {
+    let Some(binary) = installed("haproxy") else { return };
+    let directory = Scratch::new(name);
+    let mut wrong = Vec::new();
+    for (line, ours) in lines {
+        let text = in_text(line);
         let path = directory.write(&text);
         let output = Command::new(&binary).args(["-c", "-f"]).arg(path).env_remove("NOPE").output().unwrap();
         let theirs = output.status.success();
@@ -256,7 +326,7 @@ fn haproxy_agrees() {
             ));
         }
     }
-    println!("{} texts given to {}", HAPROXY_LINES.len(), binary.display());
+    println!("{} texts given to {}", lines.len(), binary.display());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use import_support::{haproxy_text, keepalived_text, load, loading, model, resolve};
 use vipgate::config::Loading;
 use vipgate::config::emit::emit;
+use vipgate::model::page::PageListen;
 use vipgate::model::{
     Affinity, Algorithm, Check, CheckKind, Config, InitialState, InterfaceName, KeyType, OnMarkedDown, Priority, Scope,
     ServerPort, TableSpec, TlsAffinity, TlsFallback, Version,
@@ -18,6 +19,10 @@ macro_rules! fixture {
     ($name:literal) => {
         include_str!(concat!("fixtures/systems/", $name))
     };
+}
+
+fn on(address: &str) -> PageListen {
+    PageListen::new(address.parse().unwrap())
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -55,9 +60,10 @@ fn udmg_both_files_of_a_node() {
         let check = Check { fast_interval: two, ..Check::new(SocketAddr::new(ip("192.168.56.101"), 3000)) };
         assert_eq!(pool.servers[0].check, Some(check));
         assert_eq!(pool.servers[0].on_marked_down, OnMarkedDown::Keep);
-        let stats = config.stats.unwrap();
-        assert_eq!(stats.listen, ["0.0.0.0:8081".parse().unwrap()]);
-        assert_eq!((stats.path.as_str(), stats.max_connections), ("/status", 10));
+        let [page] = config.pages.as_slice() else { panic!("{:?}", config.pages) };
+        assert_eq!((page.listen.as_slice(), page.max_connections), (&[on("0.0.0.0:8081")][..], 10));
+        let stats = page.statistics.as_ref().unwrap();
+        assert_eq!(stats.path, "/status");
         assert_eq!(stats.users, [("admin".into(), "password".into())]);
         assert_eq!((stats.refresh, stats.hide_version, stats.show_node), (Some(Duration::from_secs(30)), true, true));
         assert_eq!(config.global.spread_checks, 0, "HAProxy does not spread checks unless told to");

@@ -112,6 +112,13 @@ fn haproxy_example(keyword: &Keyword) -> (String, Vec<usize>) {
         "proxy" if name.starts_with("stats ") => {
             (format!("listen l\n bind 127.0.0.1:7000\n mode http\n {line}\n"), vec![4])
         }
+        "proxy" if matches!(name, "http-request" | "redirect" | "monitor-uri") => {
+            (format!("frontend f\n bind 127.0.0.1:7000\n mode http\n {line}\n"), vec![4])
+        }
+        "proxy" if name == "monitor fail" => {
+            (format!("frontend f\n bind 127.0.0.1:7000\n mode http\n {line}\n monitor-uri /\n"), vec![4])
+        }
+        "http-request" => (format!("frontend f\n bind 127.0.0.1:7000\n mode http\n {context} {line}\n"), vec![4]),
         "proxy" if name == "stick-table" || matches!(name, "stick on" | "stick match" | "stick store-request") => {
             let other = if name != "stick-table" { "stick-table type ip size 1k" } else { "stick on src" };
             (format!("{} {other}\n", listen(&line)), vec![6])

@@ -13,22 +13,45 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use vipgate::model::{Config, Global, ListenAddress, Pool, Server, Service, Stats};
-use vipgate::stats::{EndReason, Endpoint, Registry, Snapshot, Source, Surroundings};
+use vipgate::model::figure::Figure;
+use vipgate::model::page::PageListen;
+use vipgate::model::rule::{Counted, Counter};
+use vipgate::model::{Config, Global, ListenAddress, Page, Pool, Server, Service, Statistics};
+use vipgate::pages::{Pages, Source};
+use vipgate::rules::World;
+use vipgate::stats::{EndReason, Registry, Snapshot, Surroundings};
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-fn config(path: &str) -> Stats {
-    Stats {
-        listen: vec![loopback(0)],
-        path: path.to_owned(),
-        users: Vec::new(),
-        refresh: None,
-        hide_version: false,
-        show_node: true,
+fn config(path: &str) -> Page {
+    Page {
+        listen: vec![PageListen::new(loopback(0))],
         max_connections: 20,
+        statistics: Some(Statistics { show_node: true, alone: true, ..Statistics::new(path) }),
+        ..Page::new("stats")
+    }
+}
+
+fn statistics(page: &mut Page) -> &mut Statistics {
+    page.statistics.as_mut().unwrap()
+}
+
+/// Statistics ask for nothing.
+struct Nothing;
+
+impl World for Nothing {
+    fn figure(&self, _: &Figure) -> i64 {
+        0
+    }
+
+    fn is_up(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
+    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
+        None
     }
 }
 
@@ -67,33 +90,39 @@ fn source(disabled: bool, service: &str) -> Source {
 /// An endpoint on a thread of its own, and the way to reload or stop it.
 struct Running {
     address: SocketAddr,
-    reloads: mpsc::Sender<Stats>,
+    reloads: mpsc::Sender<Page>,
     addresses: mpsc::Receiver<Vec<SocketAddr>>,
 }
 
-fn start(config: Stats, source: Source) -> Running {
-    let (reloads, wanted) = mpsc::channel::<Stats>();
+fn start(config: Page, source: Source) -> Running {
+    let (reloads, wanted) = mpsc::channel::<Page>();
     let (tell, addresses) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut endpoint = Endpoint::start(config, source).unwrap();
-            tell.send(endpoint.addresses()).unwrap();
+            let mut pages = Pages::new(source, Arc::new(Nothing));
+            let prepared = pages.prepare(&[config]).unwrap();
+            pages.commit(prepared);
+            tell.send(bound_to(&pages)).unwrap();
             loop {
                 match wanted.try_recv() {
                     Ok(config) => {
-                        let prepared = endpoint.prepare(config).unwrap();
-                        endpoint.commit(prepared);
-                        tell.send(endpoint.addresses()).unwrap();
+                        let prepared = pages.prepare(&[config]).unwrap();
+                        pages.commit(prepared);
+                        tell.send(bound_to(&pages)).unwrap();
                     }
                     Err(mpsc::TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(2)).await,
-                    Err(mpsc::TryRecvError::Disconnected) => break endpoint.stop(),
+                    Err(mpsc::TryRecvError::Disconnected) => break,
                 }
             }
         });
     });
     let address = addresses.recv().unwrap()[0];
     Running { address, reloads, addresses }
+}
+
+fn bound_to(pages: &Pages) -> Vec<SocketAddr> {
+    pages.addresses().map(|(address, _)| address).collect()
 }
 
 struct Answer {
@@ -148,9 +177,9 @@ fn every_resource_is_where_it_belongs() {
 #[test]
 fn haproxys_uri_may_hold_a_query() {
     let mut config = config("/haproxy?stats");
-    config.refresh = Some(Duration::from_secs(30));
-    config.hide_version = true;
-    config.show_node = false;
+    statistics(&mut config).refresh = Some(Duration::from_secs(30));
+    statistics(&mut config).hide_version = true;
+    statistics(&mut config).show_node = false;
     let endpoint = start(config, source(false, "sftp"));
     let page = get(endpoint.address, "/haproxy?stats");
     assert_eq!((page.status, page.headers["refresh"].as_str()), (200, "30"));
@@ -164,7 +193,8 @@ fn haproxys_uri_may_hold_a_query() {
 #[test]
 fn users_need_their_password() {
     let mut config = config("/");
-    config.users = vec![("admin".to_owned(), "secret".to_owned()), ("guest".to_owned(), "guest".to_owned())];
+    statistics(&mut config).users =
+        vec![("admin".to_owned(), "secret".to_owned()), ("guest".to_owned(), "guest".to_owned())];
     let endpoint = start(config, source(false, "sftp"));
     let with = |target: &str, authorization: &str| {
         send(endpoint.address, &format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\n\r\n"))
@@ -255,14 +285,14 @@ fn a_reload_keeps_the_listeners_that_stay() {
     // A port of our own that is free now, and stays the same over the reload.
     let fixed = TcpListener::bind(loopback(0)).unwrap().local_addr().unwrap();
     let mut first = config("/");
-    first.listen = vec![fixed];
+    first.listen = vec![PageListen::new(fixed)];
     let endpoint = start(first.clone(), source(false, "sftp"));
     let inode = listener_inode(fixed);
     let waiting = TcpStream::connect(fixed).unwrap();
 
     let mut second = first.clone();
-    second.listen.push(loopback(0));
-    second.path = "/new".to_owned();
+    second.listen.push(PageListen::new(loopback(0)));
+    statistics(&mut second).path = "/new".to_owned();
     endpoint.reloads.send(second).unwrap();
     let addresses = endpoint.addresses.recv().unwrap();
     assert_eq!((addresses.len(), listener_inode(fixed)), (2, inode));
@@ -289,12 +319,14 @@ fn a_port_in_use_is_named_and_nothing_changes() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut wanted = config("/");
-        wanted.listen.push(taken);
-        let error = Endpoint::start(wanted.clone(), source(false, "sftp")).unwrap_err().to_string();
+        wanted.listen.push(PageListen::new(taken));
+        let mut pages = Pages::new(source(false, "sftp"), Arc::new(Nothing));
+        let error = pages.prepare(std::slice::from_ref(&wanted)).unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("another process has the port"), "{error}");
-        let endpoint = Endpoint::start(config("/"), source(false, "sftp")).unwrap();
-        assert!(endpoint.prepare(wanted).is_err());
-        assert_eq!(endpoint.addresses().len(), 1);
+        let prepared = pages.prepare(&[config("/")]).unwrap();
+        pages.commit(prepared);
+        assert!(pages.prepare(&[wanted]).is_err());
+        assert_eq!(bound_to(&pages).len(), 1);
     });
 }
 

@@ -104,14 +104,19 @@ fn check(files: &Files, out: &mut impl Write, err: &mut impl Write) -> Result<Ex
     warn(&loaded, err);
     let config = &loaded.config;
     let text = format!(
-        "valid: {} virtual router(s), {} service(s), {} pool(s), {} warning(s)\n",
+        "valid: {} virtual router(s), {} service(s), {} pool(s), {} page(s), {} warning(s)\n",
         config.routers.len(),
         config.services.len(),
         config.pools.len(),
+        config.pages.len(),
         loaded.warnings.len() + loaded.misfits.len()
     );
     let listening = proxy::listening_plan(&config.services, start::workers(config), &Steering::open());
-    ask::print(out, &(text + &listening + "\n"))?;
+    let pages = config.pages.iter().map(|page| {
+        let addresses = page.listen.iter().map(|listen| listen.address.to_string()).collect::<Vec<_>>();
+        format!("page {}: {}\n", page.name, addresses.join(", "))
+    });
+    ask::print(out, &(text + &listening + "\n" + &pages.collect::<String>()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -36,13 +36,13 @@ use crate::guardian::Guardian;
 use crate::model::{Estate, Peering};
 use crate::names::{Names, Resolved};
 use crate::notify::Notifier;
+use crate::pages::Pages;
 use crate::peer::Peers;
 use crate::probe::{self, Observation, Prober};
 use crate::proxy::{Proxy, Unanswered};
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
 use crate::speaker::{Notice, Speaker};
-use crate::stats::Endpoint;
 use crate::track::{self, Trackers};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
@@ -104,7 +104,8 @@ pub(super) struct Node {
     pub(super) fronts: Fronts,
     /// Where an operator has servers checked.
     pub(super) tunings: Tunings,
-    pub(super) endpoint: Option<Endpoint>,
+    /// HTTP pages that the node answers itself.
+    pub(super) pages: Pages,
     /// Control sockets that speak HAProxy's language.
     pub(super) sockets: Sockets,
     /// Stick tables shared with other nodes.
@@ -413,7 +414,7 @@ impl Node {
         let Self {
             proxy,
             guardian,
-            endpoint,
+            pages,
             sockets,
             keeper,
             places,
@@ -429,7 +430,7 @@ impl Node {
             spawner,
             ..
         } = self;
-        drop((endpoint, sockets, trackers));
+        drop((pages, sockets, trackers));
         if let Some(peers) = peers {
             // It says goodbye: the other nodes do not take this for a death.
             let _ = tokio::task::spawn_blocking(move || peers.stop()).await;

@@ -4,23 +4,13 @@
 use super::failure::Failure;
 use super::load::{self, Loaded};
 use super::node::{Done, Node};
-use super::shared::Shared;
 use crate::control::Reply;
 use crate::control::server::Answer;
-use crate::model::Config;
+use crate::model::{Config, Page};
 use crate::probe::Policy;
 use crate::proxy::{self, BindError};
 use crate::speaker::Plan;
-use crate::stats::{self, Endpoint};
 use std::sync::Arc;
-
-/// The statistics endpoint after a reload.
-enum NextEndpoint {
-    Same,
-    Changed(stats::Prepared),
-    Fresh(Endpoint),
-    None,
-}
 
 /// Files read at a time. One that does not end (a pipe nobody writes to, a lost network file system) must keep neither
 /// the next reload waiting nor every thread.
@@ -119,7 +109,7 @@ impl Node {
         let warnings = loaded.warning_lines();
         let Loaded { config, .. } = loaded;
         self.speaker.check(&Plan::from(&config)).map_err(|error| Failure::Fatal(error.to_string()))?;
-        let endpoint = self.next_endpoint(&config)?;
+        let pages = self.pages.prepare(&config.pages).map_err(|error| Failure::Fatal(error.to_string()))?;
         let prepared = self
             .proxy
             .prepare(&self.fronts.in_force(&config.services), &config.pools)
@@ -142,20 +132,8 @@ impl Node {
         self.proxy.set_max_connections(config.global.max_connections);
         self.shared.replace_config(config, warnings);
         self.commit(prepared);
-        match endpoint {
-            NextEndpoint::Same => {}
-            NextEndpoint::Changed(prepared) => {
-                if let Some(endpoint) = &mut self.endpoint {
-                    endpoint.commit(prepared);
-                }
-                self.say_where_statistics_are();
-            }
-            NextEndpoint::Fresh(endpoint) => {
-                self.endpoint = Some(endpoint);
-                self.say_where_statistics_are();
-            }
-            NextEndpoint::None => self.endpoint = None,
-        }
+        self.pages.commit(pages);
+        self.say_where_pages_are(&before.pages);
         self.refresh_replicas();
         self.open_stats_sockets();
         let config = self.shared.config();
@@ -199,30 +177,17 @@ impl Node {
         }
     }
 
-    pub(super) fn say_where_statistics_are(&self) {
-        let (config, endpoint) = (self.shared.config(), &self.endpoint);
-        if let (Some(stats), Some(endpoint)) = (&config.stats, endpoint) {
-            for address in endpoint.addresses() {
-                tracing::info!(target: "vipgate", "statistics are served on http://{address}{}", stats.path);
+    /// Says where pages are that `before` does not know as they are now.
+    pub(super) fn say_where_pages_are(&self, before: &[Page]) {
+        for (address, page) in self.pages.addresses().filter(|(_, page)| !before.contains(page)) {
+            match &page.statistics {
+                Some(statistics) => {
+                    tracing::info!(target: "vipgate", "statistics are served on http://{address}{}", statistics.path);
+                }
+                None => tracing::info!(target: "vipgate", "page {} is served on http://{address}", page.name),
             }
         }
     }
-
-    fn next_endpoint(&self, config: &Config) -> Result<NextEndpoint, Failure> {
-        let failed = |error: stats::BindError| Failure::Fatal(error.to_string());
-        Ok(match (&self.endpoint, &config.stats) {
-            (_, None) => NextEndpoint::None,
-            (None, Some(stats)) => NextEndpoint::Fresh(open_endpoint(stats, &self.shared).map_err(failed)?),
-            (Some(_), Some(stats)) if self.shared.config().stats.as_ref() == Some(stats) => NextEndpoint::Same,
-            (Some(endpoint), Some(stats)) => NextEndpoint::Changed(endpoint.prepare(stats.clone()).map_err(failed)?),
-        })
-    }
-}
-
-/// Opens the statistics endpoint.
-pub(super) fn open_endpoint(config: &crate::model::Stats, shared: &Arc<Shared>) -> Result<Endpoint, stats::BindError> {
-    let shared = Arc::clone(shared);
-    Endpoint::start(config.clone(), Arc::new(move || shared.snapshot()))
 }
 
 pub(super) fn policy(config: &Config) -> Policy {
@@ -250,10 +215,10 @@ fn summary(before: &Config, after: &Config) -> String {
         difference("tracker", &before.trackers, &after.trackers, |tracker| &tracker.name),
         difference("service", &before.services, &after.services, |service| &service.name),
         difference("pool", &before.pools, &after.pools, |pool| &pool.name),
+        difference("page", &before.pages, &after.pages, |page| &page.name),
         (before.routes != after.routes || before.rules != after.rules)
             .then(|| "static routes and rules changed".to_owned()),
         (before.global != after.global).then(|| "global settings changed".to_owned()),
-        (before.stats != after.stats).then(|| "statistics endpoint changed".to_owned()),
     ];
     format!("reloaded: {}", parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }

@@ -40,6 +40,7 @@ use crate::model::{Config, Estate, LogLevel, Peering};
 use crate::names::Names;
 use crate::notify::Notifier;
 use crate::os::{caps, inherited};
+use crate::pages::Pages;
 use crate::probe::Prober;
 use crate::proxy::{BindReason, Proxy, Steering};
 use crate::spawner::Spawner;
@@ -117,10 +118,10 @@ async fn start(
 
     let shared = Arc::new(Shared::new(registry, loaded.config, workers, warnings));
     let config = shared.config();
-    let endpoint = match &config.stats {
-        Some(stats) => Some(reload::open_endpoint(stats, &shared).map_err(|error| Failure::Fatal(error.to_string()))?),
-        None => None,
-    };
+    let snapshots = Arc::clone(&shared);
+    let mut pages = Pages::new(Arc::new(move || snapshots.snapshot()), Arc::new(proxy.lookout()));
+    let prepared_pages = pages.prepare(&config.pages).map_err(|error| Failure::Fatal(error.to_string()))?;
+    pages.commit(prepared_pages);
     let (notice_sender, notices) = unbounded_channel();
     let (check_sender, checks) = unbounded_channel();
     let (resolved_sender, resolved) = unbounded_channel();
@@ -170,7 +171,7 @@ async fn start(
         peers,
         peering: Peering::default(),
         shared,
-        endpoint,
+        pages,
         guardian: None,
         estate: Estate::default(),
         beats: Arc::default(),
@@ -190,7 +191,7 @@ async fn start(
     node.take_up_learnt();
     node.commit(prepared);
     node.refresh_replicas();
-    node.say_where_statistics_are();
+    node.say_where_pages_are(&[]);
     node.open_stats_sockets();
     watch(&node)?;
     tokio::spawn(async move {

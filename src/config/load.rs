@@ -145,13 +145,15 @@ impl Loading {
     pub fn finish(self, resolve: &dyn Resolve) -> Result<Loaded, Box<Failed>> {
         let Self { mut sources, mut raw, mut diagnostics, mut absent, foreign } = self;
         read_secrets(&mut raw, &mut diagnostics);
-        let nothing = raw.routers.is_empty() && raw.services.is_empty() && !foreign;
+        let nothing = raw.routers.is_empty() && raw.services.is_empty() && raw.pages.is_empty() && !foreign;
         if nothing && !diagnostics.iter().any(Diagnostic::is_error) {
             absent = true;
             let source = sources.first().unwrap_or_else(|| sources.add("no file", ""));
-            let error =
-                Diagnostic::error(Location::new(source, 0..0), "there is neither a virtual router nor a service");
-            diagnostics.push(error.help("add a [[virtual-router]] or a [[service]]"));
+            let error = Diagnostic::error(
+                Location::new(source, 0..0),
+                "there is neither a virtual router nor a service nor a page",
+            );
+            diagnostics.push(error.help("add a [[virtual-router]], a [[service]] or a [[page]]"));
         }
         let complete = !diagnostics.iter().any(Diagnostic::is_error);
         let config = validate(&raw, complete, resolve, &mut diagnostics);

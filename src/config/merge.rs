@@ -1,7 +1,7 @@
 //! Several files as one configuration.
 
 use super::diagnostic::Diagnostic;
-use super::raw::{Config, Global, Log, Mail, NotifyTargets, Scripts, Stats};
+use super::raw::{Config, Global, Log, Mail, NotifyTargets, Scripts};
 use super::source::Location;
 
 /// What a second table of those that stand once, such as `[global]`, means.
@@ -19,6 +19,7 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
         global,
         log,
         stats,
+        pages,
         stats_sockets,
         scripts,
         notify,
@@ -48,10 +49,12 @@ pub(super) fn merge(config: &mut Config, other: Config, tables: Tables, diagnost
     join("mail", config.mail.as_ref().map(|table| table.at), mail.as_ref().map(|table| table.at));
     config.global = both(config.global.take(), global, join_global);
     config.log = both(config.log.take(), log, join_log);
-    config.stats = both(config.stats.take(), stats, join_stats);
+    // No foreign format has this table: what HAProxy has is a page.
+    config.stats = config.stats.take().or(stats);
     config.scripts = both(config.scripts.take(), scripts, join_scripts);
     config.notify = both(config.notify.take(), notify, join_notify);
     config.mail = both(config.mail.take(), mail, join_mail);
+    config.pages.extend(pages);
     config.stats_sockets.extend(stats_sockets);
     config.routers.extend(routers);
     config.groups.extend(groups);
@@ -109,18 +112,5 @@ fn join_log(first: Log, second: Log) -> Log {
         targets: first.targets.into_iter().chain(second.targets).collect(),
         tag: first.tag.or(second.tag),
         host_name: first.host_name.or(second.host_name),
-    }
-}
-
-fn join_stats(first: Stats, second: Stats) -> Stats {
-    Stats {
-        at: first.at,
-        listen: first.listen.into_iter().chain(second.listen).collect(),
-        path: first.path.or(second.path),
-        users: first.users.into_iter().chain(second.users).collect(),
-        refresh: first.refresh.or(second.refresh),
-        hide_version: first.hide_version.or(second.hide_version),
-        show_node: first.show_node.or(second.show_node),
-        max_connections: first.max_connections.or(second.max_connections),
     }
 }

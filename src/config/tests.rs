@@ -144,7 +144,7 @@ fn native_defaults() {
     assert_eq!(pool.servers[0].name, "s1");
     assert_eq!((pool.servers[0].port, pool.servers[1].port), (ServerPort::Same, ServerPort::Offset(5)));
     assert_eq!((pool.servers[0].weight, &pool.servers[0].check), (1, &None));
-    assert!(config.stats.is_none());
+    assert!(config.pages.is_empty());
 }
 
 #[test]

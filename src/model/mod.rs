@@ -17,6 +17,8 @@ mod net;
 mod networks;
 mod notify;
 mod opening;
+pub mod page;
+pub mod page_standard;
 mod peering;
 mod peers;
 mod pool;
@@ -47,6 +49,7 @@ pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;
 pub use notify::{Fifo, Hooks, Mail, Notify, NotifyTargets};
 pub use opening::Opening;
+pub use page::{Page, Statistics};
 pub use peering::{PeerLink, PeerPlace, Peering};
 pub use peers::{Member, PeerGroup, PeerKeys};
 pub use pool::{Affinity, Algorithm, Failback, HashType, Pool, RefuseWith, TableSpec, TlsAffinity, TlsFallback};
@@ -93,8 +96,8 @@ pub struct Config {
     pub resolvers: Vec<Resolver>,
     /// Nodes that share stick tables.
     pub peer_groups: Vec<PeerGroup>,
-    /// The HTTP statistics endpoint; absent unless configured.
-    pub stats: Option<Stats>,
+    /// HTTP pages that the node answers itself, by unique name; `[stats]` is one of them.
+    pub pages: Vec<Page>,
     /// Control sockets that speak HAProxy's language.
     pub stats_sockets: Vec<StatsSocket>,
 }
@@ -120,26 +123,6 @@ pub struct Global {
     pub peer_port: Option<u16>,
     /// What is logged.
     pub log: Log,
-}
-
-/// The HTTP statistics endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stats {
-    /// Where it listens. HAProxy's `bind *:8081` is `0.0.0.0:8081`.
-    pub listen: Vec<std::net::SocketAddr>,
-    /// The path of the HTML page; `/` natively, HAProxy's `stats uri` from an imported file.
-    /// `<path>;csv` is its CSV form.
-    pub path: String,
-    /// Users that may see it, as (name, password); empty: everybody that can connect.
-    pub users: Vec<(String, String)>,
-    /// The page reloads itself after this many seconds.
-    pub refresh: Option<Duration>,
-    /// Do not show the version.
-    pub hide_version: bool,
-    /// Show the node's name.
-    pub show_node: bool,
-    /// Concurrent connections.
-    pub max_connections: u32,
 }
 
 impl Default for Global {

@@ -276,6 +276,10 @@ pub enum Text {
         /// So many.
         length: Option<usize>,
     },
+    /// The method of an HTTP request (`method`).
+    Method,
+    /// The path of an HTTP request, without its query (`path`).
+    Path,
 }
 
 /// How a text may be. Bytes, since what clients say is not always text.

@@ -66,7 +66,7 @@ impl PoolShared {
         self.lock().servers.iter().map(|server| server.stats.open.load(Ordering::Relaxed)).sum()
     }
 
-    fn figure(&self, figure: PoolFigure, now: Instant) -> i64 {
+    pub(super) fn figure(&self, figure: PoolFigure, now: Instant) -> i64 {
         let waiting = || self.waiting.load(Ordering::Relaxed);
         match figure {
             PoolFigure::Connections => number(self.open() + waiting()),
@@ -88,7 +88,7 @@ impl PoolShared {
         }
     }
 
-    fn server_figure(&self, figure: ServerFigure, server: &str, now: Instant) -> i64 {
+    pub(super) fn server_figure(&self, figure: ServerFigure, server: &str, now: Instant) -> i64 {
         let state = self.lock();
         match figure {
             ServerFigure::Connections => {

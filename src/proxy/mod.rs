@@ -18,6 +18,7 @@ mod inspect;
 mod journal;
 mod listener;
 mod listeners;
+mod lookout;
 mod mailbox;
 mod operate;
 mod queue;
@@ -47,6 +48,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 pub use journal::{Ended, Journal, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
+pub use lookout::Lookout;
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
 pub use rehearsal::Rehearsal;
 pub use returning::Unanswered;
@@ -84,6 +86,7 @@ pub struct Proxy {
     max_connections: Option<u32>,
     owners: PortOwners,
     steering: Option<Steering>,
+    lookout: Lookout,
 }
 
 /// A configuration whose new listeners are bound, and which nothing serves yet. Dropped, it leaves no trace.
@@ -140,6 +143,7 @@ impl Proxy {
             max_connections,
             owners: PortOwners::default(),
             steering: None,
+            lookout: Lookout::default(),
         };
         proxy.apply_limit();
         Ok(proxy)
@@ -261,6 +265,7 @@ impl Proxy {
                 None => _ = self.pools.insert(spec.name.clone(), PoolShared::new(spec, &registry, now)),
             }
         }
+        self.lookout.see(&self.pools);
         self.commit_stick_tables(pools, now);
         self.commit_tables(services, pools, now);
         self.follow_tracked();

@@ -297,6 +297,11 @@ fn text_holds(
     expressions: &Expressions,
 ) -> Answer {
     let text = match of {
+        Text::Method | Text::Path => match http_request::line(known.facts.heard) {
+            Some(line) if of == Text::Method => line.method.as_bytes(),
+            Some(line) => line.path().as_bytes(),
+            None => return known.no_or_unknown(),
+        },
         Text::ServerName | Text::Protocol => {
             let Some(hello) = known.facts.hello() else { return known.no_or_unknown() };
             let Some(hello) = hello else { return Answer::No };

@@ -9,7 +9,7 @@ pub use condition::{Answer, Expressions, Facts, World, text_is};
 pub use counters::{Counters, Held, Rate, Source};
 
 use crate::model::Policy;
-use crate::model::rule::{Action, Denial, Directions, Purpose, Rule, Slot, Stage, Test};
+use crate::model::rule::{Action, Condition, Denial, Directions, Purpose, Rule, Slot, Stage, Test};
 
 /// What one stage of a policy came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,12 @@ pub fn decide<'a>(
         }
     }
     Outcome::Pass
+}
+
+/// Whether a condition holds, by what is known, of which no more will come.
+#[must_use]
+pub fn holds(condition: &Condition, facts: &Facts<'_>, expressions: &Expressions, world: &dyn World) -> bool {
+    condition::holds(condition, facts.known(true), expressions, world) == Answer::Yes
 }
 
 /// What the rules of a pool say about a connection's server. `serves`: whether the pool's server of a name does; one that

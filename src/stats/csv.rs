@@ -8,7 +8,7 @@ use super::times::TimesSnapshot;
 
 /// The snapshot as HAProxy's CSV.
 #[must_use]
-pub(super) fn render(snapshot: &Snapshot) -> String {
+pub fn render(snapshot: &Snapshot) -> String {
     csv(&rows(snapshot, 1))
 }
 

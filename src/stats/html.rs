@@ -9,14 +9,14 @@ use super::snapshot::{RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot}
 use super::verdict::Verdict;
 
 /// The page's style sheet.
-pub(super) const STYLE_SHEET: &str = include_str!("templates/vipgate.css");
+pub const STYLE_SHEET: &str = include_str!("templates/vipgate.css");
 
 /// Nothing but our own style sheet may be loaded, and no other site may frame the page.
-pub(super) const CONTENT_SECURITY_POLICY: &str =
+pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The snapshot as a page; `path` is the page's own, for the link to its CSV form.
-pub(super) fn render(snapshot: &Snapshot, path: &str) -> Result<String, askama::Error> {
+pub fn render(snapshot: &Snapshot, path: &str) -> Result<String, askama::Error> {
     Page { snapshot, path }.render()
 }
 

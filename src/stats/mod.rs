@@ -3,17 +3,16 @@
 
 mod check;
 pub mod csv;
-mod html;
+pub mod html;
 pub mod human;
 mod late;
 mod notify;
 mod process;
-mod prometheus;
+pub mod prometheus;
 mod pulse;
 mod registry;
 mod router;
 pub mod rows;
-mod server;
 mod sight;
 mod snapshot;
 mod times;
@@ -28,7 +27,6 @@ pub use registry::{
     EndReason, Health, PoolStats, Registry, ServerStats, ServerStatus, ServiceState, ServiceStats, ServiceStatus,
 };
 pub use router::{RejectReason, RejectedPacket, Role, RouterStats, RouterStatus, Stranger};
-pub use server::{BindError, Endpoint, Prepared, Source};
 pub use snapshot::{
     Counter, MasterSnapshot, PoolSnapshot, RejectedSnapshot, RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot,
     StrangerSnapshot, Surroundings,

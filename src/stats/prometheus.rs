@@ -8,11 +8,11 @@ use super::snapshot::{RouterSnapshot, ServerSnapshot, ServiceSnapshot, Snapshot}
 use super::verdict::Verdict;
 
 /// The media type of [`render`].
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The snapshot as metrics.
 #[must_use]
-pub(super) fn render(snapshot: &Snapshot) -> String {
+pub fn render(snapshot: &Snapshot) -> String {
     let mut out = Exposition(String::new());
     process(snapshot, &mut out);
     routers(&snapshot.routers, &mut out);

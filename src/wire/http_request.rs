@@ -14,9 +14,63 @@ pub fn is_whole(bytes: &[u8]) -> Option<bool> {
     }
 }
 
+/// The line that a request begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLine<'a> {
+    /// `GET` and its like.
+    pub method: &'a str,
+    /// What is asked for: path and query, perhaps behind a scheme and a host.
+    pub target: &'a str,
+}
+
+/// The line of a request that begins with these bytes; none, if there is none or not yet all of it.
+#[must_use]
+pub fn line(bytes: &[u8]) -> Option<RequestLine<'_>> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let mut words = std::str::from_utf8(&bytes[..end]).ok()?.split(' ');
+    let (method, target, version) = (words.next()?, words.next()?, words.next()?);
+    version.starts_with("HTTP/").then_some(RequestLine { method, target })
+}
+
+impl<'a> RequestLine<'a> {
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.path_and_query().split('?').next().unwrap_or_default()
+    }
+
+    /// What stands behind the path and its question mark.
+    #[must_use]
+    pub fn query(&self) -> &'a str {
+        self.path_and_query().split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// Both, without scheme and host.
+    #[must_use]
+    pub fn path_and_query(&self) -> &'a str {
+        match self.target.split_once("://") {
+            Some((_, rest)) if !self.target.starts_with('/') => rest.find('/').map_or("/", |at| &rest[at..]),
+            _ => self.target,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_of_a_request_has_a_path_and_a_query() {
+        let parts = |text: &'static str| line(text.as_bytes()).map(|line| (line.method, line.path(), line.query()));
+        assert_eq!(parts("GET /a/b?c=d?e HTTP/1.1\r\n"), Some(("GET", "/a/b", "c=d?e")));
+        assert_eq!(parts("HEAD http://h:80/x?y HTTP/1.0\n"), Some(("HEAD", "/x", "y")));
+        assert_eq!(parts("GET http://h HTTP/1.1\r\n"), Some(("GET", "/", "")));
+        assert_eq!(parts("GET /go?to=http://x/ HTTP/1.1\r\n"), Some(("GET", "/go", "to=http://x/")));
+        assert_eq!(parts("OPTIONS * HTTP/1.1\r\n"), Some(("OPTIONS", "*", "")));
+        for other in ["GET / HTTP/1.1", "GET /\r\n", "SSH-2.0-x\r\n", "GET / FTP/1.1\r\n"] {
+            assert_eq!(parts(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_request_is_whole_with_its_last_empty_line() {

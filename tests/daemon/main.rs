@@ -12,6 +12,7 @@ mod logging;
 mod name_server;
 mod names;
 mod owning;
+mod pages;
 mod ranges;
 mod reloading;
 mod rising;

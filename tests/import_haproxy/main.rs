@@ -8,6 +8,7 @@ mod choice;
 mod import_support;
 mod in_use;
 mod mistakes;
+mod pages;
 mod places;
 mod sections;
 mod words;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::import_support::{World, haproxy_in, haproxy_text, load, model};
+use vipgate::model::page::PageListen;
 use vipgate::model::{Affinity, Algorithm};
 
 #[test]
@@ -146,25 +147,23 @@ fn http_mode_is_refused_where_it_is_bound_or_wanted() {
 
 #[test]
 fn the_statistics_page() {
-    let stats = |lines: &str| {
-        model(None, Some(&format!("listen s\n bind 127.0.0.1:8404-8405\n mode http\n{lines}"))).stats.unwrap()
+    let page = |lines: &str| {
+        let mut config = model(None, Some(&format!("listen s\n bind 127.0.0.1:8404-8405\n mode http\n{lines}")));
+        config.pages.pop().unwrap()
     };
-    let page = stats(" stats enable\n");
-    assert_eq!((page.path.as_str(), page.users.len(), page.refresh), ("/haproxy?stats", 0, None));
-    assert_eq!(page.listen, ["127.0.0.1:8404".parse().unwrap(), "127.0.0.1:8405".parse().unwrap()]);
-    let page = stats(" stats uri /s\n stats auth a:b:c\n stats auth d:e\n stats refresh 5\n");
-    assert_eq!((page.path.as_str(), page.refresh), ("/s", Some(Duration::from_secs(5))));
-    assert_eq!(page.users, [("a".into(), "b:c".into()), ("d".into(), "e".into())]);
-    let page = "frontend s\n bind :8404\n mode http\n http-request use-service prometheus-exporter if { path /metrics }\n stats enable\n";
-    assert!(haproxy_text(page).without_errors().raw.stats.is_some());
-    let guarded =
-        haproxy_text("listen s\n bind :8404\n mode http\n stats enable\n http-request deny if !{ src 10.0.0.1 }\n");
+    let ports = page(" stats enable\n").listen;
+    assert_eq!(ports, ["127.0.0.1:8404", "127.0.0.1:8405"].map(|address| PageListen::new(address.parse().unwrap())));
+    let stats = |lines: &str| page(lines).statistics.unwrap();
+    let said = stats(" stats enable\n");
+    assert_eq!((said.path.as_str(), said.users.len(), said.refresh, said.alone), ("/haproxy?stats", 0, None, false));
+    let said = stats(" stats uri /s\n stats auth a:b:c\n stats auth d:e\n stats refresh 5\n");
+    assert_eq!((said.path.as_str(), said.refresh), ("/s", Some(Duration::from_secs(5))));
+    assert_eq!(said.users, [("a".into(), "b:c".into()), ("d".into(), "e".into())]);
+    let guarded = haproxy_text("listen s\n bind :8404\n mode http\n stats enable\n stats http-request deny\n");
     assert_eq!(
         guarded.errors(),
-        ["error 5: HTTP rules are not there yet: the statistics page would be open to more clients"]
+        ["error 5: `stats http-request` is not there yet: the statistics would be open to more clients"]
     );
-    let two = haproxy_text("defaults\n mode http\n stats enable\nlisten a\n bind :1\nlisten b\n bind :2\n");
-    assert_eq!(two.errors(), ["error 6: there is one statistics page, and this would be a second"]);
     let tcp = haproxy_text("listen a\n bind :1\n stats enable\n server s 1.1.1.1\n");
     assert_eq!(tcp.warnings(), ["warning 3: `stats` needs `mode http`: ignored in a TCP proxy"]);
 }

@@ -29,6 +29,9 @@ pub(super) fn read(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<
         if arguments.first().is_some_and(|named| scope.own != Some(*named)) {
             return Err(format!("`{name}({})` asks another service, which is not there yet", arguments.join(",")));
         }
+        if scope.of_requests && figure == ServiceFigure::SessionRate {
+            return Err(format!("`{name}` counts the connections of services: nobody counts those of a page"));
+        }
         Figure::Service(figure)
     } else if let Some(figure) = find(OF_POOLS, name) {
         let pool = arguments.first().copied().or(scope.own);

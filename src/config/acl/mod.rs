@@ -4,10 +4,12 @@
 //! have several tests with `||` between two, which HAProxy does not have: that is how an ACL of several lines is written.
 
 mod figure;
+mod page;
 mod pattern;
 mod predefined;
 mod show;
 mod stick;
+mod template;
 mod test;
 
 use std::collections::HashMap;
@@ -20,8 +22,9 @@ use super::import::Word;
 use super::source::Location;
 use crate::model::rule::{Action, Condition, Denial, Persistence, Purpose, Rule, Slot, Stage, Term, Test};
 
+pub(super) use page::{page_rule, show_page_rule};
 use predefined::predefined;
-pub(super) use show::show;
+pub(super) use show::{condition as show_condition, show};
 pub(super) use stick::{show_stick, stick, stick_rule};
 pub(super) use test::tests;
 
@@ -53,6 +56,8 @@ pub(super) struct Scope<'a> {
     pub(super) acls: &'a HashMap<String, Acl>,
     /// The pool or table that is meant where none is named: that of the same section.
     pub(super) own: Option<&'a str>,
+    /// They are about HTTP requests, which have been read, rather than about connections.
+    pub(super) of_requests: bool,
     /// Reads the file of `-f`.
     pub(super) read: &'a dyn Fn(&Path) -> io::Result<String>,
     /// The value of an environment variable.
@@ -194,6 +199,14 @@ pub(super) fn split<'w>(words: &'w [Word], scope: &Scope<'_>) -> Result<(&'w [Wo
     }
 }
 
+/// `if ...` or `unless ...` alone.
+pub(super) fn only_condition(words: &[Word], at: Location, scope: &Scope<'_>) -> Result<Condition, Fault> {
+    match split(words, scope)? {
+        ([], Some(condition)) => Ok(condition),
+        _ => Err(Fault::new(at, "a condition is wanted here: `if` or `unless`, and what is asked")),
+    }
+}
+
 /// `[!]NAME`, `[!]{ TEST }`, side by side: all of them; with `||` or `or` between: any.
 fn condition(keyword: &Word, words: &[Word], scope: &Scope<'_>) -> Result<Condition, Fault> {
     let negated = keyword.text == "unless";
@@ -228,7 +241,7 @@ fn condition(keyword: &Word, words: &[Word], scope: &Scope<'_>) -> Result<Condit
             }
             name => match scope.acls.get(name) {
                 Some(acl) => acl.clone()?,
-                None => predefined(name).map_err(|message| Fault::new(word.at, message))?,
+                None => predefined(name, scope.of_requests).map_err(|message| Fault::new(word.at, message))?,
             },
         };
         let term = Term { negated: std::mem::take(&mut not), any: tests };

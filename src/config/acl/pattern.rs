@@ -136,16 +136,15 @@ impl Patterns<'_> {
         Ok(ranges)
     }
 
-    /// Texts, and whether their case does not count. `bytes` are compared as `-m` says only. `lower`: what they are
-    /// compared with was turned into lower case.
-    pub(super) fn texts(&self, bytes: bool, lower: bool, fetch: &Word) -> Result<(Vec<Pattern>, bool), Fault> {
-        let method = match self.method {
-            Some(method) => method.as_str(),
-            None if bytes => {
+    /// Texts, and whether their case does not count. Where `-m` says nothing they are compared as `usual` says; bytes have
+    /// nothing usual. `lower`: what they are compared with was turned into lower case.
+    pub(super) fn texts(&self, usual: Option<&str>, lower: bool, fetch: &Word) -> Result<(Vec<Pattern>, bool), Fault> {
+        let method = match self.method.map(Word::as_str).or(usual) {
+            Some(method) => method,
+            None => {
                 let message = format!("say how `{}` is compared: `-m str`, `-m beg`, `-m bin`, ..", fetch.text);
                 return Err(Fault::new(fetch.at, message));
             }
-            None => "str",
         };
         if method == "found" {
             return Ok((vec![Pattern::Found], false));

@@ -9,9 +9,18 @@ use crate::model::rule::{End, Pattern, Quantity, Test, Text};
 /// The longest of the methods below, with the space after it, fits in. The shortest request is longer.
 const METHOD_BYTES: usize = 8;
 
+/// Those that there is an ACL for.
+const METHODS: [&str; 8] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "TRACE"];
+
 /// What HAProxy calls an ACL of this name. The error says that there is none, or what it would have to ask.
-pub(super) fn predefined(name: &str) -> Result<Arc<[Test]>, String> {
+pub(super) fn predefined(name: &str, of_requests: bool) -> Result<Arc<[Test]>, String> {
+    let method = name.strip_prefix("METH_").filter(|_| of_requests);
     let test = match name {
+        _ if method.is_some_and(|method| METHODS.contains(&method)) => of_method(method.unwrap_or_default()),
+        "HTTP" | "REQ_CONTENT" if of_requests => Test::Always(true),
+        "RDP_COOKIE" | "HTTP_1.0" | "HTTP_1.1" if of_requests => {
+            return Err(format!("the ACL `{name}` cannot be asked of a request here yet"));
+        }
         "TRUE" => Test::Always(true),
         "FALSE" => Test::Always(false),
         "LOCALHOST" => loopback(),
@@ -22,8 +31,11 @@ pub(super) fn predefined(name: &str) -> Result<Arc<[Test]>, String> {
         "HTTP_1.0" => version("0"),
         "HTTP_1.1" => version("1"),
         "METH_GET" => begins("^(GET|HEAD) "),
-        "METH_CONNECT" | "METH_DELETE" | "METH_HEAD" | "METH_OPTIONS" | "METH_POST" | "METH_PUT" | "METH_TRACE" => {
+        _ if name.strip_prefix("METH_").is_some_and(|method| METHODS.contains(&method)) => {
             begins(&format!("^{} ", name.trim_start_matches("METH_")))
+        }
+        "HTTP_CONTENT" | "HTTP_URL_ABS" | "HTTP_URL_SLASH" | "HTTP_URL_STAR" if of_requests => {
+            return Err(format!("the ACL `{name}` cannot be asked of a request here yet"));
         }
         "HTTP_CONTENT" | "HTTP_URL_ABS" | "HTTP_URL_SLASH" | "HTTP_URL_STAR" => {
             return Err(format!("the ACL `{name}` asks for parts of an HTTP request, which are not read in TCP mode"));
@@ -31,6 +43,13 @@ pub(super) fn predefined(name: &str) -> Result<Arc<[Test]>, String> {
         _ => return Err(format!("there is no ACL called `{name}`")),
     };
     Ok(Arc::new([test]))
+}
+
+/// HAProxy takes HEAD for a GET here.
+fn of_method(method: &str) -> Test {
+    let and_head = (method == "GET").then_some("HEAD");
+    let patterns = [method].into_iter().chain(and_head).map(|method| Pattern::Exact(method.into()));
+    Test::Text { of: Text::Method, ignore_case: false, patterns: patterns.collect() }
 }
 
 fn begins(expression: &str) -> Test {

@@ -34,7 +34,7 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
     }
 }
 
-pub(super) fn condition(condition: &Condition) -> String {
+pub(in crate::config) fn condition(condition: &Condition) -> String {
     let lines = condition.any.iter().map(|line| line.iter().map(term).collect::<Vec<_>>().join(" "));
     let keyword = if condition.negated { "unless" } else { "if" };
     format!("{keyword} {}", lines.collect::<Vec<_>>().join(" || "))
@@ -73,6 +73,8 @@ fn test(test: &Test) -> String {
             let name = match of {
                 Text::ServerName => "req.ssl_sni".to_owned(),
                 Text::Protocol => "req.ssl_alpn".to_owned(),
+                Text::Method => "method".to_owned(),
+                Text::Path => "path".to_owned(),
                 Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
             };
             format!("{name}{}{}", if *ignore_case { " -i" } else { "" }, texts(patterns))
@@ -156,7 +158,7 @@ fn texts(patterns: &[Pattern]) -> String {
 }
 
 /// As one word: in quotes where it would be several, or something else.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:,/()*^$+?=@%&;<>[]!".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         return text.to_owned();

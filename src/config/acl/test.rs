@@ -14,7 +14,8 @@ enum Fetch {
     Number(Quantity),
     /// A TLS version, written `3.3`.
     Version,
-    Text(Text),
+    /// A text, and how it is compared unless something else is said.
+    Text(Text, &'static str),
     /// Bytes that are no text: how they are compared has to be said.
     Bytes(Text),
     /// A text that is known already.
@@ -41,6 +42,24 @@ pub(in crate::config) fn tests(at: Location, words: &[Word], scope: &Scope<'_>) 
     test(fetch, patterns, lower, first)
 }
 
+/// Parts of HTTP requests.
+const OF_REQUESTS: [&str; 14] = [
+    "base",
+    "cook",
+    "cookie",
+    "hdr",
+    "hdr_ip",
+    "method",
+    "path",
+    "pathq",
+    "query",
+    "req.hdr",
+    "url",
+    "url_param",
+    "urlp",
+    "capture.req.hdr",
+];
+
 /// A fetch, and the converters after its first comma that is not between parentheses.
 fn converters(text: &str) -> (&str, Option<&str>) {
     let mut depth = 0;
@@ -59,7 +78,7 @@ fn converters(text: &str) -> (&str, Option<&str>) {
 }
 
 fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Result<Vec<Test>, Fault> {
-    if lower && !matches!(fetch, Fetch::Text(_) | Fetch::Constant(_)) {
+    if lower && !matches!(fetch, Fetch::Text(..) | Fetch::Constant(_)) {
         return Err(Fault::new(word.at, "`lower` goes with texts only"));
     }
     let none_given =
@@ -93,15 +112,16 @@ fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Resul
             let test = Test::Number(Quantity::HelloVersion, ranges.clone());
             if ranges.is_empty() { Err(none_given("versions, such as `3.3`")) } else { Ok(vec![test]) }
         }
-        Fetch::Text(of) | Fetch::Bytes(of) => {
-            let (list, ignore_case) = patterns.texts(matches!(fetch, Fetch::Bytes(_)), lower, word)?;
+        Fetch::Text(of, _) | Fetch::Bytes(of) => {
+            let usual = if let Fetch::Text(_, usual) = fetch { Some(usual) } else { None };
+            let (list, ignore_case) = patterns.texts(usual, lower, word)?;
             if list.is_empty() {
                 return Err(none_given("texts, or `-m found`"));
             }
             Ok(vec![Test::Text { of, ignore_case, patterns: list }])
         }
         Fetch::Constant(value) => {
-            let (list, ignore_case) = patterns.texts(false, lower, word)?;
+            let (list, ignore_case) = patterns.texts(Some("str"), lower, word)?;
             let holds = value.is_some_and(|value| rules::text_is(value.as_bytes(), ignore_case, &list));
             Ok(vec![Test::Always(holds)])
         }
@@ -119,6 +139,14 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
     };
     let arguments: Vec<&str> = inside.split(',').map(str::trim).filter(|argument| !argument.is_empty()).collect();
     if let Some(fetch) = counter(name, &arguments, scope)? {
+        if scope.of_requests {
+            return Err(format!("`{name}` counts sources of connections to services: nobody counts those of a page"));
+        }
+        return Ok(fetch);
+    }
+    if scope.of_requests
+        && let Some(fetch) = of_request(name)?
+    {
         return Ok(fetch);
     }
     if let Some(figure) = figure::read(name, &arguments, scope)? {
@@ -133,8 +161,8 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         "req.ssl_hello_type" | "req_ssl_hello_type" => Fetch::Number(Quantity::HelloType),
         "req.rdp_cookie_cnt" | "req_rdp_cookie_cnt" | "rdp_cookie_cnt" => Fetch::Number(Quantity::RdpCookies),
         "req.ssl_ver" | "req_ssl_ver" => Fetch::Version,
-        "req.ssl_sni" | "req_ssl_sni" => Fetch::Text(Text::ServerName),
-        "req.ssl_alpn" => Fetch::Text(Text::Protocol),
+        "req.ssl_sni" | "req_ssl_sni" => Fetch::Text(Text::ServerName, "str"),
+        "req.ssl_alpn" => Fetch::Text(Text::Protocol, "str"),
         "req.payload" | "payload" => {
             let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
             match numbers.as_deref() {
@@ -168,24 +196,26 @@ fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
     Ok(fetch)
 }
 
+/// What can be asked of a request in particular; what of a connection's first bytes cannot.
+fn of_request(name: &str) -> Result<Option<Fetch>, String> {
+    const HOW: [(&str, &str); 6] =
+        [("_beg", "beg"), ("_dom", "dom"), ("_end", "end"), ("_len", "len"), ("_reg", "reg"), ("_sub", "sub")];
+    let compared = HOW.iter().find_map(|(suffix, how)| Some((name.strip_suffix(suffix)?, *how)));
+    let (plain, usual) = compared.unwrap_or((name, "str"));
+    Ok(Some(match plain {
+        "path" => Fetch::Text(Text::Path, usual),
+        "method" => Fetch::Text(Text::Method, usual),
+        // TLS ends elsewhere.
+        "ssl_fc" => Fetch::Truth(Test::Always(false)),
+        _ if name.starts_with("req") || OF_REQUESTS.contains(&plain) || name == "payload" => {
+            return Err(format!("`{name}` cannot be asked of a request here yet: path and method can"));
+        }
+        _ => return Ok(None),
+    }))
+}
+
 /// Why a fetch cannot be asked.
 pub(super) fn not_there(name: &str) -> String {
-    const OF_REQUESTS: [&str; 14] = [
-        "base",
-        "cook",
-        "cookie",
-        "hdr",
-        "hdr_ip",
-        "method",
-        "path",
-        "pathq",
-        "query",
-        "req.hdr",
-        "url",
-        "url_param",
-        "urlp",
-        "capture.req.hdr",
-    ];
     let plain = ["_beg", "_dir", "_dom", "_end", "_len", "_reg", "_sub"].iter().find_map(|how| name.strip_suffix(how));
     if OF_REQUESTS.contains(&plain.unwrap_or(name)) {
         format!("`{name}` is part of an HTTP request, which is not read in TCP mode")

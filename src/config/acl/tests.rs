@@ -16,7 +16,8 @@ fn read(text: &str) -> Result<Rule, String> {
         ("two".to_owned(), Ok(Arc::from([Test::Always(true), Test::Always(false)]))),
         ("broken".to_owned(), Err(Fault::new(at, "no such thing"))),
     ]);
-    let scope = Scope { acls: &acls, own: None, read: &files, variable: &|name| Some(name.to_owned()) };
+    let scope =
+        Scope { acls: &acls, own: None, of_requests: false, read: &files, variable: &|name| Some(name.to_owned()) };
     rule(&cut(text, at).unwrap(), at, &scope).map_err(|fault| fault.message)
 }
 
@@ -160,4 +161,81 @@ fn mistakes_are_named() {
         let error = read(text).unwrap_err();
         assert!(error.contains(message), "{text}: {error}");
     }
+}
+
+fn page(text: &str) -> Result<crate::model::page::PageRule, String> {
+    let at = Location::new(Sources::new().add("t", text), 0..text.len());
+    let files = |path: &Path| match path.to_str() {
+        Some("/page") => Ok("here\n".to_owned()),
+        Some("/image") => Ok("\u{fffd}PNG".to_owned()),
+        _ => Err(io::ErrorKind::NotFound.into()),
+    };
+    let (acls, variable) = (HashMap::new(), |_: &str| None);
+    let scope = Scope { acls: &acls, own: None, of_requests: true, read: &files, variable: &variable };
+    page_rule(&cut(text, at).unwrap(), at, &scope).map_err(|fault| fault.message)
+}
+
+#[test]
+fn rules_of_pages_are_written_out_as_they_are_read() {
+    for text in [
+        "allow if { path -m str -- /a }",
+        "reject",
+        "use-service prometheus-exporter if { path -i -m beg -- /metrics }",
+        "return status 200",
+        "return status 404 default-errorfiles unless { src 10.0.0.0/8 } || { nbsrv(a) 0 }",
+        "return status 200 content-type text/plain lf-string 'it'\\''s %[path] of %[nbsrv(a)] 100%%' hdr X-A %[src]",
+        "return status 200 content-type text/html file /page",
+        "redirect location / code 302",
+        "redirect prefix https://%[req.hdr(host)] code 308 drop-query if { method -m str -- GET HEAD }",
+        "redirect scheme https code 301 if { path -m reg -- ^/[a-z]+$ }",
+    ] {
+        let rule = page(text).unwrap();
+        assert_eq!(show_page_rule(&rule), text);
+    }
+    let same = |one: &str, other: &str| assert_eq!(page(one), page(other), "{one}");
+    same("deny", "return status 403 default-errorfiles");
+    same("deny hdr X-A b", "return status 403 hdr X-A b");
+    same("return default-errorfiles hdr X-A b", "return status 200 default-errorfiles");
+    same("deny deny_status 404 if METH_GET", "return status 404 default-errorfiles if { method GET HEAD }");
+    same(
+        "deny deny_status 418 content-type text/plain string x",
+        "return status 418 content-type text/plain lf-string x",
+    );
+    same("return content-type text/plain string 'a\nb%'", "return content-type text/plain lf-string 'a\nb%%'");
+    same("redirect scheme https if !{ ssl_fc }", "redirect scheme https if !{ always_false }");
+    same("allow if { path_len 3 } { path_dom x } HTTP", "allow if { path -m len 3 } { path -m dom x } { always_true }");
+}
+
+#[test]
+fn what_a_page_cannot_do_is_told() {
+    for (text, part) in [
+        ("tarpit", "`tarpit` is not done on a page"),
+        ("allow everybody", "`everybody` cannot stand here"),
+        ("return status 99", "not a status from 200 to 599"),
+        ("return string x", "say of which type it is"),
+        ("return content-type text/plain string x file /page", "has been said"),
+        ("return content-type text/html file /nowhere", "cannot be read"),
+        ("return content-type text/html file /image", "not text in UTF-8"),
+        ("return status 418 default-errorfiles", "no standard answer for 418"),
+        ("deny deny_status 418", "no standard answer for 418"),
+        ("deny hdr X", "wants a name and a value"),
+        ("deny hdr 'a b' c", "cannot be the name of a header"),
+        ("deny hdr X 'a\nb'", "cannot be in a header"),
+        ("return content-type text/plain lf-string %x", "after `%` there is"),
+        ("return content-type text/plain lf-string %[path", "after `%` there is"),
+        ("return content-type text/plain lf-string %[hdr(x)]", "`%[hdr(x)]` cannot be put in"),
+        ("redirect code 301", "say where to"),
+        ("redirect location / code 304", "301, 302, 303, 307 or 308"),
+        ("use-service lua", "`lua` is not a service here"),
+        ("allow if { hdr(host) x }", "`hdr` cannot be asked of a request here yet"),
+        ("allow if { req.ssl_sni x }", "`req.ssl_sni` cannot be asked of a request here yet"),
+        ("allow if { src_conn_rate(t) gt 1 }", "nobody counts those of a page"),
+        ("allow if { fe_sess_rate gt 1 }", "`fe_sess_rate` counts the connections of services"),
+        ("allow if HTTP_1.1", "cannot be asked of a request here yet"),
+        ("allow if", "a condition is missing"),
+    ] {
+        let error = page(text).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    assert!(read("content reject if { path /a }").unwrap_err().contains("not read in TCP mode"));
 }

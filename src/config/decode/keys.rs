@@ -12,7 +12,7 @@ pub struct Keys {
 /// All kinds of tables.
 #[rustfmt::skip]
 pub const ALL: &[&Keys] = &[
-    &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
+    &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATISTICS, &PAGE, &MONITOR, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
     &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &KEEPALIVE, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &NAME_SERVER, &HOLD,
@@ -23,7 +23,7 @@ pub const ALL: &[&Keys] = &[
 pub(super) const TOP: Keys = Keys {
     table: "the file",
     keys: &[
-        "global", "log", "stats", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route",
+        "global", "log", "stats", "page", "stats-socket", "scripts", "notify", "mail", "virtual-router", "sync-group", "tracker", "route",
         "rule", "service", "pool", "source-table", "resolver", "peer-group",
     ],
 };
@@ -46,10 +46,12 @@ pub(super) const STATS_SOCKET: Keys = Keys {
     table: "[[stats-socket]]",
     keys: &["address", "mode", "user", "group", "level", "timeout", "max-connections"],
 };
-pub(super) const STATS: Keys = Keys {
-    table: "[stats]",
-    keys: &["listen", "path", "users", "refresh", "hide-version", "show-node", "max-connections"],
-};
+pub(super) const STATS: Keys = Keys { table: "[stats]", keys: &["listen", "max-connections"] };
+pub(super) const STATISTICS: Keys =
+    Keys { table: "a page's stats", keys: &["path", "users", "refresh", "hide-version", "show-node"] };
+pub(super) const PAGE: Keys =
+    Keys { table: "[[page]]", keys: &["name", "listen", "max-connections", "monitor", "rules", "stats", "otherwise"] };
+pub(super) const MONITOR: Keys = Keys { table: "a page's monitor", keys: &["path", "fail"] };
 pub(super) const ROUTER: Keys = Keys {
     table: "[[virtual-router]]",
     keys: &[

@@ -8,6 +8,7 @@ mod control;
 pub mod keys;
 mod log;
 mod names;
+mod page;
 mod peers;
 mod policy;
 mod reader;
@@ -22,9 +23,9 @@ use toml::de::{DeTable, DeValue};
 
 use self::reader::{Decoder, Fields, Value};
 use super::diagnostic::Diagnostic;
-use super::raw::{Config, Global, Located, PeerPort, Secret, Stats, User};
+use super::raw::{Config, Global, PeerPort};
 use super::source::{SourceId, Sources};
-use super::syntax::{self, SUGGESTIONS};
+use super::syntax::SUGGESTIONS;
 
 /// Reads one TOML file. Faults go to `diagnostics`; what could be read is returned.
 pub fn decode(sources: &Sources, source: SourceId, diagnostics: &mut Vec<Diagnostic>) -> Config {
@@ -48,6 +49,7 @@ impl Decoder<'_> {
             global: self.field(fields, "global", Self::global).map(|located| located.value),
             log: self.field(fields, "log", Self::log).map(|located| located.value),
             stats: self.field(fields, "stats", Self::stats).map(|located| located.value),
+            pages: self.tables(fields, "page", Self::page),
             stats_sockets: self.tables(fields, "stats-socket", Self::stats_socket),
             scripts: self.field(fields, "scripts", Self::scripts).map(|located| located.value),
             notify: self.field(fields, "notify", Self::notify_targets).map(|located| located.value),
@@ -104,39 +106,5 @@ impl Decoder<'_> {
                 }
             }),
         })
-    }
-
-    fn stats(&mut self, value: Value<'_>, key: &str) -> Option<Stats> {
-        let fields = self.table(value, key, &[&keys::STATS])?;
-        Some(Stats {
-            at: value.at,
-            listen: self.list(fields, "listen", |this, value, key| {
-                Some(Located::new(this.parsed(value, key, syntax::host_port)?, value.at))
-            }),
-            path: self.field(fields, "path", Self::string),
-            users: self.field(fields, "users", Self::users).map(|located| located.value).unwrap_or_default(),
-            refresh: self.field(fields, "refresh", Self::duration),
-            hide_version: self.field(fields, "hide-version", Self::boolean),
-            show_node: self.field(fields, "show-node", Self::boolean),
-            max_connections: self.field(fields, "max-connections", Self::number),
-        })
-    }
-
-    fn users(&mut self, value: Value<'_>, key: &str) -> Option<Vec<User>> {
-        let DeValue::Table(table) = value.value else {
-            self.wrong_type(value, key, "a table such as { name = \"password\" }");
-            return None;
-        };
-        let mut users = Vec::new();
-        for (name, password) in table.iter() {
-            let password = self.value(password);
-            if let Some(secret) = self.text(password, name.get_ref()) {
-                users.push(User {
-                    name: Located::new(name.get_ref().to_string(), self.at(name.span())),
-                    password: Located::new(Secret(secret.to_owned()), password.at),
-                });
-            }
-        }
-        Some(users)
     }
 }

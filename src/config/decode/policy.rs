@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use super::keys;
 use super::reader::{Decoder, Fields, Value};
-use crate::config::acl::{self, Scope};
+use crate::config::acl::{self, Fault, Scope};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::files;
+use crate::config::import::Word;
 use crate::config::import::haproxy::cut;
 use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
+use crate::config::source::Location;
 use crate::model::rule::{Rule, Stage};
 use crate::model::{PortRange, Prefix, StickRule};
 
@@ -61,34 +63,28 @@ impl Decoder<'_> {
     }
 
     fn policy_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<Rule>> {
-        let text = self.text(value, key)?;
-        let words = match cut(text, value.at) {
-            Ok(words) => words,
-            Err(message) => {
-                self.error(value.at, message);
-                return None;
-            }
-        };
-        let acls = HashMap::new();
-        let scope = Scope { acls: &acls, own: None, read: &files::list, variable: &|name| std::env::var(name).ok() };
-        match acl::rule(&words, value.at, &scope) {
-            Ok(rule) => Some(Located::new(rule, value.at)),
-            Err(fault) => {
-                self.error(fault.at, fault.message);
-                None
-            }
-        }
+        self.acl_text(value, key, false, acl::rule)
     }
 
     pub(super) fn stick_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<StickRule>> {
+        self.acl_text(value, key, false, acl::stick_rule)
+    }
+
+    /// Something written in the language of rules.
+    pub(super) fn acl_text<T>(
+        &mut self,
+        value: Value<'_>,
+        key: &str,
+        of_requests: bool,
+        read: impl FnOnce(&[Word], Location, &Scope<'_>) -> Result<T, Fault>,
+    ) -> Option<Located<T>> {
         let text = self.text(value, key)?;
         let acls = HashMap::new();
-        let scope = Scope { acls: &acls, own: None, read: &files::list, variable: &|name| std::env::var(name).ok() };
+        let variable = |name: &str| std::env::var(name).ok();
+        let scope = Scope { acls: &acls, own: None, of_requests, read: &files::list, variable: &variable };
         let words = cut(text, value.at).map_err(|message| (value.at, message));
-        let read = words
-            .and_then(|words| acl::stick_rule(&words, value.at, &scope).map_err(|fault| (fault.at, fault.message)));
-        match read {
-            Ok(rule) => Some(Located::new(rule, value.at)),
+        match words.and_then(|words| read(&words, value.at, &scope).map_err(|fault| (fault.at, fault.message))) {
+            Ok(read) => Some(Located::new(read, value.at)),
             Err((at, message)) => {
                 self.error(at, message);
                 None

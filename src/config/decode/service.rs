@@ -106,7 +106,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn listen(&mut self, value: Value<'_>, key: &str) -> Option<Listen> {
+    pub(super) fn listen(&mut self, value: Value<'_>, key: &str) -> Option<Listen> {
         if !matches!(value.value, DeValue::Table(_)) {
             let (host, ports) = self.parsed(value, key, syntax::listen)?;
             let (host, ports) = (Located::new(host, value.at), Located::new(ports, value.at));

@@ -5,6 +5,7 @@ mod choice;
 mod control;
 mod names;
 mod notify;
+mod page;
 mod peers;
 mod policy;
 mod router;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use super::acl;
 use super::raw::{
     Affinity, Config, Global, Host, HostPort, KeepAlive, Listen, Located, Maybe, PeerPort, Pool, Server, Service,
-    Source, Stats, Table, Timeout,
+    Source, Table, Timeout,
 };
 use super::syntax::DESTINATION;
 use super::words::{self, Words, word_for};
@@ -30,7 +31,8 @@ pub fn emit(config: &Config) -> String {
     let mut sections = Vec::new();
     sections.extend(config.global.as_ref().map(global));
     sections.extend(config.log.as_ref().map(control::log));
-    sections.extend(config.stats.as_ref().map(stats));
+    sections.extend(config.stats.as_ref().map(page::stats));
+    sections.extend(config.pages.iter().map(page::page));
     sections.extend(config.stats_sockets.iter().map(control::stats_socket));
     sections.extend(config.scripts.as_ref().map(notify::scripts));
     sections.extend(config.notify.as_ref().map(notify::targets));
@@ -61,24 +63,6 @@ fn global(raw: &Global) -> String {
         PeerPort::Off => "false".to_owned(),
         PeerPort::Port(port) => port.to_string(),
     });
-    lines.lines()
-}
-
-fn stats(raw: &Stats) -> String {
-    let mut lines = Keys::new("[stats]");
-    lines.list("listen", raw.listen.iter().map(|listen| host_port(&listen.value)));
-    lines.maybe("path", &raw.path, |path| quoted(path));
-    let mut users = Keys::new("");
-    for user in &raw.users {
-        users.add(&quoted(&user.name.value), quoted(&user.password.value.0));
-    }
-    if !raw.users.is_empty() {
-        lines.add("users", users.inline());
-    }
-    lines.maybe("refresh", &raw.refresh, duration);
-    lines.maybe("hide-version", &raw.hide_version, bool::to_string);
-    lines.maybe("show-node", &raw.show_node, bool::to_string);
-    lines.maybe("max-connections", &raw.max_connections, u64::to_string);
     lines.lines()
 }
 
@@ -265,6 +249,12 @@ impl Keys {
         if items.len() > 0 {
             self.add(key, list(items));
         }
+    }
+
+    /// Texts, a line each, if there are any.
+    fn line_each(&mut self, key: &str, texts: impl Iterator<Item = String>) {
+        let lines: String = texts.map(|text| format!("    {},\n", quoted(&text))).collect();
+        self.option(key, Some(format!("[\n{lines}]")).filter(|_| !lines.is_empty()));
     }
 
     fn lines(self) -> String {

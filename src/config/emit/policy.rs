@@ -19,8 +19,7 @@ pub(super) fn policy(raw: &Policy, lines: &mut Keys) {
 
 /// Rules, a line each.
 pub(super) fn rules(key: &str, rules: &[Located<Rule>], lines: &mut Keys) {
-    let text: String = rules.iter().map(|rule| format!("    {},\n", quoted(&acl::show(&rule.value)))).collect();
-    lines.option(key, Some(format!("[\n{text}]")).filter(|_| !text.is_empty()));
+    lines.line_each(key, rules.iter().map(|rule| acl::show(&rule.value)));
 }
 
 fn limits(raw: &Limits) -> String {

@@ -11,6 +11,7 @@ mod control;
 mod log;
 mod names;
 mod notify;
+mod page;
 mod peers;
 mod policy;
 mod router;
@@ -36,6 +37,7 @@ pub use control::StatsSocket;
 pub use log::{Log, LogTarget};
 pub use names::{Hold, ResolveWhen, Resolver, ServerNaming};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
+pub use page::{Monitor, Page, Statistics, Stats, User};
 pub use peers::{Member, PeerGroup};
 pub use policy::{Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
@@ -76,6 +78,8 @@ pub struct Config {
     pub log: Option<Log>,
     /// `[stats]`.
     pub stats: Option<Stats>,
+    /// `[[page]]`.
+    pub pages: Vec<Page>,
     /// `[[stats-socket]]`.
     pub stats_sockets: Vec<StatsSocket>,
     /// `[scripts]`.
@@ -145,30 +149,6 @@ pub enum PeerPort {
     Off,
     /// A number.
     Port(u64),
-}
-
-/// `[stats]`: see [`model::Stats`](crate::model::Stats).
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "documented in the model")]
-pub struct Stats {
-    pub at: Location,
-    /// Empty: 127.0.0.1:8404.
-    pub listen: Vec<Located<HostPort>>,
-    pub path: Maybe<String>,
-    pub users: Vec<User>,
-    pub refresh: Maybe<Duration>,
-    pub hide_version: Maybe<bool>,
-    pub show_node: Maybe<bool>,
-    pub max_connections: Maybe<u64>,
-}
-
-/// One entry of `stats.users`: `name = "password"`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct User {
-    /// Who.
-    pub name: Located<String>,
-    /// In clear text.
-    pub password: Located<Secret>,
 }
 
 /// Text that never reaches a log.

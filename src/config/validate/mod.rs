@@ -13,6 +13,7 @@ mod idle;
 mod log;
 mod names;
 mod overlap;
+mod page;
 mod peers;
 mod policy;
 mod pool;
@@ -27,17 +28,17 @@ mod vrid;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 
 use self::command::Commands;
-use self::findings::{Findings, Unique};
+use self::findings::Findings;
 use self::group::Members;
 use self::overlap::Overlaps;
 use self::track::Trackers;
 use super::diagnostic::Diagnostic;
 use super::raw::{self, Located, PeerPort};
 use super::source::Location;
-use crate::model::{Config, Global, Stats};
+use crate::model::{Config, Global};
 
 /// Turns host names into addresses. The shell brings the system's resolver, tests bring a table.
 pub trait Resolve {
@@ -72,7 +73,6 @@ pub fn validate(
 fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
     let global = global(raw, findings);
     let mut overlaps = Overlaps::new();
-    let stats = raw.stats.as_ref().map(|raw| stats(raw, &mut overlaps, findings));
     let stats_sockets = control::stats_sockets(&raw.stats_sockets, &mut overlaps, findings);
     let commands = Commands::new(raw);
     let notify = commands.targets(raw, findings);
@@ -85,6 +85,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
         routers.iter().flat_map(|router| router.owned().map(|address| address.prefix.address)).collect();
     let tables = policy::tables(raw, findings);
     let rules = policy::Known::new(raw, &tables);
+    let pages = page::pages(raw, &rules, &mut overlaps, findings);
     let services = service::services(raw, &owned, &global.log, (&rules, &mut overlaps), findings);
     let mut pools = pool::pools(raw, &services, (&rules, &commands), findings);
     peers::choose_alike(&services, &owned, &mut pools);
@@ -108,7 +109,7 @@ fn config(raw: &raw::Config, findings: &mut Findings<'_>) -> Config {
         pools,
         resolvers,
         peer_groups,
-        stats,
+        pages,
         stats_sockets,
     }
 }
@@ -139,62 +140,6 @@ fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
         },
         log,
     }
-}
-
-fn stats(raw: &raw::Stats, overlaps: &mut Overlaps, findings: &mut Findings<'_>) -> Stats {
-    let mut listen = Vec::new();
-    for address in &raw.listen {
-        let host = Located::new(address.value.host.clone(), address.at);
-        if let Some(ip) = findings.address(&host) {
-            listen.push(SocketAddr::new(ip, address.value.port));
-            overlaps.add_port(ip, address.value.port, address.at, findings);
-        }
-    }
-    if raw.listen.is_empty() {
-        let default = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8404);
-        listen.push(default);
-        overlaps.add_port(default.ip(), default.port(), raw.at, findings);
-    }
-    if let Some(open) = listen.iter().find(|address| !address.ip().is_loopback()).filter(|_| raw.users.is_empty()) {
-        findings.warning(
-            raw.listen.first().map_or(raw.at, |address| address.at),
-            format!("anybody who reaches {open} can read the statistics"),
-            "add users = { name = \"password\" }, or listen on 127.0.0.1",
-        );
-    }
-    let path = raw.path.as_ref().map_or("/", |path| &path.value);
-    if let Some(located) = &raw.path
-        && (!path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control() || "#;".contains(c)))
-    {
-        findings.error(
-            located.at,
-            format!("`{path}` is not the path of a page"),
-            "it begins with `/`, as in \"/stats\"",
-        );
-    }
-    Stats {
-        listen,
-        path: path.to_owned(),
-        users: users(&raw.users, findings),
-        refresh: findings.positive(&raw.refresh, "refresh"),
-        hide_version: raw.hide_version.is_some_and(|hide| hide.value),
-        show_node: raw.show_node.is_some_and(|show| show.value),
-        max_connections: findings.number(&raw.max_connections, "max-connections", 1..=1_000_000, 100),
-    }
-}
-
-fn users(raw: &[raw::User], findings: &mut Findings<'_>) -> Vec<(String, String)> {
-    let mut unique = Unique::new();
-    for raw::User { name, .. } in raw {
-        findings.name(name, "user");
-        if name.value.contains(':') {
-            findings.error(name.at, "a user's name cannot contain `:`", "HTTP separates name and password with it");
-        }
-        if let Some(first) = unique.insert(name.value.as_str(), name.at) {
-            duplicate(findings, "user", name, first);
-        }
-    }
-    raw.iter().map(|user| (user.name.value.clone(), user.password.value.0.clone())).collect()
 }
 
 /// Two things with one name.

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::findings::Findings;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::source::Location;
+use crate::model::page::PageListen;
 use crate::model::{Family, InterfaceName, ListenAddress};
 
 /// Who listens where, and what was found to overlap.
@@ -63,18 +64,29 @@ impl Overlaps {
 
     /// Takes what a service listens on.
     pub(super) fn add_listen(&mut self, listen: &ListenAddress, at: Location, findings: &mut Findings<'_>) {
-        let interface = listen.interface.as_ref();
         let claim = Claim {
             address: listen.address,
             ports: (listen.ports.first(), listen.ports.last()),
-            interface,
+            interface: listen.interface.as_ref(),
             strict: false,
             written: listen.address,
             at,
         };
-        let free = self.add(&claim, findings);
-        if listen.dual_stack && listen.address.is_unspecified() && listen.address.is_ipv6() {
-            let v4 = Claim { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..claim };
+        self.add_families(&claim, listen.dual_stack, findings);
+    }
+
+    /// Takes what a page listens on, with a socket that does not share it.
+    pub(super) fn add_page(&mut self, listen: &PageListen, at: Location, findings: &mut Findings<'_>) {
+        let (address, port) = (listen.address.ip(), listen.address.port());
+        let interface = listen.interface.as_ref();
+        let claim = Claim { address, ports: (port, port), interface, strict: true, written: address, at };
+        self.add_families(&claim, listen.dual_stack, findings);
+    }
+
+    fn add_families(&mut self, claim: &Claim<'_>, dual_stack: bool, findings: &mut Findings<'_>) {
+        let free = self.add(claim, findings);
+        if dual_stack && claim.address.is_unspecified() && claim.address.is_ipv6() {
+            let v4 = Claim { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), ..*claim };
             // One finding a listener.
             if free {
                 self.add(&v4, findings);

@@ -180,17 +180,11 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
         Action::Track { table, .. } => tables.push(table),
         _ => {}
     }
-    for test in rule.value.when.iter().flat_map(Condition::tests) {
-        match test {
-            Test::ServerUp { pool, server } => {
-                pool_exists(pool, rule.at, known, findings);
-                server_exists(pool, server, rule.at, known, findings);
-            }
-            Test::Number(Quantity::Figure(figure), _) => figure_exists(figure, rule.at, known, findings),
-            Test::Number(Quantity::Counter { table: Some(table), .. }, _) => tables.push(table),
-            _ => {}
-        }
-    }
+    conditions_exist(rule.value.when.iter(), rule.at, known, findings);
+    tables.extend(rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test {
+        Test::Number(Quantity::Counter { table, .. }, _) => table.as_ref(),
+        _ => None,
+    }));
     for table in tables {
         match known.tables.get(table) {
             Some(found) if policy.tables.iter().all(|there| there.name != found.name) => {
@@ -209,7 +203,26 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
     }
 }
 
-fn figure_exists(figure: &Figure, at: Location, known: &Known<'_>, findings: &mut Findings<'_>) {
+/// Checks that the pools and servers that conditions ask for are there.
+pub(super) fn conditions_exist<'c>(
+    conditions: impl Iterator<Item = &'c Condition>,
+    at: Location,
+    known: &Known<'_>,
+    findings: &mut Findings<'_>,
+) {
+    for test in conditions.flat_map(Condition::tests) {
+        match test {
+            Test::ServerUp { pool, server } => {
+                pool_exists(pool, at, known, findings);
+                server_exists(pool, server, at, known, findings);
+            }
+            Test::Number(Quantity::Figure(figure), _) => figure_exists(figure, at, known, findings),
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn figure_exists(figure: &Figure, at: Location, known: &Known<'_>, findings: &mut Findings<'_>) {
     if let Some(pool) = figure.pool() {
         pool_exists(pool, at, known, findings);
     }

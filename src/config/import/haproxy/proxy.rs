@@ -9,9 +9,9 @@ use super::grammar::{Prefix, Section, Statement};
 use super::keepalive::Probes;
 use super::logging::LogSaid;
 use super::mail::MailSaid;
+use super::page::{PageSaid, StatsSaid};
 use super::rules::RulesSaid;
 use super::server::{ServerOptions, ServerSaid};
-use super::stats::StatsSaid;
 use super::stick::StickSaid;
 use super::{Translator, bad_character, refusal, state, value};
 use crate::config::diagnostic::Diagnostic;
@@ -52,7 +52,7 @@ impl Kind {
 }
 
 /// Of what proxies inherit and add to, no more than this is kept: ten thousand of them would copy it ten thousand times.
-const MOST_INHERITED: usize = 100;
+pub(super) const MOST_INHERITED: usize = 100;
 
 /// `mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +100,7 @@ pub(super) struct Proxy {
     pub(super) default_backend: Maybe<String>,
     pub(super) source: Maybe<Source>,
     pub(super) stats: StatsSaid,
+    pub(super) page: PageSaid,
     pub(super) log: LogSaid,
     pub(super) mail: MailSaid,
     /// How servers are checked.
@@ -114,8 +115,12 @@ pub(super) struct Proxy {
     pub(super) backend: Maybe<String>,
     pub(super) servers: Vec<ServerSaid>,
     pub(super) stick: StickSaid,
-    /// Rules that would close part of the statistics page.
-    pub(super) http_rules: Rc<Vec<Location>>,
+    /// Rules that would close part of the statistics.
+    pub(super) stats_rules: Rc<Vec<Location>>,
+    /// What `mode` says by the end of the section.
+    pub(super) sections_mode: Mode,
+    /// It is in HTTP mode and sends clients nowhere.
+    pub(super) is_page: bool,
 }
 
 impl Proxy {
@@ -124,10 +129,10 @@ impl Proxy {
         !self.disabled && matches!(self.kind, Kind::Backend | Kind::Listen)
     }
 
-    /// A rule that would close part of the statistics page.
-    fn http_rule(&mut self, at: Location) {
-        if self.http_rules.len() < MOST_INHERITED {
-            Rc::make_mut(&mut self.http_rules).push(at);
+    /// A rule that would close part of the statistics.
+    fn stats_rule(&mut self, at: Location) {
+        if self.stats_rules.len() < MOST_INHERITED {
+            Rc::make_mut(&mut self.stats_rules).push(at);
         }
     }
 
@@ -156,6 +161,7 @@ impl Proxy {
             default_backend: None,
             source: None,
             stats: StatsSaid::default(),
+            page: PageSaid::default(),
             log: LogSaid::default(),
             mail: MailSaid::default(),
             checks: CheckSaid::default(),
@@ -167,7 +173,9 @@ impl Proxy {
             backend: None,
             servers: Vec::new(),
             stick: StickSaid::default(),
-            http_rules: Rc::default(),
+            stats_rules: Rc::default(),
+            sections_mode: Mode::Tcp,
+            is_page: false,
         }
     }
 }
@@ -260,7 +268,12 @@ impl Translator<'_> {
     }
 
     fn statements(&mut self, section: &Section, proxy: &mut Proxy) {
+        proxy.sections_mode = Self::mode_of(section, proxy);
+        proxy.is_page = Self::is_page(section, proxy);
         self.acls(section, proxy);
+        if proxy.kind != Kind::Defaults {
+            self.inherited_requests(proxy);
+        }
         for statement in &section.statements {
             self.statement(statement, proxy);
         }
@@ -294,14 +307,8 @@ impl Translator<'_> {
                 }
             }
             // Told where there is a page; a TCP proxy has none.
-            (Status::Refused, Prefix::None) if name == "stats http-request" => proxy.http_rule(statement.at()),
-            (Status::Warned, Prefix::None) => {
-                if matches!(name, "http-request" | "http-response") && !is_metrics_service(arguments) {
-                    proxy.http_rule(statement.at());
-                }
-                self.tell(keyword, statement.at());
-            }
-            (Status::Refused, Prefix::None) => {
+            (Status::Refused, Prefix::None) if name == "stats http-request" => proxy.stats_rule(statement.at()),
+            (Status::Warned | Status::Refused, Prefix::None) => {
                 self.tell(keyword, statement.at());
             }
         }
@@ -381,6 +388,9 @@ impl Translator<'_> {
                 "default_backend" => {
                     proxy.default_backend =
                         self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
+                }
+                "monitor-uri" | "monitor fail" | "http-request" | "redirect" => {
+                    self.request_statement(name, statement, arguments, proxy);
                 }
                 "use_backend" => self.use_backend(statement, arguments, proxy),
                 "use-server" | "force-persist" | "ignore-persist" => self.server_rule(statement, arguments, proxy),
@@ -467,32 +477,9 @@ impl Translator<'_> {
             None => self.checked(word, time),
         }
     }
-
-    fn mode(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        let Some(word) = self.one(statement, arguments) else { return };
-        let mode = match word.as_str() {
-            "tcp" => Mode::Tcp,
-            "http" => Mode::Http,
-            "health" | "log" | "spop" | "haterm" => {
-                self.findings.error(word.at, format!("`mode {}` is not there: only tcp is", word.text));
-                return;
-            }
-            other => {
-                self.findings.error(word.at, format!("`{other}` is not a mode: `tcp` and `http` are"));
-                return;
-            }
-        };
-        // The whole statement: it is what a refusal of HTTP mode points at.
-        proxy.mode = Some(Located::new(mode, statement.at()));
-    }
 }
 
 /// Refused only where a server is checked.
 fn concerns_checks(name: &str) -> bool {
     name.starts_with("tcp-check ") || name.starts_with("http-check ")
-}
-
-/// `http-request use-service prometheus-exporter ...`: /metrics is always there.
-fn is_metrics_service(arguments: &[Word]) -> bool {
-    matches!(arguments, [action, service, ..] if action.text == "use-service" && service.text == "prometheus-exporter")
 }

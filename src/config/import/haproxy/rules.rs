@@ -111,6 +111,7 @@ impl Translator<'_> {
         let scope = Scope {
             acls: &proxy.rules.acls,
             own,
+            of_requests: proxy.is_page,
             read: &|path: &Path| around.read(path),
             variable: &|name: &str| around.variable(name),
         };

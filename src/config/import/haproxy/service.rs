@@ -1,4 +1,4 @@
-//! From what the proxies say to services, pools and the statistics endpoint.
+//! From what the proxies say to services, pools and pages.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -51,9 +51,7 @@ impl Translator<'_> {
         wanted.extend(backend.map(|backend| (mode(proxy), backend.value.clone())));
         wanted.extend(proxy.rules.pools().map(|backend| (mode(proxy), backend.clone())));
         match mode(proxy) {
-            Mode::Http if proxy.stats.enabled.is_some() && proxy.servers.is_empty() && backend.is_none() => {
-                self.stats_endpoint(proxy);
-            }
+            Mode::Http if proxy.is_page => self.page(proxy),
             Mode::Http => self.http_refused(proxy),
             Mode::Tcp => {
                 if let Some(at) = proxy.stats.enabled.filter(|_| self.told.insert((proxy.at, "stats".into()))) {

@@ -1,22 +1,19 @@
-//! From a request to its answer.
+//! The statistics of the process: pages for people and for programs.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::Shared;
-use crate::model::Stats;
-use crate::stats::snapshot::Snapshot;
-use crate::stats::{csv, html, prometheus};
-
-type Answer = Response<Full<Bytes>>;
+use super::House;
+use super::answer::Answer;
+use crate::model::Statistics;
+use crate::stats::{Snapshot, csv, html, prometheus};
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,25 +33,32 @@ enum View {
     Ready,
 }
 
-/// Answers one request. Pages are made on a thread of their own: the caller's has health checks to run.
-pub(super) async fn answer(request: Request<Incoming>, shared: &Arc<Shared>) -> Answer {
-    let (head, _) = request.into_parts();
-    let config = shared.config();
-    match admit(&head, &config) {
+/// Answers a request for statistics; none: it asks for something else.
+pub(super) async fn answer(head: &Parts, config: &Statistics, house: &House) -> Option<Answer> {
+    Some(match admit(head, config)? {
         Ok(Resource::Alive) => text(StatusCode::OK, "ok\n"),
         Ok(Resource::StyleSheet) => typed("text/css; charset=utf-8", html::STYLE_SHEET.to_owned()),
-        Ok(Resource::View(view)) => show(view, config, shared).await,
+        Ok(Resource::View(view)) => {
+            let config = config.clone();
+            make(house, move |snapshot| render(view, snapshot, &config)).await
+        }
         Err(refusal) => refusal.answer(),
-    }
+    })
 }
 
-async fn show(view: View, config: Arc<Stats>, shared: &Arc<Shared>) -> Answer {
-    let Ok(turn) = Arc::clone(&shared.rendering).acquire_owned().await else { return failure("the endpoint stops") };
-    let source = Arc::clone(&shared.source);
+/// The figures of the process, for Prometheus.
+pub(super) async fn metrics(house: &House) -> Answer {
+    make(house, |snapshot| typed(prometheus::CONTENT_TYPE, prometheus::render(&snapshot))).await
+}
+
+/// Makes a page of a snapshot, on a thread of its own: the caller's has health checks to run.
+async fn make(house: &House, render: impl FnOnce(Snapshot) -> Answer + Send + 'static) -> Answer {
+    let Ok(turn) = Arc::clone(&house.rendering).acquire_owned().await else { return failure("the process ends") };
+    let source = Arc::clone(&house.source);
     let making = tokio::task::spawn_blocking(move || {
         // Held to the end, even if the client is gone by then.
         let _turn = turn;
-        render(view, source(), &config)
+        render(source())
     });
     making.await.unwrap_or_else(|_| failure("the page could not be made"))
 }
@@ -86,22 +90,26 @@ impl Refusal {
     }
 }
 
-fn admit(head: &Parts, config: &Stats) -> Result<Resource, Refusal> {
-    if head.method != Method::GET && head.method != Method::HEAD {
-        return Err(Refusal::Method);
-    }
+/// None: these are not the statistics' to answer.
+fn admit(head: &Parts, config: &Statistics) -> Option<Result<Resource, Refusal>> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let resource = resource(target, &config.path);
+    let resource = resource(target, config);
+    if resource.is_none() && !config.alone {
+        return None;
+    }
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return config.alone.then_some(Err(Refusal::Method));
+    }
     // What keeps watch over the process needs no password to ask whether it lives; the style sheet tells nothing.
     let open = matches!(resource, Some(Resource::Alive | Resource::StyleSheet));
     if !open && !authorized(head, &config.users) {
-        return Err(Refusal::Credentials);
+        return Some(Err(Refusal::Credentials));
     }
-    resource.ok_or(Refusal::Path)
+    Some(resource.ok_or(Refusal::Path))
 }
 
 /// The fixed paths first, then the page's own.
-fn resource(target: &str, page: &str) -> Option<Resource> {
+fn resource(target: &str, config: &Statistics) -> Option<Resource> {
     let view = match target.split('?').next().unwrap_or(target) {
         "/healthz" => return Some(Resource::Alive),
         // The page links it relative to itself, so that it is found behind a reverse proxy, too.
@@ -109,17 +117,17 @@ fn resource(target: &str, page: &str) -> Option<Resource> {
         "/stats.json" => View::Json,
         "/metrics" => View::Metrics,
         "/readyz" => View::Ready,
-        _ => page_view(target.strip_prefix(page)?)?,
+        _ => page_view(target.strip_prefix(&config.path)?, config.alone)?,
     };
     Some(Resource::View(view))
 }
 
 /// What follows the page's path. As in HAProxy, that path may hold a query of its own, and options follow it after
-/// semicolons: `;csv`, `;norefresh`.
-fn page_view(rest: &str) -> Option<View> {
+/// semicolons: `;csv`, `;norefresh`. `strict`: nothing else may follow.
+fn page_view(rest: &str, strict: bool) -> Option<View> {
     let mut parts = rest.split(';');
     let before = parts.next()?;
-    if !matches!(before, "" | "/") && !before.starts_with('?') {
+    if strict && !matches!(before, "" | "/") && !before.starts_with('?') {
         return None;
     }
     let options: Vec<&str> = parts.collect();
@@ -153,7 +161,7 @@ fn credentials(head: &Parts) -> Option<Vec<u8>> {
     BASE64.decode(encoded.trim().as_bytes()).ok()
 }
 
-fn render(view: View, mut snapshot: Snapshot, config: &Stats) -> Answer {
+fn render(view: View, mut snapshot: Snapshot, config: &Statistics) -> Answer {
     if config.hide_version {
         snapshot.version = None;
     }
@@ -172,7 +180,7 @@ fn render(view: View, mut snapshot: Snapshot, config: &Stats) -> Answer {
     }
 }
 
-fn page(snapshot: &Snapshot, config: &Stats, refresh: bool) -> Answer {
+fn page(snapshot: &Snapshot, config: &Statistics, refresh: bool) -> Answer {
     let body = match html::render(snapshot, &config.path) {
         Ok(body) => body,
         Err(error) => return failure(&error.to_string()),

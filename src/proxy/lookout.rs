@@ -1,0 +1,59 @@
+//! What is going on in the data plane, for those who are no connection: on any thread, at any time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::Proxy;
+use super::shared::PoolShared;
+use crate::model::figure::Figure;
+use crate::model::rule::{Counted, Counter};
+use crate::rules::World;
+
+/// The pools as they are served now, over reloads.
+#[derive(Debug, Clone, Default)]
+pub struct Lookout(Arc<Mutex<Pools>>);
+
+type Pools = BTreeMap<String, Arc<PoolShared>>;
+
+impl Lookout {
+    /// Sees these from now on.
+    pub(super) fn see(&self, pools: &Pools) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone_from(pools);
+    }
+
+    fn pool(&self, name: &str) -> Option<Arc<PoolShared>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+}
+
+impl World for Lookout {
+    /// Who asks here is in no service: what there is about one is his to say.
+    fn figure(&self, figure: &Figure) -> i64 {
+        let now = Instant::now();
+        match figure {
+            Figure::Service(_) => 0,
+            Figure::Pool(figure, name) => self.pool(name).map_or(0, |pool| pool.figure(*figure, now)),
+            Figure::Server(figure, of) => {
+                self.pool(&of.pool).map_or(0, |pool| pool.server_figure(*figure, &of.server, now))
+            }
+        }
+    }
+
+    fn is_up(&self, pool: &str, server: &str) -> bool {
+        self.pool(pool).is_some_and(|pool| pool.is_up(server))
+    }
+
+    /// No source is tracked.
+    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
+        None
+    }
+}
+
+impl Proxy {
+    /// A view of the data plane that stays.
+    #[must_use]
+    pub fn lookout(&self) -> Lookout {
+        self.lookout.clone()
+    }
+}
