@@ -1,7 +1,7 @@
 //! What rules ask about services, pools and servers (see [`crate::model::figure`]).
 
 use std::sync::atomic::Ordering;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::ruling::Around;
@@ -11,27 +11,31 @@ use crate::rules::Rate;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How many connections there were within the last second. Kept only where somebody asks: workers share it.
-#[derive(Debug)]
-pub(super) struct PerSecond(Mutex<Rate>);
+/// How many connections there were within the last second. Workers share it, so it is kept only once somebody is known to
+/// ask, or does.
+#[derive(Debug, Default)]
+pub(super) struct PerSecond(OnceLock<Mutex<Rate>>);
 
 impl PerSecond {
-    pub(super) fn new(now: Instant) -> Self {
-        Self(Mutex::new(Rate::new(now)))
+    /// From now on, if not yet.
+    pub(super) fn keep(&self, now: Instant) -> &Mutex<Rate> {
+        self.0.get_or_init(|| Mutex::new(Rate::new(now)))
     }
 
     /// There was one more.
     pub(super) fn count(&self, now: Instant) {
-        self.lock().add(SECOND, now);
+        if let Some(rate) = self.0.get() {
+            lock(rate).add(SECOND, now);
+        }
     }
 
     pub(super) fn value(&self, now: Instant) -> u64 {
-        self.lock().value(SECOND, now)
+        lock(self.keep(now)).value(SECOND, now)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Rate> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(rate: &Mutex<Rate>) -> MutexGuard<'_, Rate> {
+    rate.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Around<'_> {
@@ -49,18 +53,6 @@ impl Around<'_> {
 }
 
 impl PoolShared {
-    /// Connections that are sent to this pool are counted from now on.
-    pub(super) fn count_sessions(&self, now: Instant) {
-        let _counted = self.sessions.get_or_init(|| PerSecond::new(now));
-    }
-
-    /// One more connection was sent to this pool.
-    pub(super) fn count_session(&self, now: Instant) {
-        if let Some(sessions) = self.sessions.get() {
-            sessions.count(now);
-        }
-    }
-
     /// Open connections.
     pub(super) fn open(&self) -> u64 {
         self.lock().servers.iter().map(|server| server.stats.open.load(Ordering::Relaxed)).sum()
@@ -84,7 +76,7 @@ impl PoolShared {
                 0 => waiting() * 2,
                 servers => waiting().div_ceil(servers),
             }),
-            PoolFigure::SessionRate => number(self.sessions.get().map_or(0, |sessions| sessions.value(now))),
+            PoolFigure::SessionRate => number(self.sessions.value(now)),
         }
     }
 

@@ -99,7 +99,7 @@ impl Connection {
     /// The client's address is certain: asks the rules from there on, then chooses a server.
     pub(super) fn inspect(&mut self, context: &mut Context<'_>) -> Verdict {
         if self.binding.service.ruling.is_none() {
-            self.binding.service.pool.count_session(context.now);
+            self.binding.service.pool.sessions.count(context.now);
             return self.dispatch(context);
         }
         let binding = Rc::clone(&self.binding);
@@ -197,7 +197,7 @@ impl Connection {
                 break Arc::clone(pool);
             }
             let shared = pool_of(&binding, around.ruled.as_deref());
-            shared.count_session(context.now);
+            shared.sessions.count(context.now);
             let chosen = shared.spec();
             if let Some(policy) = &chosen.policy {
                 *until = (*until).max(context.now + policy.inspect_delay);

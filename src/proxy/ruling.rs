@@ -23,9 +23,9 @@ pub(super) struct Ruling {
     pub(super) pools: Vec<(String, Arc<PoolShared>)>,
     tables: Vec<Arc<TableShared>>,
     /// New connections, where they are limited.
-    sessions: Option<PerSecond>,
-    /// Those that no rule of the first two stages turned away, where a rule asks for them.
-    admitted: Option<PerSecond>,
+    sessions: PerSecond,
+    /// Those that no rule of the first two stages turned away.
+    admitted: PerSecond,
     /// Some rule asks for what the client says, or a pool hashes the name in its hello.
     pub(super) listens: bool,
     /// How long a client may take to say what is asked for.
@@ -117,15 +117,17 @@ impl Ruling {
             }
         }
         let conditions = || policies().flat_map(|policy| &policy.rules).filter_map(|rule| rule.when.as_ref());
-        let figures = || conditions().flat_map(Condition::figures);
-        for figure in figures() {
-            if let Figure::Pool(PoolFigure::SessionRate, name) = figure
-                && let Some((_, pool)) = named.iter().find(|(known, _)| known == name)
-            {
-                pool.count_sessions(now);
-            }
+        let admitted = PerSecond::default();
+        for figure in conditions().flat_map(Condition::figures) {
+            let pool = |name: &str| named.iter().find(|(known, _)| known == name).map(|(_, pool)| pool);
+            let rate = match figure {
+                Figure::Service(ServiceFigure::SessionRate) => Some(&admitted),
+                Figure::Pool(PoolFigure::SessionRate, name) => pool(name).map(|pool| &pool.sessions),
+                _ => None,
+            };
+            // What a connection is asked about counts itself.
+            let _kept = rate.map(|rate| rate.keep(now));
         }
-        let admitted = figures().any(|figure| *figure == Figure::Service(ServiceFigure::SessionRate));
         let late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
         let mut late = late.filter_map(|rule| rule.when.as_ref());
         let mut expressions = Expressions::default();
@@ -141,8 +143,8 @@ impl Ruling {
             expressions,
             pools: named,
             tables: counted,
-            admitted: admitted.then(|| PerSecond::new(now)),
-            sessions: policy.sessions_per_second.map(|_| PerSecond::new(now)),
+            admitted,
+            sessions: PerSecond::default(),
             listens: wants.hello.is_some() || late.any(Condition::listens),
             delay: if policy.inspect_delay.is_zero() { wants.hello.unwrap_or_default() } else { policy.inspect_delay },
             wants,
@@ -190,27 +192,22 @@ impl Ruling {
 
     /// One more connection was accepted.
     pub(super) fn count(&self, now: Instant) {
-        if let Some(rate) = &self.sessions {
-            rate.count(now);
-        }
+        self.sessions.count(now);
     }
 
     /// One more was not turned away by rules that do not listen.
     pub(super) fn count_admitted(&self, now: Instant) {
-        if let Some(rate) = &self.admitted {
-            rate.count(now);
-        }
+        self.admitted.count(now);
     }
 
     /// How many of those there were within the last second.
     pub(super) fn session_rate(&self, now: Instant) -> u64 {
-        self.admitted.as_ref().map_or(0, |rate| rate.value(now))
+        self.admitted.value(now)
     }
 
     /// Whether one more connection may be accepted now.
     pub(super) fn has_room(&self, now: Instant) -> bool {
-        let limit = self.policy.sessions_per_second.map_or(u64::MAX, u64::from);
-        self.sessions.as_ref().is_none_or(|rate| rate.value(now) < limit)
+        self.policy.sessions_per_second.is_none_or(|limit| self.sessions.value(now) < u64::from(limit))
     }
 }
 

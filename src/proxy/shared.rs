@@ -59,8 +59,8 @@ pub(super) struct ServiceShared {
 pub(super) struct PoolShared {
     /// Connections that wait for a server with room.
     pub(super) waiting: AtomicU64,
-    /// Connections that were sent to it, once a rule has asked for them.
-    pub(super) sessions: OnceLock<PerSecond>,
+    /// Connections that were sent to it.
+    pub(super) sessions: PerSecond,
     pub(super) me: Weak<Self>,
     state: Mutex<PoolState>,
 }
@@ -253,7 +253,7 @@ impl PoolShared {
             waiters: HashMap::new(),
             places: HashMap::new(),
         };
-        let (waiting, sessions) = (AtomicU64::new(0), OnceLock::new());
+        let (waiting, sessions) = (AtomicU64::new(0), PerSecond::default());
         let pool = Arc::new_cyclic(|me| Self { waiting, sessions, me: me.clone(), state: Mutex::new(state) });
         {
             let mut state = pool.lock();
