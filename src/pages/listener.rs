@@ -53,7 +53,7 @@ fn remedy(error: &io::Error, address: SocketAddr) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
             format!(
-                "another process has the port (`ss -ltnp sport = :{port}` names it): stop it or choose another port"
+                "another process has the port, or a service of this one (`ss -ltnp sport = :{port}` names it): stop it, remove it with a reload first, or choose another port"
             )
         }
         io::ErrorKind::PermissionDenied => {

@@ -58,6 +58,7 @@ fn config(ip: IpAddr, file: &str) -> String {
          listen stats\n bind {ip}:8083\n stats enable\n stats uri /status\n\
          \x20http-request return status 200 content-type text/plain string \"ok\" if {{ path /ping }}\n\
          \x20http-request return if {{ path /empty }}\n\
+         \x20http-request return status 204 if {{ path /204 }}\n\
          \x20http-request return status 404 if {{ path -i /NOTHING }}\n\
          \x20http-request return status 503 content-type text/html lf-string \"%[path] %[method] %[nbsrv(be)] 100%%\\n\" hdr X-Path \"on %[path]\" hdr cache-control no-store if {{ path_beg /filled }}\n\
          \x20http-request return content-type text/html file {file} if {{ path_end .html }}\n\
@@ -98,6 +99,7 @@ const REQUESTS: &[(u16, &str)] = &[
     (8083, "GET /ping?x=y"),
     (8083, "HEAD /ping"),
     (8083, "GET /empty"),
+    (8083, "GET /204"),
     (8083, "GET /nothing"),
     (8083, "GET /filled/to/the/brim?but=this"),
     (8083, "GET /any.html"),

@@ -109,6 +109,14 @@ fn defaults_are_asked_first_and_redirects_last() {
 }
 
 #[test]
+fn no_rule_of_defaults_is_lost_in_silence() {
+    let rules = |count: usize| " http-request deny if { path /a }\n".repeat(count);
+    let text = |count| format!("defaults d\n mode http\n{}frontend f from d\n bind :1\n", rules(count));
+    assert_eq!(pages(&text(100))[0].rules.len(), 100);
+    assert_eq!(haproxy_text(&text(101)).errors(), ["error 103: more than 100 `http-request` in one `defaults`"]);
+}
+
+#[test]
 fn a_proxy_that_leads_to_servers_is_refused_and_nothing_else_is_said_of_it() {
     for lines in [
         " default_backend b\n http-request set-header X y\n",
@@ -145,6 +153,9 @@ fn mistakes_are_told_with_their_line() {
         let imported = haproxy_text(&format!("frontend f\n mode http\n bind :1\n {line}\n"));
         assert_eq!(imported.findings(), [finding], "{line}");
     }
+    let loaded = load(None, Some("frontend f\n mode http\n bind :1 tfo tcp-ut 5s\n")).unwrap();
+    let warned: Vec<&str> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(warned, ["`fast-open` has no effect on a page", "`user-timeout` has no effect on a page"]);
     let failed = |lines: &str| match load(None, Some(&format!("frontend f\n mode http\n bind :1\n{lines}"))) {
         Ok(loaded) => panic!("{:?}", loaded.config),
         Err(failed) => failed.to_string(),

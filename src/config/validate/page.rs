@@ -111,6 +111,16 @@ fn addresses(raw: &raw::Listen, overlaps: &mut Overlaps, findings: &mut Findings
         let message = format!("`{key}` is not there for pages yet: clients would not be understood");
         findings.error(at, message, "serve it on an address of its own, without it");
     }
+    let tuning = &raw.tuning;
+    let ignored = [
+        ("defer-accept", tuning.defer_accept.map(|value| value.at)),
+        ("fast-open", tuning.fast_open.map(|value| value.at)),
+        ("max-segment", tuning.max_segment.map(|value| value.at)),
+        ("user-timeout", tuning.user_timeout.map(|value| value.at)),
+    ];
+    for (key, at) in ignored.into_iter().filter_map(|(key, at)| Some((key, at?))) {
+        findings.warning(at, format!("`{key}` has no effect on a page"), "leave it out");
+    }
     if let Some(dual) = raw.dual_stack.filter(|dual| dual.value && !(ip.is_ipv6() && ip.is_unspecified())) {
         findings.error(dual.at, format!("{ip} cannot be dual-stack"), "only [::] includes IPv4");
     }

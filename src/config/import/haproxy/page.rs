@@ -103,7 +103,7 @@ impl Translator<'_> {
             "tcp" => Mode::Tcp,
             "http" => Mode::Http,
             "health" | "log" | "spop" | "haterm" => {
-                self.findings.error(word.at, format!("`mode {}` is not there: only tcp is", word.text));
+                self.findings.error(word.at, format!("`mode {}` is not there: `tcp` and `http` are", word.text));
                 return;
             }
             other => {
@@ -155,9 +155,11 @@ impl Translator<'_> {
                 proxy.page.monitor = path.or(proxy.page.monitor.take());
             }
             "http-request" if proxy.kind == Kind::Defaults => {
-                let inherited = Rc::make_mut(&mut proxy.page.inherited);
-                if inherited.len() < MOST_INHERITED {
-                    inherited.push(statement.clone());
+                if proxy.page.inherited.len() < MOST_INHERITED {
+                    Rc::make_mut(&mut proxy.page.inherited).push(statement.clone());
+                } else {
+                    let message = format!("more than {MOST_INHERITED} `http-request` in one `defaults`");
+                    self.findings.error(statement.at(), message);
                 }
             }
             _ if !proxy.is_page => {
