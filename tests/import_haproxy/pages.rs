@@ -70,7 +70,8 @@ fn the_toml_says_the_same() {
     let toml = emit(loading(None, Some(CLUSTER)).raw());
     let mut native = Loading::new();
     native.text("imported.toml", &toml);
-    let again = native.finish(&import_support::resolve).unwrap_or_else(|failed| panic!("{failed}\n{toml}")).config;
+    let again =
+        native.finish(&crate::import_support::resolve).unwrap_or_else(|failed| panic!("{failed}\n{toml}")).config;
     assert_eq!(direct, again, "{toml}");
     assert!(
         toml.contains("monitor = { path = \"/healthz\", fail = [\"if { nbsrv(kube_api_backend) :0 }\"] }"),
