@@ -20,14 +20,14 @@ fn every_key_of_a_pool_has_its_meaning() {
     let config = load(
         "balance = \"random(4)\"\nhash-type = \"map-based\"\nhash-balance-factor = 120\nredispatch-every = 2\n\
          queue-timeout = \"3s\"\nmax-queue = 10\nfull-load = 9\npersist = true\nabort-on-close = true\nfailback = \"drain\"\nrefuse-with = \"close\"\n\
-         slow-start = \"20s\"",
+         rdp-cookie = \"msts\"\nslow-start = \"20s\"",
         PLAIN,
     );
     let pool = &config.unwrap().pools[0];
     assert_eq!((pool.algorithm, pool.hash_type), (Algorithm::Random(4), HashType::MapBased));
     assert_eq!((pool.hash_balance_factor, pool.redispatch_every), (Some(120), Some(2)));
     assert_eq!((pool.queue_timeout, pool.max_queue), (Some(Duration::from_secs(3)), Some(10)));
-    assert_eq!(pool.full_load, Some(9));
+    assert_eq!((pool.full_load, pool.rdp_cookie.as_deref()), (Some(9), Some("msts")));
     assert_eq!(
         (pool.persist, pool.abort_on_close, pool.failback, pool.refusal),
         (true, true, Failback::Drain, RefuseWith::Close)

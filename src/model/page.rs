@@ -9,8 +9,8 @@ use super::figure::Figure;
 use super::net::InterfaceName;
 use super::rule::Condition;
 
-/// Where requests come in and what they are answered: the monitor is asked first, then the rules in their order, then the
-/// statistics, then the other rules. What none of them answers is answered 503.
+/// Where requests come in and what they are answered, once their clients are admitted: the monitor is asked first, then the
+/// rules in their order, then the statistics, then the other rules. What none of them answers is answered 503.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// Unique name.
@@ -19,6 +19,8 @@ pub struct Page {
     pub listen: Vec<PageListen>,
     /// Concurrent connections; beyond it the oldest makes room.
     pub max_connections: u32,
+    /// Who gets any answer: the first that holds allows or rejects (HAProxy's `tcp-request`).
+    pub admission: Vec<PageRule>,
     /// Says whether this node should get clients.
     pub monitor: Option<Monitor>,
     /// The first whose condition holds answers.
@@ -192,6 +194,7 @@ impl Page {
             name: name.into(),
             listen: Vec::new(),
             max_connections: 100,
+            admission: Vec::new(),
             monitor: None,
             rules: Vec::new(),
             statistics: None,
@@ -202,7 +205,8 @@ impl Page {
     /// The conditions of its monitor and its rules.
     pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
         let failing = self.monitor.iter().flat_map(|monitor| &monitor.fail);
-        failing.chain(self.rules.iter().chain(&self.otherwise).filter_map(|rule| rule.when.as_ref()))
+        let rules = self.admission.iter().chain(&self.rules).chain(&self.otherwise);
+        failing.chain(rules.filter_map(|rule| rule.when.as_ref()))
     }
 }
 

@@ -61,6 +61,9 @@ pub struct Pool {
     pub full_load: Option<u32>,
     /// A client goes to the server that is remembered for it even if that is down or in maintenance (HAProxy's `option persist`).
     pub persist: bool,
+    /// The cookie in an RDP client's request that says where its session is: the routing token of a session broker, which goes
+    /// before what is remembered (HAProxy's `persist rdp-cookie`).
+    pub rdp_cookie: Option<String>,
     /// A client that ends its stream while it waits for a server has gone away, even if it said something before (HAProxy's
     /// `option abortonclose`). One that said nothing has in any case.
     pub abort_on_close: bool,
@@ -101,6 +104,7 @@ impl Pool {
             max_queue: None,
             full_load: None,
             persist: false,
+            rdp_cookie: None,
             abort_on_close: false,
             failback: Failback::New,
             refusal: RefuseWith::Reset,

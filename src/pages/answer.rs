@@ -1,4 +1,4 @@
-//! From a request to its answer: the monitor, then the rules, then the statistics.
+//! From a request to its answer: whether there is any, then the monitor, then the rules, then the statistics.
 
 use std::sync::Arc;
 
@@ -35,6 +35,9 @@ pub(super) async fn answer(request: Request<Incoming>, ends: Ends, page: &Arc<Se
     let (head, _) = request.into_parts();
     let version = page.version();
     let asked = Asked { head, ends, page };
+    if let Some(refused) = by_rules(&version.page.admission, &asked, &version).await {
+        return refused;
+    }
     if let Some(monitor) = &version.page.monitor
         && asked.target() == monitor.path
     {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::connection::{Binding, Connection, Reset, State, Verdict, pool_of};
 use super::relay::Ready;
-use super::ruling::{Around, Ruled, hello_wait};
+use super::ruling::{Around, Ruled, hello_wait, wants_rdp};
 use super::tls_session::offer;
 use super::upstream::Upstream;
 use super::worker::Context;
@@ -89,9 +89,9 @@ fn ending(stage: Stage, denial: Denial) -> Verdict {
 
 /// Whether it is not yet known if the client says what its pool wants to hear.
 fn is_open(pool: &Pool, facts: &Facts<'_>) -> bool {
-    let rdp = pool.algorithm == Algorithm::RdpUser && facts.rdp_request() == rdp::Heard::Part;
+    let rdp = wants_rdp(pool) && facts.rdp_request() == rdp::Heard::Part;
     // Nobody else's first bytes are waited for where only those of RDP count.
-    let hello = pool.algorithm != Algorithm::RdpUser || matches!(pool.affinity, Affinity::Tls(_));
+    let hello = !wants_rdp(pool) || matches!(pool.affinity, Affinity::Tls(_)) || pool.algorithm == Algorithm::Sni;
     rdp || hello && facts.is_open()
 }
 
@@ -205,17 +205,15 @@ impl Connection {
             }
             (*stage, *from, *pool) = (Stage::Content, 0, Some(chosen));
         };
-        if let Some(policy) = &pool.policy {
-            let shared = pool_of(&binding, around.ruled.as_deref());
-            let serves = |server: &str| pool.persist || shared.is_up(server);
-            match rules::direct(policy, &facts, ruling.expressions(), &around, serves) {
-                Some(directions) => {
-                    let ruled = around.ruled.get_or_insert_default();
-                    ruled.directions = Some(Arc::new(directions)).filter(|said| **said != Directions::default());
-                }
+        let shared = pool_of(&binding, around.ruled.as_deref());
+        let serves = |server: &str| pool.persist || shared.is_up(server);
+        let mut directions = match &pool.policy {
+            Some(policy) => match rules::direct(policy, &facts, ruling.expressions(), &around, serves) {
+                Some(directions) => directions,
                 None => return Verdict::Keep,
-            }
-        }
+            },
+            None => Directions::default(),
+        };
         let ended = over || context.now >= *until;
         if let Some(wait) = hello_wait(&pool).filter(|_| !ended && is_open(&pool, &facts)) {
             // Rules may wait for longer than the pool, but no longer now that they are done.
@@ -223,6 +221,16 @@ impl Connection {
             if context.now < *until {
                 return Verdict::Keep;
             }
+        }
+        if let Some(token) = &pool.rdp_cookie
+            && directions.server.is_none()
+        {
+            let meant =
+                facts.rdp_request().server(token).and_then(|at| shared.server_at(at.into(), destination.port()));
+            directions.server = meant.filter(|server| directions.is_forced() || serves(server));
+        }
+        if directions != Directions::default() {
+            around.ruled.get_or_insert_default().directions = Some(Arc::new(directions));
         }
         let keeps_sessions = matches!(pool.affinity, Affinity::Tls(_));
         if let Some((kind, rules)) = pool.stick_rules() {

@@ -276,9 +276,15 @@ impl Effects for Around<'_> {
 
 /// How long a pool waits for a client's hello, or request; none: it does not want to see it.
 pub(super) fn hello_wait(pool: &model::Pool) -> Option<Duration> {
-    let hashed = matches!(pool.algorithm, Algorithm::Sni | Algorithm::RdpUser).then(|| Policy::new().inspect_delay);
+    let looks = pool.algorithm == Algorithm::Sni || wants_rdp(pool);
+    let hashed = looks.then(|| Policy::new().inspect_delay);
     let kept = if let Affinity::Tls(spec) = &pool.affinity { Some(spec.wait) } else { None };
     hashed.max(kept)
+}
+
+/// Whether a pool goes by the cookie in an RDP client's request.
+pub(super) fn wants_rdp(pool: &model::Pool) -> bool {
+    pool.algorithm == Algorithm::RdpUser || pool.rdp_cookie.is_some()
 }
 
 /// How long a pool may wait for what its stick rules are about, if that is something that the client says.

@@ -1,5 +1,7 @@
 //! The cookie in an RDP client's connection request ([MS-RDPBCGR] 2.2.1.1): a TPKT header, an X.224 Connection Request, and
-//! first in that one line, `Cookie: mstshash=NAME`.
+//! first in that one line, `Cookie: mstshash=NAME`, or the routing token of a session broker, `Cookie: msts=ADDRESS.PORT.0000`.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// The name of the cookie that names the user.
 const USER: &[u8] = b"mstshash";
@@ -37,6 +39,20 @@ impl<'a> Heard<'a> {
             Self::Cookie { name, value } if name.eq_ignore_ascii_case(USER) => Some(value),
             Self::Cookie { .. } | Self::Part | Self::Other => None,
         }
+    }
+
+    /// The server that a routing token of this name leads to ("Session Directory and Load Balancing Using Terminal Server",
+    /// [MSFT-SDLBTS]): address and port in decimal, each read with its lowest byte first.
+    #[must_use]
+    pub fn server(self, token: &str) -> Option<SocketAddrV4> {
+        let Self::Cookie { name, value } = self else { return None };
+        if !name.eq_ignore_ascii_case(token.as_bytes()) {
+            return None;
+        }
+        let mut parts = std::str::from_utf8(value).ok()?.split('.');
+        let (address, port, _reserved) = (parts.next()?, parts.next()?, parts.next()?);
+        let (address, port) = (address.parse::<u32>().ok()?, port.parse::<u16>().ok()?);
+        Some(SocketAddrV4::new(Ipv4Addr::from(address.to_le_bytes()), port.swap_bytes()))
     }
 }
 
@@ -101,6 +117,25 @@ mod tests {
         }
         assert_eq!(hear(&[&whole[..], b"more"].concat()).user(), Some(&b"DOM\\alice"[..]));
         assert_eq!(hear(&request(b"cookie:MSTSHASH=a b;c\r\n")).user(), Some(&b"a b;c"[..]));
+    }
+
+    #[test]
+    fn a_routing_token_leads_to_a_server() {
+        let leads = |value: &str| hear(&request(format!("Cookie: {value}\r\n").as_bytes())).server("msts");
+        // 172.31.249.216:3389
+        let server = SocketAddrV4::new(Ipv4Addr::new(172, 31, 249, 216), 3389);
+        assert_eq!(leads("msts=3640205228.15629.0000"), Some(server));
+        assert_eq!(leads("MSTS=3640205228.15629."), Some(server));
+        for value in [
+            "msts=3640205228.15629",
+            "msts=4294967296.15629.0000",
+            "msts=1.65536.0000",
+            "msts=a.b.c",
+            "msts=",
+            "mstshash=1.2.3",
+        ] {
+            assert_eq!(leads(value), None, "{value}");
+        }
     }
 
     #[test]

@@ -25,7 +25,8 @@ fn ask(address: SocketAddr, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = if request.starts_with("P") { "Content-Length: 0\r\n" } else { "" };
-    write!(stream, "{request} HTTP/1.1\r\nHost: h.example:81\r\nConnection: close\r\n{length}\r\n").unwrap();
+    // Whom rules turn away at once may have been reset by now.
+    let _turned_away = write!(stream, "{request} HTTP/1.1\r\nHost: h.example:81\r\nConnection: close\r\n{length}\r\n");
     let mut bytes = Vec::new();
     let _reset = stream.read_to_end(&mut bytes);
     let text = String::from_utf8(bytes).unwrap();
@@ -43,7 +44,8 @@ fn status(address: SocketAddr, target: &str) -> u16 {
     ask(address, &format!("GET {target}")).map_or(0, |answer| answer.status)
 }
 
-/// Ports 8081 (a monitor that fails), 8082 (one that is fine), 8083 (rules before statistics), 8084 (refusals), 8085 (https).
+/// Ports 8081 (a monitor that fails), 8082 (one that is fine), 8083 (rules before statistics), 8084 (refusals), 8085 (https),
+/// 8086 and 8087 (who is turned away, and who is not).
 fn config(ip: IpAddr, file: &str) -> String {
     let refusals: String = [400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504, 200]
         .iter()
@@ -81,6 +83,10 @@ fn config(ip: IpAddr, file: &str) -> String {
          \x20redirect location /status if {{ path / /status }}\n\
          frontend refusals\n bind {ip}:8084\n{refusals}\
          frontend https\n bind {ip}:8085\n redirect scheme https code 301 unless {{ ssl_fc }}\n\
+         frontend shut\n bind {ip}:8086\n monitor-uri /healthz\n \
+         tcp-request connection reject unless {{ src 10.0.0.0/8 }}\n\
+         frontend open\n bind {ip}:8087\n monitor-uri /healthz\n \
+         tcp-request content accept if {{ src 127.0.0.0/8 }}\n tcp-request content reject\n\
          backend be\n mode tcp\n server s 127.0.0.1:1 disabled\n"
     )
 }
@@ -125,6 +131,10 @@ const REQUESTS: &[(u16, &str)] = &[
     (8083, "GET /"),
     (8083, "GET /elsewhere"),
     (8085, "GET /x?y"),
+    (8086, "GET /healthz"),
+    (8086, "GET /"),
+    (8087, "GET /healthz"),
+    (8087, "GET /"),
 ];
 
 #[test]

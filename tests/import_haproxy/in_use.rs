@@ -149,7 +149,17 @@ fn what_clients_cannot_be_known_by_is_named() {
         let begin = format!("error 5: clients cannot be known by `{key}` ({why})");
         assert!(found.len() == 1 && found[0].starts_with(&begin), "{found:?}");
     }
-    assert_eq!(found(" persist rdp-cookie(mstshash)").len(), 1);
+}
+
+#[test]
+fn session_brokers_lead_clients_by_a_cookie() {
+    let token = |line: &str| {
+        let text = format!("listen l\n bind *:3389\n{line} server a 192.0.2.1:3389\n");
+        model(None, Some(&text)).pools[0].rdp_cookie.clone()
+    };
+    assert_eq!(token(""), None);
+    assert_eq!(token(" persist rdp-cookie\n").as_deref(), Some("msts"));
+    assert_eq!(token(" persist rdp-cookie(other)\n").as_deref(), Some("other"));
 }
 
 /// The pools that a service's rules send connections to, and whether the rest goes nowhere.

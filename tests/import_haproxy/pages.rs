@@ -99,6 +99,25 @@ fn the_mode_counts_wherever_it_is_said() {
 }
 
 #[test]
+fn who_is_turned_away_is_so_before_anything_else() {
+    let page = |lines: &str| format!("frontend f\n mode http\n bind :1\n monitor-uri /up\n{lines}");
+    let both = " tcp-request connection accept if { src 10.0.0.1 }\n tcp-request connection reject\n";
+    let [f] = &pages(&page(both))[..] else { panic!() };
+    let actions: Vec<_> = f.admission.iter().map(|rule| &rule.action).collect();
+    assert_eq!(actions, [&PageAction::Allow, &PageAction::Reject]);
+    assert!(f.admission[0].when.is_some() && f.admission[1].when.is_none());
+    let errors = |lines: &str| haproxy_text(&page(lines)).errors();
+    assert_eq!(
+        errors(" tcp-request connection accept if { src 10.0.0.1 }\n tcp-request content reject\n"),
+        ["error 6: `accept` ends its own stage only, which is not there on a page with rules of two stages"]
+    );
+    assert_eq!(
+        errors(" tcp-request connection track-sc0 src table f\n"),
+        ["error 5: sources are not counted on a page: `tcp-request` can accept and reject there"]
+    );
+}
+
+#[test]
 fn defaults_are_asked_first_and_redirects_last() {
     let text = "defaults base\n mode http\n monitor-uri /up\n http-request deny if { path /a }\n\
                 frontend f from base\n bind :1\n redirect location /b\n http-request return\n stats uri /s\n\

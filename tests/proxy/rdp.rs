@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use vipgate::model::AdminState;
 
 use crate::oracle::{Front, Servers, compare};
 use crate::support::*;
@@ -46,6 +49,43 @@ fn users_stay_with_their_servers_wherever_they_come_from() {
         .map(|(host, line)| ask(front, servers, host, line))
     });
     assert!(seen.is_none_or(|seen| seen == ["s1", "s2", "s1", "s2", "s1", "s3", "s1"]));
+}
+
+/// How a session broker names a server.
+fn token(server: IpAddr, port: u16) -> String {
+    let IpAddr::V4(address) = server else { panic!("{server} is not of IPv4") };
+    format!("Cookie: msts={}.{}.0000\r\n", u32::from_le_bytes(address.octets()), port.swap_bytes())
+}
+
+#[test]
+fn a_routing_token_leads_to_its_server() {
+    let servers = " stick-table type ip size 1k\n stick on src\n use-server s1 if { src {net}.120 }\n server s1 {1}\n \
+                   server s2 {2}\n server s3 {3}";
+    for (option, in_maintenance) in [("", "s2"), (" option persist\n", "")] {
+        let seen = compare(&format!("{WAITING} persist rdp-cookie\n{option}{servers}"), |front, servers| {
+            let third = token(servers.client(4), 9000);
+            let mut seen = vec![
+                ask(front, servers, 100, &third),
+                ask(front, servers, 101, &third),
+                // Nobody's address, port or cookie: in turn, and remembered.
+                ask(front, servers, 102, &token(servers.client(9), 9000)),
+                ask(front, servers, 103, &token(servers.client(4), 9001)),
+                ask(front, servers, 104, "Cookie: mstshash=alice\r\n"),
+                // Before what is remembered, after what a rule says.
+                ask(front, servers, 102, &third),
+                ask(front, servers, 120, &third),
+            ];
+            front.set_admin("s3", AdminState::Maintenance);
+            seen.push(ask(front, servers, 110, &third));
+            seen
+        });
+        let Some(seen) = seen else { return };
+        assert_eq!(
+            (&seen[..2], &seen[5..7]),
+            (&["s3".to_owned(), "s3".to_owned()][..], &["s3".to_owned(), "s1".to_owned()][..])
+        );
+        assert!(in_maintenance.is_empty() || seen[7] != "s3", "{seen:?}");
+    }
 }
 
 #[test]

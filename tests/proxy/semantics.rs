@@ -103,3 +103,21 @@ fn a_server_without_an_address_is_where_a_proxy_says_that_the_client_connected_t
     });
     assert!(seen.as_deref().is_none_or(|seen| seen == "s2"), "{seen:?}");
 }
+
+#[test]
+fn some_clients_have_to_say_for_whom_they_speak() {
+    let lines = " tcp-request connection reject if { src {net}.103 }\n tcp-request connection expect-proxy layer4 if { src {net}.100 \
+                 {net}.103 }\n tcp-request session reject if { src 192.0.2.9 }\n server s1 {1}";
+    let seen = compare(lines, |front, servers| {
+        [(100, "192.0.2.7"), (100, "192.0.2.9"), (101, ""), (103, "192.0.2.7"), (100, "")].map(|(host, source)| {
+            let mut client = connect_from(servers.client(host), front.address);
+            client.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            let header = format!("PROXY TCP4 {source} 192.0.2.1 5000 80\r\n");
+            // Who is turned away may be reset by now.
+            let _sent = client.write_all(if source.is_empty() { b"" } else { header.as_bytes() });
+            let mut name = [0; 2];
+            client.read_exact(&mut name).map(|()| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default()
+        })
+    });
+    assert!(seen.is_none_or(|seen| seen == ["s1", "", "s1", "", ""]));
+}

@@ -28,6 +28,7 @@ impl Decoder<'_> {
             max_queue: self.field(fields, "max-queue", Self::number),
             full_load: self.field(fields, "full-load", Self::number),
             persist: self.field(fields, "persist", Self::boolean),
+            rdp_cookie: self.field(fields, "rdp-cookie", Self::string),
             abort_on_close: self.field(fields, "abort-on-close", Self::boolean),
             failback: self.field(fields, "failback", |this, value, key| this.word(value, key, words::FAILBACK)),
             refuse_with: self.field(fields, "refuse-with", |this, value, key| this.word(value, key, words::REFUSAL)),

@@ -49,8 +49,10 @@ pub(super) const STATS_SOCKET: Keys = Keys {
 pub(super) const STATS: Keys = Keys { table: "[stats]", keys: &["listen", "max-connections"] };
 pub(super) const STATISTICS: Keys =
     Keys { table: "a page's stats", keys: &["path", "users", "refresh", "hide-version", "show-node"] };
-pub(super) const PAGE: Keys =
-    Keys { table: "[[page]]", keys: &["name", "listen", "max-connections", "monitor", "rules", "stats", "otherwise"] };
+pub(super) const PAGE: Keys = Keys {
+    table: "[[page]]",
+    keys: &["name", "listen", "max-connections", "admission", "monitor", "rules", "stats", "otherwise"],
+};
 pub(super) const MONITOR: Keys = Keys { table: "a page's monitor", keys: &["path", "fail"] };
 pub(super) const ROUTER: Keys = Keys {
     table: "[[virtual-router]]",
@@ -197,6 +199,7 @@ pub(super) const POOL: Keys = Keys {
         "max-queue",
         "full-load",
         "persist",
+        "rdp-cookie",
         "abort-on-close",
         "failback",
         "refuse-with",

@@ -32,6 +32,7 @@ impl Decoder<'_> {
             name: self.field(fields, "name", Self::string),
             listen: self.list(fields, "listen", Self::listen),
             max_connections: self.field(fields, "max-connections", Self::number),
+            admission: self.list(fields, "admission", Self::page_rule),
             monitor: self.field(fields, "monitor", Self::monitor).map(|located| located.value),
             rules: self.list(fields, "rules", Self::page_rule),
             statistics: self

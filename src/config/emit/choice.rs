@@ -20,6 +20,7 @@ pub(super) fn pool(keys: &mut Keys, choice: &PoolChoice) {
     keys.maybe("max-queue", &choice.max_queue, u64::to_string);
     keys.maybe("full-load", &choice.full_load, u64::to_string);
     keys.maybe("persist", &choice.persist, bool::to_string);
+    keys.maybe("rdp-cookie", &choice.rdp_cookie, |name| quoted(name));
     keys.maybe("abort-on-close", &choice.abort_on_close, bool::to_string);
     keys.maybe("failback", &choice.failback, |failback| word(words::FAILBACK, failback));
     keys.maybe("refuse-with", &choice.refuse_with, |how| word(words::REFUSAL, how));

@@ -18,6 +18,7 @@ pub(super) fn page(raw: &Page) -> String {
     lines.maybe("name", &raw.name, |name| quoted(name));
     lines.list("listen", raw.listen.iter().map(listen));
     lines.maybe("max-connections", &raw.max_connections, u64::to_string);
+    rules("admission", &raw.admission, &mut lines);
     lines.option("monitor", raw.monitor.as_ref().map(monitor));
     rules("rules", &raw.rules, &mut lines);
     lines.option(

@@ -19,6 +19,7 @@ pub struct PoolChoice {
     pub max_queue: Maybe<u64>,
     pub full_load: Maybe<u64>,
     pub persist: Maybe<bool>,
+    pub rdp_cookie: Maybe<String>,
     pub abort_on_close: Maybe<bool>,
     pub failback: Maybe<Failback>,
     pub refuse_with: Maybe<RefuseWith>,

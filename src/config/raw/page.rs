@@ -26,6 +26,7 @@ pub struct Page {
     pub name: Maybe<String>,
     pub listen: Vec<Listen>,
     pub max_connections: Maybe<u64>,
+    pub admission: Vec<Located<PageRule>>,
     pub monitor: Option<Monitor>,
     pub rules: Vec<Located<PageRule>>,
     pub statistics: Option<Statistics>,

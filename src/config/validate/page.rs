@@ -8,7 +8,7 @@ use super::overlap::Overlaps;
 use super::policy::{self, Known};
 use crate::config::raw::{self, Located};
 use crate::config::source::Location;
-use crate::model::page::{Monitor, PageListen};
+use crate::model::page::{Monitor, PageAction, PageListen, PageRule};
 use crate::model::{Page, Statistics};
 
 /// What `[stats]` is called among the pages: no other one can be.
@@ -83,13 +83,19 @@ fn page(raw: &raw::Page, name: &str, known: &Known<'_>, overlaps: &mut Overlaps,
     let listen: Vec<PageListen> =
         raw.listen.iter().filter(|_| ports <= MOST_PORTS).flat_map(|raw| addresses(raw, overlaps, findings)).collect();
     let at = raw.listen.first().map_or(raw.at, |listen| listen.host.at);
-    for rule in raw.rules.iter().chain(&raw.otherwise) {
+    let answers = |rule: &&Located<PageRule>| !matches!(rule.value.action, PageAction::Allow | PageAction::Reject);
+    for rule in raw.admission.iter().filter(answers) {
+        let message = "`admission` answers nobody: its rules are `allow` and `reject`";
+        findings.error(rule.at, message, "write it among the `rules`");
+    }
+    for rule in raw.admission.iter().chain(&raw.rules).chain(&raw.otherwise) {
         policy::conditions_exist(rule.value.when.iter(), rule.at, known, findings);
         for figure in rule.value.figures() {
             policy::figure_exists(figure, rule.at, known, findings);
         }
     }
     Page {
+        admission: raw.admission.iter().map(|rule| rule.value.clone()).collect(),
         monitor: raw.monitor.as_ref().and_then(|raw| monitor(raw, known, findings)),
         rules: raw.rules.iter().map(|rule| rule.value.clone()).collect(),
         statistics: raw.statistics.as_ref().map(|raw| statistics(raw, (at, &listen), findings)),

@@ -148,12 +148,24 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         max_queue: findings.optional_number(&raw.choice.max_queue, "max-queue", 0..=u64::from(u32::MAX)),
         full_load: findings.optional_number(&raw.choice.full_load, "full-load", 1..=u64::from(u32::MAX)),
         persist: raw.choice.persist.is_some_and(|persist| persist.value),
+        rdp_cookie: raw.choice.rdp_cookie.as_ref().map(|name| cookie(name, findings)),
         abort_on_close: raw.choice.abort_on_close.is_some_and(|abort| abort.value),
         failback: raw.choice.failback.map_or(Failback::New, |failback| failback.value),
         refusal: raw.choice.refuse_with.map_or(RefuseWith::Reset, |how| how.value),
         server_state: raw.choice.server_state.as_ref().map(|file| file.value.clone()),
     };
     raw.name.is_some().then_some(pool)
+}
+
+fn cookie(name: &Located<String>, findings: &mut Findings<'_>) -> String {
+    if name.value.is_empty() || !name.value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=') {
+        findings.error(
+            name.at,
+            format!("`{}` cannot be the name of a cookie", name.value),
+            "session brokers use \"msts\"",
+        );
+    }
+    name.value.clone()
 }
 
 /// The rules of the pool's table; none where they say what holds without any.

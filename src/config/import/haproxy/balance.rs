@@ -16,12 +16,16 @@ use crate::model::{Algorithm, HashType, RefuseWith};
 /// The retry that goes to another server when nothing is said: the last.
 const LAST_RETRY: &str = "-1";
 
+/// The cookie by which a session broker of RDP sends a client to a server.
+const ROUTING_TOKEN: &str = "msts";
+
 /// What a backend says about the choice of a server, beside `balance` itself.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChoiceSaid {
     hash_type: Maybe<HashType>,
     hash_balance_factor: Maybe<u64>,
     pub(super) persist: Maybe<bool>,
+    rdp_cookie: Maybe<String>,
     pub(super) abort_on_close: Maybe<bool>,
     redispatch_every: Maybe<u64>,
     pub(super) queue_timeout: Maybe<Duration>,
@@ -41,6 +45,7 @@ impl ChoiceSaid {
             queue_timeout: self.queue_timeout.map(|time| time.map(Timeout::After)),
             full_load: self.full_load.filter(|full| full.value > 0),
             persist: self.persist,
+            rdp_cookie: self.rdp_cookie.clone(),
             abort_on_close: self.abort_on_close,
             refuse_with: Some(Located::new(RefuseWith::Close, at)),
             ..PoolChoice::default()
@@ -81,12 +86,16 @@ impl Translator<'_> {
             // Refused, which has been told.
             _ => return,
         };
-        if let Some(more) = rest.first() {
-            // As HAProxy, which passes over it in silence.
-            let message = format!("`{}` has no effect after `balance {}`", more.text, keyword.name);
-            self.findings.push(Diagnostic::warning(more.at, message).help("leave it out"));
-        }
+        self.without_effect(rest.first(), &format!("balance {}", keyword.name));
         proxy.balance = algorithm.map(|algorithm| Located::new(algorithm, word.at)).or(proxy.balance);
+    }
+
+    /// A word after a statement that HAProxy passes over in silence.
+    fn without_effect(&mut self, word: Option<&Word>, after: &str) {
+        if let Some(word) = word {
+            let message = format!("`{}` has no effect after `{after}`", word.text);
+            self.findings.push(Diagnostic::warning(word.at, message).help("leave it out"));
+        }
     }
 
     /// `random` draws two servers, `random(n)` so many.
@@ -110,6 +119,26 @@ impl Translator<'_> {
                 None
             }
         }
+    }
+
+    /// `persist rdp-cookie` and `persist rdp-cookie(msts)`: the routing token.
+    pub(super) fn persist_rdp_cookie(&mut self, statement: &Statement, proxy: &mut Proxy) {
+        let Some(word) = statement.words.get(1) else { return };
+        let name = match word.text.split_once('(').map(|(_, name)| name.strip_suffix(')')) {
+            None => ROUTING_TOKEN,
+            Some(Some("")) => {
+                let message = "the name of the cookie is missing: `persist rdp-cookie`, or `persist rdp-cookie(msts)`";
+                self.findings.error(word.at, message);
+                return;
+            }
+            Some(Some(name)) => name,
+            Some(None) => {
+                self.findings.error(word.at, format!("`{}` lacks its `)`", word.text));
+                return;
+            }
+        };
+        self.without_effect(statement.words.get(2), "persist rdp-cookie");
+        proxy.choice.rdp_cookie = Some(Located::new(name.to_owned(), word.at));
     }
 
     fn hash(&mut self, expression: &Word) -> Option<Algorithm> {

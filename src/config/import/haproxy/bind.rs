@@ -50,7 +50,10 @@ impl Translator<'_> {
                 interface: options.interface.clone(),
                 nonlocal: Some(Located::new(options.nonlocal, at)),
                 dual_stack: any_v6.then(|| Located::new(!options.ipv6_only, at)),
-                proxy_from: options.accepts_proxy.map(anybody).unwrap_or_default(),
+                proxy_from: match options.accepts_proxy {
+                    Some(at) => anybody().map(|all| Located::new(all, at)).to_vec(),
+                    None => Vec::new(),
+                },
                 tuning: options.tuning.clone(),
                 inherited: inherited.and_then(Result::ok).map(|descriptor| Located::new(descriptor, at)),
             });
@@ -162,9 +165,8 @@ impl Translator<'_> {
 }
 
 /// Every client has to begin with a PROXY header.
-fn anybody(at: Location) -> Vec<Located<Prefix>> {
-    let all = |address: IpAddr| Located::new(Prefix { address, length: 0 }, at);
-    vec![all(Ipv4Addr::UNSPECIFIED.into()), all(Ipv6Addr::UNSPECIFIED.into())]
+pub(super) fn anybody() -> [Prefix; 2] {
+    [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()].map(|address| Prefix { address, length: 0 })
 }
 
 /// One address with its ports.

@@ -13,8 +13,8 @@ use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
 use crate::config::raw::{Located, Maybe, Monitor, Page, Secret, Statistics, User};
 use crate::config::source::Location;
-use crate::model::page::PageRule;
-use crate::model::rule::Condition;
+use crate::model::page::{PageAction, PageRule};
+use crate::model::rule::{Action, Condition, Rule, Stage};
 
 /// Where HAProxy serves the page unless it is told otherwise.
 const DEFAULT_URI: &str = "/haproxy?stats";
@@ -30,6 +30,9 @@ const LEADING: [&str; 5] = ["server", "server-template", "use_backend", "default
 /// What a page answers beside statistics.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PageSaid {
+    admission: Vec<Located<PageRule>>,
+    /// Of which stage its rules are.
+    admitting: Option<Stage>,
     monitor: Maybe<String>,
     fail: Vec<Located<Condition>>,
     /// `http-request`.
@@ -189,6 +192,28 @@ impl Translator<'_> {
         }
     }
 
+    /// `tcp-request connection reject` and its like.
+    pub(super) fn admission(&mut self, rule: Rule, at: Location, proxy: &mut Proxy) {
+        let action = match rule.action {
+            Action::Accept => PageAction::Allow,
+            Action::Reject(_) => PageAction::Reject,
+            _ => {
+                let message = "sources are not counted on a page: `tcp-request` can accept and reject there";
+                self.findings.error(at, message);
+                return;
+            }
+        };
+        let page = &mut proxy.page;
+        let stage = *page.admitting.get_or_insert(rule.stage);
+        let ends = |action: &PageAction| *action == PageAction::Allow;
+        if stage != rule.stage && (ends(&action) || page.admission.iter().any(|rule| ends(&rule.value.action))) {
+            let message = "`accept` ends its own stage only, which is not there on a page with rules of two stages";
+            self.findings.push(Diagnostic::error(at, message).help("write all of them as `tcp-request connection`"));
+            return;
+        }
+        page.admission.push(Located::new(PageRule { action, when: rule.when }, at));
+    }
+
     fn request_rule(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         let Some(word) = arguments.first() else {
             self.findings.error(statement.at(), "`http-request` wants an action after it");
@@ -237,8 +262,9 @@ impl Translator<'_> {
         self.config.pages.push(Page {
             at: proxy.at,
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
-            listen: proxy.listen.clone(),
+            listen: proxy.rules.listen_on(&proxy.listen),
             max_connections: limit.map(|limit| limit.map(|limit| limit.min(MOST_CONNECTIONS))),
+            admission: proxy.page.admission.clone(),
             monitor,
             rules: proxy.page.rules.clone(),
             statistics,

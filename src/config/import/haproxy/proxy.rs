@@ -392,6 +392,7 @@ impl Translator<'_> {
                 "monitor-uri" | "monitor fail" | "http-request" | "redirect" => {
                     self.request_statement(name, statement, arguments, proxy);
                 }
+                "persist rdp-cookie" => self.persist_rdp_cookie(statement, proxy),
                 "use_backend" => self.use_backend(statement, arguments, proxy),
                 "use-server" | "force-persist" | "ignore-persist" => self.server_rule(statement, arguments, proxy),
                 "rate-limit sessions" => {

@@ -4,15 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::Translator;
+use super::bind::anybody;
 use super::grammar::{Section, Statement};
 use super::proxy::{Kind, Proxy};
 use crate::config::acl::{self, Acl, Fault, Scope};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
-use crate::config::raw::{self, Located, Maybe};
+use crate::config::raw::{self, Listen, Located, Maybe};
 use crate::config::source::Location;
-use crate::model::rule::{Action, Condition, Rule, Stage, Test};
+use crate::model::rule::{Action, Condition, End, Rule, Stage, Term, Test};
+use crate::model::{Networks, Prefix};
 
 /// What a proxy says about who is turned away and where the others go.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,8 @@ pub(super) struct RulesSaid {
     pub(super) of_pool: Vec<Located<Rule>>,
     pub(super) inspect_delay: Maybe<std::time::Duration>,
     pub(super) sessions_per_second: Maybe<u64>,
+    /// Who begins with a PROXY header, on all addresses of the section.
+    pub(super) headers_from: Vec<Located<Prefix>>,
     /// The statements whose rules are of a map.
     pub(super) mapped: Vec<Location>,
     /// One of them takes every connection.
@@ -33,6 +37,15 @@ pub(super) struct RulesSaid {
 }
 
 impl RulesSaid {
+    /// Where a section listens, with what its rules say about who begins with a PROXY header.
+    pub(super) fn listen_on(&self, addresses: &[Listen]) -> Vec<Listen> {
+        let mut addresses = addresses.to_vec();
+        for address in &mut addresses {
+            address.proxy_from.extend(self.headers_from.iter().copied());
+        }
+        addresses
+    }
+
     /// The pools that connections are sent to.
     pub(super) fn pools(&self) -> impl Iterator<Item = &String> {
         self.rules.iter().filter_map(|rule| match &rule.value.action {
@@ -57,9 +70,27 @@ impl RulesSaid {
     }
 
     /// Whether one of the rules asks for what clients say.
-    pub(super) fn listen(rules: &[Located<Rule>]) -> bool {
+    pub(super) fn listens(rules: &[Located<Rule>]) -> bool {
         rules.iter().any(|rule| rule.value.stage >= Stage::Content && rule.value.listens())
     }
+}
+
+/// The networks that a condition asks for, if it asks for nothing else.
+fn sources(condition: &Condition) -> Option<Vec<Prefix>> {
+    let mut networks = Vec::new();
+    for line in &condition.any {
+        let [Term { negated: false, any }] = line.as_slice() else { return None };
+        for test in any.iter() {
+            match test {
+                // Without exceptions.
+                Test::Address(End::Source, listed) if *listed == Networks::new(listed.listed().to_vec()) => {
+                    networks.extend_from_slice(listed.listed());
+                }
+                _ => return None,
+            }
+        }
+    }
+    (!condition.negated).then_some(networks)
 }
 
 impl Translator<'_> {
@@ -183,14 +214,50 @@ impl Translator<'_> {
             self.tell(keyword, at);
             return;
         }
+        if keyword.name == "expect-proxy" {
+            return self.expect_proxy(statement, &arguments[1..], proxy);
+        }
         let arguments = self.without_ttl(arguments);
         match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), &arguments, scope)) {
+            Ok(rule) if proxy.is_page => self.admission(rule, statement.at(), proxy),
             // Asked once the pool has been chosen.
             Ok(rule) if proxy.kind == Kind::Backend => {
                 proxy.rules.of_pool.push(Located::new(rule, statement.at()));
             }
             Ok(rule) => proxy.rules.rules.push(Located::new(rule, statement.at())),
             Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// `expect-proxy layer4 [if { src 192.0.2.0/24 }]`: who begins with a PROXY header, on all addresses of the section.
+    fn expect_proxy(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
+        let when = match self.in_scope(proxy, |scope| acl::split(arguments, scope)) {
+            Ok(([layer], when)) if layer.text == "layer4" => when,
+            Ok(_) => {
+                self.findings.error(statement.at(), "`expect-proxy` wants `layer4` after it, and then perhaps `if ..`");
+                return;
+            }
+            Err(fault) => return self.fault(fault),
+        };
+        let accepts =
+            |rule: &Located<Rule>| rule.value.stage == Stage::Connection && rule.value.action == Action::Accept;
+        if let Some(before) = proxy.rules.rules.iter().find(|rule| accepts(rule)) {
+            let message =
+                "`expect-proxy` after an `accept` is not there: who was accepted would have to begin with a header";
+            self.findings.push(Diagnostic::error(statement.at(), message).related(before.at, "this one"));
+            return;
+        }
+        match when.map_or_else(|| Some(anybody().to_vec()), |when| sources(&when)) {
+            Some(networks) => {
+                proxy
+                    .rules
+                    .headers_from
+                    .extend(networks.into_iter().map(|network| Located::new(network, statement.at())));
+            }
+            None => {
+                let message = "who begins with a PROXY header is told by `if { src .. }` here, and by nothing else";
+                self.findings.error(statement.at(), message);
+            }
         }
     }
 
@@ -201,7 +268,7 @@ impl Translator<'_> {
             return raw::Policy::default();
         }
         let at = said.rules.first().map_or(proxy.at, |rule| rule.at);
-        if RulesSaid::listen(&said.rules) && said.inspect_delay.is_none() {
+        if RulesSaid::listens(&said.rules) && said.inspect_delay.is_none() {
             let message = "rules ask for what clients say, but none of them waits for it";
             self.push_once(Diagnostic::warning(at, message).help("add `tcp-request inspect-delay 5s`"));
         }

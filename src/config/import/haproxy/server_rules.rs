@@ -44,7 +44,7 @@ impl Translator<'_> {
         let choice = PoolChoice { server_state: self.state_file(proxy), ..proxy.choice.raw(proxy.balance, proxy.at) };
         let Some(first) = said.of_pool.first() else { return choice };
         let waits = proxies.iter().any(|proxy| proxy.rules.inspect_delay.is_some());
-        if RulesSaid::listen(&said.of_pool) && !waits {
+        if RulesSaid::listens(&said.of_pool) && !waits {
             let message = "rules ask for what clients say, but none of them waits for it";
             self.push_once(Diagnostic::warning(first.at, message).help("add `tcp-request inspect-delay 5s`"));
         }

@@ -88,7 +88,7 @@ impl Translator<'_> {
         self.resolve_maps(proxy, proxies, pool.as_ref().map(|pool| pool.value.as_str()), &mut policy);
         self.config.services.push(Service {
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
-            listen: proxy.listen.clone(),
+            listen: proxy.rules.listen_on(&proxy.listen),
             pool,
             max_connections: limit(proxy.max_connections).or(proxy.listen_limit),
             client_timeout: proxy.timeouts.client.map(after),
