@@ -115,6 +115,10 @@ fn who_is_turned_away_is_so_before_anything_else() {
         errors(" tcp-request connection track-sc0 src table f\n"),
         ["error 5: sources are not counted on a page: `tcp-request` can accept and reject there"]
     );
+    assert_eq!(
+        haproxy_text(&page(" rate-limit sessions 5\n")).warnings(),
+        ["warning 5: `rate-limit sessions` has no effect on a page"]
+    );
 }
 
 #[test]

@@ -242,6 +242,10 @@ impl Translator<'_> {
             let error = Diagnostic::error(*rule, message);
             self.findings.push(error.help("`http-request deny` asks before the statistics"));
         }
+        if let Some(rate) = proxy.rules.sessions_per_second {
+            let warning = Diagnostic::warning(rate.at, "`rate-limit sessions` has no effect on a page");
+            self.findings.push(warning.help("`maxconn` bounds its connections; beyond it the oldest makes room"));
+        }
         let monitor = proxy.page.monitor.as_ref().map(|path| Monitor {
             at: path.at,
             path: Some(path.clone()),
