@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::connection;
+use super::connection::{self, Manner};
 use super::matching::printable;
 use super::outcome::{Outcome, Verdict};
 use crate::model::{Agent, CheckResult};
@@ -54,7 +54,8 @@ fn silent(verdict: Verdict, took: Duration) -> Answer {
 }
 
 async fn converse(agent: &Agent) -> Result<Vec<u8>, Verdict> {
-    let mut stream = connection::connect(agent.target, agent.source.as_ref(), false).await?;
+    let manner = if agent.send.is_empty() { Manner::Greeted } else { Manner::Brief };
+    let mut stream = connection::connect(agent.target, agent.source.as_ref(), manner).await?;
     let mut line = Vec::new();
     let exchange = async {
         stream.write_all(&agent.send).await?;
