@@ -113,3 +113,12 @@ fn what_is_not_there_is_named() {
     let name = told("tcp-request content reject if { ssl_fc_sni_end .a }");
     assert!(name.contains("`req.ssl_sni` is in the hello that passes through"), "{name}");
 }
+
+#[test]
+fn what_no_log_line_has_is_told() {
+    let format = "defaults\n log-format \"%ci %[var(sess.sni)] %b\"\nlisten l\n bind :1\n server s 10.0.0.1:1\n";
+    assert_eq!(
+        haproxy_text(format).warnings(),
+        ["warning 2: `%[var(sess.sni)]` has no value here: lines have `-` in its place"]
+    );
+}
