@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::node::Node;
 use super::tunings::{Place, Tune};
+use super::wishes::log_state;
 use crate::balance::{TableEntry, WeightChange};
 use crate::control::Reply;
 use crate::control::operate::{
@@ -61,6 +62,9 @@ impl Node {
             return self.rename(pool, server, name);
         }
         let text = format!("{pool}/{server}: {}", in_words(&change));
+        let stats = self.shared.registry.server(pool, server);
+        let state = || stats.status().admin.unwrap_or_default();
+        let before = state();
         let done = match change {
             ServerChange::Health { health } => self.overrule(pool, server, Overrule::Health(wish(health))),
             ServerChange::AgentHealth { up } => self.overrule(pool, server, Overrule::Agent(up)),
@@ -77,7 +81,10 @@ impl Node {
         if let Err(refusal) = done {
             return refusal;
         }
-        tracing::info!(target: "vipgate", "{text}, by an operator");
+        match state() {
+            now if now == before => tracing::info!(target: "vipgate", "{text}, by an operator"),
+            now => log_state((pool, server), before, now, ", by an operator"),
+        }
         self.refresh_serving();
         Reply::done(text)
     }

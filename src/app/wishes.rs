@@ -90,11 +90,26 @@ impl Node {
         let _known = self.proxy.set_server_admin(pool, server, wanted);
         // In maintenance it is not checked.
         self.refresh_checks();
-        match wanted {
-            AdminState::Ready => tracing::info!("Server {pool}/{server} is UP/READY (leaving forced {})", now.label()),
-            AdminState::Drain => tracing::info!("Server {pool}/{server} enters drain state"),
-            AdminState::Maintenance => tracing::warn!("Server {pool}/{server} is going DOWN for maintenance"),
-        }
+        log_state((pool, server), now, wanted, "");
+    }
+}
+
+/// Writes to the log what somebody, or something, set a server to.
+pub(super) fn log_state((pool, server): (&str, &str), before: AdminState, now: AdminState, by: &str) {
+    let words = state_in_words(before, now);
+    match now {
+        AdminState::Maintenance => tracing::warn!("Server {pool}/{server} {words}{by}"),
+        AdminState::Ready | AdminState::Drain => tracing::info!("Server {pool}/{server} {words}{by}"),
+    }
+}
+
+/// In HAProxy's words, which its users' tools know.
+fn state_in_words(before: AdminState, now: AdminState) -> &'static str {
+    match now {
+        AdminState::Ready if before == AdminState::Drain => "is UP (leaving forced drain)",
+        AdminState::Ready => "is UP/READY (leaving forced maintenance)",
+        AdminState::Drain => "enters drain state",
+        AdminState::Maintenance => "is going DOWN for maintenance",
     }
 }
 
@@ -102,6 +117,14 @@ impl Node {
 mod tests {
     use super::*;
     use crate::control::operate::ServerState;
+
+    #[test]
+    fn states_are_told_in_haproxys_words() {
+        use AdminState::{Drain, Maintenance, Ready};
+        assert_eq!(state_in_words(Drain, Ready), "is UP (leaving forced drain)");
+        assert_eq!(state_in_words(Maintenance, Ready), "is UP/READY (leaving forced maintenance)");
+        assert_eq!(state_in_words(Ready, Maintenance), "is going DOWN for maintenance");
+    }
 
     #[test]
     fn what_an_operator_sets_is_the_agent_s_no_longer() {

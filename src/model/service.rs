@@ -36,7 +36,7 @@ pub struct Service {
     pub log_line: ConnectionLine,
     /// Where it goes; none: to the targets of the process.
     pub log_targets: Option<Arc<[LogTarget]>>,
-    /// Also one for a connection that carried nothing (HAProxy's `option dontlognull` says no).
+    /// Also one for a connection whose client sent nothing (HAProxy's `option dontlognull` says no).
     pub log_empty: bool,
     /// Also one for a connection that went well (HAProxy's `option dontlog-normal` says no).
     pub log_normal: bool,

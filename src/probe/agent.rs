@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::connection;
+use super::connection::{self, Manner};
 use super::matching::printable;
 use super::outcome::{Outcome, Verdict};
 use crate::model::{Agent, CheckResult};
@@ -54,7 +54,8 @@ fn silent(verdict: Verdict, took: Duration) -> Answer {
 }
 
 async fn converse(agent: &Agent) -> Result<Vec<u8>, Verdict> {
-    let mut stream = connection::connect(agent.target, agent.source.as_ref(), false).await?;
+    let manner = if agent.send.is_empty() { Manner::Greeted } else { Manner::Brief };
+    let mut stream = connection::connect(agent.target, agent.source.as_ref(), manner).await?;
     let mut line = Vec::new();
     let exchange = async {
         stream.write_all(&agent.send).await?;
@@ -100,23 +101,20 @@ fn read(received: &[u8], took: Duration) -> Answer {
         }
     }
     let up = health.map(|word| word == "up");
-    let described = description.map_or_else(String::new, |text| format!(" ({text})"));
-    let verdict = match (unknown, health) {
-        (Some(word), _) => {
+    let described = description.or(unknown).map_or_else(String::new, |text| format!(" ({text})"));
+    // What is understood counts, as in HAProxy: `down overloaded` is down.
+    let verdict = match (health, unknown) {
+        (None, Some(word)) => {
             let verdict = Verdict::saying(CheckResult::L7Response, format!("agent reports an error : {word}"));
             verdict.because(format!("its agent says `{word}`, which is not understood"))
         }
-        (None, Some(word)) => {
+        (Some(word), _) => {
             let result = if up == Some(true) { CheckResult::L7Ok } else { CheckResult::L7Status };
             let cause = format!("its agent says {word}{described}");
             Verdict::saying(result, format!("via agent : {word}{described}")).because(cause)
         }
         (None, None) => Verdict::new(CheckResult::L7Ok),
     };
-    if unknown.is_some() {
-        // Of a line that is not understood nothing is believed.
-        return silent(verdict, took);
-    }
     Answer { outcome: verdict.after(took), up, orders }
 }
 
@@ -154,11 +152,17 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_not_understood_changes_nothing() {
-        for line in ["what now\n", "up 75 %\n", "up -5%\n", "down maxconn:x\n", "UP\n", "up \u{1}\n"] {
+    fn what_is_understood_counts() {
+        for line in ["what now\n", "UP\n", "75 %\n"] {
             let (up, orders, info) = heard(line);
             assert_eq!((up, orders), (None, vec![]), "{line}");
             assert!(info.starts_with("agent reports an error : "), "{info}");
         }
+        assert_eq!(heard("down overloaded\n"), (Some(false), vec![], "via agent : down (overloaded)".to_owned()));
+        assert_eq!(heard("foo down\n").0, Some(false));
+        assert_eq!(heard("down maxconn:x\n").0, Some(false));
+        let stopped = heard("stopped drain foo\n");
+        assert_eq!(stopped, (Some(false), vec![Order::Drain], "via agent : stopped (foo)".to_owned()));
+        assert_eq!(heard("drain foo\n").1, [Order::Drain]);
     }
 }

@@ -25,16 +25,29 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// An open connection.
 pub(super) type Stream = Box<dyn Duplex>;
 
-/// As HAProxy does it where nothing more is wanted, SYN, SYN+ACK, RST: the delayed acknowledgement never leaves, so the
-/// server's accept() does not see a client, and the reset leaves no TIME_WAIT here. `linger`: it is closed cleanly.
-pub(super) async fn connect(target: SocketAddr, source: Option<&Source>, linger: bool) -> Result<TcpStream, Verdict> {
+/// How a connection begins and ends on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As HAProxy does it where nothing more is wanted, SYN, SYN+ACK, RST: the delayed acknowledgement never leaves, so the
+    /// server's accept() does not see a client, and the reset leaves no TIME_WAIT here. It leaves with what is sent first.
+    Brief,
+    /// The server speaks first: a delayed acknowledgement would keep its greeting back for a fifth of a second.
+    Greeted,
+    /// It is closed cleanly: what was sent last would be lost by a reset.
+    Clean,
+}
+
+/// A connection to `target`.
+pub(super) async fn connect(target: SocketAddr, source: Option<&Source>, manner: Manner) -> Result<TcpStream, Verdict> {
     let opened = async {
         let socket = match target {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        if !linger {
+        if manner != Manner::Clean {
             socket.set_zero_linger()?;
+        }
+        if manner == Manner::Brief {
             SockRef::from(&socket).set_tcp_quickack(false)?;
         }
         if let Some(interface) = source.and_then(|source| source.interface.as_ref()) {

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{self, Stream};
+use super::connection::{self, Manner, Stream};
 use super::http::{self, HttpAnswer, HttpExpected};
 use super::matching::{Expected, LONGEST_ANSWER};
 use super::outcome::{Outcome, Verdict};
@@ -53,8 +53,7 @@ struct Talk<'p> {
     plan: &'p Plan,
     state: Option<&'p str>,
     deadline: Instant,
-    /// With whether it is closed cleanly.
-    stream: Option<(Stream, bool)>,
+    stream: Option<(Stream, Manner)>,
     received: Vec<u8>,
     /// Nothing more will come.
     complete: bool,
@@ -105,7 +104,7 @@ impl Talk<'_> {
             self.deadline = Instant::now() + check.timeout;
         }
         let place = step.place();
-        let connecting = connection::connect(target, check.source.as_ref(), opening.linger);
+        let connecting = connection::connect(target, check.source.as_ref(), opening.manner);
         let timed_out = || Verdict::saying(CheckResult::L4Timeout, place.clone()).because("");
         let mut stream = limit(self.deadline, connecting, timed_out)
             .await
@@ -117,7 +116,7 @@ impl Talk<'_> {
             connection::write_header(&mut stream, version).await.map_err(|error| connection::broken(&error))?;
         }
         let Some((tls, config)) = connect.tls.as_ref().zip(opening.tls.as_ref()) else {
-            self.stream = Some((Box::new(stream), opening.linger));
+            self.stream = Some((Box::new(stream), opening.manner));
             return Ok(Verdict::new(CheckResult::L4Ok));
         };
         // What this node cannot do is not the server's fault.
@@ -126,7 +125,7 @@ impl Talk<'_> {
         let timed_out = || Verdict::saying(CheckResult::L6Timeout, place.clone()).because("");
         let (stream, expires) = limit(self.deadline, securing, timed_out).await?;
         self.certificate_expires = expires;
-        self.stream = Some((stream, opening.linger));
+        self.stream = Some((stream, opening.manner));
         Ok(Verdict::new(CheckResult::L6Ok))
     }
 
@@ -173,7 +172,7 @@ impl Talk<'_> {
     }
 
     async fn close(&mut self) {
-        if let Some((mut stream, true)) = self.stream.take() {
+        if let Some((mut stream, Manner::Clean)) = self.stream.take() {
             // The kernel sends what is left; an error says that nobody is there any more.
             let _ = timeout_at(self.deadline, stream.shutdown()).await;
         }

@@ -410,7 +410,9 @@ impl Entry {
     /// For statistics: a check's result.
     pub(super) fn record(&self, outcome: &Outcome, change: Change, now: Instant) {
         self.stats.checks.fetch_add(1, Ordering::Relaxed);
-        if !outcome.result.passed() && outcome.result != CheckResult::Starved {
+        // As HAProxy counts them: that a server which is down fails on is no news.
+        let was_up = change == Change::Down || self.is_up();
+        if was_up && !outcome.result.passed() && outcome.result != CheckResult::Starved {
             self.stats.checks_failed.fetch_add(1, Ordering::Relaxed);
         }
         self.record_change(change, now);

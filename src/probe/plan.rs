@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use super::connection::Manner;
 use super::http::HttpExpected;
 use super::matching::{self, Expected};
 use super::tls;
@@ -50,8 +51,7 @@ pub(super) struct Opening {
     pub(super) connect: Connect,
     /// With TLS: its configuration, or why there is none.
     pub(super) tls: Option<Result<Arc<ClientConfig>, String>>,
-    /// It is closed cleanly: what was sent last would be lost by a reset.
-    pub(super) linger: bool,
+    pub(super) manner: Manner,
 }
 
 /// The TLS configurations made so far: thousands of servers share a few.
@@ -104,12 +104,19 @@ fn steps(conversation: &model::Conversation, clients: &mut TlsClients) -> Vec<St
     // Backwards: what a step needs to know is what comes after it.
     let mut last_is_send = None;
     let mut body_wanted = false;
+    let mut server_speaks = false;
     for step in conversation.steps.iter().rev() {
         let action = match &step.action {
             model::Action::Connect(connect) => Action::Connect(Opening {
                 connect: connect.clone(),
                 tls: connect.tls.as_ref().map(|tls| clients.get(tls)),
-                linger: connect.linger || last_is_send.take() == Some(true),
+                manner: if connect.linger || last_is_send.take() == Some(true) {
+                    Manner::Clean
+                } else if server_speaks && connect.tls.is_none() && connect.proxy_header.is_none() {
+                    Manner::Greeted
+                } else {
+                    Manner::Brief
+                },
             }),
             model::Action::Send(bytes) => {
                 last_is_send.get_or_insert(true);
@@ -127,6 +134,7 @@ fn steps(conversation: &model::Conversation, clients: &mut TlsClients) -> Vec<St
             }
             model::Action::Postgres(login) => Action::Postgres(login.clone()),
         };
+        server_speaks = matches!(action, Action::Expect(_));
         let (number, comment) = (step.number, step.comment.clone());
         steps.push(Step { action, number, comment, scripted: conversation.scripted });
     }

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
-use super::connection;
+use super::connection::{self, Manner};
 use super::plan::Plan;
 use super::tls;
 use crate::model::{Connect, Opening, Source, Tls};
@@ -76,7 +76,7 @@ async fn shake_hands(
     name: ServerName<'static>,
     store: &Store,
 ) -> Option<()> {
-    let mut stream = connection::connect(contact.target, contact.source, true).await.ok()?;
+    let mut stream = connection::connect(contact.target, contact.source, Manner::Clean).await.ok()?;
     if let Some(version) = contact.connect.proxy_header {
         connection::write_header(&mut stream, version).await.ok()?;
     }

@@ -99,15 +99,26 @@ impl Connection {
         spec.log_early && self.connected.is_some() && (spec.log_normal || !normal)
     }
 
+    /// A check of a server that speaks first is answered and has still said nothing.
+    fn client_spoke(&self) -> bool {
+        let heard = match &self.state {
+            State::Inspecting(inspecting) => &inspecting.upstream.heard,
+            State::Upstream(upstream) => &upstream.heard,
+            _ => return self.settled[0] > 0,
+        };
+        !heard.is_empty()
+    }
+
     /// The line of one that has ended, or, where that is wanted, of one that begins.
     fn log(&self, reason: EndReason, goes_on: bool, now: Instant) {
         let service = &self.binding.service;
-        if !service.spec.log || self.settled == [0; 2] && !service.spec.log_empty && !goes_on {
+        if !service.spec.log || !service.spec.log_empty && !goes_on && !self.client_spoke() {
             return;
         }
         let journal = service.global.journal.0.get();
         let server = self.assigned.as_ref().map(|assigned| &*assigned.server);
         let since = |from: Instant, to: Instant| to.saturating_duration_since(from);
+        let in_queue = matches!(&self.state, State::Upstream(upstream) if upstream.ahead().is_some());
         let others = |open: u64| open.saturating_sub(u64::from(server.is_some() && !goes_on));
         let ended = Ended {
             service: &service.spec,
@@ -125,7 +136,7 @@ impl Connection {
             },
             bytes_in: self.settled[0],
             bytes_out: self.settled[1],
-            waited: self.dispatched.map(|at| since(self.started, at)),
+            waited: self.dispatched.or(in_queue.then_some(now)).map(|at| since(self.started, at)),
             connect: self.dispatched.zip(self.connected).map(|(from, to)| since(from, to)),
             duration: since(self.started, now),
             goes_on,

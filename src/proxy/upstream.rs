@@ -195,6 +195,9 @@ impl Connection {
 
     /// The client is turned away as its pool says.
     fn refuse(&self, reason: EndReason) -> Verdict {
+        if self.assigned.is_none() {
+            self.pool().lock().stats.unserved.fetch_add(1, Ordering::Relaxed);
+        }
         Verdict::End(
             reason,
             match self.spec.refusal {

@@ -94,7 +94,7 @@ fn server(pool: &PoolSnapshot, server: &ServerSnapshot, snapshot: &Snapshot, (ii
     row.set("connect", server.chosen + server.retries);
     row.set("bin", server.bytes_in);
     row.set("bout", server.bytes_out);
-    row.set("econ", server.connect_errors);
+    row.set("econ", failed(server));
     row.set("wretr", server.retries);
     row.set("wredis", server.redispatches);
     row.set("status", status(server));
@@ -132,6 +132,11 @@ fn server(pool: &PoolSnapshot, server: &ServerSnapshot, snapshot: &Snapshot, (ii
     row
 }
 
+/// Connections that failed with it: an attempt that is repeated, here or elsewhere, is none yet.
+fn failed(server: &ServerSnapshot) -> u64 {
+    server.connect_errors.saturating_sub(server.retries + server.redispatches)
+}
+
 fn backend(pool: &PoolSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
     let (active, backup) = pool.usable();
     let total = |figure: fn(&ServerSnapshot) -> u64| pool.servers.iter().map(figure).sum::<u64>();
@@ -151,12 +156,13 @@ fn backend(pool: &PoolSnapshot, snapshot: &Snapshot, iid: usize) -> Row {
     row.set("smax", most(|server| server.open_max));
     // HAProxy's `fullconn`: a tenth of what its frontends may bring.
     row.set("slim", fronts.map(|service| front_limit(service, snapshot)).sum::<u64>().div_ceil(10));
-    row.set("stot", total(|server| server.chosen));
+    // Who is moved to another server is one connection all the same, and who gets none is one, too.
+    row.set("stot", total(|server| server.chosen.saturating_sub(server.redispatches)) + pool.unserved);
     row.set("lbtot", total(|server| server.chosen));
     row.set("connect", total(|server| server.chosen + server.retries));
     row.set("bin", total(|server| server.bytes_in));
     row.set("bout", total(|server| server.bytes_out));
-    row.set("econ", total(|server| server.connect_errors));
+    row.set("econ", total(failed) + pool.unserved);
     row.set("wretr", total(|server| server.retries));
     row.set("wredis", total(|server| server.redispatches));
     row.set("status", if active + backup > 0 { "UP" } else { "DOWN" });

@@ -211,7 +211,12 @@ fn servers(snapshot: &Snapshot, out: &mut Exposition) {
             |server| server.redispatches,
         ),
         ("vipgate_server_checks_total", Kind::Counter, "Health checks made.", |server| server.checks),
-        ("vipgate_server_check_failures_total", Kind::Counter, "Health checks failed.", |server| server.checks_failed),
+        (
+            "vipgate_server_check_failures_total",
+            Kind::Counter,
+            "Health checks that failed while it was up.",
+            |server| server.checks_failed,
+        ),
         ("vipgate_server_downs_total", Kind::Counter, "Times it went down.", |server| server.downs),
         (
             "vipgate_server_source_port_shortages_total",

@@ -71,6 +71,8 @@ pub struct PoolStats {
     pub queued: AtomicU64,
     /// Most that waited at once.
     pub queued_max: AtomicU64,
+    /// Connections that no server was given to.
+    pub unserved: AtomicU64,
 }
 
 /// Counters and state of one server of a pool.
@@ -94,7 +96,7 @@ pub struct ServerStats {
     pub redispatches: AtomicU64,
     /// Checks made.
     pub checks: AtomicU64,
-    /// Checks failed.
+    /// Checks that failed while it was up.
     pub checks_failed: AtomicU64,
     /// Times it went down.
     pub downs: AtomicU64,
@@ -407,6 +409,9 @@ impl Registry {
                 zero([accepted, bytes_in, bytes_out, limited].into_iter().chain(ended));
                 service.pulse.forget();
             }
+        }
+        for pool in lock(&self.pools).values().filter(|_| all) {
+            pool.unserved.store(0, Ordering::Relaxed);
         }
         for (_, server) in self.all_servers() {
             let open = server.open.load(Ordering::Relaxed);

@@ -325,6 +325,29 @@ fn csv_has_haproxys_columns() {
 }
 
 #[test]
+fn csv_counts_connections_not_attempts() {
+    let node = Node::new();
+    let server = node.registry.server("ftp", "f1");
+    // Of four, two were moved elsewhere; one of the other two was tried three times in vain.
+    for (counter, value) in
+        [(&server.chosen, 4), (&server.connect_errors, 5), (&server.retries, 2), (&server.redispatches, 2)]
+    {
+        counter.store(value, Ordering::Relaxed);
+    }
+    node.registry.pool("ftp").unserved.store(3, Ordering::Relaxed);
+    let text = csv::render(&node.snapshot());
+    let columns: Vec<&str> = text.lines().next().unwrap().trim_start_matches("# ").split(',').collect();
+    let cells = |row: &str| {
+        let line = text.lines().find(|line| line.starts_with(row)).unwrap();
+        let cell =
+            |name: &str| line.split(',').nth(columns.iter().position(|column| *column == name).unwrap()).unwrap();
+        ["stot", "econ", "wretr", "wredis"].map(cell).map(str::to_owned)
+    };
+    assert_eq!(cells("ftp,f1,"), ["4", "1", "2", "2"]);
+    assert_eq!(cells("ftp,BACKEND,"), ["5", "4", "2", "2"]);
+}
+
+#[test]
 fn metrics_escape_their_labels() {
     let mut node = Node::new();
     node.config.pools[1].servers[0].name = "a\"b\\c\nd".to_owned();

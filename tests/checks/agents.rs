@@ -55,6 +55,14 @@ fn a_server_that_its_agent_took_down_stays_down_whatever_its_checks_say() {
 }
 
 #[test]
+fn an_agent_that_is_sent_nothing_answers_at_once() {
+    let address = listen(|stream| say(stream, b"down\n"));
+    // A delayed acknowledgement comes after 40 to 200 ms.
+    let mut bench = Bench::new(with_agent(Agent { interval: 30 * MS, timeout: 35 * MS, ..Agent::new(address) }));
+    bench.until(|status| status.agent_down);
+}
+
+#[test]
 fn an_agent_that_is_away_is_no_news() {
     let nobody = Agent { interval: 20 * MS, ..Agent::new(([127, 0, 0, 1], 1).into()) };
     let mut bench = Bench::new(with_agent(nobody));

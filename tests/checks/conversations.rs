@@ -6,7 +6,7 @@ use vipgate::model::{
     Transparent,
 };
 
-use crate::support::{Bench, MS, conversation, facts, first, hear_until, listen, say, steps};
+use crate::support::{Bench, MS, conversation, facts, first, hear_until, listen, say, server, steps};
 
 fn connect() -> Action {
     Action::Connect(Connect::default())
@@ -50,6 +50,14 @@ fn a_server_that_talks_for_ever_or_byte_by_byte_is_bounded() {
     let status = first(Check { timeout: 300 * MS, ..conversation(slow, steps(vec![connect(), expect("OK")])) });
     assert_eq!(facts(&status).0, CheckResult::L7Timeout);
     assert!(begun.elapsed() >= 300 * MS, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn who_speaks_first_is_heard_at_once() {
+    let address = listen(|stream| say(stream, b"220 mail\r\n"));
+    // A delayed acknowledgement comes after 40 to 200 ms.
+    let hasty = Check { timeout: 35 * MS, ..conversation(address, steps(vec![connect(), expect("220")])) };
+    Bench::new(server(hasty)).until(|status| status.last_check.as_ref().is_some_and(|check| check.result.passed()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which connections are logged, when, and as what: HAProxy and vipgate on the same file.
 
-use std::io::Read;
-use std::net::{IpAddr, Shutdown, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use super::imported::{Haproxy, config, exchange, servers, start};
@@ -44,10 +44,30 @@ fn visit(ip: IpAddr, port: u16, udp: &UdpSocket) -> Vec<String> {
     seen
 }
 
+/// A server that speaks first.
+fn greeter(ip: IpAddr) {
+    let listener = TcpListener::bind((ip, 7101)).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"hi");
+            let _ = stream.read(&mut [0]);
+        }
+    });
+}
+
+/// A client that says nothing.
+fn probe(ip: IpAddr, port: u16, udp: &UdpSocket) -> Vec<String> {
+    let mut stream = TcpStream::connect((ip, port)).unwrap();
+    stream.read_exact(&mut [0; 2]).unwrap();
+    drop(stream);
+    lines(udp)
+}
+
 #[test]
 fn lines_are_haproxys() {
     let seen = |theirs: bool| -> Option<Vec<Vec<String>>> {
         let (ip, servers) = (own_ip(), servers());
+        greeter(ip);
         let udp = UdpSocket::bind((own_ip(), 0)).unwrap();
         let frontend = |port: u16, lines: &str| {
             format!(
@@ -63,12 +83,17 @@ fn lines_are_haproxys() {
             + &frontend(7011, " option dontlog-normal\n")
             + &frontend(7012, " option log-separate-errors\n log-tag web\n")
             + &frontend(7013, " option logasap\n")
-            + &frontend(7014, " option logasap\n option dontlog-normal\n option dontlognull\n");
+            + &frontend(7014, " option logasap\n option dontlog-normal\n option dontlognull\n")
+            + &frontend(7015, " use_backend greeter\n option dontlognull\n")
+            + &frontend(7016, " use_backend greeter\n")
+            + &format!("backend greeter\n server s1 {ip}:7101\n");
         let (_theirs, _ours) =
             if theirs { (Some(Haproxy::start(&text)?), None) } else { (None, Some(start(&text, |_, _| {}))) };
         // What is said about servers at the start.
         let _start = lines(&udp);
-        Some([7011, 7012, 7013, 7014].map(|port| visit(ip, port, &udp)).to_vec())
+        let mut seen = [7011, 7012, 7013, 7014].map(|port| visit(ip, port, &udp)).to_vec();
+        seen.extend([7015, 7016].map(|port| probe(ip, port, &udp)));
+        Some(seen)
     };
     let ours = seen(false).unwrap();
     let expected = [
@@ -80,6 +105,8 @@ fn lines_are_haproxys() {
         ],
         vec!["<134> haproxy fe7013 be/s1 +T +0 -- 1/1/1/1/0 0/0"; 3],
         vec!["<134> haproxy fe7014 be/s1 +T +5 CD 1/1/0/0/0 0/0", "<134> haproxy fe7014 be/s1 +T +5 cD 1/1/0/0/0 0/0"],
+        vec![],
+        vec!["<134> haproxy fe7016 greeter/s1 T 2 -- 1/1/0/0/0 0/0"],
     ];
     assert_eq!(ours, expected);
     if let Some(theirs) = seen(true) {

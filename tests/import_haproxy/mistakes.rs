@@ -102,3 +102,23 @@ fn twenty_mistakes_are_twenty_errors() {
     let lines = (0..20).map(|n| format!(" server s{n} 10.0.0.1:80 check rise x{n}\n")).collect::<String>();
     assert_eq!(haproxy_text(&format!("listen l\n bind :1\n{lines}")).errors().len(), 20);
 }
+
+#[test]
+fn what_is_not_there_is_named() {
+    let section = |line: &str| format!("listen l\n bind :1\n server s 10.0.0.1:1\n {line}\n");
+    let told = |line: &str| haproxy_text(&section(line)).errors().join("\n");
+    let key =
+        told("stick-table type string len 9 size 9\n stick on req.payload(0,9),mqtt_field_value(connect,username)");
+    assert!(key.contains("the converter `mqtt_field_value(connect,username)` is not there"), "{key}");
+    let name = told("tcp-request content reject if { ssl_fc_sni_end .a }");
+    assert!(name.contains("`req.ssl_sni` is in the hello that passes through"), "{name}");
+}
+
+#[test]
+fn what_no_log_line_has_is_told() {
+    let format = "defaults\n log-format \"%ci %[var(sess.sni)] %b\"\nlisten l\n bind :1\n server s 10.0.0.1:1\n";
+    assert_eq!(
+        haproxy_text(format).warnings(),
+        ["warning 2: `%[var(sess.sni)]` has no value here: lines have `-` in its place"]
+    );
+}

@@ -167,3 +167,20 @@ fn the_statistics_page() {
     let tcp = haproxy_text("listen a\n bind :1\n stats enable\n server s 1.1.1.1\n");
     assert_eq!(tcp.warnings(), ["warning 3: `stats` needs `mode http`: ignored in a TCP proxy"]);
 }
+
+#[test]
+fn a_backend_that_is_only_a_table_is_no_pool() {
+    let text = "backend st\n stick-table type ip size 100 expire 30s store conn_cur\n\
+                frontend f\n bind :1001\n tcp-request connection track-sc0 src table st\n\
+                tcp-request connection reject if { src_conn_cur(st) ge 10 }\n default_backend b\n\
+                backend b\n server s 10.0.0.1:1\n";
+    let loaded = load(None, Some(text)).unwrap();
+    let warnings: Vec<_> = loaded.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    assert!(warnings.iter().all(|warning| !warning.contains("pool")), "{warnings:?}");
+    let pools: Vec<_> = loaded.config.pools.iter().map(|pool| pool.name.as_str()).collect();
+    assert_eq!(pools, ["b"]);
+    // Who leads to it means it as a backend.
+    let named =
+        load(None, Some("backend st\n stick-table type ip size 100\nlisten l\n bind :1\n default_backend st\n"));
+    assert_eq!(named.unwrap().config.pools.iter().filter(|pool| pool.name == "st").count(), 1);
+}

@@ -252,9 +252,12 @@ impl<S: Subscriber> Layer<S> for Forward {
     }
 }
 
+/// Who tells of servers.
+const OF_SERVERS: [&str; 3] = ["vipgate::probe", "vipgate::proxy::operate", "vipgate::app::wishes"];
+
 /// As HAProxy ranks them: a server that goes down is an alert, one that comes back a notice.
 fn severity(meta: &Metadata<'_>) -> Severity {
-    let of_a_server = meta.target().starts_with("vipgate::probe");
+    let of_a_server = OF_SERVERS.iter().any(|room| meta.target().starts_with(room));
     match *meta.level() {
         Level::ERROR if of_a_server => Severity::Emergency,
         Level::WARN if of_a_server => Severity::Alert,

@@ -75,7 +75,7 @@ fn sample(text: &str) -> Result<Sample, String> {
     };
     let mut mask = None;
     for converter in parts {
-        let (name, arguments) = call(converter)?;
+        let (name, arguments) = call(converter).unwrap_or((converter, Vec::new()));
         let bits = |bits: usize, most: u8| u8::try_from(bits).ok().filter(|bits| *bits <= most);
         mask = match (name, arguments.as_slice(), fetch) {
             ("ipmask", &[v4], Fetch::Address(_)) => bits(v4, 32).map(|v4| (v4, 128)),

@@ -231,6 +231,9 @@ pub(super) fn not_there(name: &str) -> String {
             "fe_id" | "so_id" | "be_id" => {
                 format!("`{name}` is a number that HAProxy gives out: nothing has it here; `dst_port` tells listeners apart")
             }
+            name if name.starts_with("ssl_fc_sni") => {
+                format!("`{name}` is of TLS that ends here, which it does not: `req.ssl_sni` is in the hello that passes through")
+            }
             _ => format!("`{name}` cannot be asked yet"),
         }
     }

@@ -85,7 +85,7 @@ impl Commands {
             findings.warning(
                 mail.at,
                 "`mail` has no effect: there is no [mail]",
-                "add [mail] with server, from and to",
+                "add [mail] with server, from and to (`smtp_server` and `notification_email` in keepalived.conf)",
             );
         }
         let mut on = |raw: &Option<raw::Command>| raw.as_ref().map(|raw| self.command(raw, NOTIFY_TIMEOUT, findings));

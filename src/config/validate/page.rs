@@ -162,7 +162,7 @@ fn statistics(
         findings.warning(
             at,
             format!("anybody who reaches {address} can read the statistics"),
-            "add users = { name = \"password\" }, or listen on 127.0.0.1",
+            "add users = { name = \"password\" } (`stats auth`), or listen on 127.0.0.1",
         );
     }
     let path = raw.path.as_ref().map_or("/", |path| &path.value);

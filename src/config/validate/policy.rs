@@ -196,7 +196,10 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
                 findings.missing(
                     rule.at,
                     message,
-                    format!("add a [[source-table]] with name = \"{}\"", table.escape_debug()),
+                    format!(
+                        "add a [[source-table]] (`stick-table` of a backend) with name = \"{}\"",
+                        table.escape_debug()
+                    ),
                 );
             }
         }
@@ -235,7 +238,7 @@ fn pool_exists(pool: &str, at: Location, known: &Known<'_>, findings: &mut Findi
     if !known.pools.contains_key(pool) && findings.complete {
         let error = Diagnostic::error(at, format!("there is no pool called `{pool}`"));
         let error = findings.suggest(error, pool, known.pools.keys().copied());
-        findings.push(error.help(format!("add a [[pool]] with name = \"{}\"", pool.escape_debug())));
+        findings.push(error.help(format!("add a [[pool]] (`backend`) with name = \"{}\"", pool.escape_debug())));
     }
 }
 

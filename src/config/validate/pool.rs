@@ -55,7 +55,11 @@ pub(super) fn pools(
             clients = ports.get(name.value.as_str()).copied();
             if clients.is_none() && findings.complete {
                 let message = format!("no service uses the pool `{}`", name.value);
-                findings.warning(name.at, message, "name it as the `pool` of a service, or remove it");
+                findings.warning(
+                    name.at,
+                    message,
+                    "name it as the `pool` of a service (`default_backend`), or remove it",
+                );
             }
         }
         let context = Context { clients, rules, commands, environment: environment(raw, index, services) };
@@ -110,7 +114,7 @@ fn pool(raw: &raw::Pool, context: &Context<'_>, findings: &mut Findings<'_>) -> 
         findings.warning(
             raw.name.as_ref().map_or(raw.at, |name| name.at),
             "this pool has no server: its clients are refused",
-            "add servers = [\"10.0.0.11:22\"]",
+            "add servers = [\"10.0.0.11:22\"] (`server` lines)",
         );
     }
     let server_timeout = findings.timeout(&raw.server_timeout, "server-timeout", None);

@@ -258,7 +258,7 @@ fn virtual_address(
             findings.error(label.at, "an IPv6 address has no label", "remove it");
         } else if !label.value.starts_with(interface.as_str()) {
             let cause = format!("the label `{}` does not begin with `{interface}`, its interface", label.value);
-            findings.warning(label.at, cause, format!("write label = \"{interface}:1\""));
+            findings.warning(label.at, cause, format!("write label = \"{interface}:1\" (`label {interface}:1`)"));
         }
         if label.value.len() > 15 || label.value.contains(char::is_whitespace) {
             let cause = format!("`{}` cannot be a label", label.value);

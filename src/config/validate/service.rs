@@ -43,7 +43,8 @@ pub(super) fn services(
         {
             let error = Diagnostic::error(pool.at, format!("there is no pool called `{}`", pool.value));
             let error = findings.suggest(error, &pool.value, pools.keys().copied());
-            findings.push(error.help(format!("add a [[pool]] with name = \"{}\"", pool.value.escape_debug())));
+            findings
+                .push(error.help(format!("add a [[pool]] (`backend`) with name = \"{}\"", pool.value.escape_debug())));
         }
         let service = service(raw_service, owned, log, overlaps, findings);
         services.extend(service.map(|service| Service {

@@ -132,6 +132,9 @@ pub struct PoolSnapshot {
     /// Most that waited at once.
     #[serde(default)]
     pub queued_max: u64,
+    /// Connections that no server was given to.
+    #[serde(default)]
+    pub unserved: u64,
     /// Servers, in the order of the configuration.
     pub servers: Vec<ServerSnapshot>,
 }
@@ -220,7 +223,7 @@ pub struct ServerSnapshot {
     pub redispatches: u64,
     /// Checks made.
     pub checks: u64,
-    /// Checks failed.
+    /// Checks that failed while it was up.
     pub checks_failed: u64,
     /// Times it went down.
     pub downs: u64,
@@ -336,7 +339,7 @@ impl ServiceSnapshot {
 
 impl PoolSnapshot {
     fn take(registry: &Registry, pool: &Pool, now: Instant) -> Self {
-        let status = registry.pool_status(&pool.name);
+        let (status, stats) = (registry.pool_status(&pool.name), registry.pool(&pool.name));
         Self {
             name: pool.name.clone(),
             algorithm: match pool.algorithm {
@@ -360,8 +363,9 @@ impl PoolSnapshot {
             since_seconds: status.since.map(|since| ago(since, now)),
             downs: status.downs,
             downtime_seconds: seconds(status.downtime),
-            queued: load(&registry.pool(&pool.name).queued),
-            queued_max: load(&registry.pool(&pool.name).queued_max),
+            queued: load(&stats.queued),
+            queued_max: load(&stats.queued_max),
+            unserved: load(&stats.unserved),
             servers: pool.servers.iter().map(|server| ServerSnapshot::take(registry, pool, server, now)).collect(),
         }
     }

@@ -130,6 +130,12 @@ impl Translator<'_> {
     /// `log-format <text>`
     pub(super) fn log_format(&mut self, statement: &Statement, arguments: &[Word], said: &mut LogSaid) {
         if let Some(word) = self.one(statement, arguments) {
+            let samples = word.text.split("%[").skip(1).filter_map(|rest| rest.split_once(']'));
+            for (sample, _) in samples {
+                let message = format!("`%[{sample}]` has no value here: lines have `-` in its place");
+                let warning = Diagnostic::warning(word.at, message);
+                self.findings.push(warning.help("variables such as `%ci`, `%b` and `%ts` have theirs"));
+            }
             said.line = Some(Located::new(ConnectionLine::Custom(word.text.clone()), word.at));
         }
     }

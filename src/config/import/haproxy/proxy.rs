@@ -129,6 +129,11 @@ impl Proxy {
         !self.disabled && matches!(self.kind, Kind::Backend | Kind::Listen)
     }
 
+    /// Whether it is there for its table only, which rules count in.
+    pub(super) fn is_table(&self) -> bool {
+        self.kind == Kind::Backend && self.servers.is_empty() && self.stick.has_table()
+    }
+
     /// A rule that would close part of the statistics.
     fn stats_rule(&mut self, at: Location) {
         if self.stats_rules.len() < MOST_INHERITED {

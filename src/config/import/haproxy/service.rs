@@ -22,6 +22,7 @@ impl Translator<'_> {
         }
         for proxy in proxies.iter().filter(|proxy| !proxy.disabled && proxy.kind == Kind::Backend) {
             match mode(proxy) {
+                Mode::Tcp if proxy.is_table() && !wanted.contains(&(Mode::Tcp, proxy.name.clone())) => {}
                 Mode::Tcp => self.pool(proxy, proxies),
                 Mode::Http if wanted.contains(&(Mode::Tcp, proxy.name.clone())) => self.http_refused(proxy),
                 // Its frontend has been refused.

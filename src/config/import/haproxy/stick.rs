@@ -34,6 +34,10 @@ impl StickSaid {
     pub(super) fn is_tls(&self) -> bool {
         self.on.is_some_and(|on| on.value == Key::TlsSession)
     }
+
+    pub(super) fn has_table(&self) -> bool {
+        self.table.is_some()
+    }
 }
 
 #[derive(Debug, Clone)]
