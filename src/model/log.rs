@@ -155,3 +155,42 @@ pub enum ConnectionLine {
     /// HAProxy's `log-format`.
     Custom(String),
 }
+
+/// What `%[...]` in a line can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LogSample {
+    /// The client's address.
+    Source,
+    /// Its port.
+    SourcePort,
+    /// The address that it connected to.
+    Destination,
+    /// The port of that.
+    DestinationPort,
+    /// The service.
+    Service,
+    /// The pool.
+    Pool,
+    /// The server.
+    Server,
+    /// The name in its TLS hello, where that was listened for.
+    ServerName,
+}
+
+impl LogSample {
+    /// The one of this name, which is HAProxy's.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "src" => Self::Source,
+            "src_port" => Self::SourcePort,
+            "dst" => Self::Destination,
+            "dst_port" => Self::DestinationPort,
+            "fe_name" => Self::Service,
+            "be_name" => Self::Pool,
+            "srv_name" => Self::Server,
+            "req.ssl_sni" | "req_ssl_sni" => Self::ServerName,
+            _ => return None,
+        })
+    }
+}

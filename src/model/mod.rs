@@ -43,7 +43,7 @@ pub use check_result::CheckResult;
 pub use command::{COMMAND_PATH, Command, User};
 pub use control::{AccessLevel, Descriptor, SocketPlace, StatsSocket};
 pub use estate::{Estate, OwnedAddress, PreparedPacket};
-pub use log::{ConnectionLine, Log, LogDress, LogFormat, LogLevel, LogPlace, LogTarget, Severity};
+pub use log::{ConnectionLine, Log, LogDress, LogFormat, LogLevel, LogPlace, LogSample, LogTarget, Severity};
 pub use name::{Hold, NameKind, NameServer, Resolver, ServerName, Wanted};
 pub use net::{Family, InterfaceName, Invalid, ListenAddress, PortRange, Prefix};
 pub use networks::Networks;

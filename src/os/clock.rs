@@ -1,6 +1,6 @@
 //! Dates as logs write them: the time of this place, as the machine's time zone has it.
 
-#![expect(unsafe_code, reason = "localtime_r(3) has no safe interface")]
+#![expect(unsafe_code, reason = "localtime_r(3) and gmtime_r(3) have no safe interface")]
 
 use std::time::{Duration, SystemTime};
 
@@ -31,12 +31,26 @@ impl LocalTime {
     /// `moment` in this place's time.
     #[must_use]
     pub fn of(moment: SystemTime) -> Self {
+        Self::by(libc::localtime_r, moment)
+    }
+
+    /// `moment` in Greenwich's time.
+    #[must_use]
+    pub fn greenwich(moment: SystemTime) -> Self {
+        Self::by(libc::gmtime_r, moment)
+    }
+
+    /// `convert`: localtime_r(3) or gmtime_r(3).
+    fn by(
+        convert: unsafe extern "C" fn(*const libc::time_t, *mut libc::tm) -> *mut libc::tm,
+        moment: SystemTime,
+    ) -> Self {
         let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let seconds = libc::time_t::try_from(since.as_secs()).unwrap_or(0);
         // SAFETY: zero is a valid value of every field of `tm`, the zone's pointer included.
         let mut parts: libc::tm = unsafe { std::mem::zeroed() };
         // SAFETY: both pointers are to values that live during the call, which keeps neither.
-        let _ = unsafe { libc::localtime_r(&raw const seconds, &raw mut parts) };
+        let _ = unsafe { convert(&raw const seconds, &raw mut parts) };
         let small = |value: libc::c_int| u8::try_from(value).unwrap_or(0);
         Self {
             year: parts.tm_year + 1900,
@@ -77,6 +91,15 @@ impl LocalTime {
         let month = self.month_name();
         format!("{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02}.{:03}", micros / 1000)
     }
+
+    /// `21/Nov/2026:19:13:37 +0100`, with the zone, as HAProxy's logs have it.
+    #[must_use]
+    pub fn haproxy_zone(&self) -> String {
+        let Self { year, day, hour, minute, second, offset, .. } = self;
+        let (month, sign) = (self.month_name(), if *offset < 0 { '-' } else { '+' });
+        let (hours, minutes) = (offset.abs() / 3600, offset.abs() / 60 % 60);
+        format!("{day:02}/{month}/{year}:{hour:02}:{minute:02}:{second:02} {sign}{hours:02}{minutes:02}")
+    }
 }
 
 /// [`LocalTime::haproxy`] of a moment.
@@ -103,6 +126,7 @@ mod tests {
         };
         assert_eq!(time.syslog(), "Nov  2 09:03:07");
         assert_eq!(time.haproxy(), "02/Nov/2026:09:03:07.284");
+        assert_eq!(time.haproxy_zone(), "02/Nov/2026:09:03:07 -0530");
         assert_eq!(time.rfc5424(), "2026-11-02T09:03:07.284001-05:30");
     }
 

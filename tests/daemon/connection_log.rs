@@ -113,3 +113,56 @@ fn lines_are_haproxys() {
         assert_eq!(theirs, ours, "HAProxy, then vipgate");
     }
 }
+
+#[test]
+fn values_in_a_format_are_haproxys() {
+    let seen = |theirs: bool| -> Option<Vec<String>> {
+        let (ip, servers) = (own_ip(), servers());
+        let udp = UdpSocket::bind((own_ip(), 0)).unwrap();
+        let frontend = |port: u16, format: &str, backend: &str| {
+            format!("frontend fe{port}\n bind {ip}:{port}\n log-format 'fe {format}'\n default_backend {backend}\n")
+        };
+        let log = format!("global\n log {} local0\n", udp.local_addr().unwrap());
+        let text = config(ip, servers).replacen("global\n", &log, 1).replace("defaults\n", "defaults\n log global\n")
+            + &frontend(
+                7011,
+                "%{+Q}o b=%b s=%s ft=%ft fi=%fi si=%si sp=%sp ts=%ts U=%U B=%B ci=%ci %{-Q}b %{+X}ci",
+                "be",
+            )
+            + &frontend(7012, "%[src] %{+Q}[src] %[dst] %[dst_port] %{+Q}[dst_port] %[fe_name] %[be_name]", "be")
+            + &frontend(7013, "%{+Q}o %s %si %sp [%[srv_name]] Tc=%Tc %{-Q}si %{-Q}sp %fi %{+X,-Q}fi %%", "none")
+            + "backend none\n server s1 127.0.0.1:1 disabled\n";
+        let (_theirs, _ours) =
+            if theirs { (Some(Haproxy::start(&text)?), None) } else { (None, Some(start(&text, |_, _| {}))) };
+        let mut seen = Vec::new();
+        for port in [7011, 7012, 7013] {
+            let mut stream = TcpStream::connect((ip, port)).unwrap();
+            stream.write_all(b"hello").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let _ended = stream.read_to_end(&mut Vec::new());
+            let mut buffer = [0; 2048];
+            udp.set_read_timeout(Some(PATIENCE)).unwrap();
+            let line = loop {
+                let count = udp.recv(&mut buffer).unwrap();
+                let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                if let Some((_, line)) = text.split_once("]: fe ") {
+                    break line.trim_end().to_owned();
+                }
+            };
+            let IpAddr::V4(front) = ip else { unreachable!() };
+            let hex = format!("{:08X}", u32::from(front));
+            let line =
+                line.replace(&servers.to_string(), "SERVER").replace(&ip.to_string(), "HERE").replace(&hex, "HEX");
+            seen.push(line);
+        }
+        Some(seen)
+    };
+    let ours = seen(false).unwrap();
+    assert_eq!(
+        ours[2], "\"<NOSRV>\" \"\" \"\" [\"\"] Tc=-1 - - \"HERE\" HEX %",
+        "a format that is JSON stays JSON without a server"
+    );
+    if let Some(theirs) = seen(true) {
+        assert_eq!(theirs, ours, "HAProxy, then vipgate");
+    }
+}

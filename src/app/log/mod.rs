@@ -10,6 +10,7 @@
 
 mod connection;
 mod dress;
+mod format;
 mod json;
 mod plain;
 mod queue;

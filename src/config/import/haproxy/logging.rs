@@ -10,7 +10,7 @@ use crate::config::import::haproxy::grammar::{Prefix, Statement};
 use crate::config::raw::{Located, Log, LogTarget, Maybe};
 use crate::config::source::Location;
 use crate::config::words;
-use crate::model::ConnectionLine;
+use crate::model::{ConnectionLine, LogSample};
 
 /// What a proxy says of its log, or inherits.
 #[derive(Debug, Clone, Default)]
@@ -131,7 +131,7 @@ impl Translator<'_> {
     pub(super) fn log_format(&mut self, statement: &Statement, arguments: &[Word], said: &mut LogSaid) {
         if let Some(word) = self.one(statement, arguments) {
             let samples = word.text.split("%[").skip(1).filter_map(|rest| rest.split_once(']'));
-            for (sample, _) in samples {
+            for (sample, _) in samples.filter(|(sample, _)| LogSample::named(sample).is_none()) {
                 let message = format!("`%[{sample}]` has no value here: lines have `-` in its place");
                 let warning = Diagnostic::warning(word.at, message);
                 self.findings.push(warning.help("variables such as `%ci`, `%b` and `%ts` have theirs"));
