@@ -175,7 +175,7 @@ fn maps_say_the_backend() {
     let names = file("names", "# whose\na.example   aa\nB.example cc\nb.example bb\nno.example zork\na.example bb\n");
     let ends = file("ends", ".example aa\na.example.org bb\n.org cc\n");
     // The longest prefix counts, wherever it stands.
-    let networks = file("networks", "0.0.0.0/0 cc\n127.0.0.0/8 aa\n127.77.0.0/16 bb\n");
+    let networks = file("networks", "0.0.0.0/0 cc\n127.0.0.0/8 aa\n127.64.0.0/10 bb\n");
     let file = format!(
         "frontend exact\n bind {{1}}:443\n tcp-request inspect-delay 1s\n tcp-request content accept if {{ req_ssl_hello_type 1 }}\n \
          use_backend %[req.ssl_sni,lower,map({names},cc)] if {{ req.ssl_hello_type 1 }} !{{ src {{7}} }}\n \

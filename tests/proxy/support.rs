@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use vipgate::model::{
@@ -13,21 +13,23 @@ use vipgate::proxy::{Proxy, Steering};
 use vipgate::stats::{EndReason, Registry};
 
 /// An address block of the loopback for one test, so that tests do not meet.
-pub(crate) struct Net(u8);
+pub(crate) struct Net(u16);
 
 impl Net {
     pub(crate) fn new() -> Self {
-        static NEXT: AtomicU8 = AtomicU8::new(10);
+        // More than 256 in a run: two that shared one would share their listeners, too.
+        static NEXT: AtomicU16 = AtomicU16::new(10);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 
     /// One that no other process of this test program has.
     pub(crate) fn of_child() -> Self {
-        Self(200)
+        Self(100 << 8)
     }
 
     pub(crate) fn ip(&self, host: u8) -> IpAddr {
-        Ipv4Addr::new(127, 77, self.0, host).into()
+        let [above, number] = self.0.to_be_bytes();
+        Ipv4Addr::new(127, 77 + above, number, host).into()
     }
 
     pub(crate) fn at(&self, host: u8, port: u16) -> SocketAddr {
