@@ -145,6 +145,9 @@ impl Front {
         // It answers once everything listens.
         let info = say(&socket, "show info");
         assert!(info.starts_with("Name: HAProxy"), "{info}");
+        // `scur`: what is open counts in conditions.
+        let idle = |line: &str| line.starts_with("l,FRONTEND,") && line.split(',').nth(4) == Some("0");
+        eventually("nobody is connected to HAProxy", || say(&socket, "show stat").lines().any(idle));
         Self { name: "haproxy", address: net.at(1, 8000), kind: Kind::Haproxy { process, socket } }
     }
 
