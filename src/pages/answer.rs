@@ -26,6 +26,8 @@ pub(super) struct Rejected;
 /// A request and who asks.
 pub(super) struct Asked<'a> {
     pub(super) head: Parts,
+    /// As it came in, but for the headers, which no condition asks for.
+    line: String,
     pub(super) ends: Ends,
     pub(super) page: &'a Served,
 }
@@ -34,7 +36,8 @@ pub(super) struct Asked<'a> {
 pub(super) async fn answer(request: Request<Incoming>, ends: Ends, page: &Arc<Served>) -> Result<Answer, Rejected> {
     let (head, _) = request.into_parts();
     let version = page.version();
-    let asked = Asked { head, ends, page };
+    let line = format!("{} {} HTTP/1.1\r\n\r\n", head.method, target(&head));
+    let asked = Asked { head, line, ends, page };
     if let Some(refused) = by_rules(&version.page.admission, &asked, &version).await {
         return refused;
     }
@@ -47,7 +50,7 @@ pub(super) async fn answer(request: Request<Incoming>, ends: Ends, page: &Arc<Se
         return answer;
     }
     if let Some(statistics) = &version.page.statistics
-        && let Some(answer) = statistics::answer(&asked.head, statistics, &page.house).await
+        && let Some(answer) = statistics::answer(&asked, statistics, &page.house).await
     {
         return Ok(answer);
     }
@@ -71,10 +74,14 @@ fn health(monitor: &Monitor, asked: &Asked<'_>, version: &Version) -> Answer {
     reply::standard(if fails { 503 } else { 200 })
 }
 
+fn target(head: &Parts) -> &str {
+    head.uri.path_and_query().map_or("/", |target| target.as_str())
+}
+
 impl Asked<'_> {
     /// Path and query.
     pub(super) fn target(&self) -> &str {
-        self.head.uri.path_and_query().map_or("/", |target| target.as_str())
+        target(&self.head)
     }
 
     /// The host that is asked for.
@@ -85,9 +92,7 @@ impl Asked<'_> {
 
     /// Whether a condition holds for this request now.
     fn meets(&self, condition: &Condition, version: &Version) -> bool {
-        // As it came in, but for the headers, which nothing asks for.
-        let line = format!("{} {} HTTP/1.1\r\n\r\n", self.head.method, self.target());
-        let facts = Facts::new(self.ends.client, self.ends.local, line.as_bytes(), true);
+        let facts = Facts::new(self.ends.client, self.ends.local, self.line.as_bytes(), true);
         rules::holds(condition, &facts, &version.expressions, self)
     }
 }

@@ -11,7 +11,7 @@ use hyper::{Method, Response, StatusCode};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::House;
-use super::answer::Answer;
+use super::answer::{Answer, Asked};
 use crate::model::Statistics;
 use crate::stats::{Snapshot, csv, html, prometheus};
 
@@ -34,8 +34,8 @@ enum View {
 }
 
 /// Answers a request for statistics; none: it asks for something else.
-pub(super) async fn answer(head: &Parts, config: &Statistics, house: &House) -> Option<Answer> {
-    Some(match admit(head, config)? {
+pub(super) async fn answer(asked: &Asked<'_>, config: &Statistics, house: &House) -> Option<Answer> {
+    Some(match admit(asked, config)? {
         Ok(Resource::Alive) => text(StatusCode::OK, "ok\n"),
         Ok(Resource::StyleSheet) => typed("text/css; charset=utf-8", html::STYLE_SHEET.to_owned()),
         Ok(Resource::View(view)) => {
@@ -91,9 +91,8 @@ impl Refusal {
 }
 
 /// None: these are not the statistics' to answer.
-fn admit(head: &Parts, config: &Statistics) -> Option<Result<Resource, Refusal>> {
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-    let resource = resource(target, config);
+fn admit(asked: &Asked<'_>, config: &Statistics) -> Option<Result<Resource, Refusal>> {
+    let (head, resource) = (&asked.head, resource(asked.target(), config));
     if resource.is_none() && !config.alone {
         return None;
     }

@@ -1,5 +1,6 @@
 //! What rules ask about services, pools and servers (see [`crate::model::figure`]).
 
+use std::ops::Deref;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,15 +41,25 @@ fn lock(rate: &Mutex<Rate>) -> MutexGuard<'_, Rate> {
 
 impl Around<'_> {
     pub(super) fn figure_of(&self, figure: &Figure) -> i64 {
-        let named = |name: &str| self.ruling.named(name);
         match figure {
             Figure::Service(ServiceFigure::Connections) => number(self.service.stats.open.load(Ordering::Relaxed)),
             Figure::Service(ServiceFigure::SessionRate) => number(self.ruling.session_rate(self.now)),
-            Figure::Pool(figure, name) => named(name).map_or(0, |pool| pool.figure(*figure, self.now)),
-            Figure::Server(figure, of) => {
-                named(&of.pool).map_or(0, |pool| pool.server_figure(*figure, &of.server, self.now))
-            }
+            of_pool => about_pool(of_pool, |name| self.ruling.named(name), self.now),
         }
+    }
+}
+
+/// A number about a pool or one of its servers; 0 where there is none of its name.
+pub(super) fn about_pool<P: Deref<Target = PoolShared>>(
+    figure: &Figure,
+    named: impl FnOnce(&str) -> Option<P>,
+    now: Instant,
+) -> i64 {
+    let Some(pool) = figure.pool().and_then(named) else { return 0 };
+    match figure {
+        Figure::Service(_) => 0,
+        Figure::Pool(figure, _) => pool.figure(*figure, now),
+        Figure::Server(figure, of) => pool.server_figure(*figure, &of.server, now),
     }
 }
 
@@ -58,7 +69,7 @@ impl PoolShared {
         self.lock().servers.iter().map(|server| server.stats.open.load(Ordering::Relaxed)).sum()
     }
 
-    pub(super) fn figure(&self, figure: PoolFigure, now: Instant) -> i64 {
+    fn figure(&self, figure: PoolFigure, now: Instant) -> i64 {
         let waiting = || self.waiting.load(Ordering::Relaxed);
         match figure {
             PoolFigure::Connections => number(self.open() + waiting()),
@@ -80,7 +91,7 @@ impl PoolShared {
         }
     }
 
-    pub(super) fn server_figure(&self, figure: ServerFigure, server: &str, now: Instant) -> i64 {
+    fn server_figure(&self, figure: ServerFigure, server: &str, now: Instant) -> i64 {
         let state = self.lock();
         match figure {
             ServerFigure::Connections => {

@@ -225,8 +225,7 @@ impl Connection {
         if let Some(token) = &pool.rdp_cookie
             && directions.server.is_none()
         {
-            let meant =
-                facts.rdp_request().server(token).and_then(|at| shared.server_at(at.into(), destination.port()));
+            let meant = facts.rdp_request().server(token).and_then(|at| shared.server_at(at.into(), destination));
             directions.server = meant.filter(|server| directions.is_forced() || serves(server));
         }
         if directions != Directions::default() {

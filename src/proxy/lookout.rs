@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::Proxy;
+use super::figures::about_pool;
 use super::shared::PoolShared;
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter};
@@ -30,14 +31,7 @@ impl Lookout {
 impl World for Lookout {
     /// Who asks here is in no service: what there is about one is his to say.
     fn figure(&self, figure: &Figure) -> i64 {
-        let now = Instant::now();
-        match figure {
-            Figure::Service(_) => 0,
-            Figure::Pool(figure, name) => self.pool(name).map_or(0, |pool| pool.figure(*figure, now)),
-            Figure::Server(figure, of) => {
-                self.pool(&of.pool).map_or(0, |pool| pool.server_figure(*figure, &of.server, now))
-            }
-        }
+        about_pool(figure, |name| self.pool(name), Instant::now())
     }
 
     fn is_up(&self, pool: &str, server: &str) -> bool {

@@ -376,15 +376,6 @@ impl PoolShared {
         self.lock().balance.is_up(server)
     }
 
-    /// The server that clients of this port find at an address.
-    pub(super) fn server_at(&self, address: SocketAddr, port: u16) -> Option<String> {
-        let at = |server: &&Arc<ServerShared>| {
-            let Place { address: ip, port: own } = server.place;
-            (ip, own.resolve(port)) == (address.ip(), Some(address.port()))
-        };
-        self.lock().servers.iter().find(at).map(|server| server.name.clone())
-    }
-
     pub(super) fn table_len(&self, now: Instant) -> usize {
         self.lock().balance.table_len(now)
     }

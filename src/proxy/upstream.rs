@@ -12,7 +12,7 @@ use super::operate::Observed;
 use super::queue::{Grant, Waiter, Waiting};
 use super::relay::{Ready, Relay, Side};
 use super::ruling::{directions_of, name_of};
-use super::shared::{Assigned, Place, ServerShared, Wanted};
+use super::shared::{Assigned, Place, PoolShared, ServerShared, Wanted};
 use super::tls_session::offer_of;
 use super::worker::{Context, token};
 use crate::balance::{Ahead, Refusal, ServerId};
@@ -155,6 +155,15 @@ impl ServerShared {
         let port = port.resolve(destination.port()).filter(|_| !self.is_nameless())?;
         let address = if self.follows_clients { destination.ip() } else { address };
         Some(SocketAddr::new(address, port))
+    }
+}
+
+impl PoolShared {
+    /// The server at an address, for clients that connected to `destination`.
+    pub(super) fn server_at(&self, address: SocketAddr, destination: SocketAddr) -> Option<String> {
+        let state = self.lock();
+        let found = state.servers.iter().find(|server| server.reached_from(destination) == Some(address));
+        found.map(|server| server.name.clone())
     }
 }
 
