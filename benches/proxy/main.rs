@@ -312,7 +312,7 @@ fn start(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) ->
     note(Metric::Descriptors, balancer.descriptors() as f64);
     let memory = balancer.memory();
     note(Metric::RangeMemory, memory.proportional as f64 / 1e6);
-    note(Metric::RangeOwn, memory.dirty as f64 / 1e6);
+    note(Metric::RangeOwn, memory.own as f64 / 1e6);
     Ok(())
 }
 

@@ -61,8 +61,8 @@ pub(crate) struct Memory {
     pub(crate) resident: u64,
     /// `Pss`: they count half each.
     pub(crate) proportional: u64,
-    /// `Pss_Dirty`: without the pages of program files, which the kernel can drop and read again.
-    pub(crate) dirty: u64,
+    /// Without the pages of program files, which the kernel can drop and read again.
+    pub(crate) own: u64,
 }
 
 impl Subject {
@@ -233,7 +233,7 @@ impl Balancer {
             all.resident += kilobytes(&format!("/proc/{pid}/status"), "VmRSS:") * 1024;
             let rollup = format!("/proc/{pid}/smaps_rollup");
             all.proportional += kilobytes(&rollup, "Pss:") * 1024;
-            all.dirty += kilobytes(&rollup, "Pss_Dirty:") * 1024;
+            all.own += own(pid) * 1024;
         }
         all
     }
@@ -273,6 +273,22 @@ fn family(process: &Process) -> Vec<Pid> {
     let mut family = process.descendants();
     family.push(process.pid());
     family
+}
+
+/// Kilobytes of a process that come from no file, and its changed copies of pages that do.
+fn own(pid: Pid) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    let (mut own, mut counted) = (0, "Pss:");
+    for line in maps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match words.next() {
+            Some(key) if key == counted => own += words.next().and_then(|value| value.parse::<u64>().ok()).unwrap_or(0),
+            Some(key) if key.ends_with(':') => {}
+            // A mapping: addresses, rights, offset, device, inode, and the file's path if it is one.
+            _ => counted = if words.nth(4).is_some_and(|path| path.starts_with('/')) { "Anonymous:" } else { "Pss:" },
+        }
+    }
+    own
 }
 
 fn kilobytes(path: &str, key: &str) -> u64 {
