@@ -36,10 +36,9 @@ pub struct Map {
     sizes: (usize, usize),
 }
 
-/// An array of `u64`, which this process writes without system calls.
+/// An array of `u64`, which this process writes without system calls, and without a descriptor.
 #[derive(Debug)]
 pub struct Array {
-    map: Map,
     entries: NonNull<AtomicU64>,
     length: usize,
 }
@@ -119,21 +118,15 @@ impl Map {
 }
 
 impl Array {
-    /// One of `length` zeros.
-    pub fn new(length: u32) -> io::Result<Self> {
+    /// One of `length` zeros, and the map by which a program names it: of no use once that is loaded.
+    pub fn new(length: u32) -> io::Result<(Self, Map)> {
         let map = Map::create(TYPE_ARRAY, 4, 8, length, MMAPABLE)?;
         let length = length as usize;
         let bytes = NonZeroUsize::new(length * size_of::<u64>()).ok_or(io::ErrorKind::InvalidInput)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let entries = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, &map.fd, 0) }?;
-        Ok(Self { map, entries: entries.cast(), length })
-    }
-
-    /// Its descriptor, as a program names it.
-    #[must_use]
-    pub fn descriptor(&self) -> i32 {
-        self.map.descriptor()
+        Ok((Self { entries: entries.cast(), length }, map))
     }
 
     /// Its entries, which the program sees as soon as they are written.

@@ -39,13 +39,20 @@ pub struct Steering {
     ports: Array,
     groups: Map,
     listeners: Map,
-    program: Program,
-    /// Attached from the first range on.
-    link: Option<Link>,
+    hook: Hook,
     active: Stage,
     staged: Stage,
     /// Was in force before what is now.
     retired: Stage,
+}
+
+/// The program by which the kernel asks.
+#[derive(Debug)]
+enum Hook {
+    /// It is not asked as long as there has been no range.
+    Loaded(Program),
+    /// From the first range on; the link keeps the program. Where there is no range any more, it leads nobody anywhere.
+    Attached(#[expect(dead_code, reason = "it lasts as long as this")] Link),
 }
 
 /// What a set of ranges put into the maps.
@@ -62,13 +69,13 @@ impl Steering {
     /// Loads the program; it is attached once there is a range. Needs CAP_BPF and CAP_NET_ADMIN, so it must come before a
     /// process gives them up. Fails where this is not permitted or the kernel has no such programs (before Linux 5.9).
     pub fn open() -> io::Result<Self> {
-        let ports = Array::new(1 << 16)?;
+        let (ports, array) = Array::new(1 << 16)?;
         let groups = Map::hash(GROUP_KEY as u32, 4, MOST_GROUPS)?;
         let listeners = Map::sockets(MOST)?;
-        let maps = Maps { ports: ports.descriptor(), groups: groups.descriptor(), listeners: listeners.descriptor() };
-        let program = Program::load(&sk_lookup::program(maps))?;
+        let maps = Maps { ports: array.descriptor(), groups: groups.descriptor(), listeners: listeners.descriptor() };
+        let hook = Hook::Loaded(Program::load(&sk_lookup::program(maps))?);
         let [active, staged, retired] = std::array::from_fn(|_| Stage::default());
-        Ok(Self { ports, groups, listeners, program, link: None, active, staged, retired })
+        Ok(Self { ports, groups, listeners, hook, active, staged, retired })
     }
 
     /// Prepares to lead these ranges to their listeners, and nothing else any more. Changes nothing yet.
@@ -78,8 +85,10 @@ impl Steering {
         if ranges.len() as u32 > MOST / 2 {
             return Err(io::Error::other(format!("more than {} ranges of ports", MOST / 2)));
         }
-        if self.link.is_none() && !ranges.is_empty() {
-            self.link = Some(self.program.attach()?);
+        if let Hook::Loaded(program) = &self.hook
+            && !ranges.is_empty()
+        {
+            self.hook = Hook::Attached(program.attach()?);
         }
         let mut places = Vec::with_capacity(ranges.len());
         for (range, place) in ranges.iter().zip(free(&self.active.places)) {
@@ -117,9 +126,6 @@ impl Steering {
             }
         }
         self.retired = old;
-        if self.active.segments.is_empty() {
-            self.link = None;
-        }
     }
 
     /// Forgets what was staged and not committed.
