@@ -121,6 +121,9 @@ impl Node {
         if config.global.workers != before.global.workers {
             tracing::warn!(target: "vipgate", "the number of workers is fixed for the life of the process: restart to change it");
         }
+        if config.global.io_uring != before.global.io_uring {
+            tracing::warn!(target: "vipgate", "`io-uring` is fixed for the life of the process: restart to change it");
+        }
         let text = summary(&before, &config);
         self.log.configure(&config.global.log);
         self.commands.set_secure(config.global.script_security);

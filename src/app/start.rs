@@ -98,7 +98,8 @@ async fn start(
     let control = claim(&run)?;
 
     let workers = workers(config);
-    let mut proxy = Proxy::start(workers, Arc::clone(&registry), config.global.max_connections)
+    let (most, io_uring) = (config.global.max_connections, config.global.io_uring);
+    let mut proxy = Proxy::start(workers, Arc::clone(&registry), most, io_uring)
         .map_err(|error| Failure::Fatal(format!("cannot start the data plane's threads: {error}")))?;
     match steering {
         Ok(steering) => proxy.steer_by(steering),

@@ -81,6 +81,7 @@ fn join_global(first: Global, second: Global) -> Global {
         node: first.node.or(second.node),
         workers: first.workers.or(second.workers),
         max_connections: first.max_connections.or(second.max_connections),
+        io_uring: first.io_uring.or(second.io_uring),
         stop_grace: first.stop_grace.or(second.stop_grace),
         drain_timeout: first.drain_timeout.or(second.drain_timeout),
         spread_checks: first.spread_checks.or(second.spread_checks),

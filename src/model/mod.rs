@@ -111,6 +111,8 @@ pub struct Global {
     pub workers: Option<usize>,
     /// Concurrent proxied connections over all services; bounded by the descriptor limit when not configured.
     pub max_connections: Option<u32>,
+    /// A worker writes for many connections at once where the kernel permits it. Fixed for the life of the process.
+    pub io_uring: bool,
     /// How long open flows may go on after TERM once the addresses are with the successor.
     pub stop_grace: Duration,
     /// How long `vipgate drain` waits for the last flow.
@@ -131,6 +133,7 @@ impl Default for Global {
             node: None,
             workers: None,
             max_connections: None,
+            io_uring: true,
             stop_grace: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(3600),
             spread_checks: 5,

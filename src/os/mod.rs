@@ -21,3 +21,4 @@ pub mod session;
 pub mod sock_diag;
 pub mod socket_owner;
 pub mod tcp;
+pub mod uring;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::greeting::Greeting;
 use super::inspect::Inspecting;
-use super::relay::{End, Ready, Relay, Side, Step, Transport};
+use super::relay::{Deferred, End, Ready, Relay, Side, Step, Transport};
 use super::ruling::Ruled;
 use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, PoolShared, ServiceShared};
@@ -66,6 +66,8 @@ pub(super) struct Connection {
     pub(super) timer: Option<Instant>,
     /// It is in the worker's list of those that go on without a new event.
     pub(super) queued: bool,
+    /// It is in the worker's list of those that have left something to be written.
+    pub(super) batched: bool,
     pub(super) started: Instant,
     /// When the first attempt at a server began.
     pub(super) dispatched: Option<Instant>,
@@ -159,6 +161,10 @@ impl Transport for Stream {
         self.send(bytes, more)
     }
 
+    fn about_to_send(&self, more: bool) {
+        self.about_to_write(more);
+    }
+
     fn shutdown_write(&self) -> std::io::Result<()> {
         self.shutdown_write()
     }
@@ -191,6 +197,7 @@ impl Connection {
             ruled,
             timer: None,
             queued: false,
+            batched: false,
             started: now,
             dispatched: None,
             attempts: 0,
@@ -318,6 +325,22 @@ impl Connection {
             Step::Done(End::Complete) => Verdict::End(EndReason::Complete, Reset::None),
             Step::Done(End::Aborted(side)) => self.abort(side, context.now),
         }
+    }
+
+    /// What it has left to the worker to write to a side.
+    pub(super) fn deferred(&self, side: Side) -> Option<Deferred<'_, Stream>> {
+        match &self.state {
+            State::Relay(relay) => relay.deferred(side),
+            _ => None,
+        }
+    }
+
+    /// What was left to the worker to write was written, or not.
+    pub(super) fn on_sent(&mut self, side: Side, result: std::io::Result<usize>, context: &mut Context<'_>) -> Verdict {
+        if let State::Relay(relay) = &mut self.state {
+            relay.sent(side, result, context.workspace);
+        }
+        self.step(context)
     }
 
     /// As in HAProxy, nobody waits for what a server says to a client that has ended, if the server does not linger.

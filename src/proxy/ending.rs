@@ -28,8 +28,14 @@ impl Connection {
         }
     }
 
-    /// Ends it: counts, logs, and closes both sockets, each with a reset or an end of stream.
-    pub(super) fn end(mut self, key: Key, reason: EndReason, reset: Reset, now: Instant) {
+    /// Ends it: counts, logs, and leaves what is still open to be closed, with a reset or an end of stream each.
+    pub(super) fn end(
+        mut self,
+        key: Key,
+        reason: EndReason,
+        reset: Reset,
+        now: Instant,
+    ) -> impl Iterator<Item = Stream> + use<> {
         self.settle();
         self.binding.service.stats.count_end(reason);
         self.count_times(reason, now);
@@ -40,26 +46,31 @@ impl Connection {
         if let Some(pin) = self.pin {
             self.pool().release(pin, now);
         }
-        let (client, server) = match &self.state {
-            State::Greeting(greeting) => (Some(&greeting.client), None),
-            State::Inspecting(inspecting) => (Some(&inspecting.upstream.client), None),
-            State::Upstream(upstream) => (Some(&upstream.client), upstream.server()),
-            State::Relay(relay) => (Some(relay.socket(Side::Client)), Some(relay.socket(Side::Server))),
+        let lingers = [Side::Client, Side::Server].map(|side| self.lingers(side));
+        // For the survivor of an abort it does not matter which side it is.
+        let survivor = matches!(self.state, State::Draining { .. });
+        let (client, server) = match std::mem::replace(&mut self.state, State::Over) {
+            State::Greeting(greeting) => (Some(greeting.client), None),
+            State::Inspecting(inspecting) => (Some(inspecting.upstream.client), None),
+            State::Upstream(upstream) => upstream.into_sockets(),
+            State::Relay(relay) => {
+                let parts = relay.into_parts();
+                (Some(parts.client), Some(parts.server))
+            }
             State::Draining { survivor, .. } => (Some(survivor), None),
             State::Over => (None, None),
         };
-        // For the survivor of an abort it does not matter which side it is.
-        let survivor = matches!(self.state, State::Draining { .. });
         let resets = |side| reset == Reset::Both || reset == side;
-        if resets(Reset::Client) || survivor && resets(Reset::Server) || !self.lingers(Side::Client) {
-            let _closed = client.map(Stream::reset_on_close);
+        if resets(Reset::Client) || survivor && resets(Reset::Server) || !lingers[0] {
+            let _closed = client.as_ref().map(Stream::reset_on_close);
         }
         if reset == Reset::Silent {
-            client.into_iter().for_each(leave_silently);
+            client.iter().for_each(leave_silently);
         }
-        if resets(Reset::Server) || !self.lingers(Side::Server) {
-            let _closed = server.map(Stream::reset_on_close);
+        if resets(Reset::Server) || !lingers[1] {
+            let _closed = server.as_ref().map(Stream::reset_on_close);
         }
+        server.into_iter().chain(client)
     }
 
     /// What its server is known by: how long things took, and who gave up.

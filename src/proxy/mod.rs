@@ -59,6 +59,7 @@ use crate::balance::SharedTable;
 use crate::model::{Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
+use crate::os::uring::Ring;
 use crate::stats::Registry;
 use journal::Slot;
 use listener::{ListenKey, PortOwners};
@@ -104,8 +105,14 @@ type Bound = (Prepared, Vec<steering::Range>);
 
 impl Proxy {
     /// Starts the workers, which have nothing to do yet. `max_connections` bounds all services together; without, the
-    /// descriptor limit does, which is raised as far as the process may. Fails when a thread or a descriptor cannot be had.
-    pub fn start(workers: usize, registry: Arc<Registry>, max_connections: Option<u32>) -> io::Result<Self> {
+    /// descriptor limit does, which is raised as far as the process may. With `io_uring`, where the kernel permits it, a worker
+    /// writes for many connections at once. Fails when a thread or a descriptor cannot be had.
+    pub fn start(
+        workers: usize,
+        registry: Arc<Registry>,
+        max_connections: Option<u32>,
+        io_uring: bool,
+    ) -> io::Result<Self> {
         let mailboxes = (0..workers.max(1)).map(|_| Mailbox::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
         let global = Arc::new(Global {
             registry,
@@ -117,11 +124,13 @@ impl Proxy {
             limit: Gate::new(u64::MAX),
         });
         let mut threads = Vec::new();
+        let mut rings = if io_uring { rings(global.workers.len()) } else { Vec::new() }.into_iter();
         for (index, mailbox) in global.workers.iter().enumerate() {
             let (mailbox, registry) = (Arc::clone(mailbox), Arc::clone(&global.registry));
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
             let (started, result) = std::sync::mpsc::sync_channel(1);
-            threads.push(thread.spawn(move || match Worker::new(mailbox, registry) {
+            let ring = rings.next();
+            threads.push(thread.spawn(move || match Worker::new(mailbox, registry, ring) {
                 Ok(worker) => {
                     let _heard = started.send(Ok(()));
                     worker.run();
@@ -424,6 +433,15 @@ pub fn listening_plan(services: &[Service], workers: usize, steering: &io::Resul
             )
         }
     }
+}
+
+/// One for each worker, or none.
+fn rings(workers: usize) -> Vec<Ring> {
+    let rings: io::Result<_> = (0..workers).map(|_| Ring::new()).collect();
+    rings.unwrap_or_else(|error| {
+        tracing::info!(%error, "io_uring cannot be had here: connections are written to one by one, which costs more time");
+        Vec::new()
+    })
 }
 
 /// The descriptor limit, raised as far as the process may.

@@ -46,6 +46,11 @@ impl<T> Slab<T> {
         key
     }
 
+    pub(super) fn get(&self, key: Key) -> Option<&T> {
+        let place = self.places.get(key.index as usize)?;
+        if place.generation == key.generation { place.value.as_deref() } else { None }
+    }
+
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let place = self.places.get_mut(key.index as usize)?;
         if place.generation == key.generation { place.value.as_deref_mut() } else { None }

@@ -104,12 +104,13 @@ impl Upstream {
         self.since = now;
     }
 
-    /// The server's socket, if there is one.
-    pub(super) fn server(&self) -> Option<&Stream> {
-        match &self.phase {
+    /// The client's socket, and the server's if there is one.
+    pub(super) fn into_sockets(self) -> (Option<Stream>, Option<Stream>) {
+        let server = match self.phase {
             Phase::Connecting(server) => Some(server),
             Phase::Unassigned | Phase::Queued { .. } | Phase::Pausing { .. } => None,
-        }
+        };
+        (Some(self.client), server)
     }
 
     /// Whether the client ended its stream without a word, or after one where that counts: nobody waits for a server any more.

@@ -37,7 +37,7 @@ impl Front {
         let listen = vec![ListenAddress::new(at.ip(), PortRange::new(at.port(), at.port()).unwrap())];
         let service = Service { listen, log: false, ..Service::new("https", "app") };
         let registry = Arc::new(Registry::default());
-        let mut proxy = Proxy::start(2, Arc::clone(&registry), None).unwrap();
+        let mut proxy = Proxy::start(2, Arc::clone(&registry), None, true).unwrap();
         let prepared = proxy.prepare(&[service], &[pool]).unwrap();
         proxy.commit(prepared);
         Self::Vipgate { proxy: Box::new(proxy), registry }

@@ -20,4 +20,5 @@ mod server_rules;
 mod steering;
 mod sticking;
 mod support;
+mod together;
 mod upstream;

@@ -49,8 +49,17 @@ impl Running {
     }
 
     pub(crate) fn start_all(services: &[Service], pools: &[Pool]) -> Self {
+        Self::new(services, pools, true)
+    }
+
+    /// One whose workers write to one connection after the other.
+    pub(crate) fn start_without_ring(service: Service, pool: Pool) -> Self {
+        Self::new(&[service], &[pool], false)
+    }
+
+    fn new(services: &[Service], pools: &[Pool], io_uring: bool) -> Self {
         let registry = Arc::new(Registry::default());
-        let proxy = Proxy::start(2, Arc::clone(&registry), None).unwrap();
+        let proxy = Proxy::start(2, Arc::clone(&registry), None, io_uring).unwrap();
         let mut running = Self { proxy, registry };
         running.reload(services, pools);
         running
@@ -67,7 +76,7 @@ impl Running {
             }
         };
         let registry = Arc::new(Registry::default());
-        let mut proxy = Proxy::start(2, Arc::clone(&registry), None).unwrap();
+        let mut proxy = Proxy::start(2, Arc::clone(&registry), None, true).unwrap();
         proxy.steer_by(steering);
         let mut running = Self { proxy, registry };
         running.reload(services, pools);

@@ -29,7 +29,16 @@ pub(super) const TOP: Keys = Keys {
 };
 pub(super) const GLOBAL: Keys = Keys {
     table: "[global]",
-    keys: &["node", "workers", "max-connections", "stop-grace", "drain-timeout", "spread-checks", "peer-port"],
+    keys: &[
+        "node",
+        "workers",
+        "max-connections",
+        "io-uring",
+        "stop-grace",
+        "drain-timeout",
+        "spread-checks",
+        "peer-port",
+    ],
 };
 pub(super) const SCRIPTS: Keys = Keys { table: "[scripts]", keys: &["user", "security"] };
 pub(super) const NOTIFY_TARGETS: Keys = Keys { table: "[notify]", keys: &["fifo"] };

@@ -94,6 +94,7 @@ impl Decoder<'_> {
             node: self.field(fields, "node", Self::string),
             workers: self.field(fields, "workers", Self::number),
             max_connections: self.field(fields, "max-connections", Self::number),
+            io_uring: self.field(fields, "io-uring", Self::boolean),
             stop_grace: self.field(fields, "stop-grace", Self::duration),
             drain_timeout: self.field(fields, "drain-timeout", Self::duration),
             spread_checks: self.field(fields, "spread-checks", Self::number),

@@ -56,6 +56,7 @@ fn global(raw: &Global) -> String {
     lines.maybe("node", &raw.node, |node| quoted(node));
     lines.maybe("workers", &raw.workers, u64::to_string);
     lines.maybe("max-connections", &raw.max_connections, u64::to_string);
+    lines.maybe("io-uring", &raw.io_uring, bool::to_string);
     lines.maybe("stop-grace", &raw.stop_grace, duration);
     lines.maybe("drain-timeout", &raw.drain_timeout, duration);
     lines.maybe("spread-checks", &raw.spread_checks, u64::to_string);

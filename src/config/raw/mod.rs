@@ -118,6 +118,7 @@ pub struct Global {
     pub node: Maybe<String>,
     pub workers: Maybe<u64>,
     pub max_connections: Maybe<u64>,
+    pub io_uring: Maybe<bool>,
     pub stop_grace: Maybe<Duration>,
     pub drain_timeout: Maybe<Duration>,
     /// Percent.
@@ -134,6 +135,7 @@ impl Global {
             node: None,
             workers: None,
             max_connections: None,
+            io_uring: None,
             stop_grace: None,
             drain_timeout: None,
             spread_checks: None,

@@ -127,6 +127,7 @@ fn global(raw: &raw::Config, findings: &mut Findings<'_>) -> Global {
         node: raw.node.as_ref().map(|node| node.value.clone()),
         workers: findings.optional_number(&raw.workers, "workers", 1..=1024),
         max_connections: findings.optional_number(&raw.max_connections, "max-connections", 1..=u64::from(u32::MAX)),
+        io_uring: raw.io_uring.map_or(default.io_uring, |wanted| wanted.value),
         stop_grace: findings.duration(&raw.stop_grace, "stop-grace", default.stop_grace),
         drain_timeout: findings.duration(&raw.drain_timeout, "drain-timeout", default.drain_timeout),
         spread_checks: findings.number(&raw.spread_checks, "spread-checks", 0..=50, default.spread_checks),

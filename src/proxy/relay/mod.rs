@@ -3,19 +3,28 @@
 //!
 //! Readiness is remembered here: it was reported once (edge-triggered) and holds until a call would block. No buffer
 //! belongs to a connection: a step reads into the thread's scratch buffer and writes at once; only what the other side does
-//! not take is kept, on the heap. Bulk goes through a pipe instead, see [`splice`].
+//! not take is kept, on the heap. Bulk goes through a pipe instead, see [`splice`]. Where the shell writes for many
+//! connections at once, few bytes stay in the scratch buffer until it has, see [`Relay::deferred`].
 
+mod endpoint;
 mod splice;
+mod workspace;
 
 use std::io;
+use std::ops::Range;
 
-pub use splice::{MOST_PIPES, Workspace};
+pub use endpoint::Ready;
+pub use splice::MOST_PIPES;
+pub use workspace::Workspace;
 
 use crate::wire::tls::server_flight::Flight;
+use endpoint::Endpoint;
 use splice::{Held, Pace};
 
 /// Reads of one direction in a step before others get their turn: many bulk transfers must not delay a keystroke.
 const READS: usize = 2;
+/// More bytes than this are worth a system call of their own.
+const FEW: usize = 4096;
 
 /// What the relay needs of a socket; none of it blocks.
 pub trait Transport {
@@ -33,6 +42,8 @@ pub trait Transport {
     fn recv(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes what there is room for; with `more`, the end of the stream follows at once and may ride along.
     fn send(&self, bytes: &[u8], more: bool) -> io::Result<usize>;
+    /// The shell is about to do what [`Transport::send`] would.
+    fn about_to_send(&self, more: bool);
     /// Ends the stream to the peer.
     fn shutdown_write(&self) -> io::Result<()>;
 }
@@ -67,21 +78,6 @@ pub enum End {
     Aborted(Side),
 }
 
-/// What became ready.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ready {
-    /// Something to read, an end or an error included.
-    pub readable: bool,
-    /// Room to write, or an error.
-    pub writable: bool,
-    /// The peer ended its stream: a short read takes all there will ever be.
-    pub read_end: bool,
-    /// Urgent data: a read stops at its mark, so a short read proves nothing.
-    pub urgent: bool,
-    /// The connection was reset or has failed.
-    pub error: bool,
-}
-
 /// A client's and a server's socket, and what is under way between them.
 pub struct Relay<S: Transport> {
     client: Endpoint<S>,
@@ -99,6 +95,17 @@ impl<S: Transport> std::fmt::Debug for Relay<S> {
     }
 }
 
+/// Bytes that the shell is to write.
+#[derive(Debug)]
+pub struct Deferred<'a, S> {
+    /// To this socket.
+    pub socket: &'a S,
+    /// Where they are in the scratch buffer.
+    pub range: Range<usize>,
+    /// The end of the stream follows at once and may ride along.
+    pub more: bool,
+}
+
 /// A relay taken apart.
 #[derive(Debug)]
 pub struct Parts<S> {
@@ -112,20 +119,12 @@ pub struct Parts<S> {
     pub unsent_to_server: Vec<u8>,
 }
 
-#[derive(Debug)]
-struct Endpoint<S> {
-    socket: S,
-    ready: Ready,
-    /// A write failed: only what it sent before is still of interest.
-    failed: bool,
-    /// Bytes moved here since [`Relay::take_activity`].
-    active: bool,
-}
-
 /// One direction.
 #[derive(Debug)]
 struct Flow<P> {
     pending: Option<Pending>,
+    /// Where in the scratch buffer it is what the shell is to write.
+    deferred: Option<Range<usize>>,
     piped: Option<Box<Held<P>>>,
     pace: Pace,
     stage: Stage,
@@ -204,11 +203,34 @@ impl<S: Transport> Relay<S> {
         }
     }
 
+    /// What the shell is to write to a side: it says afterwards what came of it, by [`Relay::sent`], before the scratch
+    /// buffer is used for anything else. Until then that direction does not go on.
+    pub fn deferred(&self, side: Side) -> Option<Deferred<'_, S>> {
+        let (to, flow) = match side {
+            Side::Client => (&self.client, &self.to_client),
+            Side::Server => (&self.server, &self.to_server),
+        };
+        let range = flow.deferred.clone()?;
+        Some(Deferred { socket: &to.socket, range, more: flow.stage == Stage::Ended })
+    }
+
+    /// What came of writing what was deferred.
+    pub fn sent(&mut self, side: Side, result: io::Result<usize>, workspace: &Workspace<S::Pipe>) {
+        let (to, flow) = match side {
+            Side::Client => (&mut self.client, &mut self.to_client),
+            Side::Server => (&mut self.server, &mut self.to_server),
+        };
+        if let Some(range) = flow.deferred.take() {
+            let sent = to.note_sent(range.len(), result, flow);
+            flow.keep(&workspace.deferred(range)[sent..]);
+        }
+    }
+
     /// Whether bytes for a side wait for room there.
     pub fn is_blocked(&self, side: Side) -> bool {
         match side {
-            Side::Client => self.to_client.waits(),
-            Side::Server => self.to_server.waits(),
+            Side::Client => self.to_client.is_blocked(),
+            Side::Server => self.to_server.is_blocked(),
         }
     }
 
@@ -324,21 +346,30 @@ fn read<S: Transport>(
     flow: &mut Flow<S::Pipe>,
     workspace: &mut Workspace<S::Pipe>,
 ) {
-    match from.socket.recv(&mut workspace.scratch) {
+    let room = workspace.scratch();
+    let most = room.len();
+    match from.socket.recv(room) {
         Ok(0) if from.failed => flow.stage = Stage::Aborted,
         Ok(0) => flow.stage = Stage::Ended,
         Ok(count) => {
             from.active = true;
-            let drained = from.ready.took(count, workspace.scratch.len());
+            let drained = from.ready.took(count, most);
             if let Some(listener) = &mut flow.listener {
-                listener.hear(&workspace.scratch[..count]);
+                listener.hear(&workspace.scratch()[..count]);
             }
             flow.pace.note(count, workspace);
             // If the peer had ended by then, this was all of it.
             if drained && from.ready.read_end && !from.failed {
                 flow.stage = Stage::Ended;
             }
-            write(to, flow, &workspace.scratch[..count]);
+            if count > FEW {
+                write(to, flow, &workspace.scratch()[..count]);
+            } else if let Some(range) = workspace.defer(count) {
+                to.socket.about_to_send(flow.stage == Stage::Ended);
+                flow.deferred = Some(range);
+            } else {
+                write(to, flow, &workspace.scratch()[..count]);
+            }
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => from.ready.readable = false,
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -349,13 +380,14 @@ fn read<S: Transport>(
 /// Writes fresh bytes and keeps what does not fit.
 fn write<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>, bytes: &[u8]) {
     let sent = to.send(bytes, flow);
-    if sent < bytes.len() && flow.stage != Stage::Broken {
-        flow.pending = Some(Pending { bytes: bytes[sent..].into(), sent: 0 });
-    }
+    flow.keep(&bytes[sent..]);
 }
 
 /// Writes kept bytes; true when none are left.
 fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>) -> bool {
+    if flow.deferred.is_some() {
+        return false;
+    }
     let Some(mut pending) = flow.pending.take() else { return splice::flush(to, flow) };
     if to.ready.writable {
         pending.sent += to.send(&pending.bytes[pending.sent..], flow);
@@ -375,65 +407,35 @@ fn finish<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>, opposite
     }
 }
 
-impl<S: Transport> Endpoint<S> {
-    fn new(socket: S, ready: Ready) -> Self {
-        Self { socket, ready, failed: false, active: false }
-    }
-
-    /// Writes until all is taken or nothing more is, and returns how much was.
-    fn send(&mut self, bytes: &[u8], flow: &mut Flow<S::Pipe>) -> usize {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match self.socket.send(&bytes[sent..], flow.stage == Stage::Ended) {
-                Ok(0) => break,
-                Ok(count) => {
-                    sent += count;
-                    self.active = true;
-                    flow.bytes += count as u64;
-                    if sent < bytes.len() {
-                        // The kernel reports room again, having taken less than it was offered.
-                        self.ready.writable = false;
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.ready.writable = false;
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.fail(flow);
-                    break;
-                }
-            }
-        }
-        sent
-    }
-
-    /// A write failed: the peer is gone. What it sent before may still be read.
-    fn fail(&mut self, flow: &mut Flow<S::Pipe>) {
-        self.failed = true;
-        self.ready.readable = true;
-        flow.stage = Stage::Broken;
-    }
-
-    /// Whether this side failed, and all that it had sent was written to the other. While its stream is still open, a
-    /// read will tell.
-    fn is_lost(&self, sent: &Flow<S::Pipe>) -> bool {
-        let over = sent.stage != Stage::Open;
-        !sent.waits() && (self.failed && (over || !self.ready.readable) || self.ready.error && over)
-    }
-}
-
 impl<P> Default for Flow<P> {
     fn default() -> Self {
-        Self { pending: None, piped: None, pace: Pace::default(), stage: Stage::Open, bytes: 0, listener: None }
+        Self {
+            pending: None,
+            deferred: None,
+            piped: None,
+            pace: Pace::default(),
+            stage: Stage::Open,
+            bytes: 0,
+            listener: None,
+        }
     }
 }
 
 impl<P> Flow<P> {
-    /// Whether bytes wait for room at the destination.
+    /// Keeps bytes that the destination did not take.
+    fn keep(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() && self.stage != Stage::Broken {
+            self.pending = Some(Pending { bytes: bytes.into(), sent: 0 });
+        }
+    }
+
+    /// Whether bytes wait to be written.
     fn waits(&self) -> bool {
+        self.deferred.is_some() || self.is_blocked()
+    }
+
+    /// Whether bytes wait for room at the destination.
+    fn is_blocked(&self) -> bool {
         self.pending.is_some() || self.piped.as_ref().is_some_and(|held| held.bytes > 0)
     }
 
@@ -441,25 +443,6 @@ impl<P> Flow<P> {
     fn unsent<S: Transport<Pipe = P>>(self) -> Vec<u8> {
         let pending = self.pending.map(|pending| pending.bytes[pending.sent..].to_vec());
         pending.or_else(|| self.piped.map(|held| held.unsent::<S>())).unwrap_or_default()
-    }
-}
-
-impl Ready {
-    /// After a read of so many bytes where there was room for more the queue was empty, unless urgent data cut it short:
-    /// whether it was. Its end, if it has come, is still to be read.
-    pub fn took(&mut self, count: usize, room: usize) -> bool {
-        let drained = count < room && !self.urgent;
-        self.readable &= !drained || self.read_end;
-        drained
-    }
-
-    /// Adds what became ready since.
-    pub fn add(&mut self, other: Self) {
-        self.readable |= other.readable;
-        self.writable |= other.writable;
-        self.read_end |= other.read_end;
-        self.urgent |= other.urgent;
-        self.error |= other.error;
     }
 }
 

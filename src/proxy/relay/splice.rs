@@ -6,19 +6,17 @@
 use std::io;
 use std::rc::Rc;
 
+use super::workspace::Workspace;
 use super::{Endpoint, Flow, Stage, Transport};
 
-/// A read of this size is a big one.
-const BIG: usize = 16 * 1024;
 /// As many in a row, and the direction splices.
 const STREAK: u8 = 2;
 /// Pipes of one thread.
 pub const MOST_PIPES: usize = 32;
 
-/// What the connections of a thread share.
+/// The pipes of a thread.
 #[derive(Debug)]
-pub struct Workspace<P> {
-    pub(super) scratch: Box<[u8]>,
+pub(super) struct Pipes<P> {
     free: Vec<P>,
     /// Counted once more for each pipe that is in use.
     in_use: Rc<()>,
@@ -39,22 +37,13 @@ pub(super) struct Pace {
     big_reads: u8,
 }
 
-impl<P> Workspace<P> {
-    /// Room to read into, whose content nobody needs afterwards.
-    pub fn scratch(&mut self) -> &mut [u8] {
-        &mut self.scratch
+impl<P> Default for Pipes<P> {
+    fn default() -> Self {
+        Self { free: Vec::new(), in_use: Rc::new(()) }
     }
+}
 
-    /// With a scratch buffer of `size` bytes.
-    #[must_use]
-    pub fn new(size: usize) -> Self {
-        Self { scratch: vec![0; size].into(), free: Vec::new(), in_use: Rc::new(()) }
-    }
-
-    fn big(&self) -> usize {
-        BIG.min(self.scratch.len())
-    }
-
+impl<P> Pipes<P> {
     pub(super) fn take(&mut self, make: impl FnOnce() -> io::Result<P>) -> Option<Held<P>> {
         if Rc::strong_count(&self.in_use) > MOST_PIPES {
             return None;
@@ -91,7 +80,7 @@ pub(super) fn read<S: Transport>(
         return false;
     }
     if flow.piped.is_none() {
-        flow.piped = workspace.take(S::pipe).map(Box::new);
+        flow.piped = workspace.pipes.take(S::pipe).map(Box::new);
     }
     let Some(held) = &mut flow.piped else {
         flow.pace = Pace::default();
@@ -147,6 +136,6 @@ pub(super) fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>
 pub(super) fn put_back<S: Transport>(from: &Endpoint<S>, flow: &mut Flow<S::Pipe>, workspace: &mut Workspace<S::Pipe>) {
     let splices = flow.stage == Stage::Open && from.ready.readable && flow.pace.big_reads >= STREAK;
     if !splices && let Some(held) = flow.piped.take_if(|held| held.bytes == 0) {
-        workspace.free.push(held.pipe);
+        workspace.pipes.free.push(held.pipe);
     }
 }

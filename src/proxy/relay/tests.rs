@@ -35,6 +35,8 @@ enum Call {
     Recv,
     Send,
     SendMore,
+    AboutToSend,
+    AboutToSendMore,
     Shutdown,
 }
 
@@ -125,6 +127,10 @@ impl Transport for &Fake {
         Ok(count)
     }
 
+    fn about_to_send(&self, more: bool) {
+        self.calls.borrow_mut().push(if more { Call::AboutToSendMore } else { Call::AboutToSend });
+    }
+
     fn shutdown_write(&self) -> io::Result<()> {
         self.calls.borrow_mut().push(Call::Shutdown);
         if self.broken.get() { Err(io::ErrorKind::NotConnected.into()) } else { Ok(()) }
@@ -149,6 +155,23 @@ type Desk = Workspace<RefCell<Vec<u8>>>;
 
 fn step(relay: &mut Relay<&Fake>) -> Step {
     relay.step(&mut Desk::new(64))
+}
+
+/// Like a shell that writes for many at once: steps, writes what was left to it, and steps again.
+fn step_and_write(relay: &mut Relay<&Fake>, desk: &mut Desk) -> Step {
+    desk.set_defers(true);
+    let step = relay.step(desk);
+    desk.set_defers(false);
+    let sides = [Side::Client, Side::Server].map(|side| (side, write_deferred(relay, side, desk)));
+    desk.forget_deferred();
+    if sides.iter().any(|(_, written)| *written) { relay.step(desk) } else { step }
+}
+
+fn write_deferred(relay: &mut Relay<&Fake>, side: Side, desk: &Desk) -> bool {
+    let Some(Deferred { socket, range, more }) = relay.deferred(side) else { return false };
+    let result = socket.send(desk.deferred(range), more);
+    relay.sent(side, result, desk);
+    true
 }
 
 #[test]
@@ -224,10 +247,10 @@ fn what_is_in_a_pipe_for_a_full_side_waits_and_comes_back_with_the_parts() {
 #[test]
 fn a_thread_has_so_many_pipes_and_copies_beyond() {
     let mut desk = Desk::new(64);
-    let held: Vec<_> = (0..MOST_PIPES).map(|_| desk.take(|| Ok(RefCell::default()))).collect();
-    assert!(held.iter().all(Option::is_some) && desk.take(|| Ok(RefCell::default())).is_none());
+    let held: Vec<_> = (0..MOST_PIPES).map(|_| desk.pipes.take(|| Ok(RefCell::default()))).collect();
+    assert!(held.iter().all(Option::is_some) && desk.pipes.take(|| Ok(RefCell::default())).is_none());
     drop(held);
-    assert!(desk.take(|| Ok(RefCell::default())).is_some());
+    assert!(desk.pipes.take(|| Ok(RefCell::default())).is_some());
 }
 
 #[test]
@@ -243,6 +266,73 @@ fn a_request_costs_one_read_and_one_write_each_way() {
     assert_eq!(step(&mut relay), Step::Wait);
     assert_eq!((client.calls(), server.calls()), (vec![Call::Send], vec![Call::Recv]));
     assert_eq!((relay.bytes_to_server(), relay.bytes_to_client()), (4, 4));
+}
+
+#[test]
+fn few_bytes_are_left_to_a_shell_that_writes_for_many() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let (mut relay, mut desk) = (relay(&client, &server), Desk::new(64));
+    desk.set_defers(true);
+    arrive(&client, b"ping", Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    assert_eq!((client.calls(), server.calls()), (vec![Call::Recv], vec![Call::AboutToSend]));
+    // Nothing else comes between, and nobody is said to be full.
+    arrive(&client, b"more", Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    assert!(client.calls().is_empty() && !relay.is_blocked(Side::Server));
+    let Deferred { range, more, .. } = relay.deferred(Side::Server).unwrap();
+    assert_eq!((desk.deferred(range), more), (&b"ping"[..], false));
+    assert!(relay.deferred(Side::Client).is_none());
+    assert!(write_deferred(&mut relay, Side::Server, &desk));
+    assert_eq!((relay.bytes_to_server(), &server.sent.borrow()[..]), (4, &b"ping"[..]));
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    assert!(write_deferred(&mut relay, Side::Server, &desk));
+    assert_eq!(*server.sent.borrow(), b"pingmore");
+}
+
+#[test]
+fn where_half_the_room_is_taken_bytes_are_written_at_once() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let (mut relay, mut desk) = (relay(&client, &server), Desk::new(64));
+    desk.set_defers(true);
+    arrive(&client, &[1; 30], Then::Silence);
+    arrive(&server, &[2; 3], Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    relay.set_ready(Side::Server, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    assert!(relay.deferred(Side::Server).is_some() && relay.deferred(Side::Client).is_none());
+    assert_eq!((*client.sent.borrow()).len(), 3);
+    assert_eq!(desk.scratch().len(), 34);
+}
+
+#[test]
+fn what_the_shell_could_not_write_waits_for_room() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let (mut relay, mut desk) = (relay(&client, &server), Desk::new(64));
+    server.room.set(2);
+    arrive(&client, b"ping", Then::End);
+    relay.set_ready(Side::Client, ENDED);
+    assert_eq!(step_and_write(&mut relay, &mut desk), Step::Wait);
+    assert!(relay.is_blocked(Side::Server) && !server.has_shut());
+    server.room.set(9);
+    relay.set_ready(Side::Server, OPEN);
+    assert_eq!(step_and_write(&mut relay, &mut desk), Step::Wait);
+    assert_eq!((&server.sent.borrow()[..], server.has_shut()), (&b"ping"[..], true));
+}
+
+#[test]
+fn what_was_never_tried_is_written_as_ever() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let (mut relay, mut desk) = (relay(&client, &server), Desk::new(64));
+    desk.set_defers(true);
+    arrive(&client, b"ping", Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    relay.sent(Side::Server, Err(io::ErrorKind::Interrupted.into()), &desk);
+    assert_eq!(step(&mut relay), Step::Wait);
+    assert_eq!(*server.sent.borrow(), b"ping");
 }
 
 #[test]
@@ -323,6 +413,19 @@ fn a_long_stream_yields_and_goes_on_without_a_new_event() {
 }
 
 #[test]
+fn a_reset_is_passed_on_after_what_the_shell_has_written() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let (mut relay, mut desk) = (relay(&client, &server), Desk::new(64));
+    desk.set_defers(true);
+    arrive(&server, b"last words", Then::Reset);
+    relay.set_ready(Side::Server, FAILED);
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    assert!(write_deferred(&mut relay, Side::Client, &desk));
+    assert_eq!(relay.step(&mut desk), Step::Done(End::Aborted(Side::Server)));
+    assert_eq!(*client.sent.borrow(), b"last words");
+}
+
+#[test]
 fn a_reset_is_passed_on_after_what_came_before_it() {
     for (aborting, side) in [(Side::Client, Side::Server), (Side::Server, Side::Client)] {
         let (client, server) = (Fake::new(), Fake::new());
@@ -400,14 +503,16 @@ proptest! {
         acts in prop::collection::vec(act(), 0..60),
         rooms in (0..100_usize, 0..100_usize),
         client_ends_first in any::<bool>(),
+        batches in any::<bool>(),
     ) {
         let (client, server) = (Fake::new(), Fake::new());
         client.room.set(rooms.0);
         server.room.set(rooms.1);
         let mut relay = relay(&client, &server);
         let (mut up, mut down) = (Vec::<u8>::new(), Vec::<u8>::new());
-        let run = |relay: &mut Relay<&Fake>| loop {
-            match step(relay) {
+        let mut desk = Desk::new(64);
+        let mut run = |relay: &mut Relay<&Fake>| loop {
+            match if batches { step_and_write(relay, &mut desk) } else { step(relay) } {
                 Step::Again => {}
                 other => return other,
             }

@@ -1,6 +1,7 @@
 //! One thread of the data plane: one epoll descriptor, its listeners, its connections, its timers.
 
 mod accepting;
+mod batch;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use self::accepting::Accepting;
+use self::batch::Batch;
 use super::connection::{Binding, Connection, Reset, Verdict};
 use super::listeners::Farewell;
 use super::mailbox::{Command, Mailbox};
@@ -20,6 +22,7 @@ use super::slab::{Key, Slab};
 use super::timer::Timers;
 use crate::os::epoll::{Event, Poller};
 use crate::os::pipe::Pipe;
+use crate::os::uring::Ring;
 use crate::stats::{EndReason, Registry};
 
 /// Read into, written from, shared by all connections of the thread.
@@ -47,6 +50,7 @@ pub(super) struct Worker {
     mailbox: Arc<Mailbox>,
     poller: Poller,
     workspace: Workspace<Pipe>,
+    batch: Batch,
     now: Instant,
     connections: Slab<Connection>,
     listeners: Slab<Accepting>,
@@ -121,7 +125,8 @@ fn decode(token: u64) -> Key {
 }
 
 impl Worker {
-    pub(super) fn new(mailbox: Arc<Mailbox>, registry: Arc<Registry>) -> io::Result<Self> {
+    /// Fails when a descriptor cannot be had. With `ring`, it writes for many connections at once.
+    pub(super) fn new(mailbox: Arc<Mailbox>, registry: Arc<Registry>, ring: Option<Ring>) -> io::Result<Self> {
         let poller = Poller::new()?;
         poller.add_input(&mailbox.waker, MAILBOX)?;
         let shortages = Shortages { registry, now: false, logged: None };
@@ -129,6 +134,7 @@ impl Worker {
             mailbox,
             poller,
             workspace: Workspace::new(SCRATCH),
+            batch: Batch::new(ring),
             now: Instant::now(),
             connections: Slab::new(),
             listeners: Slab::new(),
@@ -158,10 +164,13 @@ impl Worker {
             self.mailbox.heartbeat.fetch_add(1, Ordering::Relaxed);
             // Commands first: what was committed before a client came holds for it.
             self.on_commands();
+            self.begin_batch(events);
             for index in 0..events {
                 let event = self.poller.event(index);
                 self.on_event(event);
+                self.write_when_full();
             }
+            self.end_batch();
             self.on_again();
             self.on_timers();
             self.on_silence();
@@ -201,12 +210,16 @@ impl Worker {
 
     /// Lets a connection act, and does what it decides.
     fn with_connection(&mut self, key: Key, act: impl FnOnce(&mut Connection, &mut Context<'_>) -> Verdict) {
-        let Self { mailbox, connections, poller, workspace, silent, now, timers, again, shortages, .. } = self;
+        let Self { mailbox, connections, poller, workspace, batch, silent, now, timers, again, shortages, .. } = self;
         let Some(connection) = connections.get_mut(key) else { return };
         let mut context = Context { poller, workspace, key, now: *now, mailbox, silent, shortage: None };
         let verdict = act(connection, &mut context);
         if let Some(error) = context.shortage {
             shortages.meet(&error, *now);
+        }
+        let defers = [Side::Client, Side::Server].into_iter().any(|side| connection.deferred(side).is_some());
+        if defers && !std::mem::replace(&mut connection.batched, true) {
+            batch.writers.push(key);
         }
         match verdict {
             Verdict::Keep => {}
@@ -227,7 +240,7 @@ impl Worker {
     fn end(&mut self, key: Key, reason: EndReason, reset: Reset) {
         if let Some(mut connection) = self.connections.remove(key) {
             self.timers.set(key, &mut connection.timer, None);
-            connection.end(key, reason, reset, self.now);
+            self.batch.close(connection.end(key, reason, reset, self.now));
         }
     }
 
