@@ -309,6 +309,7 @@ fn start(stand: &Stand, subject: Subject, note: &mut impl FnMut(Metric, f64)) ->
     note(Metric::Ready, (start.all - start.first).as_secs_f64() * 1e3);
     // The ports accept before the workers of some have started.
     pass(SETTLE);
+    balancer.lives()?;
     note(Metric::Descriptors, balancer.descriptors() as f64);
     let memory = balancer.memory();
     note(Metric::RangeMemory, memory.proportional as f64 / 1e6);
@@ -326,6 +327,7 @@ fn range(stand: &Stand, subject: Subject, window: Duration, note: &mut impl FnMu
     pass(window);
     let (after, took) = (load.counts(), began.elapsed());
     load.finish();
+    balancer.lives()?;
     note(Metric::Errors, (after.errors - before.errors) as f64);
     note(Metric::RangeRate, (after.units - before.units) as f64 / took.as_secs_f64());
     Ok(())

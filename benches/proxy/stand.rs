@@ -10,6 +10,8 @@ use crate::server::Server;
 
 /// Where the balancers listen.
 pub(crate) const FRONT: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
+/// Their address towards the servers.
+pub(crate) const BACK: Ipv4Addr = Ipv4Addr::new(10, 2, 0, 1);
 /// The first of the ports of everything but the range.
 pub(crate) const PORT: u16 = 80;
 /// The range whose start is timed, and which connections are spread over.
@@ -36,7 +38,7 @@ impl Stand {
         balancer.ip(&format!("link add clients type veth peer name eth0 netns {}", client.namespace()));
         balancer.ip(&format!("link add servers type veth peer name eth0 netns {}", server.namespace()));
         balancer.ip(&format!(
-            "addr add {FRONT}/24 dev clients\nlink set clients up\naddr add 10.2.0.1/24 dev servers\nlink set servers up"
+            "addr add {FRONT}/24 dev clients\nlink set clients up\naddr add {BACK}/24 dev servers\nlink set servers up"
         ));
         for address in client_addresses() {
             client.ip(&format!("addr add {address}/24 dev eth0"));

@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt;
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::str::FromStr;
@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 use netns_tests::process::Process;
 use netns_tests::wait::try_until;
 use nix::unistd::Pid;
+use socket2::{Domain, Socket, Type};
 
 use crate::load::open_idle;
-use crate::stand::{FRONT, PORT, RANGE, SERVERS, Stand};
+use crate::stand::{BACK, FRONT, PORT, RANGE, SERVERS, Stand};
 
 const NGINX_STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 /// A balancer that does not serve after this long never will.
@@ -108,7 +109,7 @@ impl Subject {
             let deadline = began + PATIENCE;
             let mut first = None;
             while Instant::now() < deadline {
-                let [one, all] = match ends.map(|end| TcpStream::connect(end).is_ok()) {
+                let [one, all] = match ends.map(accepts) {
                     [true, true] => [true, true],
                     [one, other] => [one || other, false],
                 };
@@ -243,6 +244,11 @@ impl Balancer {
         self.process.as_ref().map_or(0, Process::descriptors)
     }
 
+    /// An error where it has ended by itself.
+    pub(crate) fn lives(&self) -> Result<(), String> {
+        if self.ended() { Err(format!("ended: {}", self.last_words())) } else { Ok(()) }
+    }
+
     fn ended(&self) -> bool {
         self.process.as_ref().is_some_and(|process| !process.alive())
     }
@@ -267,6 +273,16 @@ impl Drop for Balancer {
         };
         let _ = try_until(PATIENCE, || family.iter().all(gone).then_some(()));
     }
+}
+
+/// Asked from another address than it listens on: a subject could not bind a port that the question came from.
+fn accepts(end: SocketAddr) -> bool {
+    let ask = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((BACK, 0)).into())?;
+        socket.connect(&end.into())
+    };
+    ask().is_ok()
 }
 
 fn family(process: &Process) -> Vec<Pid> {
