@@ -72,6 +72,44 @@ fn everybody_hears_itself_one_by_one() {
     everybody_hears_itself(&running, net.at(1, 8000));
 }
 
+/// More than are written to in one call; and behind urgent bytes, which a read does not go beyond, each has more to say than
+/// was heard when its turn came.
+#[test]
+fn a_crowd_that_says_much_at_once_hears_itself() {
+    const CROWD: usize = 400;
+    let net = Net::new();
+    serve(net.at(2, 9000), echo);
+    let running = Running::start(service(net.at(1, 8000)), pool(&[net.at(2, 9000)]));
+    // One after the other: so many at once do not fit into the server's queue.
+    let come = |_| {
+        let mut stream = connect(net.at(1, 8000));
+        stream.write_all(&[1]).unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+        stream
+    };
+    let mut crowd: Vec<_> = (0..CROWD).map(come).collect();
+    for round in (0..40).step_by(4) {
+        for part in round..round + 4 {
+            for (client, stream) in crowd.iter_mut().enumerate() {
+                let word = word(client, part);
+                let (first, rest) = word.split_at(word.len() / 2);
+                stream.write_all(first).unwrap();
+                let (urgent, rest) = rest.split_at(1);
+                assert_eq!(SockRef::from(&*stream).send_out_of_band(urgent).unwrap(), 1);
+                stream.write_all(rest).unwrap();
+            }
+        }
+        for (client, stream) in crowd.iter_mut().enumerate() {
+            let words = (round..round + 4).flat_map(|part| word(client, part)).collect::<Vec<_>>();
+            let mut heard = vec![0; words.len()];
+            stream.read_exact(&mut heard).unwrap();
+            assert!(heard == words, "client {client} hears what it never said in round {round}");
+        }
+    }
+    drop(crowd);
+    running.wait_ended(EndReason::Complete, CROWD as u64);
+}
+
 #[test]
 fn who_does_not_read_holds_nobody_up_and_loses_nothing() {
     let net = Net::new();

@@ -49,22 +49,24 @@ impl Batch {
 impl Worker {
     /// So many events are about to be seen to.
     pub(super) fn begin_batch(&mut self, events: usize) {
-        self.batch.open = events >= FEWEST && self.batch.ring.is_some();
-        self.workspace.set_defers(self.batch.open);
+        self.open_batch(events >= FEWEST && self.batch.ring.is_some());
     }
 
     /// Writes what there is once there is enough for one call.
     pub(super) fn write_when_full(&mut self) {
         if self.batch.writers.len() >= Ring::ROOM {
+            self.open_batch(false);
             self.write_all();
+            self.open_batch(self.batch.ring.is_some());
         }
     }
 
     /// They have been.
     pub(super) fn end_batch(&mut self) {
+        // What more is to be said to those who are written to now is written at once.
         self.workspace.set_defers(false);
         self.write_all();
-        self.batch.open = false;
+        self.open_batch(false);
         if let Some(ring) = &mut self.batch.ring
             && self.batch.closing.len() >= FEWEST
             && let Err(error) = ring.close(&mut self.batch.closing)
@@ -74,31 +76,45 @@ impl Worker {
         self.batch.closing.clear();
     }
 
+    fn open_batch(&mut self, open: bool) {
+        self.batch.open = open;
+        self.workspace.set_defers(open);
+    }
+
+    /// Writes all that was left; meanwhile nothing more is.
     fn write_all(&mut self) {
         let mut writes = std::mem::take(&mut self.batch.writes);
         for key in self.batch.writers.drain(..) {
-            // Some have ended since.
-            let Some(connection) = self.connections.get_mut(key) else { continue };
-            connection.batched = false;
-            let sides = [Side::Client, Side::Server].into_iter().filter(|side| connection.deferred(*side).is_some());
-            writes.extend(sides.map(|side| (key, side)));
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.batched = false;
+                writes.extend([(key, Side::Client), (key, Side::Server)]);
+            }
         }
-        for some in writes.chunks(Ring::ROOM) {
-            self.write(some);
+        loop {
+            // Not every writer writes to both sides, and some have ended since.
+            writes.retain(|(key, side)| self.deferred(*key, *side).is_some());
+            let count = writes.len().min(Ring::ROOM);
+            if count == 0 {
+                break;
+            }
+            self.write(&writes[..count]);
+            writes.drain(..count);
         }
-        writes.clear();
         self.batch.writes = writes;
         self.workspace.forget_deferred();
     }
 
+    /// Writes so many at once. Without a ring, or where it fails, they are told that nothing was written, and do it themselves.
     fn write(&mut self, writes: &[(Key, Side)]) {
-        let Some(mut ring) = self.batch.ring.take() else { return };
-        let sent = ring.send(writes.iter().filter_map(|(key, side)| self.deferred(*key, *side)));
+        let mut ring = self.batch.ring.take();
+        let left = writes.iter().filter_map(|(key, side)| self.deferred(*key, *side));
+        let sent = ring.as_mut().map_or(Ok(()), |ring| ring.send(left));
         for (index, (key, side)) in writes.iter().enumerate() {
-            let result = ring.result(index);
+            let untried = || Err(std::io::ErrorKind::Interrupted.into());
+            let result = ring.as_ref().map_or_else(untried, |ring| ring.result(index));
             self.with_connection(*key, |connection, context| connection.on_sent(*side, result, context));
         }
-        self.batch.ring = Some(ring);
+        self.batch.ring = ring;
         if let Err(error) = sent {
             self.batch.give_up(&error);
         }
