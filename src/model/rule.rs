@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::converted::{Converted, Is, Kind, Lookup, Naming, Subject};
 use super::figure::Figure;
 use super::networks::Networks;
 
@@ -63,6 +64,8 @@ pub enum Action {
         slot: Slot,
         /// Name of the table.
         table: String,
+        /// The source counts as a network of so many bits of an IPv4 and of an IPv6 address.
+        mask: Option<(u8, u8)>,
     },
     /// Adds one to a general purpose counter of a tracked source (`sc-inc-gpc0(0)`).
     Increment {
@@ -73,6 +76,8 @@ pub enum Action {
     },
     /// The connection goes to the pool of this name.
     Pool(String),
+    /// The connection goes to the pool whose name is made from it, if there is one; else to the service's own.
+    Named(Naming),
     /// The connection goes nowhere: no pool is meant for it.
     Nowhere,
     /// The connection goes to the server of this name, if that serves (HAProxy's `use-server`).
@@ -187,6 +192,13 @@ pub enum Test {
         pool: String,
         /// Its name there.
         server: String,
+    },
+    /// What is made of something is as it has to be.
+    Converted {
+        /// What is looked at, and what is made of it.
+        what: Converted,
+        /// What it has to be.
+        is: Is,
     },
 }
 
@@ -365,12 +377,40 @@ impl Policy {
             Action::Pool(pool) => Some(pool.as_str()),
             _ => None,
         });
-        let asked = self.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::tests);
-        sent.chain(asked.filter_map(|test| match test {
+        let named = self.namings().flat_map(|naming| naming.known.iter().map(String::as_str));
+        let asked = self.conditions().flat_map(Condition::tests);
+        sent.chain(named).chain(asked.filter_map(|test| match test {
             Test::ServerUp { pool, .. } => Some(pool.as_str()),
-            Test::Number(Quantity::Figure(figure), _) => figure.pool(),
-            _ => None,
+            _ => match test.quantity() {
+                Some(Quantity::Figure(figure)) => figure.pool(),
+                _ => None,
+            },
         }))
+    }
+
+    /// The names of pools that are made from the connection.
+    pub fn namings(&self) -> impl Iterator<Item = &Naming> {
+        self.rules.iter().filter_map(|rule| match &rule.action {
+            Action::Named(naming) => Some(naming),
+            _ => None,
+        })
+    }
+
+    /// The conditions of its rules.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.rules.iter().filter_map(|rule| rule.when.as_ref())
+    }
+
+    /// The lists that its rules ask, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        let values = self.namings().flat_map(Naming::values);
+        self.conditions().flat_map(Condition::lookups).chain(values.flat_map(Converted::lookups))
+    }
+
+    /// Whether there is no pool for a connection that no rule leads to one.
+    #[must_use]
+    pub fn leads_nowhere(&self) -> bool {
+        self.of(Stage::Route).any(|rule| rule.action == Action::Nowhere && rule.when.is_none())
     }
 }
 
@@ -384,7 +424,8 @@ impl Rule {
     /// Whether what the client says may change what it comes to.
     #[must_use]
     pub fn listens(&self) -> bool {
-        self.when.as_ref().is_some_and(Condition::listens)
+        let named = matches!(&self.action, Action::Named(naming) if naming.values().any(Converted::listens));
+        named || self.when.as_ref().is_some_and(Condition::listens)
     }
 }
 
@@ -402,10 +443,22 @@ impl Condition {
 
     /// The numbers about the process that it asks for.
     pub fn figures(&self) -> impl Iterator<Item = &Figure> {
-        self.tests().filter_map(|test| match test {
-            Test::Number(Quantity::Figure(figure), _) => Some(figure),
+        self.tests().filter_map(|test| match test.quantity() {
+            Some(Quantity::Figure(figure)) => Some(figure),
             _ => None,
         })
+    }
+
+    /// The lists that it asks, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        self.tests()
+            .flat_map(|test| match test {
+                Test::Converted { what, is } => {
+                    Some(what.lookups().chain(is.lookup().map(|lookup| (lookup, Kind::Text))))
+                }
+                _ => None,
+            })
+            .flatten()
     }
 }
 
@@ -418,12 +471,23 @@ impl Quantity {
 }
 
 impl Test {
+    /// The number that it asks for.
+    #[must_use]
+    pub fn quantity(&self) -> Option<&Quantity> {
+        match self {
+            Self::Number(quantity, _) => Some(quantity),
+            Self::Converted { what: Converted { of: Subject::Number(quantity), .. }, .. } => Some(quantity),
+            _ => None,
+        }
+    }
+
     /// Whether what the client says may change the answer.
     #[must_use]
     pub fn listens(&self) -> bool {
         match self {
             Self::Ended | Self::Http | Self::Text { .. } => true,
             Self::Number(quantity, _) => quantity.listens(),
+            Self::Converted { what, .. } => what.listens(),
             Self::Always(_) | Self::Address(..) | Self::ServerUp { .. } => false,
         }
     }

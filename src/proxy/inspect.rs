@@ -182,8 +182,7 @@ impl Connection {
                     continue;
                 }
                 Outcome::Pool(name) => {
-                    let place = ruling.pools.iter().position(|(known, _)| known == name);
-                    around.ruled.get_or_insert_default().pool = place;
+                    around.ruled.get_or_insert_default().pool = ruling.place(&name);
                 }
                 Outcome::Wait { from: rule } => {
                     *from = rule;

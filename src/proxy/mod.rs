@@ -59,6 +59,7 @@ use crate::balance::SharedTable;
 use crate::model::{Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
+use crate::rules::Lists;
 use crate::stats::Registry;
 use journal::Slot;
 use listener::{ListenKey, PortOwners};
@@ -82,6 +83,8 @@ pub struct Proxy {
     stick_tables: BTreeMap<String, SharedTable>,
     /// Counters of sources, by name.
     tables: BTreeMap<String, Arc<TableShared>>,
+    /// What rules look things up in, which can be changed.
+    lists: Arc<Lists>,
     listeners: Listeners,
     max_connections: Option<u32>,
     owners: PortOwners,
@@ -139,6 +142,7 @@ impl Proxy {
             pools: BTreeMap::new(),
             stick_tables: BTreeMap::new(),
             tables: BTreeMap::new(),
+            lists: Arc::default(),
             listeners: Listeners::default(),
             max_connections,
             owners: PortOwners::default(),
