@@ -29,6 +29,7 @@ pub mod rule;
 mod server;
 mod service;
 mod socket;
+mod source_table;
 mod stick;
 mod track;
 mod vrrp;

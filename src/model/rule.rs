@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::converted::{Converted, Is, Kind, Lookup, Naming, Subject};
 use super::figure::Figure;
 use super::networks::Networks;
+pub use super::source_table::SourceTable;
 
 /// The rules of a service, or those of a pool, which have no other stages than [`Stage::Content`] and [`Stage::Server`].
 #[derive(Debug, Clone, PartialEq)]
@@ -255,6 +256,20 @@ pub enum Counter {
     Connections,
     /// Connections within the table's time (`conn_rate`).
     ConnectionRate,
+    /// Connections that no rule turned away before anybody listened to them (`sess_cnt`).
+    SessionCount,
+    /// Those within the table's time (`sess_rate`).
+    SessionRate,
+    /// What its connections that have ended brought, in units of 1024 bytes (`kbytes_in`).
+    KilobytesIn,
+    /// What they got (`kbytes_out`).
+    KilobytesOut,
+    /// Bytes that they brought within the table's time (`bytes_in_rate`).
+    BytesInRate,
+    /// Bytes that they got within the table's time (`bytes_out_rate`).
+    BytesOutRate,
+    /// Counts one connection more, and is how many there then are (`updt_conn_cnt`).
+    CountConnection,
     /// A general purpose counter (`get_gpc0`).
     Purpose(Purpose),
     /// How much it went up within the table's time (`gpc0_rate`).
@@ -313,44 +328,6 @@ pub enum Pattern {
     Regex(String),
     /// Its length in bytes is in this range.
     Length(RangeInclusive<i64>),
-}
-
-/// Counters of sources by address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceTable {
-    /// Unique name; services that name the same one share it.
-    pub name: String,
-    /// Most sources. The one that was longest without a connection is forgotten for a new one.
-    pub size: usize,
-    /// A source is forgotten this long after its last connection; none: never.
-    pub expire: Option<Duration>,
-    /// A full table counts no new source instead of forgetting one (HAProxy's `nopurge`).
-    pub nopurge: bool,
-    /// IPv6 sources are told apart by so many bits of their address; none are counted when it is 0.
-    pub ipv6_bits: u8,
-    /// The time over which `conn_rate` counts.
-    pub connection_period: Duration,
-    /// The time over which `gpc0_rate` counts.
-    pub gpc0_period: Duration,
-    /// The time over which `gpc1_rate` counts.
-    pub gpc1_period: Duration,
-}
-
-impl SourceTable {
-    /// For 100,000 sources that are forgotten after 30 minutes, with rates a second, IPv6 networks of /64 taken as one.
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            size: 100_000,
-            expire: Some(Duration::from_secs(1800)),
-            nopurge: false,
-            ipv6_bits: 64,
-            connection_period: Duration::from_secs(1),
-            gpc0_period: Duration::from_secs(1),
-            gpc1_period: Duration::from_secs(1),
-        }
-    }
 }
 
 impl Policy {

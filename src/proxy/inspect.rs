@@ -112,6 +112,9 @@ impl Connection {
             return ending(Stage::Session, denial);
         }
         ruling.count_admitted(context.now);
+        if let Some(ruled) = &self.ruled {
+            ruled.admit(context.now);
+        }
         let State::Upstream(mut upstream) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;
         };

@@ -137,6 +137,7 @@ impl World for Onlooker<'_> {
             Counter::Increment(purpose) => (Counter::Purpose(purpose), 1),
             Counter::Clear(purpose) => (Counter::Purpose(purpose), 0),
             // It would be one connection more itself.
+            Counter::CountConnection => (Counter::ConnectionCount, 1),
             Counter::ConnectionCount | Counter::Connections | Counter::ConnectionRate => {
                 (counter, u64::from(matches!(of, Counted::Tracked(_))))
             }

@@ -331,6 +331,22 @@ pub(super) fn name_of(pool: &Pool, ruled: Option<&Ruled>) -> Option<KeyHash> {
     }
 }
 
+impl Ruled {
+    /// Nobody turned it away: it counts as a session of its sources. As in HAProxy, not of those that are tracked later.
+    pub(super) fn admit(&self, now: Instant) {
+        for Tracked { table, held, .. } in self.tracked.iter().flatten() {
+            table.lock().begin_session(*held, now);
+        }
+    }
+
+    /// It has brought and got so many bytes.
+    pub(super) fn pass(&self, bytes: [u64; 2], now: Instant) {
+        for Tracked { table, held, .. } in self.tracked.iter().flatten() {
+            table.lock().pass(*held, bytes, now);
+        }
+    }
+}
+
 impl Drop for Ruled {
     fn drop(&mut self) {
         if self.tracked.iter().all(Option::is_none) {

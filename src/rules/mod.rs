@@ -9,7 +9,7 @@ pub mod stick;
 
 pub use condition::{Answer, Expressions, Facts, World, text_is};
 use converted::Asked;
-pub use counters::{Counters, Held, Rate, Source};
+pub use counters::{Counters, Held, Passed, Rate, Source};
 pub use lists::Lists;
 
 use std::borrow::Cow;

@@ -1,6 +1,6 @@
 //! Converters and maps in rules, with HAProxy as the measure.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use crate::hello::plain;
 use crate::rules::{first_two, native, on_both, run};
@@ -110,4 +110,42 @@ fn an_explanation_goes_by_maps() {
     assert_eq!(running.proxy.lists().overview(true).len(), 1);
     running.proxy.lists().set(true, &names, &vipgate::rules::lists::Which::Key("b.example".into()), "one").unwrap();
     assert_eq!(explain("b.example").1, "one");
+}
+
+#[test]
+fn sessions_and_bytes_of_sources_are_counted_as_in_haproxy() {
+    let text = format!(
+        "frontend sessions\n bind {{1}}:80\n tcp-request connection track-sc0 src table counted\n\
+         tcp-request connection reject if {{ sc0_conn_cnt gt 3 }}\n\
+         tcp-request inspect-delay 5s\n tcp-request content track-sc1 src table late\n\
+         use_backend bb if {{ sc1_sess_cnt 0 }} {{ sc0_sess_cnt ge 2 }} {{ sc0_sess_rate ge 2 }} {{ sc0_tracked }} !{{ sc2_tracked }} {{ sc0_trackers ge 1 }}\n\
+         default_backend aa\n\
+         frontend after\n bind {{1}}:81\n use_backend bb if {{ src_sess_cnt(counted) 3 }} {{ src_conn_cnt(counted) 4 }}\n default_backend aa\n\
+         frontend bytes\n bind {{1}}:82\n tcp-request connection track-sc0 src table counted\n\
+         use_backend bb if {{ sc0_bytes_in_rate ge 3000 }} {{ src_kbytes_in(counted) 2 }} {{ sc0_bytes_out_rate ge 3002 }} {{ sc0_kbytes_out 2 }}\n\
+         default_backend aa\n\
+         frontend more\n bind {{1}}:83\n use_backend bb if {{ src_updt_conn_cnt(counted) gt 1 }}\n default_backend aa\n\
+         backend counted\n stick-table type ip size 10 expire 1m store conn_cnt,sess_cnt,sess_rate(60s),bytes_in_cnt,bytes_in_rate(60s),bytes_out_cnt,bytes_out_rate(60s)\n\
+         backend late\n stick-table type ip size 10 expire 1m store sess_cnt\n{BACKENDS}"
+    );
+    let expected = ["aa", "bb", "bb", "end", "bb", "aa", "bb", "aa", "bb"].map(str::to_owned).to_vec();
+    on_both(&text, &expected, |net| {
+        let visit = |host: u8, port: u16| outcome(first_two(&mut connect_from(net.ip(host), net.at(1, port))));
+        let mut seen: Vec<String> = (0..4).map(|_| visit(5, 80)).collect();
+        seen.push(visit(5, 81));
+        // 3000 bytes there, and back behind the greeting.
+        let mut client = connect_from(net.ip(6), net.at(1, 82));
+        client.write_all(&[b'x'; 3000]).unwrap();
+        seen.push(first_two(&mut client));
+        client.read_exact(&mut [0; 3000]).unwrap();
+        drop(client);
+        let mut last = String::new();
+        eventually("they to be counted", || {
+            last = visit(6, 82);
+            last == "bb"
+        });
+        seen.push(last);
+        seen.extend([visit(7, 83), visit(7, 83)]);
+        seen
+    });
 }

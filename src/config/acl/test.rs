@@ -258,6 +258,15 @@ fn counter(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<Option<F
         "conn_cnt" => Counter::ConnectionCount,
         "conn_cur" => Counter::Connections,
         "conn_rate" => Counter::ConnectionRate,
+        "sess_cnt" => Counter::SessionCount,
+        "sess_rate" => Counter::SessionRate,
+        "kbytes_in" => Counter::KilobytesIn,
+        "kbytes_out" => Counter::KilobytesOut,
+        "bytes_in_rate" => Counter::BytesInRate,
+        "bytes_out_rate" => Counter::BytesOutRate,
+        "updt_conn_cnt" if of == Counted::Source => Counter::CountConnection,
+        // Who is tracked counts as open himself.
+        "trackers" | "tracked" if of != Counted::Source => Counter::Connections,
         _ => {
             let rate = what.strip_suffix("_rate").and_then(|what| purpose(what.strip_prefix("gpc")?));
             let found = general("get_gpc").map(Counter::Purpose);
@@ -271,5 +280,11 @@ fn counter(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<Option<F
     if of == Counted::Source && table.is_none() {
         return Err(format!("`{name}` wants the name of a table, as in `{name}(clients)`"));
     }
-    Ok(Some(Fetch::Number(Quantity::Counter { of, table: table.map(str::to_owned), counter })))
+    let quantity = Quantity::Counter { of, table: table.map(str::to_owned), counter };
+    let is_tracked = what == "tracked";
+    Ok(Some(if is_tracked {
+        Fetch::Truth(Test::Number(quantity, vec![0..=i64::MAX]))
+    } else {
+        Fetch::Number(quantity)
+    }))
 }

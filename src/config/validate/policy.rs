@@ -32,6 +32,11 @@ pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<
             period(&raw.gpc0_period, "gpc0-period"),
             period(&raw.gpc1_period, "gpc1-period"),
         );
+        let (session_period, bytes_in_period, bytes_out_period) = (
+            findings.positive(&raw.session_period, "session-period"),
+            findings.positive(&raw.bytes_in_period, "bytes-in-period"),
+            findings.positive(&raw.bytes_out_period, "bytes-out-period"),
+        );
         let table = SourceTable {
             name: name.value.clone(),
             size: findings.number(&raw.size, "size", 1..=100_000_000, default.size),
@@ -41,6 +46,9 @@ pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<
             connection_period,
             gpc0_period,
             gpc1_period,
+            session_period,
+            bytes_in_period,
+            bytes_out_period,
         };
         tables.insert(name.value.clone(), table);
     }
@@ -212,6 +220,14 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
         Some(Quantity::Counter { table, .. }) => table.as_ref(),
         _ => None,
     }));
+    for test in rule.value.when.iter().flat_map(Condition::tests) {
+        let Some(Quantity::Counter { table: Some(table), counter, .. }) = test.quantity() else { continue };
+        if known.tables.get(table).is_some_and(|table| !table.keeps(*counter)) {
+            let message = format!("table `{table}` does not count what this asks for: it never holds");
+            let remedy = "give it `session-period`, `bytes-in-period`, `bytes-out-period` (`store sess_rate(10s)`, ..)";
+            findings.warning(rule.at, message, remedy);
+        }
+    }
     for table in tables {
         match known.tables.get(table) {
             Some(found) if policy.tables.iter().all(|there| there.name != found.name) => {
