@@ -100,7 +100,7 @@ fn start(config: Page, source: Source) -> Running {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut pages = Pages::new(source, Arc::new(Nothing));
+            let mut pages = Pages::new(source, Arc::new(Nothing), Arc::default());
             let prepared = pages.prepare(&[config]).unwrap();
             pages.commit(prepared);
             tell.send(bound_to(&pages)).unwrap();
@@ -320,7 +320,7 @@ fn a_port_in_use_is_named_and_nothing_changes() {
     runtime.block_on(async {
         let mut wanted = config("/");
         wanted.listen.push(PageListen::new(taken));
-        let mut pages = Pages::new(source(false, "sftp"), Arc::new(Nothing));
+        let mut pages = Pages::new(source(false, "sftp"), Arc::new(Nothing), Arc::default());
         let error = pages.prepare(std::slice::from_ref(&wanted)).unwrap_err().to_string();
         assert!(error.contains(&taken.to_string()) && error.contains("another process has the port"), "{error}");
         let prepared = pages.prepare(&[config("/")]).unwrap();

@@ -80,6 +80,8 @@ pub(super) fn command(run_dir: &Path, request: &Request, out: &mut impl Write) -
         | Request::Table { .. }
         | Request::Sources { .. }
         | Request::ForgetSources { .. }
+        | Request::Lists { .. }
+        | Request::List { .. }
         | Request::ClearCounters { .. }
         | Request::MaxConnections { .. }
         | Request::Explain { .. }

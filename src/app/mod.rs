@@ -12,6 +12,7 @@ mod guarding;
 mod handover;
 mod hooks;
 mod keep;
+mod lists;
 mod load;
 mod log;
 mod names;

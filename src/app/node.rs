@@ -295,6 +295,8 @@ impl Node {
             Request::Table { pool, change } => _ = answer.finish(self.change_table(&pool, change)),
             Request::Sources { table } => _ = answer.finish(self.sources(table.as_deref())),
             Request::ForgetSources { table, sources } => _ = answer.finish(self.forget_sources(&table, &sources)),
+            Request::Lists { maps } => _ = answer.finish(self.show_lists(maps)),
+            Request::List { maps, name, action } => _ = answer.finish(self.list(maps, &name, action)),
             Request::ClearCounters { all } => _ = answer.finish(self.clear_counters(all)),
             Request::MaxConnections { value } => _ = answer.finish(self.bound_connections(value)),
             Request::Explain { service, from, sni } => {

@@ -10,7 +10,7 @@ use crate::balance::{TableEntry, WeightChange};
 use crate::control::Reply;
 use crate::control::operate::{
     PortChange, ServerChange, ServerHealth, ServerState, SessionView, SourceTableView, SourceView, TableChange,
-    TableEntryView, TableView,
+    TableEntryView, TableView, TrafficView,
 };
 use crate::control::server::Answer;
 use crate::model::rule::SourceTable;
@@ -213,6 +213,12 @@ impl Node {
             rate: source.rate,
             purpose: source.purpose,
             purpose_rate: source.purpose_rate,
+            traffic: source.traffic.map(|passed| TrafficView {
+                sessions: passed.sessions,
+                session_rate: passed.session_rate,
+                bytes: passed.bytes,
+                byte_rates: passed.byte_rates,
+            }),
             expires_in_seconds: source.expires_in.as_ref().map(Duration::as_secs_f64),
         };
         let view = |(spec, sources): (SourceTable, Vec<Source>)| SourceTableView {
@@ -220,6 +226,8 @@ impl Node {
             size: spec.size,
             ipv6: spec.ipv6_bits > 0,
             period_seconds: spec.connection_period.as_secs_f64(),
+            traffic_seconds: [spec.session_period, spec.bytes_in_period, spec.bytes_out_period]
+                .map(|period| period.as_ref().map(Duration::as_secs_f64)),
             sources: sources.into_iter().map(source).collect(),
         };
         Reply::Sources { sources: self.proxy.sources(table).into_iter().map(view).collect() }

@@ -161,6 +161,9 @@ impl Node {
     pub(super) fn commit(&mut self, prepared: proxy::Prepared) {
         let config = self.shared.config();
         self.lead_back();
+        for list in self.proxy.lists().load(config.lookups()) {
+            tracing::info!(target: "vipgate", "list {list} is as the configuration has it now");
+        }
         self.proxy.commit(prepared);
         self.places.retain(&config);
         self.fronts.retain(&config.services, &self.shared.registry);

@@ -120,7 +120,8 @@ async fn start(
     let shared = Arc::new(Shared::new(registry, loaded.config, workers, warnings));
     let config = shared.config();
     let snapshots = Arc::clone(&shared);
-    let mut pages = Pages::new(Arc::new(move || snapshots.snapshot()), Arc::new(proxy.lookout()));
+    let mut pages =
+        Pages::new(Arc::new(move || snapshots.snapshot()), Arc::new(proxy.lookout()), Arc::clone(proxy.lists()));
     let prepared_pages = pages.prepare(&config.pages).map_err(|error| Failure::Fatal(error.to_string()))?;
     pages.commit(prepared_pages);
     let (notice_sender, notices) = unbounded_channel();

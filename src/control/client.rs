@@ -93,6 +93,9 @@ pub fn ask(
             | Reply::Explained { .. }
             | Reply::Sessions { .. }
             | Reply::Tables { .. }
+            | Reply::Lists { .. }
+            | Reply::ListEntries { .. }
+            | Reply::ListFound { .. }
             | Reply::Sources { .. }
             | Reply::Resolvers { .. }
             | Reply::Done { .. }

@@ -5,6 +5,7 @@ pub mod client;
 pub mod explain;
 pub mod haproxy;
 pub mod listing;
+pub mod lists;
 pub mod operate;
 pub mod routers;
 pub mod server;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Snapshot;
+use lists::{ListAction, ListEntryView, ListFound, ListView};
 use operate::{ResolverView, ServerChange, ServiceChange, SessionView, SourceTableView, TableChange, TableView};
 
 /// The socket's name in the run directory.
@@ -110,6 +112,20 @@ pub enum Request {
         /// These.
         sources: Vec<IpAddr>,
     },
+    /// The lists that rules look something up in.
+    Lists {
+        /// Those with values, not those without.
+        maps: bool,
+    },
+    /// Do something with one of them.
+    List {
+        /// It has values.
+        maps: bool,
+        /// Its file, or its number: `#3`.
+        name: String,
+        /// What to do.
+        action: ListAction,
+    },
     /// Set counters back: what was the most so far, or all of them.
     ClearCounters {
         /// Not only what was the most.
@@ -181,6 +197,21 @@ pub enum Reply {
     Sources {
         /// The tables.
         sources: Vec<SourceTableView>,
+    },
+    /// To [`Request::Lists`].
+    Lists {
+        /// The lists.
+        lists: Vec<ListView>,
+    },
+    /// To [`Request::List`]: what it has.
+    ListEntries {
+        /// The entries.
+        entries: Vec<ListEntryView>,
+    },
+    /// To [`Request::List`]: what a key finds.
+    ListFound {
+        /// In each way in which rules ask it.
+        found: Vec<ListFound>,
     },
     /// To [`Request::Resolvers`].
     Resolvers {

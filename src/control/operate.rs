@@ -232,6 +232,9 @@ pub struct SourceTableView {
     pub ipv6: bool,
     /// The time that connections are counted over, in seconds.
     pub period_seconds: f64,
+    /// The times over which sessions, and bytes brought and got, are counted, in seconds; none: they are not.
+    #[serde(default)]
+    pub traffic_seconds: [Option<f64>; 3],
     /// What it knows.
     pub sources: Vec<SourceView>,
 }
@@ -251,8 +254,24 @@ pub struct SourceView {
     pub purpose: [u64; 2],
     /// How often they were raised within their periods.
     pub purpose_rate: [u64; 2],
+    /// Its sessions and bytes, where they are counted.
+    #[serde(default)]
+    pub traffic: Option<TrafficView>,
     /// When it is forgotten; none: never, or not as long as a connection is open.
     pub expires_in_seconds: Option<f64>,
+}
+
+/// Sessions and bytes of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficView {
+    /// Connections that were let in so far.
+    pub sessions: u64,
+    /// Those within their period.
+    pub session_rate: u64,
+    /// Bytes brought and got by connections that have ended.
+    pub bytes: [u64; 2],
+    /// Those within their periods.
+    pub byte_rates: [u64; 2],
 }
 
 /// Who is asked for names.

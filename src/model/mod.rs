@@ -9,6 +9,7 @@ mod check_presets;
 mod check_result;
 mod command;
 mod control;
+pub mod converted;
 mod estate;
 pub mod figure;
 mod log;
@@ -28,6 +29,7 @@ pub mod rule;
 mod server;
 mod service;
 mod socket;
+mod source_table;
 mod stick;
 mod track;
 mod vrrp;
@@ -155,6 +157,16 @@ impl Config {
     #[must_use]
     pub fn server(&self, pool: &str, name: &str) -> Option<&Server> {
         self.pool(pool)?.server(name)
+    }
+
+    /// The lists that its rules ask, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&converted::Lookup, converted::Kind)> {
+        let of_services = self.services.iter().filter_map(|service| service.policy.as_ref());
+        let of_pools = self.pools.iter().filter_map(|pool| pool.policy.as_ref());
+        let sticks = self.pools.iter().flat_map(|pool| &pool.stick).filter_map(|rule| rule.when.as_ref());
+        let pages = self.pages.iter().flat_map(Page::conditions);
+        let policies = of_services.chain(of_pools).flat_map(|policy| policy.lookups());
+        policies.chain(sticks.chain(pages).flat_map(rule::Condition::lookups))
     }
 
     /// Whether a server sees connections from other addresses than this node's.

@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::converted::{Converted, Is, Kind, Lookup, Naming, Subject};
 use super::figure::Figure;
 use super::networks::Networks;
+pub use super::source_table::SourceTable;
 
 /// The rules of a service, or those of a pool, which have no other stages than [`Stage::Content`] and [`Stage::Server`].
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +65,8 @@ pub enum Action {
         slot: Slot,
         /// Name of the table.
         table: String,
+        /// The source counts as a network of so many bits of an IPv4 and of an IPv6 address.
+        mask: Option<(u8, u8)>,
     },
     /// Adds one to a general purpose counter of a tracked source (`sc-inc-gpc0(0)`).
     Increment {
@@ -73,6 +77,8 @@ pub enum Action {
     },
     /// The connection goes to the pool of this name.
     Pool(String),
+    /// The connection goes to the pool whose name is made from it, if there is one; else to the service's own.
+    Named(Naming),
     /// The connection goes nowhere: no pool is meant for it.
     Nowhere,
     /// The connection goes to the server of this name, if that serves (HAProxy's `use-server`).
@@ -188,6 +194,13 @@ pub enum Test {
         /// Its name there.
         server: String,
     },
+    /// What is made of something is as it has to be.
+    Converted {
+        /// What is looked at, and what is made of it.
+        what: Converted,
+        /// What it has to be.
+        is: Is,
+    },
 }
 
 /// An end of the client's connection.
@@ -243,6 +256,20 @@ pub enum Counter {
     Connections,
     /// Connections within the table's time (`conn_rate`).
     ConnectionRate,
+    /// Connections that no rule turned away before anybody listened to them (`sess_cnt`).
+    SessionCount,
+    /// Those within the table's time (`sess_rate`).
+    SessionRate,
+    /// What its connections that have ended brought, in units of 1024 bytes (`kbytes_in`).
+    KilobytesIn,
+    /// What they got (`kbytes_out`).
+    KilobytesOut,
+    /// Bytes that they brought within the table's time (`bytes_in_rate`).
+    BytesInRate,
+    /// Bytes that they got within the table's time (`bytes_out_rate`).
+    BytesOutRate,
+    /// Counts one connection more, and is how many there then are (`updt_conn_cnt`).
+    CountConnection,
     /// A general purpose counter (`get_gpc0`).
     Purpose(Purpose),
     /// How much it went up within the table's time (`gpc0_rate`).
@@ -303,44 +330,6 @@ pub enum Pattern {
     Length(RangeInclusive<i64>),
 }
 
-/// Counters of sources by address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceTable {
-    /// Unique name; services that name the same one share it.
-    pub name: String,
-    /// Most sources. The one that was longest without a connection is forgotten for a new one.
-    pub size: usize,
-    /// A source is forgotten this long after its last connection; none: never.
-    pub expire: Option<Duration>,
-    /// A full table counts no new source instead of forgetting one (HAProxy's `nopurge`).
-    pub nopurge: bool,
-    /// IPv6 sources are told apart by so many bits of their address; none are counted when it is 0.
-    pub ipv6_bits: u8,
-    /// The time over which `conn_rate` counts.
-    pub connection_period: Duration,
-    /// The time over which `gpc0_rate` counts.
-    pub gpc0_period: Duration,
-    /// The time over which `gpc1_rate` counts.
-    pub gpc1_period: Duration,
-}
-
-impl SourceTable {
-    /// For 100,000 sources that are forgotten after 30 minutes, with rates a second, IPv6 networks of /64 taken as one.
-    #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            size: 100_000,
-            expire: Some(Duration::from_secs(1800)),
-            nopurge: false,
-            ipv6_bits: 64,
-            connection_period: Duration::from_secs(1),
-            gpc0_period: Duration::from_secs(1),
-            gpc1_period: Duration::from_secs(1),
-        }
-    }
-}
-
 impl Policy {
     /// Without any rule.
     #[must_use]
@@ -365,12 +354,40 @@ impl Policy {
             Action::Pool(pool) => Some(pool.as_str()),
             _ => None,
         });
-        let asked = self.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::tests);
-        sent.chain(asked.filter_map(|test| match test {
+        let named = self.namings().flat_map(|naming| naming.known.iter().map(String::as_str));
+        let asked = self.conditions().flat_map(Condition::tests);
+        sent.chain(named).chain(asked.filter_map(|test| match test {
             Test::ServerUp { pool, .. } => Some(pool.as_str()),
-            Test::Number(Quantity::Figure(figure), _) => figure.pool(),
-            _ => None,
+            _ => match test.quantity() {
+                Some(Quantity::Figure(figure)) => figure.pool(),
+                _ => None,
+            },
         }))
+    }
+
+    /// The names of pools that are made from the connection.
+    pub fn namings(&self) -> impl Iterator<Item = &Naming> {
+        self.rules.iter().filter_map(|rule| match &rule.action {
+            Action::Named(naming) => Some(naming),
+            _ => None,
+        })
+    }
+
+    /// The conditions of its rules.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.rules.iter().filter_map(|rule| rule.when.as_ref())
+    }
+
+    /// The lists that its rules ask, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        let values = self.namings().flat_map(Naming::values);
+        self.conditions().flat_map(Condition::lookups).chain(values.flat_map(Converted::lookups))
+    }
+
+    /// Whether there is no pool for a connection that no rule leads to one.
+    #[must_use]
+    pub fn leads_nowhere(&self) -> bool {
+        self.of(Stage::Route).any(|rule| rule.action == Action::Nowhere && rule.when.is_none())
     }
 }
 
@@ -384,7 +401,8 @@ impl Rule {
     /// Whether what the client says may change what it comes to.
     #[must_use]
     pub fn listens(&self) -> bool {
-        self.when.as_ref().is_some_and(Condition::listens)
+        let named = matches!(&self.action, Action::Named(naming) if naming.values().any(Converted::listens));
+        named || self.when.as_ref().is_some_and(Condition::listens)
     }
 }
 
@@ -402,10 +420,22 @@ impl Condition {
 
     /// The numbers about the process that it asks for.
     pub fn figures(&self) -> impl Iterator<Item = &Figure> {
-        self.tests().filter_map(|test| match test {
-            Test::Number(Quantity::Figure(figure), _) => Some(figure),
+        self.tests().filter_map(|test| match test.quantity() {
+            Some(Quantity::Figure(figure)) => Some(figure),
             _ => None,
         })
+    }
+
+    /// The lists that it asks, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        self.tests()
+            .flat_map(|test| match test {
+                Test::Converted { what, is } => {
+                    Some(what.lookups().chain(is.lookup().map(|lookup| (lookup, Kind::Text))))
+                }
+                _ => None,
+            })
+            .flatten()
     }
 }
 
@@ -418,12 +448,23 @@ impl Quantity {
 }
 
 impl Test {
+    /// The number that it asks for.
+    #[must_use]
+    pub fn quantity(&self) -> Option<&Quantity> {
+        match self {
+            Self::Number(quantity, _) => Some(quantity),
+            Self::Converted { what: Converted { of: Subject::Number(quantity), .. }, .. } => Some(quantity),
+            _ => None,
+        }
+    }
+
     /// Whether what the client says may change the answer.
     #[must_use]
     pub fn listens(&self) -> bool {
         match self {
             Self::Ended | Self::Http | Self::Text { .. } => true,
             Self::Number(quantity, _) => quantity.listens(),
+            Self::Converted { what, .. } => what.listens(),
             Self::Always(_) | Self::Address(..) | Self::ServerUp { .. } => false,
         }
     }

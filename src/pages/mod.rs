@@ -20,7 +20,8 @@ use tokio::task::JoinHandle;
 use self::connections::Connections;
 use crate::model::Page;
 use crate::model::page::PageListen;
-use crate::rules::{Expressions, World};
+use crate::model::rule::Condition;
+use crate::rules::{Expressions, Lists, World};
 use crate::stats::Snapshot;
 
 pub use self::listener::BindError;
@@ -49,6 +50,8 @@ struct House {
     source: Source,
     /// What conditions ask.
     world: Arc<dyn World + Send + Sync>,
+    /// What they look things up in.
+    lists: Arc<Lists>,
     /// Statistics are made one at a time, so that nobody can fill the process with renderers.
     rendering: Arc<Semaphore>,
 }
@@ -82,8 +85,8 @@ struct Listening {
 impl Pages {
     /// None yet.
     #[must_use]
-    pub fn new(source: Source, world: Arc<dyn World + Send + Sync>) -> Self {
-        let house = Arc::new(House { source, world, rendering: Arc::new(Semaphore::new(1)) });
+    pub fn new(source: Source, world: Arc<dyn World + Send + Sync>, lists: Arc<Lists>) -> Self {
+        let house = Arc::new(House { source, world, lists, rendering: Arc::new(Semaphore::new(1)) });
         Self { house, served: Vec::new(), listeners: Vec::new() }
     }
 
@@ -137,13 +140,13 @@ impl Pages {
         match self.served.iter().find(|served| served.version().page.name == page.name) {
             Some(served) => {
                 if served.version().page != page {
-                    *lock(&served.now) = Arc::new(Version::of(page));
+                    *lock(&served.now) = Arc::new(Version::of(page, &self.house.lists));
                 }
                 Arc::clone(served)
             }
             None => Arc::new(Served {
                 house: Arc::clone(&self.house),
-                now: Mutex::new(Arc::new(Version::of(page))),
+                now: Mutex::new(Arc::new(Version::of(page, &self.house.lists))),
                 connections: Connections::default(),
             }),
         }
@@ -176,9 +179,10 @@ impl Listening {
 }
 
 impl Version {
-    fn of(page: Page) -> Self {
+    fn of(page: Page, lists: &Lists) -> Self {
         let mut expressions = Expressions::default();
         expressions.add(page.conditions());
+        expressions.ask(page.conditions().flat_map(Condition::lookups), lists);
         Self { page, expressions }
     }
 }

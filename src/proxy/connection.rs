@@ -363,7 +363,7 @@ impl Connection {
             Side::Client => (EndReason::ClientAborted, Reset::Server),
             Side::Server => (EndReason::ServerAborted, Reset::Client),
         };
-        self.settle();
+        self.settle(now);
         let State::Relay(relay) = std::mem::replace(&mut self.state, State::Over) else { return Verdict::Keep };
         let parts = relay.into_parts();
         let (survivor, patience) = match side {
@@ -409,7 +409,7 @@ impl Connection {
             State::Inspecting(_) => self.on_inspection_timer(context),
             State::Upstream(_) => self.on_upstream_timer(context),
             State::Relay(_) => {
-                self.settle();
+                self.settle(now);
                 self.keep_alive();
                 if self.client_deadline().is_some_and(|at| at <= now) {
                     Verdict::End(EndReason::ClientTimeout, Reset::None)

@@ -14,11 +14,14 @@ use crate::stats::EndReason;
 
 impl Connection {
     /// Adds what flowed since the last time to the counters.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn settle(&mut self, now: Instant) {
         let State::Relay(relay) = &self.state else { return };
         let total = [relay.bytes_to_server(), relay.bytes_to_client()];
         let fresh = [total[0] - self.settled[0], total[1] - self.settled[1]];
         self.settled = total;
+        if let Some(ruled) = &self.ruled {
+            ruled.pass(fresh, now);
+        }
         let service = &self.binding.service.stats;
         service.bytes_in.fetch_add(fresh[0], Ordering::Relaxed);
         service.bytes_out.fetch_add(fresh[1], Ordering::Relaxed);
@@ -36,7 +39,7 @@ impl Connection {
         reset: Reset,
         now: Instant,
     ) -> impl Iterator<Item = Stream> + use<> {
-        self.settle();
+        self.settle(now);
         self.binding.service.stats.count_end(reason);
         self.count_times(reason, now);
         if !self.is_logged() {

@@ -112,6 +112,9 @@ impl Connection {
             return ending(Stage::Session, denial);
         }
         ruling.count_admitted(context.now);
+        if let Some(ruled) = &self.ruled {
+            ruled.admit(context.now);
+        }
         let State::Upstream(mut upstream) = std::mem::replace(&mut self.state, State::Over) else {
             return Verdict::Keep;
         };
@@ -182,8 +185,7 @@ impl Connection {
                     continue;
                 }
                 Outcome::Pool(name) => {
-                    let place = ruling.pools.iter().position(|(known, _)| known == name);
-                    around.ruled.get_or_insert_default().pool = place;
+                    around.ruled.get_or_insert_default().pool = ruling.place(&name);
                 }
                 Outcome::Wait { from: rule } => {
                     *from = rule;

@@ -9,7 +9,7 @@ use super::figures::about_pool;
 use super::shared::PoolShared;
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter};
-use crate::rules::World;
+use crate::rules::{Lists, World};
 
 /// The pools as they are served now, over reloads.
 #[derive(Debug, Clone, Default)]
@@ -49,5 +49,11 @@ impl Proxy {
     #[must_use]
     pub fn lookout(&self) -> Lookout {
         self.lookout.clone()
+    }
+
+    /// The lists that its rules ask, and those of pages.
+    #[must_use]
+    pub fn lists(&self) -> &Arc<Lists> {
+        &self.lists
     }
 }

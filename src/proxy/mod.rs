@@ -60,6 +60,7 @@ use crate::model::{Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::os::uring::Ring;
+use crate::rules::Lists;
 use crate::stats::Registry;
 use journal::Slot;
 use listener::{ListenKey, PortOwners};
@@ -83,6 +84,8 @@ pub struct Proxy {
     stick_tables: BTreeMap<String, SharedTable>,
     /// Counters of sources, by name.
     tables: BTreeMap<String, Arc<TableShared>>,
+    /// What rules look things up in, which can be changed.
+    lists: Arc<Lists>,
     listeners: Listeners,
     max_connections: Option<u32>,
     owners: PortOwners,
@@ -148,6 +151,7 @@ impl Proxy {
             pools: BTreeMap::new(),
             stick_tables: BTreeMap::new(),
             tables: BTreeMap::new(),
+            lists: Arc::default(),
             listeners: Listeners::default(),
             max_connections,
             owners: PortOwners::default(),

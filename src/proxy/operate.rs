@@ -14,7 +14,7 @@ use crate::balance::{Explanation, KeyHash, Offer, ServerState, TableEntry, Weigh
 use crate::model::Algorithm;
 use crate::model::rule::SourceTable;
 use crate::model::{AdminState, Key, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
-use crate::rules::{Expressions, Facts, Source, stick};
+use crate::rules::{Facts, Source, stick};
 use crate::stats::{EndReason, ServerStats};
 
 /// Why something could not be changed.
@@ -95,7 +95,8 @@ impl Proxy {
         let keys = shared.and_then(|pool| {
             let pool = pool.spec();
             let (kind, rules) = pool.stick_rules()?;
-            Some(stick::keys(rules, kind, &facts, &Expressions::default()).unwrap_or_default())
+            let ruling = self.services.get(service)?.ruling.as_ref()?;
+            Some(stick::keys(rules, kind, &facts, ruling.expressions()).unwrap_or_default())
         });
         let (offer, keys) = (offer.as_ref(), keys.as_ref());
         let hashes = shared.is_some_and(|pool| pool.spec().algorithm == Algorithm::Sni);

@@ -1,13 +1,13 @@
 //! What the rules of a service would make of a client, told by the code that decides and without any effect.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use super::Proxy;
 use super::ruling::{Around, Ruling};
-use crate::model::Policy;
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, Directions, Persistence, Purpose, Slot, Stage};
+use crate::model::{Key, Policy};
 use crate::rules::{self, Effects, Facts, Outcome, World};
 
 /// What rules would make of a client.
@@ -89,8 +89,9 @@ impl Rehearsal {
             Outcome::Reject(_) => (format!("{name} rules{whose}: turned away"), false),
             Outcome::Nowhere => (format!("{name} rules: there is no pool for it"), false),
             Outcome::Pool(pool) => {
-                self.pool = Some(pool.to_owned());
-                (format!("{name} rules: {pool}"), true)
+                let step = format!("{name} rules: {pool}");
+                self.pool = Some(pool.into_owned());
+                (step, true)
             }
         };
         self.steps.push(step);
@@ -119,7 +120,7 @@ impl Rehearsal {
 struct Onlooker<'a> {
     around: Around<'a>,
     /// The tables in which the source would be tracked.
-    tracked: [Option<&'a str>; Slot::COUNT],
+    tracked: [Option<(&'a str, IpAddr)>; Slot::COUNT],
 }
 
 impl World for Onlooker<'_> {
@@ -136,24 +137,34 @@ impl World for Onlooker<'_> {
             Counter::Increment(purpose) => (Counter::Purpose(purpose), 1),
             Counter::Clear(purpose) => (Counter::Purpose(purpose), 0),
             // It would be one connection more itself.
+            Counter::CountConnection => (Counter::ConnectionCount, 1),
             Counter::ConnectionCount | Counter::Connections | Counter::ConnectionRate => {
                 (counter, u64::from(matches!(of, Counted::Tracked(_))))
             }
             other => (other, 0),
         };
-        let table = match of {
-            Counted::Tracked(slot) => table.or(*self.tracked.get(slot.index())?)?,
-            Counted::Source => table?,
+        let (table, source) = match of {
+            Counted::Tracked(slot) => {
+                let (tracked, source) = (*self.tracked.get(slot.index())?)?;
+                (table.unwrap_or(tracked), source)
+            }
+            Counted::Source => (table?, self.around.source),
         };
-        Some(self.around.counter(Counted::Source, Some(table), counter).unwrap_or(0) + more)
+        Some(self.around.counter_of(source, table, counter).unwrap_or(0) + more)
     }
 }
 
 impl Effects for Onlooker<'_> {
-    fn track(&mut self, slot: Slot, table: &str) {
+    fn is_pool(&self, name: &str) -> bool {
+        self.around.is_pool(name)
+    }
+
+    fn track(&mut self, slot: Slot, table: &str, mask: Option<(u8, u8)>) {
+        let source = self.around.source;
+        let source = mask.map_or(source, |(v4, v6)| Key::network(source, v4, v6));
         let table = self.around.ruling.policy().tables.iter().find(|known| known.name == table);
         if let (Some(table), Some(place)) = (table, self.tracked.get_mut(slot.index())) {
-            place.get_or_insert(&table.name);
+            place.get_or_insert((&table.name, source));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The rules of a service as its connections ask them: with the pools they lead to, and the tables they count in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,17 +10,17 @@ use super::figures::PerSecond;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
 use crate::model::figure::{Figure, PoolFigure, ServiceFigure};
-use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Slot, SourceTable, Stage};
-use crate::model::{self, Affinity, Algorithm, Policy, Pool, Service, StickRule};
-use crate::rules::{Counters, Effects, Expressions, Held, Source, World};
+use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Rule, Slot, SourceTable, Stage};
+use crate::model::{self, Affinity, Algorithm, Key, Policy, Pool, Service, StickRule};
+use crate::rules::{Counters, Effects, Expressions, Held, Lists, Source, World};
 
 /// The rules of a service, ready to be asked.
 #[derive(Debug)]
 pub(super) struct Ruling {
     policy: Arc<Policy>,
     expressions: Expressions,
-    /// The pools its rules name.
-    pub(super) pools: Vec<(String, Arc<PoolShared>)>,
+    /// The pools its rules name, or can name, in the order of their names.
+    pools: Vec<(String, Arc<PoolShared>)>,
     tables: Vec<Arc<TableShared>>,
     /// New connections, where they are limited.
     sessions: PerSecond,
@@ -66,7 +66,16 @@ pub(super) struct Ruled {
     /// What the rules of its pool say about its server.
     pub(super) directions: Option<Arc<Directions>>,
     /// The sources that it counts for, until it is dropped.
-    tracked: [Option<(Arc<TableShared>, Held)>; Slot::COUNT],
+    tracked: [Option<Tracked>; Slot::COUNT],
+}
+
+/// A source that a connection counts for.
+#[derive(Debug)]
+struct Tracked {
+    table: Arc<TableShared>,
+    held: Held,
+    /// What it is counted as.
+    source: IpAddr,
 }
 
 impl TableShared {
@@ -107,15 +116,17 @@ impl Ruling {
         wants: Wants,
         pools: &BTreeMap<String, Arc<PoolShared>>,
         tables: &BTreeMap<String, Arc<TableShared>>,
+        lists: &Lists,
         now: Instant,
     ) -> Self {
         let policies = || std::iter::once(policy).chain(&wants.policies);
-        let mut named: Vec<(String, Arc<PoolShared>)> = Vec::new();
-        for name in policies().flat_map(|policy| policy.pools()) {
-            if !named.iter().any(|(known, _)| known == name) {
-                named.extend(pools.get(name).map(|pool| (name.to_owned(), Arc::clone(pool))));
-            }
-        }
+        let by_rules: BTreeSet<&str> = policies().flat_map(|policy| policy.pools()).collect();
+        let can_be = |name: &str| by_rules.contains(name) || policy.namings().any(|naming| naming.can_be(name));
+        let named: Vec<(String, Arc<PoolShared>)> = pools
+            .iter()
+            .filter(|(name, _)| can_be(name))
+            .map(|(name, pool)| (name.clone(), Arc::clone(pool)))
+            .collect();
         let conditions = || policies().flat_map(|policy| &policy.rules).filter_map(|rule| rule.when.as_ref());
         let admitted = PerSecond::default();
         for figure in conditions().flat_map(Condition::figures) {
@@ -128,11 +139,12 @@ impl Ruling {
             // What a connection is asked about counts itself.
             let _kept = rate.map(|rate| rate.keep(now));
         }
-        let late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
-        let mut late = late.filter_map(|rule| rule.when.as_ref());
+        let mut late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
         let mut expressions = Expressions::default();
         expressions.add(conditions());
         expressions.add(wants.sticks.iter());
+        let of_sticks = wants.sticks.iter().flat_map(Condition::lookups);
+        expressions.ask(policies().flat_map(|policy| policy.lookups()).chain(of_sticks), lists);
         let mut counted: Vec<Arc<TableShared>> = Vec::new();
         for spec in policies().flat_map(|policy| &policy.tables) {
             if !counted.iter().any(|table| table.name == spec.name) {
@@ -145,7 +157,7 @@ impl Ruling {
             tables: counted,
             admitted,
             sessions: PerSecond::default(),
-            listens: wants.hello.is_some() || late.any(Condition::listens),
+            listens: wants.hello.is_some() || late.any(Rule::listens),
             delay: if policy.inspect_delay.is_zero() { wants.hello.unwrap_or_default() } else { policy.inspect_delay },
             wants,
             policy: Arc::clone(policy),
@@ -186,8 +198,13 @@ impl Ruling {
         self.pools.get(ruled.pool?).map(|(_, pool)| pool)
     }
 
+    /// The place of a pool among those that rules name.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.pools.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<&PoolShared> {
-        self.pools.iter().find(|(known, _)| known == name).map(|(_, pool)| pool.as_ref())
+        self.pools.get(self.place(name)?).map(|(_, pool)| pool.as_ref())
     }
 
     /// One more connection was accepted.
@@ -221,11 +238,16 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
+    /// A counter of a source in a table.
+    pub(super) fn counter_of(&self, source: IpAddr, table: &str, counter: Counter) -> Option<u64> {
+        self.table(table)?.lock().of_source(source, counter, self.now)
+    }
+
     fn table(&self, name: &str) -> Option<&Arc<TableShared>> {
         self.ruling.tables.iter().find(|table| table.name == name)
     }
 
-    fn held(&self, slot: Slot) -> Option<&(Arc<TableShared>, Held)> {
+    fn held(&self, slot: Slot) -> Option<&Tracked> {
         self.ruled.as_ref()?.tracked.get(slot.index())?.as_ref()
     }
 }
@@ -242,30 +264,32 @@ impl World for Around<'_> {
     fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64> {
         match (of, table) {
             (Counted::Tracked(slot), None) => {
-                let (table, held) = self.held(slot)?;
+                let Tracked { table, held, .. } = self.held(slot)?;
                 table.lock().of_held(*held, counter, self.now)
             }
             // The same source in another table.
-            (Counted::Tracked(slot), Some(table)) => {
-                self.held(slot)?;
-                self.table(table)?.lock().of_source(self.source, counter, self.now)
-            }
-            (Counted::Source, table) => self.table(table?)?.lock().of_source(self.source, counter, self.now),
+            (Counted::Tracked(slot), Some(table)) => self.counter_of(self.held(slot)?.source, table, counter),
+            (Counted::Source, table) => self.counter_of(self.source, table?, counter),
         }
     }
 }
 
 impl Effects for Around<'_> {
-    fn track(&mut self, slot: Slot, table: &str) {
+    fn is_pool(&self, name: &str) -> bool {
+        self.ruling.place(name).is_some()
+    }
+
+    fn track(&mut self, slot: Slot, table: &str, mask: Option<(u8, u8)>) {
         if self.held(slot).is_some() {
             return;
         }
         let Some(table) = self.table(table).map(Arc::clone) else { return };
-        let held = table.lock().hold(self.source, self.now);
+        let source = mask.map_or(self.source, |(v4, v6)| Key::network(self.source, v4, v6));
+        let held = table.lock().hold(source, self.now);
         if let Some(held) = held
             && let Some(place) = self.ruled.get_or_insert_default().tracked.get_mut(slot.index())
         {
-            *place = Some((table, held));
+            *place = Some(Tracked { table, held, source });
         }
     }
 
@@ -307,13 +331,29 @@ pub(super) fn name_of(pool: &Pool, ruled: Option<&Ruled>) -> Option<KeyHash> {
     }
 }
 
+impl Ruled {
+    /// Nobody turned it away: it counts as a session of its sources. As in HAProxy, not of those that are tracked later.
+    pub(super) fn admit(&self, now: Instant) {
+        for Tracked { table, held, .. } in self.tracked.iter().flatten() {
+            table.lock().begin_session(*held, now);
+        }
+    }
+
+    /// It has brought and got so many bytes.
+    pub(super) fn pass(&self, bytes: [u64; 2], now: Instant) {
+        for Tracked { table, held, .. } in self.tracked.iter().flatten() {
+            table.lock().pass(*held, bytes, now);
+        }
+    }
+}
+
 impl Drop for Ruled {
     fn drop(&mut self) {
         if self.tracked.iter().all(Option::is_none) {
             return;
         }
         let now = Instant::now();
-        for (table, held) in self.tracked.iter().flatten() {
+        for Tracked { table, held, .. } in self.tracked.iter().flatten() {
             table.lock().release(*held, now);
         }
     }
@@ -322,7 +362,13 @@ impl Drop for Ruled {
 impl Proxy {
     /// The rules of a service. One without any has some all the same when a pool wants to see the client's hello, or has rules.
     pub(super) fn ruling_of(&self, service: &Service, now: Instant) -> Option<Ruling> {
-        let pools: Vec<_> = service.pools().filter_map(|name| self.pools.get(name)).map(|pool| pool.spec()).collect();
+        let by_name: BTreeSet<&str> = service.pools().collect();
+        let namings = || service.policy.iter().flat_map(|policy| policy.namings());
+        let reached = self
+            .pools
+            .iter()
+            .filter(|(name, _)| by_name.contains(name.as_str()) || namings().any(|naming| naming.can_be(name)));
+        let pools: Vec<_> = reached.map(|(_, pool)| pool.spec()).collect();
         let hello = pools.iter().filter_map(|pool| hello_wait(pool).max(stick_wait(pool))).max();
         let mut rules = pools.iter().flat_map(|pool| &pool.stick).peekable();
         let sticks_by_rule = rules.peek().is_some();
@@ -331,7 +377,7 @@ impl Proxy {
         let wanted = hello.is_some() || sticks_by_rule || !policies.is_empty();
         let none = || wanted.then(|| Arc::new(Policy { inspect_delay: Duration::ZERO, ..Policy::new() }));
         let policy = service.policy.clone().or_else(none)?;
-        Some(Ruling::new(&policy, Wants { hello, sticks, policies }, &self.pools, &self.tables, now))
+        Some(Ruling::new(&policy, Wants { hello, sticks, policies }, &self.pools, &self.tables, &self.lists, now))
     }
 
     /// What a table has counted stays as long as a rule names it.

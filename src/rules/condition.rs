@@ -3,11 +3,16 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::converted::{self, Asked, Open};
+use super::lists::{Index, Lists};
 use crate::model::Policy;
+use crate::model::converted::{Is, Kind, Lookup};
 use crate::model::figure::Figure;
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
 use crate::wire::http_request;
@@ -54,31 +59,57 @@ pub trait World {
     fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64>;
 }
 
-/// The regular expressions of a policy, compiled.
+/// What a policy compares with: its regular expressions, compiled, and the lists that it asks.
 #[derive(Debug, Default)]
 pub struct Expressions {
     /// Those for which upper and lower case differ.
     exact: HashMap<String, Regex>,
     /// Those for which they are the same.
     folded: HashMap<String, Regex>,
+    /// The lists that are asked, and where they are published.
+    lists: Vec<(Lookup, Kind, Arc<ArcSwap<Index>>)>,
 }
 
 /// A larger program than this is no pattern of a person's.
 const LARGEST_EXPRESSION: usize = 1 << 20;
 
 impl Expressions {
-    /// Those of a policy. What cannot be compiled never matches; [`Expressions::check`] tells beforehand.
+    /// Those of a policy, with lists as they were read. What cannot be compiled never matches; [`Expressions::check`] tells
+    /// beforehand.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         let mut compiled = Self::default();
-        compiled.add(policy.rules.iter().filter_map(|rule| rule.when.as_ref()));
+        compiled.add(policy.conditions());
+        compiled.ask(policy.lookups(), &Lists::default());
         compiled
+    }
+
+    /// Lists that are asked, too.
+    pub fn ask<'l>(&mut self, lookups: impl Iterator<Item = (&'l Lookup, Kind)>, lists: &Lists) {
+        for (lookup, values) in lookups {
+            if self.list(lookup, values).is_none() {
+                self.lists.push((lookup.clone(), values, lists.index(lookup, values)));
+            }
+        }
+    }
+
+    /// Where a list is published.
+    pub(super) fn list(&self, wanted: &Lookup, values: Kind) -> Option<&ArcSwap<Index>> {
+        let is_it = |(lookup, kind, _): &&(Lookup, Kind, _)| {
+            Arc::ptr_eq(&lookup.list, &wanted.list)
+                && (lookup.how, lookup.ignore_case, *kind) == (wanted.how, wanted.ignore_case, values)
+        };
+        self.lists.iter().find(is_it).map(|(_, _, index)| index.as_ref())
     }
 
     /// Those of further conditions.
     pub fn add<'c>(&mut self, conditions: impl Iterator<Item = &'c Condition>) {
         for test in conditions.flat_map(Condition::tests) {
-            let Test::Text { ignore_case, patterns, .. } = test else { continue };
+            let (Test::Text { ignore_case, patterns, .. }
+            | Test::Converted { is: Is::Like { ignore_case, patterns }, .. }) = test
+            else {
+                continue;
+            };
             for pattern in patterns {
                 if let Pattern::Regex(text) = pattern
                     && let Ok(regex) = compile(text, *ignore_case)
@@ -101,7 +132,7 @@ impl Expressions {
     }
 }
 
-fn compile(text: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
+pub(super) fn compile(text: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
     RegexBuilder::new(text).case_insensitive(ignore_case).unicode(false).size_limit(LARGEST_EXPRESSION).build()
 }
 
@@ -193,6 +224,11 @@ impl<'a> Facts<'a> {
 }
 
 impl Known<'_, '_> {
+    /// Nothing more will come, or is waited for.
+    pub(super) fn is_all(self) -> bool {
+        self.is_all
+    }
+
     /// No, once nothing can change it any more.
     fn no_or_unknown(self) -> Answer {
         if self.is_all { Answer::No } else { Answer::Unknown }
@@ -200,7 +236,7 @@ impl Known<'_, '_> {
 }
 
 impl Answer {
-    fn of(holds: bool) -> Self {
+    pub(super) fn of(holds: bool) -> Self {
         if holds { Self::Yes } else { Self::No }
     }
 
@@ -254,6 +290,7 @@ fn test_holds(test: &Test, known: Known<'_, '_>, expressions: &Expressions, worl
         Test::Number(quantity, ranges) => number_holds(quantity, ranges, known, world),
         Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, known, expressions),
         Test::ServerUp { pool, server } => Answer::of(world.is_up(pool, server)),
+        Test::Converted { what, is } => converted::holds(what, is, known, Asked { expressions, world }),
     }
 }
 
@@ -264,20 +301,33 @@ fn number_holds(
     world: &dyn World,
 ) -> Answer {
     let inside = |number: i64| ranges.iter().any(|range| range.contains(&number));
-    let value = match quantity {
+    // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
+    if *quantity == Quantity::HeardBytes && inside(known.facts.heard.len() as i64) {
+        return Answer::Yes;
+    }
+    match number(quantity, known, world) {
+        Ok(value) => Answer::of(value.is_some_and(inside)),
+        Err(Open) => known.no_or_unknown(),
+    }
+}
+
+/// An address of a connection.
+pub(super) fn address(end: End, known: Known<'_, '_>) -> IpAddr {
+    known.facts.address(end).ip()
+}
+
+/// A number; none: there is nothing that it could be of.
+pub(super) fn number(quantity: &Quantity, known: Known<'_, '_>, world: &dyn World) -> Result<Option<i64>, Open> {
+    Ok(match quantity {
         Quantity::Port(end) => Some(i64::from(known.facts.address(*end).port())),
-        // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
-        Quantity::HeardBytes if inside(known.facts.heard.len() as i64) => return Answer::Yes,
-        Quantity::HeardBytes => return known.no_or_unknown(),
-        Quantity::HelloType | Quantity::HelloVersion => match known.facts.hello() {
-            None => return known.no_or_unknown(),
-            Some(hello) => hello.map(|hello| match quantity {
-                Quantity::HelloVersion => i64::from(hello.version >> 8) << 16 | i64::from(hello.version & 0xff),
-                _ => 1,
-            }),
-        },
+        Quantity::HeardBytes if known.is_all => Some(known.facts.heard.len() as i64),
+        Quantity::HeardBytes => return Err(Open),
+        Quantity::HelloType | Quantity::HelloVersion => known.facts.hello().ok_or(Open)?.map(|hello| match quantity {
+            Quantity::HelloVersion => i64::from(hello.version >> 8) << 16 | i64::from(hello.version & 0xff),
+            _ => 1,
+        }),
         Quantity::RdpCookies => match known.facts.rdp_request() {
-            rdp::Heard::Part => return known.no_or_unknown(),
+            rdp::Heard::Part => return Err(Open),
             said => Some(i64::from(said != rdp::Heard::Other)),
         },
         Quantity::Figure(figure) => Some(world.figure(figure)),
@@ -285,8 +335,7 @@ fn number_holds(
             let counted = world.counter(*of, table.as_deref(), *counter);
             counted.map(|count| i64::try_from(count).unwrap_or(i64::MAX))
         }
-    };
-    Answer::of(value.is_some_and(inside))
+    })
 }
 
 fn text_holds(
@@ -296,54 +345,66 @@ fn text_holds(
     known: Known<'_, '_>,
     expressions: &Expressions,
 ) -> Answer {
-    let text = match of {
-        Text::Method | Text::Path => match http_request::line(known.facts.heard) {
-            Some(line) if of == Text::Method => line.method.as_bytes(),
-            Some(line) => line.path().as_bytes(),
-            None => return known.no_or_unknown(),
-        },
-        Text::ServerName | Text::Protocol => {
-            let Some(hello) = known.facts.hello() else { return known.no_or_unknown() };
-            let Some(hello) = hello else { return Answer::No };
-            // Of protocols, which are several, one does.
-            return Answer::of(match of {
-                Text::Protocol => hello.protocols.iter().any(|name| matches(name, ignore_case, patterns, expressions)),
-                _ => hello
-                    .server_name
-                    .as_ref()
-                    .is_some_and(|name| matches(name.as_bytes(), ignore_case, patterns, expressions)),
-            });
-        }
-        Text::Heard { offset, length: Some(length) } => {
-            match known.facts.heard.get(offset..offset.saturating_add(length)) {
-                Some(bytes) => bytes,
-                None => return known.no_or_unknown(),
-            }
-        }
-        // All that comes: what does not match yet may do so with more.
-        Text::Heard { offset, length: None } => {
-            let bytes = known.facts.heard.get(offset..).filter(|bytes| !bytes.is_empty());
-            let found = bytes.is_some_and(|bytes| matches(bytes, ignore_case, patterns, expressions));
-            return if found { Answer::Yes } else { known.no_or_unknown() };
-        }
+    // Of protocols, which are several, one does.
+    if of == Text::Protocol
+        && let Some(hello) = known.facts.hello().flatten()
+    {
+        return Answer::of(hello.protocols.iter().any(|name| matches(name, ignore_case, patterns, expressions)));
+    }
+    let holds = match text(of, known) {
+        Ok(text) => text.is_some_and(|text| matches(text, ignore_case, patterns, expressions)),
+        Err(Open) => return known.no_or_unknown(),
     };
-    Answer::of(matches(text, ignore_case, patterns, expressions))
+    // Of all that comes: what does not match yet may do so with more.
+    let may_grow = matches!(of, Text::Heard { length: None, .. });
+    if may_grow && !holds { known.no_or_unknown() } else { Answer::of(holds) }
 }
 
-fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &Expressions) -> bool {
+/// A text; none: there is nothing that it could be of. Of several protocols, the first.
+pub(super) fn text<'f>(of: Text, known: Known<'f, '_>) -> Result<Option<&'f [u8]>, Open> {
+    let facts = known.facts;
+    Ok(match of {
+        Text::Method | Text::Path => {
+            let line = http_request::line(facts.heard).ok_or(Open)?;
+            Some(if of == Text::Method { line.method.as_bytes() } else { line.path().as_bytes() })
+        }
+        Text::ServerName => {
+            facts.hello().ok_or(Open)?.and_then(|hello| hello.server_name.as_deref()).map(str::as_bytes)
+        }
+        Text::Protocol => {
+            facts.hello().ok_or(Open)?.and_then(|hello| hello.protocols.first()).map(|name| name.as_ref())
+        }
+        Text::Heard { offset, length: Some(length) } => {
+            Some(facts.heard.get(offset..offset.saturating_add(length)).ok_or(Open)?)
+        }
+        Text::Heard { offset, length: None } => {
+            Some(facts.heard.get(offset..).filter(|bytes| !bytes.is_empty()).ok_or(Open)?)
+        }
+    })
+}
+
+pub(super) fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &Expressions) -> bool {
     let folded = fold(text, ignore_case);
     patterns.iter().any(|pattern| match pattern {
+        // Whether case counts in it was said when it was compiled.
+        Pattern::Regex(wanted) => expressions.matches(wanted, ignore_case, text),
+        _ => fits(pattern, ignore_case, &folded),
+    })
+}
+
+/// Whether a text, in small letters if case does not count, fits a pattern that is no regular expression.
+pub(super) fn fits(pattern: &Pattern, ignore_case: bool, text: &[u8]) -> bool {
+    match pattern {
         Pattern::Found => true,
-        // Of maps there may be thousands.
         Pattern::Exact(wanted) if ignore_case => text.eq_ignore_ascii_case(wanted),
         Pattern::Exact(wanted) => text == wanted,
-        Pattern::Begin(wanted) => folded.starts_with(&fold(wanted, ignore_case)),
-        Pattern::End(wanted) => folded.ends_with(&fold(wanted, ignore_case)),
-        Pattern::Contains(wanted) => places(&folded, &fold(wanted, ignore_case)).next().is_some(),
-        Pattern::Domain(wanted) => is_part(&folded, &fold(wanted, ignore_case)),
-        Pattern::Regex(wanted) => expressions.matches(wanted, ignore_case, text),
+        Pattern::Begin(wanted) => text.starts_with(&fold(wanted, ignore_case)),
+        Pattern::End(wanted) => text.ends_with(&fold(wanted, ignore_case)),
+        Pattern::Contains(wanted) => places(text, &fold(wanted, ignore_case)).next().is_some(),
+        Pattern::Domain(wanted) => is_part(text, &fold(wanted, ignore_case)),
+        Pattern::Regex(_) => false,
         Pattern::Length(range) => range.contains(&(text.len() as i64)),
-    })
+    }
 }
 
 /// Whether a text is as one of the patterns wants it; for texts that are known when a file is read. No regular expressions.
@@ -352,7 +413,7 @@ pub fn text_is(text: &[u8], ignore_case: bool, patterns: &[Pattern]) -> bool {
     matches(text, ignore_case, patterns, &Expressions::default())
 }
 
-fn fold(text: &[u8], ignore_case: bool) -> Cow<'_, [u8]> {
+pub(super) fn fold(text: &[u8], ignore_case: bool) -> Cow<'_, [u8]> {
     if ignore_case { text.to_ascii_lowercase().into() } else { text.into() }
 }
 

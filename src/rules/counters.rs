@@ -36,8 +36,23 @@ pub struct Source {
     pub purpose: [u64; 2],
     /// How often they were raised within their periods.
     pub purpose_rate: [u64; 2],
+    /// Its sessions and bytes, where they are counted.
+    pub traffic: Option<Passed>,
     /// When it is forgotten; none: never, or not as long as a connection is open.
     pub expires_in: Option<Duration>,
+}
+
+/// Sessions and bytes of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// Connections that were let in so far.
+    pub sessions: u64,
+    /// Those within their period.
+    pub session_rate: u64,
+    /// Bytes brought and got by connections that have ended.
+    pub bytes: [u64; 2],
+    /// Those within their periods.
+    pub byte_rates: [u64; 2],
 }
 
 #[derive(Debug)]
@@ -48,7 +63,18 @@ struct Row {
     rate: Rate,
     purpose: [u64; 2],
     purpose_rate: [Rate; 2],
+    /// Where the table counts it.
+    traffic: Option<Box<Traffic>>,
     last: Instant,
+}
+
+#[derive(Debug)]
+struct Traffic {
+    sessions: u64,
+    session_rate: Rate,
+    /// Brought, and got.
+    bytes: [u64; 2],
+    byte_rates: [Rate; 2],
 }
 
 /// How often something happened within the last period, on the assumption that it was spread evenly over the period
@@ -78,8 +104,12 @@ impl Rate {
 
     /// It happened once more.
     pub fn add(&mut self, period: Duration, now: Instant) {
+        self.add_many(1, period, now);
+    }
+
+    fn add_many(&mut self, count: u64, period: Duration, now: Instant) {
         self.roll(period, now);
-        self.current += 1;
+        self.current += count;
     }
 
     /// How often it happened within the last `period`.
@@ -89,6 +119,22 @@ impl Rate {
         let left = period.saturating_sub(now.saturating_duration_since(self.began));
         let share = left.as_secs_f64() / period.as_secs_f64().max(f64::MIN_POSITIVE);
         self.current + (self.before as f64 * share) as u64
+    }
+}
+
+impl Row {
+    fn passed(&self, spec: &SourceTable, now: Instant) -> Passed {
+        let Some(traffic) = &self.traffic else {
+            return Passed { sessions: 0, session_rate: 0, bytes: [0; 2], byte_rates: [0; 2] };
+        };
+        let value = |rate: Rate, period: Option<Duration>| period.map_or(0, |period| rate.value(period, now));
+        let [brought, got] = traffic.byte_rates;
+        Passed {
+            sessions: traffic.sessions,
+            session_rate: value(traffic.session_rate, spec.session_period),
+            bytes: traffic.bytes,
+            byte_rates: [value(brought, spec.bytes_in_period), value(got, spec.bytes_out_period)],
+        }
     }
 }
 
@@ -132,6 +178,29 @@ impl Counters {
         Some(Held(row))
     }
 
+    /// A connection that was counted was let in.
+    pub fn begin_session(&mut self, held: Held, now: Instant) {
+        let Some(period) = self.spec.session_period else { return };
+        if let Some(traffic) = self.traffic(held, now) {
+            traffic.sessions += 1;
+            traffic.session_rate.add(period, now);
+        }
+    }
+
+    /// A connection that was counted brought and got so many bytes.
+    pub fn pass(&mut self, held: Held, bytes: [u64; 2], now: Instant) {
+        let periods = self.byte_periods();
+        if bytes == [0; 2] || periods == [None; 2] {
+            return;
+        }
+        let Some(traffic) = self.traffic(held, now) else { return };
+        for (way, (count, period)) in bytes.into_iter().zip(periods).enumerate() {
+            let Some(period) = period else { continue };
+            traffic.bytes[way] += count;
+            traffic.byte_rates[way].add_many(count, period, now);
+        }
+    }
+
     /// A connection that was counted has ended.
     pub fn release(&mut self, held: Held, now: Instant) {
         if let Some(row) = self.rows.get_mut(held.0 as usize) {
@@ -147,7 +216,7 @@ impl Counters {
     pub fn of_source(&mut self, source: IpAddr, counter: Counter, now: Instant) -> Option<u64> {
         self.expire(now);
         let row = match counter {
-            Counter::Increment(_) => self.make(source, now)?,
+            Counter::Increment(_) | Counter::CountConnection => self.make(source, now)?,
             _ => *self.by_source.get(&self.key(source)?)?,
         };
         self.of_held(Held(row), counter, now)
@@ -155,8 +224,12 @@ impl Counters {
 
     /// A counter of a source that a connection counts for.
     pub fn of_held(&mut self, held: Held, counter: Counter, now: Instant) -> Option<u64> {
+        if !self.spec.keeps(counter) {
+            return None;
+        }
         let periods = [self.spec.gpc0_period, self.spec.gpc1_period];
         let row = self.rows.get_mut(held.0 as usize)?;
+        let passed = row.passed(&self.spec, now);
         let place = |purpose: Purpose| usize::from(purpose == Purpose::Gpc1);
         Some(match counter {
             Counter::ConnectionCount => row.count,
@@ -170,7 +243,29 @@ impl Counters {
                 row.purpose[place(purpose)]
             }
             Counter::Clear(purpose) => std::mem::take(&mut row.purpose[place(purpose)]),
+            Counter::SessionCount => passed.sessions,
+            Counter::SessionRate => passed.session_rate,
+            Counter::KilobytesIn => passed.bytes[0] / 1024,
+            Counter::KilobytesOut => passed.bytes[1] / 1024,
+            Counter::BytesInRate => passed.byte_rates[0],
+            Counter::BytesOutRate => passed.byte_rates[1],
+            Counter::CountConnection => {
+                row.count += 1;
+                row.count
+            }
         })
+    }
+
+    fn byte_periods(&self) -> [Option<Duration>; 2] {
+        [self.spec.bytes_in_period, self.spec.bytes_out_period]
+    }
+
+    fn traffic(&mut self, held: Held, now: Instant) -> Option<&mut Traffic> {
+        let none = || {
+            let rate = Rate::new(now);
+            Box::new(Traffic { sessions: 0, session_rate: rate, bytes: [0; 2], byte_rates: [rate; 2] })
+        };
+        Some(self.rows.get_mut(held.0 as usize)?.traffic.get_or_insert_with(none))
     }
 
     /// Every source, in the order of their addresses.
@@ -188,6 +283,7 @@ impl Counters {
                 rate: row.rate.value(self.spec.connection_period, now),
                 purpose: row.purpose,
                 purpose_rate: [one.value(periods[0], now), two.value(periods[1], now)],
+                traffic: self.spec.counts_traffic().then(|| row.passed(&self.spec, now)),
                 expires_in: self.spec.expire.filter(|_| row.open == 0).map(|life| life.saturating_sub(age)),
             })
         };
@@ -228,6 +324,7 @@ impl Counters {
             rate: Rate::new(now),
             purpose: [0; 2],
             purpose_rate: [Rate::new(now); 2],
+            traffic: None,
             last: now,
         };
         let row = match self.free.pop() {

@@ -2,11 +2,17 @@
 //! is are told by the caller.
 
 mod condition;
+mod converted;
 mod counters;
+pub mod lists;
 pub mod stick;
 
 pub use condition::{Answer, Expressions, Facts, World, text_is};
-pub use counters::{Counters, Held, Rate, Source};
+use converted::Asked;
+pub use counters::{Counters, Held, Passed, Rate, Source};
+pub use lists::Lists;
+
+use std::borrow::Cow;
 
 use crate::model::Policy;
 use crate::model::rule::{Action, Condition, Denial, Directions, Purpose, Rule, Slot, Stage, Test};
@@ -19,7 +25,7 @@ pub enum Outcome<'a> {
     /// The connection ends.
     Reject(Denial),
     /// It goes to this pool.
-    Pool(&'a str),
+    Pool(Cow<'a, str>),
     /// No pool is meant for it.
     Nowhere,
     /// What the client has said does not suffice: ask again from this rule of the stage on, with more.
@@ -31,8 +37,10 @@ pub enum Outcome<'a> {
 
 /// What rules do beside deciding.
 pub trait Effects: World {
-    /// Counts the connection as its source's, unless the slot is taken.
-    fn track(&mut self, slot: Slot, table: &str);
+    /// Whether there is a pool of this name.
+    fn is_pool(&self, name: &str) -> bool;
+    /// Counts the connection as its source's, or its source's network's, unless the slot is taken.
+    fn track(&mut self, slot: Slot, table: &str, mask: Option<(u8, u8)>);
     /// Adds one to a tracked source's counter.
     fn increment(&mut self, slot: Slot, counter: Purpose);
 }
@@ -61,9 +69,20 @@ pub fn decide<'a>(
             (Answer::Unknown, _) => return Outcome::Wait { from: place },
             (Answer::Yes, Action::Accept) => return Outcome::Pass,
             (Answer::Yes, Action::Reject(denial)) => return Outcome::Reject(*denial),
-            (Answer::Yes, Action::Pool(pool)) => return Outcome::Pool(pool),
+            (Answer::Yes, Action::Pool(pool)) => return Outcome::Pool(pool.into()),
+            (Answer::Yes, Action::Named(naming)) => {
+                let Ok(name) = converted::name(naming, known, Asked { expressions, world }) else {
+                    return Outcome::Wait { from: place };
+                };
+                // As in HAProxy, who is led to no pool goes to the service's own.
+                return match name.filter(|name| world.is_pool(name)) {
+                    Some(name) => Outcome::Pool(name.into()),
+                    None if policy.leads_nowhere() => Outcome::Nowhere,
+                    None => Outcome::Pass,
+                };
+            }
             (Answer::Yes, Action::Nowhere) => return Outcome::Nowhere,
-            (Answer::Yes, Action::Track { slot, table }) => world.track(*slot, table),
+            (Answer::Yes, Action::Track { slot, table, mask }) => world.track(*slot, table, *mask),
             (Answer::Yes, Action::Increment { slot, counter }) => world.increment(*slot, *counter),
             // Of another stage, see `direct`.
             (Answer::Yes, Action::Server(_) | Action::Persistence(_)) => {}

@@ -23,7 +23,11 @@ impl World for Still {
 }
 
 impl Effects for Still {
-    fn track(&mut self, _: Slot, _: &str) {}
+    fn is_pool(&self, name: &str) -> bool {
+        name != "nobody"
+    }
+
+    fn track(&mut self, _: Slot, _: &str, _: Option<(u8, u8)>) {}
     fn increment(&mut self, _: Slot, _: Purpose) {}
 }
 
@@ -204,10 +208,10 @@ fn routes_that_do_not_wait_have_content_rules_wait_for_them() {
     assert_eq!(ask(Stage::Content, b"", false), Outcome::Wait { from: 0 });
     assert_eq!(ask(Stage::Content, b"\x16\x03", false), Outcome::Wait { from: 0 });
     assert_eq!(ask(Stage::Content, b"GET", false), Outcome::Pass);
-    assert_eq!(ask(Stage::Route, b"GET", false), Outcome::Pool("plain"));
-    assert_eq!(ask(Stage::Route, b"GET /", false), Outcome::Pool("long"));
-    assert_eq!(ask(Stage::Route, b"\x16\x03", false), Outcome::Pool("plain"), "no hello yet is none");
-    assert_eq!(ask(Stage::Route, hello().leak(), false), Outcome::Pool("long"));
+    assert_eq!(ask(Stage::Route, b"GET", false), Outcome::Pool("plain".into()));
+    assert_eq!(ask(Stage::Route, b"GET /", false), Outcome::Pool("long".into()));
+    assert_eq!(ask(Stage::Route, b"\x16\x03", false), Outcome::Pool("plain".into()), "no hello yet is none");
+    assert_eq!(ask(Stage::Route, hello().leak(), false), Outcome::Pool("long".into()));
     let natively = Policy { routes_wait: true, ..policy.clone() };
     let waits = decide(&natively, Stage::Route, 0, &facts(b"GET", false), &Expressions::of(&natively), &mut Still);
     assert_eq!(waits, Outcome::Wait { from: 0 });

@@ -8,6 +8,7 @@ mod control;
 mod imported;
 mod learnt;
 mod limits;
+mod lists;
 mod logging;
 mod name_server;
 mod names;

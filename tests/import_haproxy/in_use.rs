@@ -168,23 +168,20 @@ fn routes(frontend: &str) -> (Vec<String>, bool) {
     let backends: String = backends.iter().map(|name| format!("backend {name}\n server a 192.0.2.1:80\n")).collect();
     let text = format!("frontend f\n bind 127.0.0.1:7000\n tcp-request inspect-delay 5s\n{frontend}\n{backends}");
     let config = model(None, Some(&text));
-    let rules = &config.services[0].policy.as_ref().unwrap().rules;
-    let pools = rules.iter().filter_map(|rule| match &rule.action {
-        Action::Pool(name) => Some(name.clone()),
-        _ => None,
-    });
-    (pools.collect(), rules.iter().any(|rule| rule.action == Action::Nowhere))
+    let policy = config.services[0].policy.as_ref().unwrap();
+    (policy.pools().map(str::to_owned).collect(), policy.rules.iter().any(|rule| rule.action == Action::Nowhere))
 }
 
 #[test]
 fn names_of_backends_are_made_of_what_clients_ask_for() {
     let (pools, nowhere) = routes(" use_backend %[req.ssl_sni,lower]-https");
-    assert_eq!((pools, nowhere), (vec!["a.example-https".to_owned(), "b.example-https".to_owned()], true));
+    let https = ["C.example-https", "a.example-https", "b.example-https"].map(str::to_owned).to_vec();
+    assert_eq!((pools, nowhere), (https, true));
     let (pools, nowhere) = routes(" use_backend bk_%[dst_port]\n default_backend rest");
-    assert_eq!((pools, nowhere), (vec!["bk_443".to_owned(), "rest".to_owned()], false));
+    assert_eq!((pools, nowhere), (vec!["bk_080".to_owned(), "bk_443".to_owned()], false));
     // One error: that the frontend has no backend then is its consequence.
-    let refused = haproxy_text("frontend f\n bind 127.0.0.1:7000\n use_backend %[src]\n").errors();
-    assert_eq!(refused, ["error 3: a backend's name cannot be made from the connection so yet"]);
+    let refused = haproxy_text("frontend f\n bind 127.0.0.1:7000\n use_backend %[hdr(host)]\n").errors();
+    assert_eq!(refused, ["error 3: `hdr` is part of an HTTP request, which is not read in TCP mode"]);
 }
 
 #[test]

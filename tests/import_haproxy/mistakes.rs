@@ -76,7 +76,7 @@ fn values_are_read_strictly() {
         " use_backend l if { src 10.0.0.1",
         " use_backend l zork",
         " use_backend l zork if { src 10.0.0.1 }",
-        " use_backend %[src]",
+        " use_backend %[hdr(host)]",
         " hash-type zork",
         " no maxconn",
         " tcp-request connection",

@@ -7,6 +7,7 @@ mod abandoned;
 mod figures;
 mod hello;
 mod limits;
+mod maps;
 mod operate;
 mod oracle;
 mod proxy_header;

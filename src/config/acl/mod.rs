@@ -3,6 +3,7 @@
 //! What a condition names (`acl NAME ...`) is put in its place, so that a rule stands alone. Natively an ACL in braces can
 //! have several tests with `||` between two, which HAProxy does not have: that is how an ACL of several lines is written.
 
+mod converted;
 mod figure;
 mod page;
 mod pattern;
@@ -22,6 +23,7 @@ use super::import::Word;
 use super::source::Location;
 use crate::model::rule::{Action, Condition, Denial, Persistence, Purpose, Rule, Slot, Stage, Term, Test};
 
+pub(super) use converted::naming;
 pub(super) use page::{page_rule, show_page_rule};
 use predefined::predefined;
 pub(super) use show::{condition as show_condition, show};
@@ -85,6 +87,7 @@ pub(super) fn rule(words: &[Word], at: Location, scope: &Scope<'_>) -> Result<Ru
     }
     let (before, when) = split(rest, scope)?;
     let action = match (first.as_str(), before) {
+        (USE_POOL, [name]) if name.text.contains("%[") => Action::Named(naming(name, scope)?),
         (USE_POOL, [pool]) => Action::Pool(pool.text.clone()),
         (USE_POOL, _) => return Err(Fault::new(first.at, "`use-pool` wants the name of one pool after it")),
         (USE_NO_POOL, []) => Action::Nowhere,
@@ -143,7 +146,7 @@ pub(super) fn staged(stage: Stage, at: Location, words: &[Word], scope: &Scope<'
     Ok(Rule { stage, action, when })
 }
 
-/// `track-sc0 src [table NAME]`
+/// `track-sc0 src[,ipmask(24)] [table NAME]`
 fn track(word: &Word, rest: &[Word], scope: &Scope<'_>) -> Result<Action, Fault> {
     let slot = word.text.strip_prefix("track-sc").and_then(slot);
     let slot =
@@ -156,11 +159,16 @@ fn track(word: &Word, rest: &[Word], scope: &Scope<'_>) -> Result<Action, Fault>
             return Err(Fault::new(more.at, format!("`{}` cannot stand here: `table NAME` can", more.text)));
         }
     };
-    if key.text != "src" {
-        return Err(Fault::new(key.at, format!("`{}` cannot be tracked: `src` can", key.text)));
-    }
+    let mask = match key.text.strip_prefix("src") {
+        Some("") => None,
+        rest => {
+            let bits = rest.and_then(|rest| rest.strip_prefix(",ipmask(")?.strip_suffix(')')).and_then(converted::mask);
+            let message = || format!("`{}` cannot be tracked: `src` and `src,ipmask(24,64)` can", key.text);
+            Some(bits.ok_or_else(|| Fault::new(key.at, message()))?)
+        }
+    };
     let table = table.ok_or_else(|| Fault::new(key.at, "say in which table: `track-sc0 src table NAME`"))?;
-    Ok(Action::Track { slot, table })
+    Ok(Action::Track { slot, table, mask })
 }
 
 /// `sc-inc-gpc0(0)`

@@ -1,29 +1,38 @@
 //! What a test compares with: flags, then patterns, read as the thing that is looked at wants it.
 
 use std::ops::RangeInclusive;
-use std::path::Path;
 
-use data_encoding::HEXLOWER_PERMISSIVE;
-
-use super::{Fault, Scope};
+use super::Fault;
+use super::converted::never_matches;
 use crate::config::import::Word;
+use crate::model::Networks;
 use crate::model::rule::Pattern;
-use crate::model::{Networks, Prefix};
-use crate::rules::Expressions;
+use crate::rules::{Expressions, lists};
 
 /// The words after a fetch.
 pub(super) struct Patterns<'w> {
-    /// Those of the line, then those of the files.
+    /// Those of the line.
     pub(super) words: Vec<Word>,
+    /// The files with more of them.
+    pub(super) files: Vec<&'w Word>,
+    /// They are files of keys and values, of which the keys count (`-M`).
+    pub(super) of_maps: bool,
+    /// The number by which those of the line can be changed (`-u`).
+    pub(super) number: Option<u32>,
+    pub(super) ignore_case: bool,
     method: Option<&'w Word>,
-    ignore_case: bool,
 }
 
-/// Flags, then patterns, then those of files.
-pub(super) fn read<'w>(fetch: &Word, words: &'w [Word], scope: &Scope<'_>) -> Result<Patterns<'w>, Fault> {
-    let mut patterns = Patterns { words: Vec::new(), method: None, ignore_case: false };
-    let mut files = Vec::new();
-    let mut of_maps = false;
+/// Flags, then patterns.
+pub(super) fn read<'w>(fetch: &Word, words: &'w [Word]) -> Result<Patterns<'w>, Fault> {
+    let mut patterns = Patterns {
+        words: Vec::new(),
+        files: Vec::new(),
+        of_maps: false,
+        number: None,
+        ignore_case: false,
+        method: None,
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value =
@@ -31,12 +40,15 @@ pub(super) fn read<'w>(fetch: &Word, words: &'w [Word], scope: &Scope<'_>) -> Re
         match word.as_str() {
             "-i" => patterns.ignore_case = true,
             "-m" => patterns.method = Some(value()?),
-            "-f" => files.push(value()?),
-            // A file of keys and values, of which the keys count.
-            "-M" => of_maps = true,
-            // Names are never resolved here; the number matters to a control socket only.
+            "-f" => patterns.files.push(value()?),
+            "-M" => patterns.of_maps = true,
+            // Names are never resolved here.
             "-n" => {}
-            "-u" => _ = value()?,
+            "-u" => {
+                let number = value()?;
+                let wrong = || Fault::new(number.at, format!("`{}` is not a number for `-u`", number.text));
+                patterns.number = Some(number.text.parse().map_err(|_| wrong())?);
+            }
             "--" => {
                 patterns.words.extend(words.cloned());
                 break;
@@ -52,25 +64,26 @@ pub(super) fn read<'w>(fetch: &Word, words: &'w [Word], scope: &Scope<'_>) -> Re
             }
         }
     }
-    for file in files {
-        patterns.words.extend(of_file(file, of_maps, scope)?);
-    }
-    if patterns.method.is_some_and(|method| method.text == "found") && !patterns.words.is_empty() {
+    let compares = !patterns.words.is_empty() || !patterns.files.is_empty();
+    if compares && patterns.method.is_some_and(|method| method.text == "found") {
         return Err(Fault::new(fetch.at, "`-m found` compares with nothing: leave the patterns out"));
     }
     Ok(patterns)
 }
 
-/// One pattern a line; empty lines and those that begin with `#` do not count.
-fn of_file(path: &Word, of_maps: bool, scope: &Scope<'_>) -> Result<Vec<Word>, Fault> {
-    let text = (scope.read)(Path::new(&path.text))
-        .map_err(|error| Fault::new(path.at, format!("`{}` cannot be read: {error}", path.text)))?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let patterns = lines.map(|line| line.split([' ', '\t']).next().filter(|_| of_maps).unwrap_or(line));
-    Ok(patterns.map(|pattern| Word { text: pattern.to_owned(), at: path.at }).collect())
-}
+impl<'w> Patterns<'w> {
+    fn of_line(word: Word) -> Self {
+        Self { words: vec![word], files: Vec::new(), of_maps: false, number: None, ignore_case: false, method: None }
+    }
 
-impl Patterns<'_> {
+    /// How they are compared; `usual` where nothing says it.
+    pub(super) fn method_or(&self, usual: Option<&'w str>, fetch: &Word) -> Result<&'w str, Fault> {
+        self.method.map(Word::as_str).or(usual).ok_or_else(|| {
+            let message = format!("say how `{}` is compared: `-m str`, `-m beg`, `-m bin`, ..", fetch.text);
+            Fault::new(fetch.at, message)
+        })
+    }
+
     fn only_method(&self, allowed: &[&str]) -> Result<(), Fault> {
         match self.method {
             Some(method) if !allowed.contains(&method.as_str()) => {
@@ -83,7 +96,7 @@ impl Patterns<'_> {
     pub(super) fn networks(&self) -> Result<Networks, Fault> {
         self.only_method(&["ip"])?;
         let networks =
-            self.words.iter().map(|word| network(&word.text).map_err(|message| Fault::new(word.at, message)));
+            self.words.iter().map(|word| lists::network(&word.text).map_err(|message| Fault::new(word.at, message)));
         Ok(Networks::new(networks.collect::<Result<_, _>>()?))
     }
 
@@ -138,22 +151,19 @@ impl Patterns<'_> {
 
     /// Texts, and whether their case does not count. Where `-m` says nothing they are compared as `usual` says; bytes have
     /// nothing usual. `lower`: what they are compared with was turned into lower case.
-    pub(super) fn texts(&self, usual: Option<&str>, lower: bool, fetch: &Word) -> Result<(Vec<Pattern>, bool), Fault> {
-        let method = match self.method.map(Word::as_str).or(usual) {
-            Some(method) => method,
-            None => {
-                let message = format!("say how `{}` is compared: `-m str`, `-m beg`, `-m bin`, ..", fetch.text);
-                return Err(Fault::new(fetch.at, message));
-            }
-        };
+    pub(super) fn texts(
+        &self,
+        usual: Option<&'w str>,
+        lower: bool,
+        fetch: &Word,
+    ) -> Result<(Vec<Pattern>, bool), Fault> {
+        let method = self.method_or(usual, fetch)?;
         if method == "found" {
             return Ok((vec![Pattern::Found], false));
         }
         let patterns = self.words.iter().map(|word| {
             if lower && word.text.contains(|c: char| c.is_ascii_uppercase()) && method != "reg" {
-                let message =
-                    format!("`{}` never matches: it has a capital letter, and `lower` leaves none", word.text);
-                return Err(Fault::new(word.at, message));
+                return Err(Fault::new(word.at, never_matches(&word.text)));
             }
             let text = word.text.clone().into_bytes();
             Ok(match method {
@@ -162,14 +172,11 @@ impl Patterns<'_> {
                 "end" => Pattern::End(text),
                 "sub" => Pattern::Contains(text),
                 "dom" => Pattern::Domain(text),
-                "bin" => Pattern::Exact(hex(word)?),
-                "len" => {
-                    let one = Patterns { words: vec![word.clone()], method: None, ignore_case: false };
-                    match one.numbers(0, number)?.pop() {
-                        Some(range) => Pattern::Length(range),
-                        None => return Err(Fault::new(word.at, "a length is a number or a range, such as 3:9")),
-                    }
-                }
+                "bin" => Pattern::Exact(lists::hex(&word.text).map_err(|message| Fault::new(word.at, message))?),
+                "len" => match Self::of_line(word.clone()).numbers(0, lists::number)?.pop() {
+                    Some(range) => Pattern::Length(range),
+                    None => return Err(Fault::new(word.at, "a length is a number or a range, such as 3:9")),
+                },
                 "reg" => {
                     Expressions::check(&word.text).map_err(|error| {
                         let message = format!("`{}` is not a regular expression: {error}", word.text);
@@ -187,43 +194,11 @@ impl Patterns<'_> {
     }
 }
 
-/// `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `2001:db8::/32`, or an address.
-fn network(text: &str) -> Result<Prefix, String> {
-    let address = text.split('/').next().unwrap_or_default();
-    let numbers = address.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if numbers && !address.is_empty() && address.split('.').count() < 4 {
-        // HAProxy reads it as inet_aton(3) does: 10 is 0.0.0.10, and 127.1 is 127.0.0.1.
-        return Err(format!("`{text}` is a part of an address: write four numbers, such as 10.0.0.0/8"));
-    }
-    let Some((address, mask)) = text.split_once('/') else {
-        return text.parse::<Prefix>().map_err(|_| format!("`{text}` is not a network: names are not resolved here"));
-    };
-    let Ok(mask) = mask.parse::<std::net::Ipv4Addr>() else {
-        return text.parse::<Prefix>().map_err(|error| error.to_string());
-    };
-    let bits = u32::from(mask);
-    if bits.leading_ones() + bits.trailing_zeros() < 32 {
-        return Err(format!("`{mask}` is no mask: its ones do not stand together"));
-    }
-    format!("{address}/{}", bits.leading_ones()).parse::<Prefix>().map_err(|error| error.to_string())
-}
-
-pub(super) fn number(text: &str) -> Result<i64, String> {
-    let plain = text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| plain).ok_or_else(|| format!("`{text}` is not a whole number"))
-}
-
 /// `3.3`: SSL's numbers of TLS versions.
 pub(super) fn version(text: &str) -> Result<i64, String> {
     let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
-    match (number(major), number(minor)) {
+    match (lists::number(major), lists::number(minor)) {
         (Ok(major @ 0..=255), Ok(minor @ 0..=255)) => Ok(major << 16 | minor),
         _ => Err(format!("`{text}` is not a version, such as 3.3 for TLS 1.2")),
     }
-}
-
-fn hex(word: &Word) -> Result<Vec<u8>, Fault> {
-    let wrong = || Fault::new(word.at, format!("`{}` is not hexadecimal: pairs of digits were expected", word.text));
-    let bytes = HEXLOWER_PERMISSIVE.decode(word.text.as_bytes()).ok();
-    bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(wrong)
 }

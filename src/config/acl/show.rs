@@ -4,7 +4,9 @@ use std::ops::RangeInclusive;
 
 use data_encoding::HEXLOWER;
 
-use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, figure};
+use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, converted, figure};
+use crate::model::Networks;
+use crate::model::converted::Is;
 use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
 };
@@ -14,6 +16,7 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
     let stage = STAGES.iter().find(|(_, stage)| *stage == rule.stage).map_or("", |(name, _)| name);
     let action = match (&rule.action, rule.stage) {
         (Action::Pool(pool), _) => format!("{USE_POOL} {}", quoted(pool)),
+        (Action::Named(naming), _) => format!("{USE_POOL} {}", quoted(&converted::show_naming(naming))),
         (Action::Server(server), _) => format!("{USE_SERVER} {}", quoted(server)),
         (Action::Persistence(persistence), _) => {
             let name = PERSISTENCE.iter().find(|(_, known)| known == persistence).map_or("", |(name, _)| name);
@@ -23,7 +26,10 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
         (Action::Accept, _) => format!("{stage} accept"),
         (Action::Reject(Denial::Silent), _) => format!("{stage} silent-drop"),
         (Action::Reject(Denial::Rule | Denial::Limit), _) => format!("{stage} reject"),
-        (Action::Track { slot, table }, _) => format!("{stage} track-sc{} src table {}", slot.index(), quoted(table)),
+        (Action::Track { slot, table, mask }, _) => {
+            let mask = mask.map_or(String::new(), |(v4, v6)| format!(",ipmask({v4},{v6})"));
+            format!("{stage} track-sc{} src{mask} table {}", slot.index(), quoted(table))
+        }
         (Action::Increment { slot, counter }, _) => {
             format!("{stage} sc-inc-{}({})", purpose(*counter), slot.index())
         }
@@ -46,40 +52,62 @@ fn term(term: &Term) -> String {
 }
 
 fn test(test: &Test) -> String {
-    let end = |end: &End| if *end == End::Source { "src" } else { "dst" };
     match test {
         Test::Always(holds) => format!("always_{holds}"),
         Test::Ended => "wait_end".to_owned(),
         Test::Http => "req.proto_http".to_owned(),
         Test::ServerUp { pool, server } => quoted(&format!("srv_is_up({pool}/{server})")),
-        Test::Address(which, networks) => {
-            let networks = networks.listed().iter().map(ToString::to_string).collect::<Vec<_>>();
-            format!("{} {}", end(which), networks.join(" "))
-        }
+        Test::Address(which, listed) => format!("{} {}", end(*which), networks(listed)),
         Test::Number(Quantity::HelloVersion, ranges) => format!("req.ssl_ver {}", numbers(ranges, version)),
         Test::Number(quantity, ranges) => {
-            let name = match quantity {
-                Quantity::Port(which) => format!("{}_port", end(which)),
-                Quantity::HeardBytes => "req.len".to_owned(),
-                Quantity::HelloType => "req.ssl_hello_type".to_owned(),
-                Quantity::HelloVersion => "req.ssl_ver".to_owned(),
-                Quantity::RdpCookies => "req.rdp_cookie_cnt".to_owned(),
-                Quantity::Figure(figure) => figure::show(figure),
-                Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
-            };
-            format!("{} {}", quoted(&name), numbers(ranges, |number| number.to_string()))
+            format!("{} {}", quoted(&self::quantity(quantity)), numbers(ranges, |number| number.to_string()))
         }
         Test::Text { of, ignore_case, patterns } => {
-            let name = match of {
-                Text::ServerName => "req.ssl_sni".to_owned(),
-                Text::Protocol => "req.ssl_alpn".to_owned(),
-                Text::Method => "method".to_owned(),
-                Text::Path => "path".to_owned(),
-                Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
+            format!("{}{}{}", text(*of), if *ignore_case { " -i" } else { "" }, texts(patterns))
+        }
+        Test::Converted { what, is } => {
+            let is = match is {
+                Is::Found => " -m found".to_owned(),
+                Is::Listed(lookup) => converted::show_lookup(lookup),
+                Is::In(listed) => format!(" -m ip {}", networks(listed)),
+                Is::Within(ranges) => format!(" -m int {}", numbers(ranges, |number| number.to_string())),
+                Is::Like { ignore_case, patterns } => {
+                    format!("{}{}", if *ignore_case { " -i" } else { "" }, texts(patterns))
+                }
             };
-            format!("{name}{}{}", if *ignore_case { " -i" } else { "" }, texts(patterns))
+            format!("{}{is}", quoted(&converted::show_converted(what)))
         }
     }
+}
+
+pub(super) fn end(end: End) -> &'static str {
+    if end == End::Source { "src" } else { "dst" }
+}
+
+pub(super) fn quantity(quantity: &Quantity) -> String {
+    match quantity {
+        Quantity::Port(which) => format!("{}_port", end(*which)),
+        Quantity::HeardBytes => "req.len".to_owned(),
+        Quantity::HelloType => "req.ssl_hello_type".to_owned(),
+        Quantity::HelloVersion => "req.ssl_ver".to_owned(),
+        Quantity::RdpCookies => "req.rdp_cookie_cnt".to_owned(),
+        Quantity::Figure(figure) => figure::show(figure),
+        Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
+    }
+}
+
+pub(super) fn text(of: Text) -> String {
+    match of {
+        Text::ServerName => "req.ssl_sni".to_owned(),
+        Text::Protocol => "req.ssl_alpn".to_owned(),
+        Text::Method => "method".to_owned(),
+        Text::Path => "path".to_owned(),
+        Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
+    }
+}
+
+fn networks(networks: &Networks) -> String {
+    networks.listed().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn counter(of: Counted, table: Option<&str>, counter: Counter) -> String {
@@ -87,6 +115,13 @@ fn counter(of: Counted, table: Option<&str>, counter: Counter) -> String {
         Counter::ConnectionCount => "conn_cnt".to_owned(),
         Counter::Connections => "conn_cur".to_owned(),
         Counter::ConnectionRate => "conn_rate".to_owned(),
+        Counter::SessionCount => "sess_cnt".to_owned(),
+        Counter::SessionRate => "sess_rate".to_owned(),
+        Counter::KilobytesIn => "kbytes_in".to_owned(),
+        Counter::KilobytesOut => "kbytes_out".to_owned(),
+        Counter::BytesInRate => "bytes_in_rate".to_owned(),
+        Counter::BytesOutRate => "bytes_out_rate".to_owned(),
+        Counter::CountConnection => "updt_conn_cnt".to_owned(),
         Counter::Purpose(which) => format!("get_{}", purpose(which)),
         Counter::PurposeRate(which) => format!("{}_rate", purpose(which)),
         Counter::Increment(which) => format!("inc_{}", purpose(which)),

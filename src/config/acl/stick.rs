@@ -47,6 +47,9 @@ fn is_of_the_connection(test: &Test) -> bool {
     match test {
         Test::ServerUp { .. } => false,
         Test::Number(quantity, _) => matches!(quantity, Quantity::Port(_)) || quantity.listens(),
+        Test::Converted { .. } => {
+            test.quantity().is_none_or(|quantity| matches!(quantity, Quantity::Port(_)) || quantity.listens())
+        }
         Test::Always(_) | Test::Ended | Test::Http | Test::Address(..) | Test::Text { .. } => true,
     }
 }
@@ -94,7 +97,7 @@ fn sample(text: &str) -> Result<Sample, String> {
 }
 
 /// Parts between commas that are in no parentheses.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     text.split(move |c| {
         depth += i32::from(c == '(') - i32::from(c == ')');

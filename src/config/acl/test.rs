@@ -1,7 +1,7 @@
 //! One test: what is looked at (a "sample fetch") and what it has to be.
 
 use super::pattern::{self, Patterns};
-use super::{Fault, Scope, figure, purpose, slot};
+use super::{Fault, Scope, converted, figure, purpose, slot};
 use crate::config::import::Word;
 use crate::config::source::Location;
 use crate::model::ServerRef;
@@ -9,7 +9,7 @@ use crate::model::rule::{Counted, Counter, End, Quantity, Test, Text};
 use crate::rules;
 
 /// What can be looked at.
-enum Fetch {
+pub(super) enum Fetch {
     Address(End),
     Number(Quantity),
     /// A TLS version, written `3.3`.
@@ -23,23 +23,21 @@ enum Fetch {
     Truth(Test),
 }
 
-/// `FETCH[,lower] [-i] [-m METHOD] [-f FILE] [--] PATTERN ..`. `at` is where it would begin.
+/// `FETCH[,CONVERTER ..] [-i] [-m METHOD] [-f FILE] [-u NUMBER] [--] PATTERN ..`. `at` is where it would begin.
 pub(in crate::config) fn tests(at: Location, words: &[Word], scope: &Scope<'_>) -> Result<Vec<Test>, Fault> {
     let Some((first, rest)) = words.split_first() else { return Err(Fault::new(at, "a test is missing here")) };
-    let (name, converters) = converters(&first.text);
-    let lower = match converters {
-        None => false,
-        Some("lower") => true,
-        Some(converter) => {
-            return Err(Fault::new(
-                first.at,
-                format!("the converter `{converter}` of `{}` is not there yet", first.text),
-            ));
-        }
-    };
+    let (name, chain) = converters(&first.text);
     let fetch = fetch(name, scope).map_err(|message| Fault::new(first.at, message))?;
-    let patterns = pattern::read(first, rest, scope)?;
-    test(fetch, patterns, lower, first)
+    let lower = chain == Some("lower");
+    let steps = match chain.filter(|_| !lower) {
+        Some(chain) => converted::steps(chain, first, scope)?,
+        None => Vec::new(),
+    };
+    let patterns = pattern::read(first, rest)?;
+    if steps.is_empty() && patterns.files.is_empty() && patterns.number.is_none() {
+        return test(fetch, patterns, lower, first);
+    }
+    converted::tests((fetch, steps), patterns, lower, first, scope)
 }
 
 /// Parts of HTTP requests.
@@ -61,7 +59,7 @@ const OF_REQUESTS: [&str; 14] = [
 ];
 
 /// A fetch, and the converters after its first comma that is not between parentheses.
-fn converters(text: &str) -> (&str, Option<&str>) {
+pub(super) fn converters(text: &str) -> (&str, Option<&str>) {
     let mut depth = 0;
     let comma = text.find(|c| {
         match c {
@@ -77,12 +75,11 @@ fn converters(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Result<Vec<Test>, Fault> {
+pub(super) fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Result<Vec<Test>, Fault> {
     if lower && !matches!(fetch, Fetch::Text(..) | Fetch::Constant(_)) {
         return Err(Fault::new(word.at, "`lower` goes with texts only"));
     }
-    let none_given =
-        |what: &str| Fault::new(word.at, format!("`{}` is compared with nothing: write {what} after it", word.text));
+    let none_given = |what: &str| none_given(what, word);
     match fetch {
         Fetch::Truth(test) => {
             if let Some(more) = patterns.words.first() {
@@ -100,7 +97,7 @@ fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Resul
         }
         Fetch::Number(quantity) => {
             let unlimited = matches!(&quantity, Quantity::Figure(figure) if figure.may_be_unlimited());
-            let ranges = patterns.numbers(if unlimited { -1 } else { 0 }, pattern::number)?;
+            let ranges = patterns.numbers(if unlimited { -1 } else { 0 }, rules::lists::number)?;
             if ranges.is_empty() {
                 Err(none_given("numbers, such as `gt 10`"))
             } else {
@@ -128,8 +125,12 @@ fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Resul
     }
 }
 
+pub(super) fn none_given(what: &str, word: &Word) -> Fault {
+    Fault::new(word.at, format!("`{}` is compared with nothing: write {what} after it", word.text))
+}
+
 /// The fetch `name(arguments)`. What is not there is refused by its name.
-fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
+pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
     let (name, inside) = match text.split_once('(') {
         Some((name, rest)) => {
             let inside = rest.strip_suffix(')').ok_or_else(|| format!("`{text}` is not closed with `)`"))?;
@@ -257,6 +258,15 @@ fn counter(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<Option<F
         "conn_cnt" => Counter::ConnectionCount,
         "conn_cur" => Counter::Connections,
         "conn_rate" => Counter::ConnectionRate,
+        "sess_cnt" => Counter::SessionCount,
+        "sess_rate" => Counter::SessionRate,
+        "kbytes_in" => Counter::KilobytesIn,
+        "kbytes_out" => Counter::KilobytesOut,
+        "bytes_in_rate" => Counter::BytesInRate,
+        "bytes_out_rate" => Counter::BytesOutRate,
+        "updt_conn_cnt" if of == Counted::Source => Counter::CountConnection,
+        // Who is tracked counts as open himself.
+        "trackers" | "tracked" if of != Counted::Source => Counter::Connections,
         _ => {
             let rate = what.strip_suffix("_rate").and_then(|what| purpose(what.strip_prefix("gpc")?));
             let found = general("get_gpc").map(Counter::Purpose);
@@ -270,5 +280,11 @@ fn counter(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<Option<F
     if of == Counted::Source && table.is_none() {
         return Err(format!("`{name}` wants the name of a table, as in `{name}(clients)`"));
     }
-    Ok(Some(Fetch::Number(Quantity::Counter { of, table: table.map(str::to_owned), counter })))
+    let quantity = Quantity::Counter { of, table: table.map(str::to_owned), counter };
+    let is_tracked = what == "tracked";
+    Ok(Some(if is_tracked {
+        Fetch::Truth(Test::Number(quantity, vec![0..=i64::MAX]))
+    } else {
+        Fetch::Number(quantity)
+    }))
 }

@@ -10,6 +10,7 @@ fn read(text: &str) -> Result<Rule, String> {
     let at = Location::new(Sources::new().add("t", text), 0..text.len());
     let files = |path: &Path| match path.to_str() {
         Some("/networks") => Ok("# ours\n10.0.0.0/8\n\n  192.168.0.0/16\n".to_owned()),
+        Some("/map") => Ok("a.example web\nB.example\tmail\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
     };
     let acls = HashMap::from([
@@ -73,7 +74,7 @@ fn other_ways_to_say_it() {
         ),
         (
             "connection reject if ! ! { src -f /networks 10.1.1.1 }",
-            "connection reject if { src 10.1.1.1/32 10.0.0.0/8 192.168.0.0/16 }",
+            "connection reject if { src -m ip -f /networks || src 10.1.1.1/32 }",
         ),
         ("connection reject if { src 10.0.0.0/255.254.0.0 -- }", ""),
         (
@@ -99,12 +100,25 @@ fn other_ways_to_say_it() {
             "use-pool a if { queue(p) gt 5 } { avg_queue(p) 2: } { fe_sess_rate gt 9 } { be_sess_rate(p) : }",
             "use-pool a if { queue(p) 6: } { avg_queue(p) 2: } { fe_sess_rate 10: } { be_sess_rate(p) : }",
         ),
+        (
+            "use-pool web-%[req.ssl_sni,lower,map_dom(/map,x)]-%[dst_port] if { req.ssl_sni,map(/map) -m found }",
+            "use-pool web-%[req.ssl_sni,lower,map_dom_str(/map,x)]-%[dst_port] if { req.ssl_sni,map_str_str(/map) -m found }",
+        ),
+        (
+            "connection reject if { src,ipmask(24) 10.0.0.0 } { dst_port,map_str_str(/map) -i -m beg a } !{ src -u 7 192.0.2.1 }",
+            "connection reject if { src,ipmask(24,128) -m ip 10.0.0.0/32 } { dst_port,map_str_str(/map) -i -m beg -- a } !{ src -m ip -u 7 -- 192.0.2.1 }",
+        ),
+        (
+            "content reject if { req.ssl_sni,word(-1,.-) -m reg ^x } { req.ssl_sni,field(2,.,0),upper X } { req.ssl_sni -i -M -f /map }",
+            "content reject if { req.ssl_sni,word(-1,.-,1) -m reg -- ^x } { req.ssl_sni,field(2,.,0),upper -m str -- X } { req.ssl_sni -i -m str -M -f /map }",
+        ),
+        ("connection track-sc0 src,ipmask(24,64) table t", "connection track-sc0 src,ipmask(24,64) table t"),
         ("use-pool a if { env(HOME) -m beg HO }", "use-pool a if { always_true }"),
         ("use-pool a if { env(HOME) -i home }", "use-pool a if { always_true }"),
         ("use-pool a if { env(HOME) home }", "use-pool a if { always_false }"),
         (
             "connection reject if { src -f /networks } !LOCALHOST",
-            "connection reject if { src 10.0.0.0/8 192.168.0.0/16 } !{ src 127.0.0.1/8 ::1/128 }",
+            "connection reject if { src -m ip -f /networks } !{ src 127.0.0.1/8 ::1/128 }",
         ),
     ] {
         if short.is_empty() {
@@ -136,7 +150,19 @@ fn mistakes_are_named() {
         ("connection reject if { src 10.0.0.0/255.0.255.0 }", "its ones do not stand together"),
         ("connection reject if { src -f /none }", "`/none` cannot be read"),
         ("connection reject if { src 10/8 }", "`10/8` is a part of an address: write four numbers, such as 10.0.0.0/8"),
-        ("connection reject if { src,ipmask(24) 10.0.0.0 }", "the converter `ipmask(24)` of"),
+        ("connection reject if { src,ipmask(240) 10.0.0.0 }", "`ipmask(240)` wants bits"),
+        ("connection reject if { src,ltrim(x) 10.0.0.0 }", "the converter `ltrim(x)` is not there"),
+        ("connection reject if { src,map_int_int(/map) gt 3 }", "line 1 of `/map`: `a.example` is not a whole number"),
+        ("connection reject if { src,map_str_ip(/map) -m found }", "the value `web` of `a.example` is not an address"),
+        ("connection reject if { req.ssl_sni,field(0,.) a }", "`field(0,.)` wants a place and separators"),
+        ("connection reject if { req.ssl_sni,map(/map) }", "is compared with nothing"),
+        ("connection reject if { always_true,map(/map) a }", "goes with no converters"),
+        ("connection reject if { src -u x 10.0.0.0 }", "`x` is not a number for `-u`"),
+        ("connection reject if { src -u 7 x }", "`x` is not a network"),
+        ("connection reject if { req.ssl_ver -f /map }", "patterns of a list cannot be compared so"),
+        ("use-pool %[req.ssl_sni", "is not closed with `]`"),
+        ("use-pool %[always_true]", "cannot be part of a name"),
+        ("connection track-sc0 src,ipmask(x) table t", "`src,ipmask(x)` cannot be tracked"),
         ("connection reject if { dst_port 80x }", "`80x` is not a whole number"),
         ("connection reject if { dst_port gt 1:2 }", "`gt` and a range do not go together"),
         ("connection reject if { dst_port 9:8 }", "ends before it begins"),

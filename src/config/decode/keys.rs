@@ -171,7 +171,19 @@ pub(super) const LIMITS: Keys = Keys { table: "limits", keys: &["concurrent", "c
 pub(super) const POOL_ROUTE: Keys = Keys { table: "a service's route", keys: &["sni", "ports", "from", "pool"] };
 pub(super) const SOURCE_TABLE: Keys = Keys {
     table: "[[source-table]]",
-    keys: &["name", "size", "expire", "nopurge", "ipv6-bits", "connection-period", "gpc0-period", "gpc1-period"],
+    keys: &[
+        "name",
+        "size",
+        "expire",
+        "nopurge",
+        "ipv6-bits",
+        "connection-period",
+        "gpc0-period",
+        "gpc1-period",
+        "session-period",
+        "bytes-in-period",
+        "bytes-out-period",
+    ],
 };
 #[rustfmt::skip]
 pub(super) const LISTEN: Keys = Keys {

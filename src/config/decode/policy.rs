@@ -119,6 +119,9 @@ impl Decoder<'_> {
             connection_period: self.field(fields, "connection-period", Self::duration),
             gpc0_period: self.field(fields, "gpc0-period", Self::duration),
             gpc1_period: self.field(fields, "gpc1-period", Self::duration),
+            session_period: self.field(fields, "session-period", Self::duration),
+            bytes_in_period: self.field(fields, "bytes-in-period", Self::duration),
+            bytes_out_period: self.field(fields, "bytes-out-period", Self::duration),
         })
     }
 }

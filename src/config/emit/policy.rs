@@ -52,5 +52,8 @@ pub(super) fn source_table(raw: &SourceTable) -> String {
     lines.maybe("connection-period", &raw.connection_period, duration);
     lines.maybe("gpc0-period", &raw.gpc0_period, duration);
     lines.maybe("gpc1-period", &raw.gpc1_period, duration);
+    lines.maybe("session-period", &raw.session_period, duration);
+    lines.maybe("bytes-in-period", &raw.bytes_in_period, duration);
+    lines.maybe("bytes-out-period", &raw.bytes_out_period, duration);
     lines.lines()
 }

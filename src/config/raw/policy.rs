@@ -68,4 +68,7 @@ pub struct SourceTable {
     pub connection_period: Maybe<Duration>,
     pub gpc0_period: Maybe<Duration>,
     pub gpc1_period: Maybe<Duration>,
+    pub session_period: Maybe<Duration>,
+    pub bytes_in_period: Maybe<Duration>,
+    pub bytes_out_period: Maybe<Duration>,
 }

@@ -1,6 +1,6 @@
 //! Rules of services, and tables of counters.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::duplicate;
@@ -32,6 +32,11 @@ pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<
             period(&raw.gpc0_period, "gpc0-period"),
             period(&raw.gpc1_period, "gpc1-period"),
         );
+        let (session_period, bytes_in_period, bytes_out_period) = (
+            findings.positive(&raw.session_period, "session-period"),
+            findings.positive(&raw.bytes_in_period, "bytes-in-period"),
+            findings.positive(&raw.bytes_out_period, "bytes-out-period"),
+        );
         let table = SourceTable {
             name: name.value.clone(),
             size: findings.number(&raw.size, "size", 1..=100_000_000, default.size),
@@ -41,6 +46,9 @@ pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<
             connection_period,
             gpc0_period,
             gpc1_period,
+            session_period,
+            bytes_in_period,
+            bytes_out_period,
         };
         tables.insert(name.value.clone(), table);
     }
@@ -93,7 +101,8 @@ pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findi
     if let Some(limits) = &said.limits {
         limit(raw, limits, &mut policy, findings);
     }
-    policy.rules.extend(said.rules.iter().map(|rule| rule.value.clone()));
+    let rules = said.rules.iter().map(|rule| self::rule(rule, raw.pool.is_some(), known, findings));
+    policy.rules.extend(rules.collect::<Vec<_>>());
     for rule in &said.rules {
         names(rule, known, &mut policy, findings);
     }
@@ -117,8 +126,34 @@ pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findi
 pub(super) fn first_pool(policy: Option<&Arc<Policy>>) -> Option<String> {
     policy?.rules.iter().find_map(|rule| match &rule.action {
         Action::Pool(pool) => Some(pool.clone()),
+        Action::Named(naming) => naming.known.first().cloned(),
         _ => None,
     })
+}
+
+/// A rule with the pools that are known of those that its name can be.
+fn rule(rule: &Located<Rule>, has_pool: bool, known: &Known<'_>, findings: &mut Findings<'_>) -> Rule {
+    let mut full = rule.value.clone();
+    let Action::Named(naming) = &mut full.action else { return full };
+    let mut names = naming.said();
+    let is_there = |name: &String| known.pools.contains_key(name.as_str());
+    for name in names.iter().filter(|name| findings.complete && !is_there(name)).collect::<BTreeSet<_>>() {
+        let message = format!("the map says `{name}`, which is no pool (`backend`)");
+        let whose = if has_pool { "go to the service's own pool (`default_backend`)" } else { "get no server" };
+        findings.warning(rule.at, message, format!("clients of whom it is said {whose}"));
+    }
+    names.retain(is_there);
+    let others = || known.pools.keys().filter(|name| naming.can_be(name)).map(|name| (*name).to_owned());
+    if !naming.is_listed() {
+        names.extend(others());
+    } else if names.is_empty() && !has_pool {
+        // It may be named later.
+        names.extend(others().min());
+    }
+    names.sort_unstable();
+    names.dedup();
+    naming.known = names;
+    full
 }
 
 /// `allow` and `deny`.
@@ -155,7 +190,7 @@ fn limit(service: &raw::Service, raw: &Located<raw::Limits>, policy: &mut Policy
         all([Term { negated: false, any: Arc::new([Test::Number(quantity, vec![i64::from(limit) + 1..=i64::MAX])]) }])
     };
     let rule = |action, when| Rule { stage: Stage::Connection, action, when };
-    policy.rules.push(rule(Action::Track { slot, table: table.name.clone() }, None));
+    policy.rules.push(rule(Action::Track { slot, table: table.name.clone(), mask: None }, None));
     let too_many = concurrent.map(|limit| when(Counter::Connections, limit));
     let too_fast = rate.map(|limit| when(Counter::ConnectionRate, limit));
     let denials = [too_many, too_fast].into_iter().flatten();
@@ -181,10 +216,18 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
         _ => {}
     }
     conditions_exist(rule.value.when.iter(), rule.at, known, findings);
-    tables.extend(rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test {
-        Test::Number(Quantity::Counter { table, .. }, _) => table.as_ref(),
+    tables.extend(rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test.quantity() {
+        Some(Quantity::Counter { table, .. }) => table.as_ref(),
         _ => None,
     }));
+    for test in rule.value.when.iter().flat_map(Condition::tests) {
+        let Some(Quantity::Counter { table: Some(table), counter, .. }) = test.quantity() else { continue };
+        if known.tables.get(table).is_some_and(|table| !table.keeps(*counter)) {
+            let message = format!("table `{table}` does not count what this asks for: it never holds");
+            let remedy = "give it `session-period`, `bytes-in-period`, `bytes-out-period` (`store sess_rate(10s)`, ..)";
+            findings.warning(rule.at, message, remedy);
+        }
+    }
     for table in tables {
         match known.tables.get(table) {
             Some(found) if policy.tables.iter().all(|there| there.name != found.name) => {
@@ -219,8 +262,11 @@ pub(super) fn conditions_exist<'c>(
                 pool_exists(pool, at, known, findings);
                 server_exists(pool, server, at, known, findings);
             }
-            Test::Number(Quantity::Figure(figure), _) => figure_exists(figure, at, known, findings),
-            _ => {}
+            _ => {
+                if let Some(Quantity::Figure(figure)) = test.quantity() {
+                    figure_exists(figure, at, known, findings);
+                }
+            }
         }
     }
 }

@@ -57,11 +57,22 @@ pub(super) struct Client {
     pub(super) access: Access,
     pub(super) timeout: Duration,
     pub(super) prompt: bool,
+    /// What stands behind the line that is answered, up to an empty line.
+    pub(super) payload: Option<String>,
 }
+
+/// The longest payload, in bytes.
+const PAYLOAD_LIMIT: usize = 1024 * 1024;
 
 impl Client {
     pub(super) fn new(spec: &StatsSocket, shared: &Arc<Shared>) -> Self {
-        Self { shared: Arc::clone(shared), access: Access::new(spec.level), timeout: spec.timeout, prompt: false }
+        Self {
+            shared: Arc::clone(shared),
+            access: Access::new(spec.level),
+            timeout: spec.timeout,
+            prompt: false,
+            payload: None,
+        }
     }
 
     /// Until the client is done, or says nothing for too long. One that went away is no error.
@@ -69,8 +80,10 @@ impl Client {
         let (reader, mut writer) = tokio::io::split(stream);
         let mut reader = BufReader::new(reader);
         while let Ok(Some(line)) = self.read_line(&mut reader).await {
-            if line.trim_end().ends_with("<<") && !self.skip_payload(&mut reader, &mut writer).await {
-                return;
+            self.payload = None;
+            if line.trim_end().ends_with("<<") {
+                let Some(payload) = self.read_payload(&mut reader, &mut writer).await else { return };
+                self.payload = Some(payload);
             }
             let line = line.trim_end().strip_suffix("<<").unwrap_or(&line);
             for command in words::commands(line) {
@@ -103,20 +116,24 @@ impl Client {
         Ok((line.pop() == Some(b'\n')).then(|| String::from_utf8_lossy(&line).into_owned()))
     }
 
-    /// A payload ends with an empty line. No command here wants one.
-    async fn skip_payload<R, W>(&self, reader: &mut BufReader<R>, writer: &mut W) -> bool
+    /// A payload ends with an empty line. None: so does the client, or it has no end.
+    async fn read_payload<R, W>(&self, reader: &mut BufReader<R>, writer: &mut W) -> Option<String>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        let mut payload = String::new();
         loop {
-            if self.prompt && write(writer, "+ ").await.is_err() {
-                return false;
+            if self.prompt {
+                write(writer, "+ ").await.ok()?;
             }
             match self.read_line(reader).await {
-                Ok(Some(line)) if line.trim_end().is_empty() => return true,
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => return false,
+                Ok(Some(line)) if line.trim_end().is_empty() => return Some(payload),
+                Ok(Some(line)) if payload.len() + line.len() < PAYLOAD_LIMIT => {
+                    payload.push_str(&line);
+                    payload.push('\n');
+                }
+                Ok(_) | Err(_) => return None,
             }
         }
     }

@@ -9,6 +9,7 @@ mod checks;
 mod conversation;
 mod fronts;
 mod info;
+mod lists;
 mod open;
 mod resolvers;
 mod servers;

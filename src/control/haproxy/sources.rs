@@ -1,10 +1,11 @@
 //! `show table` and `clear table` of tables that count sources.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::tables::{Compare, handle};
 use super::{Shared, change};
-use crate::control::operate::{SourceTableView, SourceView};
+use crate::control::operate::{SourceTableView, SourceView, TrafficView};
 use crate::control::server;
 use crate::control::{Reply, Request};
 
@@ -21,7 +22,7 @@ pub(super) fn head(table: &SourceTableView) -> String {
 
 /// The sources of a table: all, or those that filters let through.
 pub(super) fn show(table: &SourceTableView, filters: &[&str]) -> String {
-    match Filter::of(filters) {
+    match Filter::of(filters, table) {
         Ok(filter @ Filter::Key(_)) if !table.sources.iter().any(|source| filter.lets(source)) => String::new(),
         Ok(filter) => {
             let chosen = table.sources.iter().filter(|source| filter.lets(source));
@@ -33,7 +34,7 @@ pub(super) fn show(table: &SourceTableView, filters: &[&str]) -> String {
 
 /// Forgets them.
 pub(super) async fn clear(table: &SourceTableView, filters: &[&str], shared: &Shared) -> String {
-    match Filter::of(filters) {
+    match Filter::of(filters, table) {
         Ok(filter) => {
             let chosen = table.sources.iter().filter(|source| filter.lets(source));
             let sources = chosen.map(|source| source.address).collect();
@@ -43,16 +44,35 @@ pub(super) async fn clear(table: &SourceTableView, filters: &[&str], shared: &Sh
     }
 }
 
-/// Every counter is kept of every source, whatever the table was said to store.
+/// Counters of connections are kept of every source, whatever the table was said to store.
 fn line(source: &SourceView, table: &SourceTableView) -> String {
     let SourceView { address, connections, open, rate, purpose, .. } = source;
-    format!(
-        "{:#x}: key={address} use={open} exp={:.0} gpc0={} conn_cnt={connections} conn_rate({:.0})={rate} conn_cur={open}\n",
+    let mut line = format!(
+        "{:#x}: key={address} use={open} exp={:.0} gpc0={} conn_cnt={connections} conn_rate({:.0})={rate} conn_cur={open}",
         handle(&address.to_string()),
         source.expires_in_seconds.unwrap_or(0.0) * 1000.0,
         purpose[0],
         table.period_seconds * 1000.0,
-    )
+    );
+    if let Some(traffic) = &source.traffic {
+        let [brought, got] = traffic.bytes;
+        let [brought_rate, got_rate] = traffic.byte_rates;
+        let kept = [
+            ("sess_cnt", traffic.sessions, "sess_rate", traffic.session_rate),
+            ("bytes_in_cnt", brought, "bytes_in_rate", brought_rate),
+            ("bytes_out_cnt", got, "bytes_out_rate", got_rate),
+        ];
+        for ((count, counted, rate, within), seconds) in kept.into_iter().zip(table.traffic_seconds) {
+            let Some(seconds) = seconds else { continue };
+            // Writing to a String cannot fail.
+            let _ = write!(line, " {count}={counted} {rate}({:.0})={within}", seconds * 1000.0);
+        }
+    }
+    line + "\n"
+}
+
+fn traffic(source: &SourceView) -> TrafficView {
+    source.traffic.unwrap_or(TrafficView { sessions: 0, session_rate: 0, bytes: [0; 2], byte_rates: [0; 2] })
 }
 
 /// Which sources are meant.
@@ -68,7 +88,8 @@ enum Filter {
 type Figure = fn(&SourceView) -> u64;
 
 impl Filter {
-    fn of(words: &[&str]) -> Result<Self, String> {
+    fn of(words: &[&str], table: &SourceTableView) -> Result<Self, String> {
+        let [sessions, brought, got] = table.traffic_seconds.map(|seconds| seconds.is_some());
         match words {
             ["key"] => return Err("Key value expected\n".to_owned()),
             ["key", key, ..] => return Ok(Self::Key(key.parse().ok())),
@@ -85,6 +106,12 @@ impl Filter {
                 "data.gpc1" => |source| source.purpose[1],
                 "data.gpc0_rate" => |source| source.purpose_rate[0],
                 "data.gpc1_rate" => |source| source.purpose_rate[1],
+                "data.sess_cnt" if sessions => |source| traffic(source).sessions,
+                "data.sess_rate" if sessions => |source| traffic(source).session_rate,
+                "data.bytes_in_cnt" if brought => |source| traffic(source).bytes[0],
+                "data.bytes_in_rate" if brought => |source| traffic(source).byte_rates[0],
+                "data.bytes_out_cnt" if got => |source| traffic(source).bytes[1],
+                "data.bytes_out_rate" if got => |source| traffic(source).byte_rates[1],
                 "data.server_id"
                 | "data.server_key"
                 | "data.sess_cnt"
@@ -122,6 +149,21 @@ impl Filter {
 mod tests {
     use super::*;
 
+    #[test]
+    fn sessions_and_bytes_are_shown_where_they_are_kept() {
+        let mut table = table();
+        table.traffic_seconds = [Some(3.0), None, Some(5.0)];
+        let traffic = TrafficView { sessions: 4, session_rate: 2, bytes: [7, 2048], byte_rates: [1, 9] };
+        table.sources[0].traffic = Some(traffic);
+        let shown = show(&table, &["data.bytes_out_rate", "ge", "9", "data.sess_cnt", "gt", "3"]);
+        assert!(
+            shown.ends_with(" conn_cur=1 sess_cnt=4 sess_rate(3000)=2 bytes_out_cnt=2048 bytes_out_rate(5000)=9\n"),
+            "{shown}"
+        );
+        let refused = show(&table, &["data.bytes_in_cnt", "gt", "3"]);
+        assert_eq!(refused, "Filter entry #1: Data type not stored in this table\n");
+    }
+
     fn table() -> SourceTableView {
         let source = |host: u8, open: u64, connections: u64| SourceView {
             address: [192, 0, 2, host].into(),
@@ -130,10 +172,18 @@ mod tests {
             rate: 1,
             purpose: [0; 2],
             purpose_rate: [0; 2],
+            traffic: None,
             expires_in_seconds: Some(1.5).filter(|_| open == 0),
         };
         let sources = vec![source(1, 1, 2), source(2, 0, 5)];
-        SourceTableView { name: "cnt".to_owned(), size: 1024, ipv6: false, period_seconds: 10.0, sources }
+        SourceTableView {
+            name: "cnt".to_owned(),
+            size: 1024,
+            ipv6: false,
+            period_seconds: 10.0,
+            traffic_seconds: [None; 3],
+            sources,
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::checks::Asker;
 use super::conversation::Client;
-use super::{change, checks, fronts, info, resolvers, servers, sessions, show, tables};
+use super::lists::{Deed, Of};
+use super::{change, checks, fronts, info, lists, resolvers, servers, sessions, show, tables};
 use crate::model::AccessLevel;
 use crate::stats::ServiceState;
 
@@ -32,6 +33,7 @@ enum Call {
     ClearCounters,
     ClearTable,
     GetWeight,
+    List(Of, Deed),
     Lower(AccessLevel),
     SetMaxconnFrontend,
     SetMaxconnGlobal,
@@ -68,8 +70,16 @@ enum Call {
 /// In the order of `help`. The last three are always shown.
 #[rustfmt::skip]
 const VERBS: &[Verb] = &[
+    verb(&["add", "acl"], AccessLevel::User, "add acl [@<ver>] <acl> <pattern>", "add an acl entry", Call::List(Of::Acls, Deed::Add)),
+    verb(&["add", "map"], AccessLevel::User, "add map [@<ver>] <map> <key> <val>", "add a map entry (payload supported instead of key/val)", Call::List(Of::Maps, Deed::Add)),
+    verb(&["clear", "acl"], AccessLevel::User, "clear acl [@<ver>] <acl>", "clear the contents of this acl", Call::List(Of::Acls, Deed::Clear)),
     verb(&["clear", "counters"], AccessLevel::Operator, "clear counters [all]", "clear max statistics counters (or all counters)", Call::ClearCounters),
+    verb(&["clear", "map"], AccessLevel::User, "clear map [@<ver>] <map>", "clear the contents of this map", Call::List(Of::Maps, Deed::Clear)),
     verb(&["clear", "table"], AccessLevel::Operator, "clear table <table> [<filter>]*", "remove an entry from a table (filter: data/key)", Call::ClearTable),
+    verb(&["commit", "acl"], AccessLevel::User, "commit acl @<ver> <acl>", "commit the ACL at this version", Call::List(Of::Acls, Deed::Commit)),
+    verb(&["commit", "map"], AccessLevel::User, "commit map @<ver> <map>", "commit the map at this version", Call::List(Of::Maps, Deed::Commit)),
+    verb(&["del", "acl"], AccessLevel::User, "del acl <acl> [<key>|#<ref>]", "delete acl entries matching <key>", Call::List(Of::Acls, Deed::Remove)),
+    verb(&["del", "map"], AccessLevel::User, "del map <map> [<key>|#<ref>]", "delete map entries matching <key>", Call::List(Of::Maps, Deed::Remove)),
     verb(&["disable", "agent"], AccessLevel::Admin, "disable agent", "disable agent checks", Call::SwitchChecks(Asker::Agent, false)),
     verb(&["disable", "frontend"], AccessLevel::Admin, "disable frontend <frontend>", "temporarily disable specific frontend", Call::SwitchFrontend(ServiceState::Paused)),
     verb(&["disable", "health"], AccessLevel::Admin, "disable health", "disable health checks", Call::SwitchChecks(Asker::Check, false)),
@@ -78,8 +88,13 @@ const VERBS: &[Verb] = &[
     verb(&["enable", "frontend"], AccessLevel::Admin, "enable frontend <frontend>", "re-enable specific frontend", Call::SwitchFrontend(ServiceState::Open)),
     verb(&["enable", "health"], AccessLevel::Admin, "enable health", "enable health checks", Call::SwitchChecks(Asker::Check, true)),
     verb(&["enable", "server"], AccessLevel::Admin, "enable server  (DEPRECATED)", "enable a disabled server (use 'set server' instead)", Call::SwitchServer("ready")),
+    verb(&["get", "acl"], AccessLevel::User, "get acl <acl> <value>", "report the patterns matching a sample for an ACL", Call::List(Of::Acls, Deed::Find)),
+    verb(&["get", "map"], AccessLevel::User, "get map <acl> <value>", "report the keys and values matching a sample for a map", Call::List(Of::Maps, Deed::Find)),
     verb(&["get", "weight"], AccessLevel::User, "get weight <bk>/<srv>", "report a server's current weight", Call::GetWeight),
     verb(&["operator"], AccessLevel::Operator, "operator", "lower the level of the current CLI session to operator", Call::Lower(AccessLevel::Operator)),
+    verb(&["prepare", "acl"], AccessLevel::User, "prepare acl <acl>", "prepare a new version for atomic ACL replacement", Call::List(Of::Acls, Deed::Prepare)),
+    verb(&["prepare", "map"], AccessLevel::User, "prepare map <acl>", "prepare a new version for atomic map replacement", Call::List(Of::Maps, Deed::Prepare)),
+    verb(&["set", "map"], AccessLevel::User, "set map <map> [<key>|#<ref>] <value>", "modify a map entry", Call::List(Of::Maps, Deed::Set)),
     verb(&["set", "maxconn", "frontend"], AccessLevel::Admin, "set maxconn frontend <frontend> <value>", "change a frontend's maxconn setting", Call::SetMaxconnFrontend),
     verb(&["set", "maxconn", "global"], AccessLevel::Admin, "set maxconn global <value>", "change the per-process maxconn setting", Call::SetMaxconnGlobal),
     verb(&["set", "maxconn", "server"], AccessLevel::Admin, "set maxconn server <bk>/<srv>", "change a server's maxconn setting", Call::SetMaxconnServer),
@@ -87,6 +102,7 @@ const VERBS: &[Verb] = &[
     verb(&["set", "table"], AccessLevel::Operator, "set table <table> key <k> [data.* <v>]*", "update or create a table entry's data", Call::SetTable),
     verb(&["set", "timeout"], AccessLevel::User, "set timeout [cli] <delay>", "change a timeout setting", Call::SetTimeout),
     verb(&["set", "weight"], AccessLevel::Admin, "set weight <bk>/<srv>  (DEPRECATED)", "change a server's weight (use 'set server' instead)", Call::SetWeight),
+    verb(&["show", "acl"], AccessLevel::User, "show acl [@<ver>] <acl>]", "report available acls or dump an acl's contents", Call::List(Of::Acls, Deed::Show)),
     verb(&["show", "activity"], AccessLevel::User, "show activity", "show per-thread activity stats (for support/developers)", Call::ShowActivity),
     verb(&["show", "backend"], AccessLevel::User, "show backend", "list backends in the current running config", Call::ShowBackend),
     verb(&["show", "cli", "level"], AccessLevel::User, "show cli level", "display the level of the current CLI session", Call::ShowCliLevel),
@@ -94,6 +110,7 @@ const VERBS: &[Verb] = &[
     verb(&["show", "env"], AccessLevel::Operator, "show env [var]", "dump environment variables known to the process", Call::ShowEnv),
     verb(&["show", "errors"], AccessLevel::Operator, "show errors [<px>] [request|response]", "report last request and/or response errors for each proxy", Call::ShowErrors),
     verb(&["show", "info"], AccessLevel::User, "show info [desc|json|typed|float]*", "report information about the running process", Call::ShowInfo),
+    verb(&["show", "map"], AccessLevel::User, "show map [@ver] [map]", "report available maps or dump a map's contents", Call::List(Of::Maps, Deed::Show)),
     verb(&["show", "peers"], AccessLevel::User, "show peers [dict|-] [section]", "dump some information about all the peers or this peers section", Call::ShowPeers),
     verb(&["show", "resolvers"], AccessLevel::User, "show resolvers [id]", "dumps counters from all resolvers section and associated name servers", Call::ShowResolvers),
     verb(&["show", "servers", "conn"], AccessLevel::User, "show servers conn [<backend>]", "dump server connections status (all or for a single backend)", Call::ShowServersConn),
@@ -143,6 +160,7 @@ pub(super) async fn answer(command: &[String], client: &mut Client) -> Turn {
 async fn call(call: Call, arguments: &[&str], client: &mut Client) -> Turn {
     let shared = &client.shared;
     Turn::Say(match call {
+        Call::List(of, deed) => lists::answer(of, deed, arguments, client.payload.as_deref(), shared).await,
         Call::Quit => return Turn::HangUp(String::new()),
         Call::Prompt => {
             client.prompt = !client.prompt;

@@ -46,8 +46,6 @@ pub fn import(sources: &Sources, id: SourceId, around: &dyn Surroundings) -> (ra
     let is_section = |word: &str| keywords::haproxy().get("section", word).is_some();
     let sections = grammar::parse(sources, id, &is_section, around, &mut findings);
     let mut translator = Translator::new(Location::new(id, 0..0), around, &mut findings);
-    let backends = sections.iter().filter(|section| matches!(section.kind.as_str(), "backend" | "listen"));
-    translator.backends = backends.filter_map(|section| Some(section.arguments.first()?.text.clone())).collect();
     for section in &sections {
         translator.section(section);
     }
@@ -74,8 +72,6 @@ struct Translator<'a> {
     /// The named `defaults` sections.
     named_defaults: HashMap<String, Proxy>,
     proxies: Vec<Proxy>,
-    /// The names of all that connections can be sent to, wherever in the file they stand.
-    backends: Vec<String>,
     /// This node's name among its peers, where the file says it.
     local_peer: Option<String>,
     /// Stick tables by name.
@@ -102,7 +98,6 @@ impl<'a> Translator<'a> {
             ambiguous_defaults: HashMap::new(),
             named_defaults: HashMap::new(),
             proxies: Vec::new(),
-            backends: Vec::new(),
             local_peer: None,
             tables: HashMap::new(),
             mailers: HashMap::new(),

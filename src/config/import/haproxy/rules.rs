@@ -13,7 +13,7 @@ use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
 use crate::config::raw::{self, Listen, Located, Maybe};
 use crate::config::source::Location;
-use crate::model::rule::{Action, Condition, End, Rule, Stage, Term, Test};
+use crate::model::rule::{Action, Condition, End, Quantity, Rule, Stage, Term, Test};
 use crate::model::{Networks, Prefix};
 
 /// What a proxy says about who is turned away and where the others go.
@@ -28,9 +28,7 @@ pub(super) struct RulesSaid {
     pub(super) sessions_per_second: Maybe<u64>,
     /// Who begins with a PROXY header, on all addresses of the section.
     pub(super) headers_from: Vec<Located<Prefix>>,
-    /// The statements whose rules are of a map.
-    pub(super) mapped: Vec<Location>,
-    /// One of them takes every connection.
+    /// A `use_backend` whose name is made takes every connection.
     pub(super) all_mapped: bool,
     /// A `use_backend` was refused, which has been told.
     pub(super) refused: bool,
@@ -47,18 +45,19 @@ impl RulesSaid {
     }
 
     /// The pools that connections are sent to.
-    pub(super) fn pools(&self) -> impl Iterator<Item = &String> {
-        self.rules.iter().filter_map(|rule| match &rule.value.action {
-            Action::Pool(pool) => Some(pool),
-            _ => None,
+    pub(super) fn pools(&self) -> impl Iterator<Item = String> {
+        self.rules.iter().flat_map(|rule| match &rule.value.action {
+            Action::Pool(pool) => vec![pool.clone()],
+            Action::Named(naming) => naming.said(),
+            _ => Vec::new(),
         })
     }
 
     /// The tables that rules name.
     pub(super) fn tables(&self) -> impl Iterator<Item = (&String, Location)> {
         self.rules.iter().chain(&self.of_pool).flat_map(|rule| {
-            let asked = rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test {
-                Test::Number(crate::model::rule::Quantity::Counter { table, .. }, _) => table.as_ref(),
+            let asked = rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test.quantity() {
+                Some(Quantity::Counter { table, .. }) => table.as_ref(),
                 _ => None,
             });
             let tracked = match &rule.value.action {
@@ -177,7 +176,7 @@ impl Translator<'_> {
             return Ok(());
         }
         if name.text.contains("%[") {
-            return self.mapped_backend(name, when.as_ref(), statement.at(), proxy);
+            return self.named_backend(name, when, statement.at(), proxy);
         }
         match when {
             None => proxy.backend = Some(Located::new(name.text.clone(), name.at)),

@@ -50,7 +50,7 @@ impl Translator<'_> {
         }
         let backend = proxy.backend.as_ref().or(proxy.default_backend.as_ref());
         wanted.extend(backend.map(|backend| (mode(proxy), backend.value.clone())));
-        wanted.extend(proxy.rules.pools().map(|backend| (mode(proxy), backend.clone())));
+        wanted.extend(proxy.rules.pools().map(|backend| (mode(proxy), backend)));
         match mode(proxy) {
             Mode::Http if proxy.is_page => self.page(proxy),
             Mode::Http => self.http_refused(proxy),
@@ -85,8 +85,7 @@ impl Translator<'_> {
             let message = format!("`{}` is its own backend: HAProxy takes this for a loop", proxy.name);
             self.findings.push(Diagnostic::warning(own.at, message).help("leave the line out"));
         }
-        let mut policy = self.policy(proxy);
-        self.resolve_maps(proxy, proxies, pool.as_ref().map(|pool| pool.value.as_str()), &mut policy);
+        let policy = self.policy(proxy);
         self.config.services.push(Service {
             name: Some(Located::new(proxy.name.clone(), proxy.at)),
             listen: proxy.rules.listen_on(&proxy.listen),

@@ -65,6 +65,9 @@ struct Stores {
     connection_period: Maybe<Duration>,
     gpc0_period: Maybe<Duration>,
     gpc1_period: Maybe<Duration>,
+    session_period: Maybe<Duration>,
+    bytes_in_period: Maybe<Duration>,
+    bytes_out_period: Maybe<Duration>,
 }
 
 /// What entries are kept by.
@@ -213,6 +216,20 @@ impl Translator<'_> {
                 "conn_rate" => &mut table.stores.connection_period,
                 "gpc0_rate" => &mut table.stores.gpc0_period,
                 "gpc1_rate" => &mut table.stores.gpc1_period,
+                "sess_rate" => &mut table.stores.session_period,
+                "bytes_in_rate" => &mut table.stores.bytes_in_period,
+                "bytes_out_rate" => &mut table.stores.bytes_out_period,
+                "sess_cnt" | "bytes_in_cnt" | "bytes_out_cnt" if period.is_none() => {
+                    let kept = match name {
+                        "sess_cnt" => &mut table.stores.session_period,
+                        "bytes_in_cnt" => &mut table.stores.bytes_in_period,
+                        _ => &mut table.stores.bytes_out_period,
+                    };
+                    // Rates are counted beside, over any time.
+                    kept.get_or_insert(Located::new(Duration::from_secs(1), word.at));
+                    table.stores.any = true;
+                    continue;
+                }
                 "conn_cnt" | "conn_cur" | "gpc0" | "gpc1" if period.is_none() => {
                     table.stores.any = true;
                     continue;
@@ -220,7 +237,7 @@ impl Translator<'_> {
                 other => {
                     // Rules that ask for it are refused by its name.
                     let warning = Diagnostic::warning(word.at, format!("`{other}` is not kept in tables yet"));
-                    self.findings.push(warning.help("conn_cnt, conn_cur, conn_rate, gpc0, gpc1 and their rates are"));
+                    self.findings.push(warning.help("conn_cnt, conn_cur, conn_rate, sess_cnt, bytes_in_cnt, bytes_out_cnt, gpc0, gpc1 and their rates are"));
                     continue;
                 }
             };
@@ -275,6 +292,9 @@ impl Translator<'_> {
                 connection_period: table.stores.connection_period,
                 gpc0_period: table.stores.gpc0_period,
                 gpc1_period: table.stores.gpc1_period,
+                session_period: table.stores.session_period,
+                bytes_in_period: table.stores.bytes_in_period,
+                bytes_out_period: table.stores.bytes_out_period,
             });
         }
     }
