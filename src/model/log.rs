@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::value::{LogLine, Variable};
+
 /// What is logged, how, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -153,7 +155,20 @@ pub enum ConnectionLine {
     /// HAProxy's `option tcplog`.
     Tcp,
     /// HAProxy's `log-format`.
-    Custom(String),
+    Custom(LogLine),
+}
+
+impl ConnectionLine {
+    /// Whether it tells what a variable holds.
+    #[must_use]
+    pub fn reads(&self, variable: &Variable) -> bool {
+        match self {
+            Self::Custom(line) => {
+                line.samples.iter().any(|(_, sample)| sample.variables().any(|read| read == variable))
+            }
+            Self::AsLog | Self::Connect | Self::Tcp => false,
+        }
+    }
 }
 
 /// What `%[...]` in a line can be about.

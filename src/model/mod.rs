@@ -30,6 +30,7 @@ mod service;
 mod socket;
 mod stick;
 mod track;
+pub mod value;
 mod vrrp;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::figure::Figure;
 use super::networks::Networks;
+use super::value::{CaptureSlots, Comparison, Expression, Variable};
 
 /// The rules of a service, or those of a pool, which have no other stages than [`Stage::Content`] and [`Stage::Server`].
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,8 @@ pub struct Policy {
     pub tables: Vec<SourceTable>,
     /// New connections a second; beyond it, clients wait in the listen queue (HAProxy's `rate-limit sessions`).
     pub sessions_per_second: Option<u32>,
+    /// How many captures its connections have.
+    pub captures: CaptureSlots,
 }
 
 /// One rule: what happens to a connection that meets its condition.
@@ -70,6 +73,26 @@ pub enum Action {
         slot: Slot,
         /// Which counter.
         counter: Purpose,
+    },
+    /// Keeps a value in a variable; where there is none the variable stays as it is (HAProxy's `set-var`).
+    Set {
+        /// The variable.
+        variable: Variable,
+        /// What it is set to.
+        value: Expression,
+        /// The rule waits for what the client has to say for it. HAProxy's never does.
+        waits: bool,
+    },
+    /// The variable has no value any more (`unset-var`).
+    Unset(Variable),
+    /// Keeps the beginning of a value for the line of the connection, and waits for it (`capture`).
+    Capture {
+        /// The place it has there; none: the next one.
+        slot: Option<u16>,
+        /// So many bytes at most.
+        length: u16,
+        /// What is kept.
+        value: Expression,
     },
     /// The connection goes to the pool of this name.
     Pool(String),
@@ -181,6 +204,13 @@ pub enum Test {
         /// How it may be.
         patterns: Vec<Pattern>,
     },
+    /// A value that rules kept or that is made of what is known.
+    Value {
+        /// What is looked at.
+        of: Expression,
+        /// How it may be.
+        is: Comparison,
+    },
     /// A server is up (`srv_is_up`).
     ServerUp {
         /// Its pool.
@@ -276,6 +306,15 @@ pub enum Text {
         /// So many.
         length: Option<usize>,
     },
+    /// What follows its own length in what the client says first (`req.payload_lv`).
+    Counted {
+        /// Bytes before the length.
+        offset: usize,
+        /// Bytes of the length, 1 to 4.
+        size: usize,
+    },
+    /// The user whom the cookie in an RDP client's request names (`req.rdp_cookie(mstshash)`).
+    RdpUser,
     /// The method of an HTTP request (`method`).
     Method,
     /// The path of an HTTP request, without its query (`path`).
@@ -351,6 +390,7 @@ impl Policy {
             routes_wait: true,
             tables: Vec::new(),
             sessions_per_second: None,
+            captures: CaptureSlots::default(),
         }
     }
 
@@ -384,7 +424,18 @@ impl Rule {
     /// Whether what the client says may change what it comes to.
     #[must_use]
     pub fn listens(&self) -> bool {
-        self.when.as_ref().is_some_and(Condition::listens)
+        self.when.as_ref().is_some_and(Condition::listens) || self.action.value().is_some_and(Expression::listens)
+    }
+}
+
+impl Action {
+    /// The value that it keeps.
+    #[must_use]
+    pub fn value(&self) -> Option<&Expression> {
+        match self {
+            Self::Set { value, .. } | Self::Capture { value, .. } => Some(value),
+            _ => None,
+        }
     }
 }
 
@@ -424,6 +475,7 @@ impl Test {
         match self {
             Self::Ended | Self::Http | Self::Text { .. } => true,
             Self::Number(quantity, _) => quantity.listens(),
+            Self::Value { of, .. } => of.listens(),
             Self::Always(_) | Self::Address(..) | Self::ServerUp { .. } => false,
         }
     }

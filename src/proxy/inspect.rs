@@ -252,6 +252,9 @@ impl Connection {
             ruled.server_name = hello.server_name.take().map(String::into_boxed_str);
             ruled.offer = keeps_sessions.then(|| offer(hello));
         }
+        if let Some(ruled) = &mut self.ruled {
+            ruled.settle_notes(&service.spec.log_line);
+        }
         let Inspecting { mut upstream, .. } = *inspecting;
         upstream.restart(context.now);
         self.state = State::Upstream(upstream);

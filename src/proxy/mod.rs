@@ -40,13 +40,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-pub use journal::{Ended, Journal, OpenCounts, Phase};
+pub use journal::{Ended, Journal, Noted, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
 pub use lookout::Lookout;
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
@@ -115,6 +115,7 @@ impl Proxy {
             workers: mailboxes,
             open: AtomicU64::new(0),
             limit: Gate::new(u64::MAX),
+            variables: Mutex::default(),
         });
         let mut threads = Vec::new();
         for (index, mailbox) in global.workers.iter().enumerate() {

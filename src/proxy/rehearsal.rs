@@ -8,7 +8,8 @@ use super::ruling::{Around, Ruling};
 use crate::model::Policy;
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, Directions, Persistence, Purpose, Slot, Stage};
-use crate::rules::{self, Effects, Facts, Outcome, World};
+use crate::model::value::{Scope, Value, Variable};
+use crate::rules::{self, Effects, Facts, Notes, Outcome, World};
 
 /// What rules would make of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl Proxy {
         let Some(ruling) = &service.ruling else { return Some(rehearsal) };
         let mut nothing = None;
         let around = Around { service, ruling, source: client.ip(), ruled: &mut nothing, now: Instant::now() };
-        let mut world = Onlooker { around, tracked: [None; Slot::COUNT] };
+        let mut world = Onlooker { around, tracked: [None; Slot::COUNT], notes: Notes::default() };
         for stage in [Stage::Connection, Stage::Session, Stage::Content, Stage::Route] {
             let facts = if stage < Stage::Content {
                 Facts::unheard(client, destination)
@@ -120,6 +121,8 @@ struct Onlooker<'a> {
     around: Around<'a>,
     /// The tables in which the source would be tracked.
     tracked: [Option<&'a str>; Slot::COUNT],
+    /// What would be noted about it.
+    notes: Notes,
 }
 
 impl World for Onlooker<'_> {
@@ -147,6 +150,15 @@ impl World for Onlooker<'_> {
         };
         Some(self.around.counter(Counted::Source, Some(table), counter).unwrap_or(0) + more)
     }
+
+    fn variable(&self, variable: &Variable) -> Option<Value> {
+        let process = || self.around.variable(variable).filter(|_| variable.scope == Scope::Process);
+        self.notes.variable(variable).cloned().or_else(process)
+    }
+
+    fn capture(&self, slot: u16) -> Option<Value> {
+        self.notes.capture(slot).cloned()
+    }
 }
 
 impl Effects for Onlooker<'_> {
@@ -158,4 +170,12 @@ impl Effects for Onlooker<'_> {
     }
 
     fn increment(&mut self, _: Slot, _: Purpose) {}
+
+    fn set(&mut self, variable: &Variable, value: Option<Value>) {
+        self.notes.set(variable, value);
+    }
+
+    fn put(&mut self, slot: u16, value: Value) {
+        self.notes.put(slot, value);
+    }
 }

@@ -10,9 +10,10 @@ use super::figures::PerSecond;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
 use crate::model::figure::{Figure, PoolFigure, ServiceFigure};
-use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Slot, SourceTable, Stage};
-use crate::model::{self, Affinity, Algorithm, Policy, Pool, Service, StickRule};
-use crate::rules::{Counters, Effects, Expressions, Held, Source, World};
+use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Rule, Slot, SourceTable, Stage};
+use crate::model::value::{Scope, Value, Variable};
+use crate::model::{self, Affinity, Algorithm, ConnectionLine, Policy, Pool, Service, StickRule};
+use crate::rules::{Counters, Effects, Expressions, Held, Notes, Source, World};
 
 /// The rules of a service, ready to be asked.
 #[derive(Debug)]
@@ -65,6 +66,8 @@ pub(super) struct Ruled {
     pub(super) rdp_user: Option<KeyHash>,
     /// What the rules of its pool say about its server.
     pub(super) directions: Option<Arc<Directions>>,
+    /// Its variables and captures, where rules keep any.
+    pub(super) notes: Option<Box<Notes>>,
     /// The sources that it counts for, until it is dropped.
     tracked: [Option<(Arc<TableShared>, Held)>; Slot::COUNT],
 }
@@ -128,10 +131,9 @@ impl Ruling {
             // What a connection is asked about counts itself.
             let _kept = rate.map(|rate| rate.keep(now));
         }
-        let late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
-        let mut late = late.filter_map(|rule| rule.when.as_ref());
+        let mut late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
         let mut expressions = Expressions::default();
-        expressions.add(conditions());
+        policies().flat_map(|policy| &policy.rules).for_each(|rule| expressions.add_rule(rule));
         expressions.add(wants.sticks.iter());
         let mut counted: Vec<Arc<TableShared>> = Vec::new();
         for spec in policies().flat_map(|policy| &policy.tables) {
@@ -145,7 +147,7 @@ impl Ruling {
             tables: counted,
             admitted,
             sessions: PerSecond::default(),
-            listens: wants.hello.is_some() || late.any(Condition::listens),
+            listens: wants.hello.is_some() || late.any(Rule::listens),
             delay: if policy.inspect_delay.is_zero() { wants.hello.unwrap_or_default() } else { policy.inspect_delay },
             wants,
             policy: Arc::clone(policy),
@@ -225,6 +227,10 @@ impl Around<'_> {
         self.ruling.tables.iter().find(|table| table.name == name)
     }
 
+    fn notes(&self) -> Option<&Notes> {
+        self.ruled.as_ref()?.notes.as_deref()
+    }
+
     fn held(&self, slot: Slot) -> Option<&(Arc<TableShared>, Held)> {
         self.ruled.as_ref()?.tracked.get(slot.index())?.as_ref()
     }
@@ -253,6 +259,17 @@ impl World for Around<'_> {
             (Counted::Source, table) => self.table(table?)?.lock().of_source(self.source, counter, self.now),
         }
     }
+
+    fn variable(&self, variable: &Variable) -> Option<Value> {
+        match variable.scope {
+            Scope::Process => self.service.global.variables().variable(variable).cloned(),
+            Scope::Session | Scope::Transaction | Scope::Request => self.notes()?.variable(variable).cloned(),
+        }
+    }
+
+    fn capture(&self, slot: u16) -> Option<Value> {
+        self.notes()?.capture(slot).cloned()
+    }
 }
 
 impl Effects for Around<'_> {
@@ -271,6 +288,29 @@ impl Effects for Around<'_> {
 
     fn increment(&mut self, slot: Slot, counter: Purpose) {
         let _new = self.counter(Counted::Tracked(slot), None, Counter::Increment(counter));
+    }
+
+    fn set(&mut self, variable: &Variable, value: Option<Value>) {
+        match variable.scope {
+            Scope::Process => self.service.global.variables().set(variable, value),
+            Scope::Session | Scope::Transaction | Scope::Request => {
+                self.ruled.get_or_insert_default().notes.get_or_insert_default().set(variable, value);
+            }
+        }
+    }
+
+    fn put(&mut self, slot: u16, value: Value) {
+        self.ruled.get_or_insert_default().notes.get_or_insert_default().put(slot, value);
+    }
+}
+
+impl Ruled {
+    /// What no line of a connection tells is forgotten: its server is chosen.
+    pub(super) fn settle_notes(&mut self, line: &ConnectionLine) {
+        if let Some(notes) = &mut self.notes {
+            notes.settle(|variable| line.reads(variable));
+        }
+        self.notes.take_if(|notes| notes.is_empty());
     }
 }
 

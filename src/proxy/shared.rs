@@ -19,6 +19,7 @@ use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, Se
 use crate::model::rule::Directions;
 use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
+use crate::rules::Notes;
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
@@ -32,6 +33,8 @@ pub(super) struct Global {
     pub(super) open: AtomicU64,
     pub(super) limit: Gate,
     pub(super) journal: Slot,
+    /// The variables of the process, which rules of all connections set.
+    pub(super) variables: Mutex<Notes>,
 }
 
 /// A limit on something that is counted, and whether anybody waits for it to have room.
@@ -193,6 +196,11 @@ impl Global {
         for worker in &self.workers {
             worker.resume();
         }
+    }
+
+    /// Nothing panics while it holds the lock.
+    pub(super) fn variables(&self) -> MutexGuard<'_, Notes> {
+        self.variables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 
 use regex::bytes::{Regex, RegexBuilder};
 
+use super::value;
 use crate::model::Policy;
 use crate::model::figure::Figure;
-use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
+use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Rule, Term, Test, Text};
+use crate::model::value::{Comparison, Expression, Value, Variable};
 use crate::wire::http_request;
 use crate::wire::rdp;
 use crate::wire::tls::client_hello::{self, ClientHello, Heard};
@@ -40,8 +42,8 @@ pub struct Facts<'a> {
 /// Facts, and whether they have to do: nothing more will come, or is waited for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'f, 'a> {
-    facts: &'f Facts<'a>,
-    is_all: bool,
+    pub(super) facts: &'f Facts<'a>,
+    pub(super) is_all: bool,
 }
 
 /// What rules ask about the rest of the process.
@@ -52,6 +54,14 @@ pub trait World {
     fn is_up(&self, pool: &str, server: &str) -> bool;
     /// A counter of a source; none: it is not counted.
     fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64>;
+    /// What a variable holds. Whoever keeps none has none.
+    fn variable(&self, _: &Variable) -> Option<Value> {
+        None
+    }
+    /// What was captured.
+    fn capture(&self, _: u16) -> Option<Value> {
+        None
+    }
 }
 
 /// The regular expressions of a policy, compiled.
@@ -71,21 +81,47 @@ impl Expressions {
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         let mut compiled = Self::default();
-        compiled.add(policy.rules.iter().filter_map(|rule| rule.when.as_ref()));
+        policy.rules.iter().for_each(|rule| compiled.add_rule(rule));
         compiled
+    }
+
+    /// Those of a further rule.
+    pub fn add_rule(&mut self, rule: &Rule) {
+        self.add(rule.when.iter());
+        self.add_maps(rule.action.value());
     }
 
     /// Those of further conditions.
     pub fn add<'c>(&mut self, conditions: impl Iterator<Item = &'c Condition>) {
         for test in conditions.flat_map(Condition::tests) {
-            let Test::Text { ignore_case, patterns, .. } = test else { continue };
-            for pattern in patterns {
-                if let Pattern::Regex(text) = pattern
-                    && let Ok(regex) = compile(text, *ignore_case)
-                {
-                    let expressions = if *ignore_case { &mut self.folded } else { &mut self.exact };
-                    expressions.insert(text.clone(), regex);
+            match test {
+                Test::Text { ignore_case, patterns, .. } => self.add_patterns(*ignore_case, patterns),
+                Test::Value { of, is } => {
+                    self.add_comparison(is);
+                    self.add_maps(Some(of));
                 }
+                _ => {}
+            }
+        }
+    }
+
+    fn add_maps(&mut self, value: Option<&Expression>) {
+        value.into_iter().flat_map(Expression::comparisons).for_each(|comparison| self.add_comparison(comparison));
+    }
+
+    fn add_comparison(&mut self, comparison: &Comparison) {
+        if let Comparison::Texts { ignore_case, patterns } = comparison {
+            self.add_patterns(*ignore_case, patterns);
+        }
+    }
+
+    fn add_patterns(&mut self, ignore_case: bool, patterns: &[Pattern]) {
+        for pattern in patterns {
+            if let Pattern::Regex(text) = pattern
+                && let Ok(regex) = compile(text, ignore_case)
+            {
+                let expressions = if ignore_case { &mut self.folded } else { &mut self.exact };
+                expressions.insert(text.clone(), regex);
             }
         }
     }
@@ -147,6 +183,14 @@ impl<'a> Facts<'a> {
         self.heard
     }
 
+    /// What follows its own length, which has so many bytes.
+    pub(super) fn counted(&self, offset: usize, size: usize) -> Option<&'a [u8]> {
+        let digits = self.heard.get(offset..offset.saturating_add(size))?;
+        let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        let start = offset.saturating_add(size);
+        self.heard.get(start..start.saturating_add(length))
+    }
+
     /// Whether it will say no more.
     pub(super) fn is_over(&self) -> bool {
         self.ended
@@ -179,7 +223,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn address(&self, end: End) -> SocketAddr {
+    pub(super) fn address(&self, end: End) -> SocketAddr {
         match end {
             End::Source => self.client,
             End::Destination => self.local,
@@ -196,6 +240,11 @@ impl Known<'_, '_> {
     /// No, once nothing can change it any more.
     fn no_or_unknown(self) -> Answer {
         if self.is_all { Answer::No } else { Answer::Unknown }
+    }
+
+    /// There is none, once nothing can change it any more.
+    pub(super) fn none_or_open<T>(self) -> Result<Option<T>, value::Open> {
+        if self.is_all { Ok(None) } else { Err(value::Open) }
     }
 }
 
@@ -253,6 +302,10 @@ fn test_holds(test: &Test, known: Known<'_, '_>, expressions: &Expressions, worl
         Test::Address(end, networks) => Answer::of(networks.contains(known.facts.address(*end).ip())),
         Test::Number(quantity, ranges) => number_holds(quantity, ranges, known, world),
         Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, known, expressions),
+        Test::Value { of, is } => match value::evaluate(of, known, expressions, world) {
+            Ok(value) => Answer::of(value.is_some_and(|value| value::compare(&value, is, expressions))),
+            Err(value::Open) => known.no_or_unknown(),
+        },
         Test::ServerUp { pool, server } => Answer::of(world.is_up(pool, server)),
     }
 }
@@ -264,20 +317,27 @@ fn number_holds(
     world: &dyn World,
 ) -> Answer {
     let inside = |number: i64| ranges.iter().any(|range| range.contains(&number));
-    let value = match quantity {
+    // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
+    if *quantity == Quantity::HeardBytes && !inside(known.facts.heard.len() as i64) {
+        return known.no_or_unknown();
+    }
+    number(quantity, known, world).map_or_else(|_| known.no_or_unknown(), |value| Answer::of(value.is_some_and(inside)))
+}
+
+/// What a number is now.
+pub(super) fn number(quantity: &Quantity, known: Known<'_, '_>, world: &dyn World) -> Result<Option<i64>, value::Open> {
+    Ok(match quantity {
         Quantity::Port(end) => Some(i64::from(known.facts.address(*end).port())),
-        // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
-        Quantity::HeardBytes if inside(known.facts.heard.len() as i64) => return Answer::Yes,
-        Quantity::HeardBytes => return known.no_or_unknown(),
+        Quantity::HeardBytes => Some(known.facts.heard.len() as i64),
         Quantity::HelloType | Quantity::HelloVersion => match known.facts.hello() {
-            None => return known.no_or_unknown(),
+            None => return known.none_or_open(),
             Some(hello) => hello.map(|hello| match quantity {
                 Quantity::HelloVersion => i64::from(hello.version >> 8) << 16 | i64::from(hello.version & 0xff),
                 _ => 1,
             }),
         },
         Quantity::RdpCookies => match known.facts.rdp_request() {
-            rdp::Heard::Part => return known.no_or_unknown(),
+            rdp::Heard::Part => return known.none_or_open(),
             said => Some(i64::from(said != rdp::Heard::Other)),
         },
         Quantity::Figure(figure) => Some(world.figure(figure)),
@@ -285,8 +345,7 @@ fn number_holds(
             let counted = world.counter(*of, table.as_deref(), *counter);
             counted.map(|count| i64::try_from(count).unwrap_or(i64::MAX))
         }
-    };
-    Answer::of(value.is_some_and(inside))
+    })
 }
 
 fn text_holds(
@@ -296,41 +355,46 @@ fn text_holds(
     known: Known<'_, '_>,
     expressions: &Expressions,
 ) -> Answer {
-    let text = match of {
-        Text::Method | Text::Path => match http_request::line(known.facts.heard) {
-            Some(line) if of == Text::Method => line.method.as_bytes(),
-            Some(line) => line.path().as_bytes(),
-            None => return known.no_or_unknown(),
-        },
-        Text::ServerName | Text::Protocol => {
-            let Some(hello) = known.facts.hello() else { return known.no_or_unknown() };
-            let Some(hello) = hello else { return Answer::No };
-            // Of protocols, which are several, one does.
-            return Answer::of(match of {
-                Text::Protocol => hello.protocols.iter().any(|name| matches(name, ignore_case, patterns, expressions)),
-                _ => hello
-                    .server_name
-                    .as_ref()
-                    .is_some_and(|name| matches(name.as_bytes(), ignore_case, patterns, expressions)),
-            });
-        }
-        Text::Heard { offset, length: Some(length) } => {
-            match known.facts.heard.get(offset..offset.saturating_add(length)) {
-                Some(bytes) => bytes,
-                None => return known.no_or_unknown(),
-            }
-        }
+    let fits = |text: &[u8]| matches(text, ignore_case, patterns, expressions);
+    // Of protocols, which are several, one does.
+    if of == Text::Protocol
+        && let Some(hello) = known.facts.hello()
+    {
+        return Answer::of(hello.is_some_and(|hello| hello.protocols.iter().any(|name| fits(name))));
+    }
+    match text(of, known) {
         // All that comes: what does not match yet may do so with more.
-        Text::Heard { offset, length: None } => {
-            let bytes = known.facts.heard.get(offset..).filter(|bytes| !bytes.is_empty());
-            let found = bytes.is_some_and(|bytes| matches(bytes, ignore_case, patterns, expressions));
-            return if found { Answer::Yes } else { known.no_or_unknown() };
-        }
-    };
-    Answer::of(matches(text, ignore_case, patterns, expressions))
+        Ok(Some(text)) if matches!(of, Text::Heard { length: None, .. }) && !fits(text) => known.no_or_unknown(),
+        Ok(text) => Answer::of(text.is_some_and(fits)),
+        Err(value::Open) => known.no_or_unknown(),
+    }
 }
 
-fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &Expressions) -> bool {
+/// What a text is now.
+pub(super) fn text<'f>(of: Text, known: Known<'f, '_>) -> Result<Option<&'f [u8]>, value::Open> {
+    let facts = known.facts;
+    let found = match of {
+        Text::Method => http_request::line(facts.heard).map(|line| line.method.as_bytes()),
+        Text::Path => http_request::line(facts.heard).map(|line| line.path().as_bytes()),
+        Text::ServerName | Text::Protocol => {
+            let Some(hello) = facts.hello() else { return known.none_or_open() };
+            return Ok(hello.and_then(|hello| match of {
+                Text::Protocol => hello.protocols.first().map(Vec::as_slice),
+                _ => hello.server_name.as_deref().map(str::as_bytes),
+            }));
+        }
+        Text::Heard { offset, length: Some(length) } => facts.heard.get(offset..offset.saturating_add(length)),
+        Text::Heard { offset, length: None } => facts.heard.get(offset..).filter(|bytes| !bytes.is_empty()),
+        Text::Counted { offset, size } => facts.counted(offset, size),
+        Text::RdpUser => match facts.rdp_request() {
+            rdp::Heard::Part => None,
+            said => return Ok(said.user()),
+        },
+    };
+    if found.is_some() { Ok(found) } else { known.none_or_open() }
+}
+
+pub(super) fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &Expressions) -> bool {
     let folded = fold(text, ignore_case);
     patterns.iter().any(|pattern| match pattern {
         Pattern::Found => true,

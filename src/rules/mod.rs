@@ -3,13 +3,21 @@
 
 mod condition;
 mod counters;
+mod notes;
 pub mod stick;
+mod value;
 
 pub use condition::{Answer, Expressions, Facts, World, text_is};
 pub use counters::{Counters, Held, Rate, Source};
+pub use notes::Notes;
 
 use crate::model::Policy;
+use std::net::SocketAddr;
+
+use condition::Known;
+
 use crate::model::rule::{Action, Condition, Denial, Directions, Purpose, Rule, Slot, Stage, Test};
+use crate::model::value::{Expression, Origin, Scope, Value, Variable};
 
 /// What one stage of a policy came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +43,10 @@ pub trait Effects: World {
     fn track(&mut self, slot: Slot, table: &str);
     /// Adds one to a tracked source's counter.
     fn increment(&mut self, slot: Slot, counter: Purpose);
+    /// Sets a variable; none: it holds nothing any more.
+    fn set(&mut self, variable: &Variable, value: Option<Value>);
+    /// Keeps what was captured.
+    fn put(&mut self, slot: u16, value: Value);
 }
 
 /// Asks the rules of one stage, beginning at its rule number `from`.
@@ -47,6 +59,15 @@ pub fn decide<'a>(
     world: &mut dyn Effects,
 ) -> Outcome<'a> {
     let known = facts.known(stage == Stage::Route && !policy.routes_wait);
+    if policy.of(stage).nth(from).is_some_and(is_asked_anew) {
+        // As in HAProxy, which begins anew: rules that did not wait see what has come meanwhile.
+        for rule in policy.of(stage).take(from) {
+            let holds = |condition| condition::holds(condition, known, expressions, world) == Answer::Yes;
+            if rule.when.as_ref().is_none_or(holds) {
+                let _known = note(rule, known, expressions, world);
+            }
+        }
+    }
     for (place, rule) in policy.of(stage).enumerate().skip(from) {
         let answer = match &rule.when {
             Some(condition) => condition::holds(condition, known, expressions, world),
@@ -65,11 +86,67 @@ pub fn decide<'a>(
             (Answer::Yes, Action::Nowhere) => return Outcome::Nowhere,
             (Answer::Yes, Action::Track { slot, table }) => world.track(*slot, table),
             (Answer::Yes, Action::Increment { slot, counter }) => world.increment(*slot, *counter),
+            (Answer::Yes, Action::Set { .. } | Action::Unset(_) | Action::Capture { .. }) => {
+                if note(rule, known, expressions, world).is_err() {
+                    return Outcome::Wait { from: place };
+                }
+            }
             // Of another stage, see `direct`.
             (Answer::Yes, Action::Server(_) | Action::Persistence(_)) => {}
         }
     }
     Outcome::Pass
+}
+
+/// Keeps what a rule wants kept. An error: it waits for more.
+fn note(
+    rule: &Rule,
+    known: Known<'_, '_>,
+    expressions: &Expressions,
+    world: &mut dyn Effects,
+) -> Result<(), value::Open> {
+    match &rule.action {
+        Action::Set { variable, value, waits } => match value::evaluate(value, known, expressions, world) {
+            Err(open) if *waits => return Err(open),
+            Ok(Some(value)) if lives(variable, rule.stage) => world.set(variable, Some(value)),
+            // Where there is none, the variable stays as it is.
+            Ok(_) | Err(_) => {}
+        },
+        Action::Unset(variable) => world.set(variable, None),
+        Action::Capture { slot, length, value } => {
+            if let Some(value) = value::evaluate(value, known, expressions, world)? {
+                let text = value.into_text();
+                let kept = text.get(..usize::from(*length)).unwrap_or(&text);
+                world.put(slot.unwrap_or_default(), Value::text(kept));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether a variable that is set in a stage outlives it.
+fn lives(variable: &Variable, stage: Stage) -> bool {
+    stage >= Stage::Content || matches!(variable.scope, Scope::Process | Scope::Session)
+}
+
+/// What an expression comes to that asks nobody; none: it asks the connection, or the process.
+#[must_use]
+pub fn constant(expression: &Expression) -> Option<Value> {
+    let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+    let alone = matches!(expression.of, Origin::Constant(_) | Origin::Variable(..));
+    alone.then(|| value(expression, &Facts::unheard(nobody, nobody), &Expressions::default(), &stick::Alone)).flatten()
+}
+
+/// What an expression comes to, by what is known, of which no more will come.
+#[must_use]
+pub fn value(
+    expression: &Expression,
+    facts: &Facts<'_>,
+    expressions: &Expressions,
+    world: &dyn World,
+) -> Option<Value> {
+    value::evaluate(expression, facts.known(true), expressions, world).ok().flatten()
 }
 
 /// Whether a condition holds, by what is known, of which no more will come.
@@ -121,10 +198,17 @@ fn is_delay(rule: &Rule) -> bool {
     rule.when.iter().flat_map(|condition| condition.tests()).any(|test| matches!(test, Test::Ended))
 }
 
+/// Whether it waited for what its condition asks, rather than for what it captures.
+fn is_asked_anew(rule: &Rule) -> bool {
+    rule.when.is_some() || !matches!(rule.action, Action::Set { .. } | Action::Capture { .. })
+}
+
 /// Whether all rules from this one on accept, and none that waits no more goes by what the client says.
 fn is_harmless(policy: &Policy, stage: Stage, from: usize) -> bool {
     let routes_need_it = !policy.routes_wait && policy.of(Stage::Route).any(Rule::listens);
-    !routes_need_it && policy.of(stage).skip(from).all(|rule| rule.action == Action::Accept && !is_delay(rule))
+    let sets = |rule: &Rule| matches!(&rule.action, Action::Set { value, waits: false, .. } if value.listens());
+    let needed = routes_need_it || policy.of(stage).take(from).any(sets);
+    !needed && policy.of(stage).skip(from).all(|rule| rule.action == Action::Accept && !is_delay(rule))
 }
 
 #[cfg(test)]

@@ -62,17 +62,12 @@ fn sample(sample: &Sample, facts: &Facts<'_>) -> Result<Option<Key>, Open> {
         },
         Fetch::Payload { offset, length: 0 } => bytes(heard.get(offset..).filter(|bytes| !bytes.is_empty())),
         Fetch::Payload { offset, length } => bytes(heard.get(offset..offset.saturating_add(length))),
-        Fetch::PayloadOfLength { offset, size } => {
-            let Some(digits) = heard.get(offset..offset.saturating_add(size)) else { return bytes(None) };
-            let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-            let start = offset.saturating_add(size);
-            bytes(heard.get(start..start.saturating_add(length)))
-        }
+        Fetch::PayloadOfLength { offset, size } => bytes(facts.counted(offset, size)),
     }
 }
 
 /// Conditions of stick rules ask for nothing but the connection itself.
-struct Alone;
+pub(super) struct Alone;
 
 impl World for Alone {
     fn figure(&self, _: &Figure) -> i64 {

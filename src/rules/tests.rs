@@ -6,6 +6,7 @@ use super::*;
 use crate::model::Networks;
 use crate::model::figure::{Figure, PoolFigure};
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Persistence, Quantity, SourceTable, Term, Text};
+use crate::model::value::Origin;
 
 /// A process in which everything is 3.
 struct Still;
@@ -25,6 +26,8 @@ impl World for Still {
 impl Effects for Still {
     fn track(&mut self, _: Slot, _: &str) {}
     fn increment(&mut self, _: Slot, _: Purpose) {}
+    fn set(&mut self, _: &Variable, _: Option<Value>) {}
+    fn put(&mut self, _: u16, _: Value) {}
 }
 
 fn if_all(tests: impl IntoIterator<Item = (bool, Test)>) -> Option<Condition> {
@@ -330,4 +333,79 @@ fn sources_are_listed_and_those_without_a_connection_forgotten() {
     let held = counters.hold(unknown, later).unwrap();
     counters.release(held, later);
     assert_eq!(counters.len(later + Duration::from_secs(1800)), 1);
+}
+
+/// Notes what rules keep.
+#[derive(Default)]
+struct Noting(Notes);
+
+impl World for Noting {
+    fn figure(&self, figure: &Figure) -> i64 {
+        Still.figure(figure)
+    }
+    fn is_up(&self, pool: &str, server: &str) -> bool {
+        Still.is_up(pool, server)
+    }
+    fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64> {
+        Still.counter(of, table, counter)
+    }
+    fn variable(&self, variable: &Variable) -> Option<Value> {
+        self.0.variable(variable).cloned()
+    }
+}
+
+impl Effects for Noting {
+    fn track(&mut self, _: Slot, _: &str) {}
+    fn increment(&mut self, _: Slot, _: Purpose) {}
+    fn set(&mut self, variable: &Variable, value: Option<Value>) {
+        self.0.set(variable, value);
+    }
+    fn put(&mut self, slot: u16, value: Value) {
+        self.0.put(slot, value);
+    }
+}
+
+#[test]
+fn variables_wait_natively_and_begin_anew() {
+    let variable = Variable::parse("txn.x").unwrap();
+    let of = |of| Expression { of, then: Vec::new() };
+    let set = |waits| {
+        let value = of(Origin::Text(Text::Heard { offset: 0, length: Some(3) }));
+        content(Action::Set { variable: variable.clone(), value, waits }, None)
+    };
+    let hello = if_all([(false, Test::Number(Quantity::HelloType, vec![1..=1]))]);
+    let decide = |rules: &[Rule], from, heard: &[u8], world: &mut Noting| -> Option<usize> {
+        let policy = Policy { rules: rules.to_vec(), ..Policy::new() };
+        match super::decide(&policy, Stage::Content, from, &facts(heard, false), &Expressions::default(), world) {
+            Outcome::Wait { from } => Some(from),
+            _ => None,
+        }
+    };
+    let held = |world: &Noting| world.variable(&variable);
+    let (first, all) = (b"\x16\x03".as_slice(), b"GET / HTTP/1.1\r\n".as_slice());
+    let mut world = Noting::default();
+    assert_eq!(decide(&[set(true)], 0, first, &mut world), Some(0), "natively it waits");
+    assert_eq!(decide(&[set(false)], 0, first, &mut world), None);
+    assert_eq!(held(&world), None, "where there is no value the variable stays");
+    // An acceptance that could not change anything but for what is noted meanwhile.
+    let rules = [set(false), content(Action::Accept, hello)];
+    assert_eq!(decide(&rules, 0, first, &mut world), Some(1));
+    assert_eq!(decide(&rules, 1, all, &mut world), None);
+    assert_eq!(held(&world), Some(Value::text(b"GET")));
+    let capture = Action::Capture { slot: Some(2), length: 2, value: of(Origin::Variable(variable.clone(), None)) };
+    assert_eq!(
+        decide(&[content(capture, None), content(Action::Unset(variable.clone()), None)], 0, b"", &mut world),
+        None
+    );
+    assert_eq!((world.0.capture(2), held(&world)), (Some(&Value::text(b"GE")), None));
+    let early = Rule {
+        stage: Stage::Session,
+        ..content(
+            Action::Set { variable: variable.clone(), value: of(Origin::Address(End::Source)), waits: false },
+            None,
+        )
+    };
+    let policy = Policy { rules: vec![early], ..Policy::new() };
+    let _ = super::decide(&policy, Stage::Session, 0, &facts(b"", false), &Expressions::default(), &mut world);
+    assert_eq!(held(&world), None, "`txn` begins when the client is listened to");
 }

@@ -4,6 +4,7 @@
 //! have several tests with `||` between two, which HAProxy does not have: that is how an ACL of several lines is written.
 
 mod figure;
+pub(super) mod map;
 mod page;
 mod pattern;
 mod predefined;
@@ -11,6 +12,7 @@ mod show;
 mod stick;
 mod template;
 mod test;
+mod value;
 
 use std::collections::HashMap;
 use std::io;
@@ -21,12 +23,14 @@ use super::diagnostic::Diagnostic;
 use super::import::Word;
 use super::source::Location;
 use crate::model::rule::{Action, Condition, Denial, Persistence, Purpose, Rule, Slot, Stage, Term, Test};
+use crate::model::value::Variable;
 
 pub(super) use page::{page_rule, show_page_rule};
 use predefined::predefined;
 pub(super) use show::{condition as show_condition, show};
 pub(super) use stick::{show_stick, stick, stick_rule};
 pub(super) use test::tests;
+pub(super) use value::{expression, log_line, named};
 
 /// What is wrong with a rule, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub(super) struct Scope<'a> {
     pub(super) read: &'a dyn Fn(&Path) -> io::Result<String>,
     /// The value of an environment variable.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// What a variable of the process holds from the beginning on.
+    pub(super) initially: &'a dyn Fn(&Variable) -> Option<Arc<str>>,
 }
 
 /// Names of the stages in native rules.
@@ -133,12 +139,15 @@ pub(super) fn staged(stage: Stage, at: Location, words: &[Word], scope: &Scope<'
         }
         (name, rest) if name.starts_with("track-sc") => track(first, rest, scope)?,
         (name, []) if name.starts_with("sc-inc-gpc") => increment(first)?,
-        (other, _) => {
-            return Err(Fault::new(
-                first.at,
-                format!("`{other}` is not an action: accept, reject, silent-drop, track-sc0 and sc-inc-gpc0(0) are"),
-            ));
-        }
+        (other, rest) => match value::action(first, rest, stage, scope)? {
+            Some(action) => action,
+            None => {
+                let message = format!(
+                    "`{other}` is not an action: accept, reject, silent-drop, track-sc0, sc-inc-gpc0(0), set-var(NAME), unset-var(NAME) and capture are"
+                );
+                return Err(Fault::new(first.at, message));
+            }
+        },
     };
     Ok(Rule { stage, action, when })
 }

@@ -71,6 +71,16 @@ fn of_file(path: &Word, of_maps: bool, scope: &Scope<'_>) -> Result<Vec<Word>, F
 }
 
 impl Patterns<'_> {
+    /// Of words alone.
+    pub(super) fn of(words: Vec<Word>) -> Self {
+        Self { words, method: None, ignore_case: false }
+    }
+
+    /// What `-m` says.
+    pub(super) fn method(&self) -> Option<&str> {
+        self.method.map(Word::as_str)
+    }
+
     fn only_method(&self, allowed: &[&str]) -> Result<(), Fault> {
         match self.method {
             Some(method) if !allowed.contains(&method.as_str()) => {
@@ -164,7 +174,7 @@ impl Patterns<'_> {
                 "dom" => Pattern::Domain(text),
                 "bin" => Pattern::Exact(hex(word)?),
                 "len" => {
-                    let one = Patterns { words: vec![word.clone()], method: None, ignore_case: false };
+                    let one = Patterns::of(vec![word.clone()]);
                     match one.numbers(0, number)?.pop() {
                         Some(range) => Pattern::Length(range),
                         None => return Err(Fault::new(word.at, "a length is a number or a range, such as 3:9")),

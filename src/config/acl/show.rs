@@ -4,10 +4,11 @@ use std::ops::RangeInclusive;
 
 use data_encoding::HEXLOWER;
 
-use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, figure};
+use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, figure, value};
 use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
 };
+use crate::model::value::Comparison;
 
 /// A rule in the native language.
 pub(in crate::config) fn show(rule: &Rule) -> String {
@@ -26,6 +27,9 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
         (Action::Track { slot, table }, _) => format!("{stage} track-sc{} src table {}", slot.index(), quoted(table)),
         (Action::Increment { slot, counter }, _) => {
             format!("{stage} sc-inc-{}({})", purpose(*counter), slot.index())
+        }
+        (action @ (Action::Set { .. } | Action::Unset(_) | Action::Capture { .. }), _) => {
+            format!("{stage} {}", value::show_action(action).unwrap_or_default())
         }
     };
     match &rule.when {
@@ -46,7 +50,6 @@ fn term(term: &Term) -> String {
 }
 
 fn test(test: &Test) -> String {
-    let end = |end: &End| if *end == End::Source { "src" } else { "dst" };
     match test {
         Test::Always(holds) => format!("always_{holds}"),
         Test::Ended => "wait_end".to_owned(),
@@ -54,31 +57,58 @@ fn test(test: &Test) -> String {
         Test::ServerUp { pool, server } => quoted(&format!("srv_is_up({pool}/{server})")),
         Test::Address(which, networks) => {
             let networks = networks.listed().iter().map(ToString::to_string).collect::<Vec<_>>();
-            format!("{} {}", end(which), networks.join(" "))
+            format!("{} {}", end(*which), networks.join(" "))
         }
         Test::Number(Quantity::HelloVersion, ranges) => format!("req.ssl_ver {}", numbers(ranges, version)),
         Test::Number(quantity, ranges) => {
-            let name = match quantity {
-                Quantity::Port(which) => format!("{}_port", end(which)),
-                Quantity::HeardBytes => "req.len".to_owned(),
-                Quantity::HelloType => "req.ssl_hello_type".to_owned(),
-                Quantity::HelloVersion => "req.ssl_ver".to_owned(),
-                Quantity::RdpCookies => "req.rdp_cookie_cnt".to_owned(),
-                Quantity::Figure(figure) => figure::show(figure),
-                Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
-            };
+            let name = self::quantity(quantity);
             format!("{} {}", quoted(&name), numbers(ranges, |number| number.to_string()))
         }
-        Test::Text { of, ignore_case, patterns } => {
-            let name = match of {
-                Text::ServerName => "req.ssl_sni".to_owned(),
-                Text::Protocol => "req.ssl_alpn".to_owned(),
-                Text::Method => "method".to_owned(),
-                Text::Path => "path".to_owned(),
-                Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
+        Test::Value { of, is } => {
+            let how = match is {
+                Comparison::Networks(networks) => {
+                    let networks = networks.listed().iter().map(ToString::to_string).collect::<Vec<_>>();
+                    format!(" -m ip {}", networks.join(" "))
+                }
+                Comparison::Ranges(ranges) => format!(" -m int {}", numbers(ranges, |number| number.to_string())),
+                Comparison::Texts { ignore_case, patterns } => {
+                    format!("{}{}", if *ignore_case { " -i" } else { "" }, texts(patterns))
+                }
             };
+            format!("{}{how}", quoted(&value::show(of)))
+        }
+        Test::Text { of, ignore_case, patterns } => {
+            let name = text(*of);
             format!("{name}{}{}", if *ignore_case { " -i" } else { "" }, texts(patterns))
         }
+    }
+}
+
+pub(super) fn end(end: End) -> &'static str {
+    if end == End::Source { "src" } else { "dst" }
+}
+
+pub(super) fn quantity(quantity: &Quantity) -> String {
+    match quantity {
+        Quantity::Port(which) => format!("{}_port", end(*which)),
+        Quantity::HeardBytes => "req.len".to_owned(),
+        Quantity::HelloType => "req.ssl_hello_type".to_owned(),
+        Quantity::HelloVersion => "req.ssl_ver".to_owned(),
+        Quantity::RdpCookies => "req.rdp_cookie_cnt".to_owned(),
+        Quantity::Figure(figure) => figure::show(figure),
+        Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
+    }
+}
+
+pub(super) fn text(of: Text) -> String {
+    match of {
+        Text::ServerName => "req.ssl_sni".to_owned(),
+        Text::Protocol => "req.ssl_alpn".to_owned(),
+        Text::Method => "method".to_owned(),
+        Text::Path => "path".to_owned(),
+        Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
+        Text::Counted { offset, size } => format!("req.payload_lv({offset},{size})"),
+        Text::RdpUser => "req.rdp_cookie(mstshash)".to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Fault, Scope, split};
 use crate::config::import::Word;
 use crate::config::source::Location;
 use crate::model::rule::{Condition, End, Quantity, Test};
+use crate::model::value::{Expression, Origin};
 use crate::model::{Fetch, Sample, StickAction, StickRule};
 
 /// The actions by their names.
@@ -46,9 +47,20 @@ pub(in crate::config) fn stick(
 fn is_of_the_connection(test: &Test) -> bool {
     match test {
         Test::ServerUp { .. } => false,
+        Test::Value { of, .. } => is_of_the_client(of),
         Test::Number(quantity, _) => matches!(quantity, Quantity::Port(_)) || quantity.listens(),
         Test::Always(_) | Test::Ended | Test::Http | Test::Address(..) | Test::Text { .. } => true,
     }
+}
+
+/// Nothing is noted yet where stick rules are asked.
+fn is_of_the_client(value: &Expression) -> bool {
+    value.variables().next().is_none()
+        && match &value.of {
+            Origin::Number(quantity) => matches!(quantity, Quantity::Port(_)) || quantity.listens(),
+            Origin::Variable(..) | Origin::Capture(_) => false,
+            Origin::Address(_) | Origin::Text(_) | Origin::Constant(_) => true,
+        }
 }
 
 /// `FETCH[,ipmask(BITS[,BITS])][,lower]`
@@ -94,7 +106,7 @@ fn sample(text: &str) -> Result<Sample, String> {
 }
 
 /// Parts between commas that are in no parentheses.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_i32;
     text.split(move |c| {
         depth += i32::from(c == '(') - i32::from(c == ')');

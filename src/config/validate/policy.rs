@@ -13,7 +13,11 @@ use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Quantity, Rule, Slot, SourceTable, Stage, Term, Test,
     Text,
 };
+use crate::model::value::{CaptureSlots, Scope};
 use crate::model::{Networks, Policy, Prefix, Server};
+
+/// More captures than this no line of a log has.
+const MOST_CAPTURES: u16 = 1000;
 
 /// The tables of counters, by name.
 pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<String, SourceTable> {
@@ -94,6 +98,7 @@ pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findi
         limit(raw, limits, &mut policy, findings);
     }
     policy.rules.extend(said.rules.iter().map(|rule| rule.value.clone()));
+    policy.captures = capture_slots(&said.captures, &mut policy.rules, findings);
     for rule in &said.rules {
         names(rule, known, &mut policy, findings);
     }
@@ -104,13 +109,30 @@ pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findi
     policy.routes_wait = said.routes_wait.is_none_or(|wait| wait.value);
     policy.sessions_per_second =
         findings.optional_number(&said.sessions_per_second, "connections-per-second", 1..=u64::from(u32::MAX));
-    if policy.rules.is_empty() && policy.sessions_per_second.is_none() {
+    if policy.rules.is_empty() && policy.sessions_per_second.is_none() && policy.captures == CaptureSlots::default() {
         return None;
     }
     if raw.pool.is_none() {
         policy.rules.push(Rule { stage: Stage::Route, action: Action::Nowhere, when: None });
     }
     Some(Arc::new(policy))
+}
+
+/// Gives a place to every capture that names none, the next one, and says how many there are.
+fn capture_slots(said: &raw::Maybe<raw::Captures>, rules: &mut [Rule], findings: &mut Findings<'_>) -> CaptureSlots {
+    let (mut next, mut count) = (0, 0);
+    for rule in rules {
+        if let Action::Capture { slot, .. } = &mut rule.action {
+            next = 1 + *slot.get_or_insert(next);
+            count = next.max(count);
+        }
+    }
+    let said = said.as_ref().map(|said| &said.value);
+    let mut least = |of: fn(&raw::Captures) -> &raw::Maybe<u64>, key| {
+        said.map_or(0, |said| findings.number(of(said), key, 0..=u64::from(MOST_CAPTURES), 0))
+    };
+    let (request, response) = (least(|said| &said.request, "request"), least(|said| &said.response, "response"));
+    CaptureSlots { request: count.max(request), response }
 }
 
 /// The first pool that a rule sends connections to: stands for a service that has none of its own.
@@ -176,6 +198,10 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
     }
     let mut tables = Vec::new();
     match &rule.value.action {
+        Action::Set { variable, .. } if early && matches!(variable.scope, Scope::Transaction | Scope::Request) => {
+            let message = format!("`{variable}` is gone again when this stage is over: nothing reads it");
+            findings.warning(rule.at, message, "keep it in `sess.`, or make it a `content` rule");
+        }
         Action::Pool(pool) => pool_exists(pool, rule.at, known, findings),
         Action::Track { table, .. } => tables.push(table),
         _ => {}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Translator;
 use super::proxy::Proxy;
-use crate::config::acl;
+use crate::config::acl::{self, map};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::raw::{self, Located};
@@ -23,30 +23,14 @@ struct Expression<'t> {
     after: &'t str,
 }
 
-/// The converters, and how they compare. Addresses and numbers know how by themselves.
-const METHODS: [(&str, &str); 11] = [
-    ("map", "str"),
-    ("map_str", "str"),
-    ("map_str_str", "str"),
-    ("map_beg", "beg"),
-    ("map_end", "end"),
-    ("map_sub", "sub"),
-    ("map_dom", "dom"),
-    ("map_reg", "reg"),
-    ("map_ip", ADDRESS),
-    ("map_ip_str", ADDRESS),
-    ("map_int", NUMBER),
-];
 /// What a name can be made of, and how that compares.
 const NAMING: [(&str, &str); 5] = [
     ("req.ssl_sni", "str"),
     ("req.ssl_sni,lower", "str"),
     ("req_ssl_sni", "str"),
     ("req_ssl_sni,lower", "str"),
-    ("dst_port", NUMBER),
+    ("dst_port", map::NUMBER),
 ];
-const ADDRESS: &str = "ip";
-const NUMBER: &str = "int";
 
 impl<'t> Expression<'t> {
     fn of(text: &'t str) -> Option<Self> {
@@ -56,7 +40,9 @@ impl<'t> Expression<'t> {
             return None;
         }
         let Some((fetch, converter)) = inside.split_once(",map") else {
-            let (_, method) = NAMING.iter().find(|(fetch, _)| *fetch == inside)?;
+            let known = NAMING.iter().find(|(fetch, _)| *fetch == inside).map(|(_, method)| *method);
+            // What rules have kept is compared as text.
+            let method = known.or_else(|| inside.starts_with("var(").then_some("str"))?;
             return Some(Self { before, fetch: inside, method, file: None, default: None, after });
         };
         let (suffix, arguments) = converter.strip_suffix(')')?.split_once('(')?;
@@ -64,14 +50,15 @@ impl<'t> Expression<'t> {
             Some((file, default)) => (file, Some(default)),
             None => (arguments, None),
         };
-        let (_, method) = METHODS.iter().find(|(name, _)| name.strip_prefix("map") == Some(suffix))?;
+        let (_, method) = map::METHODS.iter().find(|(name, _)| name.strip_prefix("map") == Some(suffix))?;
         Some(Self { before, fetch, method, file: Some(file), default, after })
     }
 
     /// The values that make these names.
     fn made_from<'n>(&self, names: &'n [String]) -> String {
         let middle = |name: &'n String| name.strip_prefix(self.before)?.strip_suffix(self.after);
-        let number = |value: &str| self.method != NUMBER || value.parse::<u16>().is_ok_and(|n| n.to_string() == value);
+        let number =
+            |value: &str| self.method != map::NUMBER || value.parse::<u16>().is_ok_and(|n| n.to_string() == value);
         let values = names.iter().filter_map(middle).filter(|value| !value.is_empty() && number(value));
         values.map(|value| format!("{value} {value}\n")).collect()
     }
@@ -82,41 +69,9 @@ impl<'t> Expression<'t> {
 
     /// The test that one of these keys is it.
     fn words(&self, keys: &[&str], at: Location) -> Vec<Word> {
-        let method: &[&str] = if [ADDRESS, NUMBER].contains(&self.method) { &[] } else { &["-m", self.method] };
-        let words = [self.fetch].into_iter().chain(method.iter().copied()).chain(["--"]).chain(keys.iter().copied());
+        let words = [self.fetch, "-m", self.method, "--"].into_iter().chain(keys.iter().copied());
         words.map(|text| Word { text: text.to_owned(), at }).collect()
     }
-}
-
-/// Keys and values: a line each, `#` before those that do not count.
-fn entries(text: &str) -> Vec<(&str, &str)> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| line.split_once([' ', '\t']).map_or((line, ""), |(key, value)| (key, value.trim()))).collect()
-}
-
-/// Keys that have the same value, in an order in which the first group that fits is the one that HAProxy finds.
-fn groups<'m>(method: &str, mut entries: Vec<(&'m str, &'m str)>) -> Vec<(&'m str, Vec<&'m str>)> {
-    if method == ADDRESS {
-        // The longest prefix first.
-        let length = |key: &str| match key.split_once('/') {
-            Some((_, length)) => length.parse().unwrap_or(0_u8),
-            None => u8::MAX,
-        };
-        entries.sort_by_key(|(key, _)| std::cmp::Reverse(length(key)));
-    }
-    // Of equal keys the first counts, whatever stands between.
-    let mut seen = std::collections::HashSet::new();
-    entries.retain(|(key, _)| seen.insert(*key));
-    let exact = method == "str";
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for (key, value) in entries {
-        let near = if exact { groups.iter_mut().find(|group| group.0 == value) } else { groups.last_mut() };
-        match near.filter(|group| group.0 == value) {
-            Some(group) => group.1.push(key),
-            None => groups.push((value, vec![key])),
-        }
-    }
-    groups
 }
 
 fn is_backend(name: &str, proxies: &[Proxy]) -> bool {
@@ -159,7 +114,7 @@ impl Translator<'_> {
             let message = "`unless` with `||` does not go with a map yet: write it with `if` and `!`";
             return Err(Diagnostic::error(at, message).into());
         }
-        let mut entries = entries(&text);
+        let mut entries = map::entries(&text);
         let capital = |(key, _): &(&str, &str)| key.contains(|c: char| c.is_ascii_uppercase());
         if expression.fetch.ends_with(",lower") && expression.method != "reg" {
             if let Some((key, _)) = entries.iter().find(|entry| capital(entry)) {
@@ -170,7 +125,7 @@ impl Translator<'_> {
             entries.retain(|entry| !capital(entry));
         }
         let mut rules = Vec::new();
-        for (value, keys) in groups(expression.method, entries) {
+        for (value, keys) in map::groups(expression.method, entries) {
             let words = expression.words(&keys, name.at);
             let tests = self.in_scope(proxy, |scope| acl::tests(name.at, &words, scope));
             let tests = tests.map_err(Diagnostic::from)?;
@@ -226,24 +181,4 @@ fn both(when: Option<&Condition>, tests: Vec<Test>) -> Condition {
         }
     };
     Condition { negated: false, any }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_are_grouped_as_they_are_found() {
-        let text = "# names\n a.example  one\nb.example\ttwo\n\nc.example one \na.example three\nd\n";
-        let names = entries(text);
-        assert_eq!(names.last(), Some(&("d", "")));
-        let exact = groups("str", names.clone());
-        assert_eq!(exact, [("one", vec!["a.example", "c.example"]), ("two", vec!["b.example"]), ("", vec!["d"])]);
-        let ordered = groups("end", names);
-        assert_eq!(ordered.iter().map(|group| group.0).collect::<Vec<_>>(), ["one", "two", "one", ""]);
-        let networks = groups(ADDRESS, entries("0.0.0.0/0 all\n10.0.0.0/8 ten\n10.1.1.1 one\n10.1.0.0/16 ten\n"));
-        let expected =
-            [("one", vec!["10.1.1.1"]), ("ten", vec!["10.1.0.0/16", "10.0.0.0/8"]), ("all", vec!["0.0.0.0/0"])];
-        assert_eq!(networks, expected);
-    }
 }
