@@ -405,12 +405,12 @@ impl Policy {
             Action::Pool(pool) => Some(pool.as_str()),
             _ => None,
         });
-        let asked = self.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::tests);
-        sent.chain(asked.filter_map(|test| match test {
+        let tests = self.rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(Condition::tests);
+        let up = tests.filter_map(|test| match test {
             Test::ServerUp { pool, .. } => Some(pool.as_str()),
-            Test::Number(Quantity::Figure(figure), _) => figure.pool(),
             _ => None,
-        }))
+        });
+        sent.chain(up).chain(self.rules.iter().flat_map(Rule::figures).filter_map(Figure::pool))
     }
 }
 
@@ -425,6 +425,29 @@ impl Rule {
     #[must_use]
     pub fn listens(&self) -> bool {
         self.when.as_ref().is_some_and(Condition::listens) || self.action.value().is_some_and(Expression::listens)
+    }
+}
+
+impl Rule {
+    /// The numbers that it asks for.
+    pub fn quantities(&self) -> impl Iterator<Item = &Quantity> {
+        let asked = self.when.iter().flat_map(Condition::quantities);
+        asked.chain(self.action.value().and_then(Expression::quantity))
+    }
+
+    /// The tables that it names.
+    pub fn tables(&self) -> impl Iterator<Item = &String> {
+        let tracked = if let Action::Track { table, .. } = &self.action { Some(table) } else { None };
+        let asked = self.quantities().filter_map(|quantity| match quantity {
+            Quantity::Counter { table, .. } => table.as_ref(),
+            _ => None,
+        });
+        tracked.into_iter().chain(asked)
+    }
+
+    /// Those of them that are about the process.
+    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+        self.quantities().filter_map(Quantity::figure)
     }
 }
 
@@ -451,16 +474,23 @@ impl Condition {
         self.any.iter().flatten().flat_map(|term| term.any.iter())
     }
 
-    /// The numbers about the process that it asks for.
-    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+    /// The numbers that it asks for.
+    pub fn quantities(&self) -> impl Iterator<Item = &Quantity> {
         self.tests().filter_map(|test| match test {
-            Test::Number(Quantity::Figure(figure), _) => Some(figure),
+            Test::Number(quantity, _) => Some(quantity),
+            Test::Value { of, .. } => of.quantity(),
             _ => None,
         })
     }
 }
 
 impl Quantity {
+    /// What it says about the process.
+    #[must_use]
+    pub fn figure(&self) -> Option<&Figure> {
+        if let Self::Figure(figure) = self { Some(figure) } else { None }
+    }
+
     /// Whether what the client says may change it.
     #[must_use]
     pub fn listens(&self) -> bool {

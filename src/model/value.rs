@@ -18,6 +18,8 @@ pub enum Value {
     Number(i64),
     /// A text, which need not be UTF-8.
     Text(Arc<[u8]>),
+    /// What a client sent, which need not be a text: as one, it ends before its first zero.
+    Bytes(Arc<[u8]>),
 }
 
 /// For how long, and for whom, a variable has its value.
@@ -168,6 +170,7 @@ impl Value {
     pub fn into_text(self) -> Arc<[u8]> {
         match self {
             Self::Text(text) => text,
+            Self::Bytes(bytes) => bytes.split(|byte| *byte == 0).next().unwrap_or_default().into(),
             Self::Address(address) => address.to_string().into_bytes().into(),
             Self::Number(number) => number.to_string().into_bytes().into(),
         }
@@ -180,7 +183,7 @@ impl Value {
             Self::Number(number) => Some(*number),
             Self::Address(IpAddr::V4(address)) => Some(u32::from(*address).into()),
             Self::Address(IpAddr::V6(_)) => None,
-            Self::Text(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+            Self::Text(text) | Self::Bytes(text) => std::str::from_utf8(text).ok()?.parse().ok(),
         }
     }
 
@@ -190,7 +193,7 @@ impl Value {
         match self {
             Self::Address(address) => Some(*address),
             Self::Number(number) => Some(IpAddr::from(u32::try_from(*number).ok()?.to_be_bytes())),
-            Self::Text(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+            Self::Text(text) | Self::Bytes(text) => std::str::from_utf8(text).ok()?.parse().ok(),
         }
     }
 }
@@ -228,6 +231,12 @@ impl Expression {
             Origin::Text(_) => true,
             Origin::Address(_) | Origin::Variable(..) | Origin::Capture(_) | Origin::Constant(_) => false,
         }
+    }
+
+    /// The number that it begins with.
+    #[must_use]
+    pub fn quantity(&self) -> Option<&Quantity> {
+        if let Origin::Number(quantity) = &self.of { Some(quantity) } else { None }
     }
 
     /// The variables it reads.

@@ -55,6 +55,7 @@ impl Proxy {
             && let Some(policy) = &spec.policy
             && rehearsal.play((policy, " of the pool"), Stage::Content, (&facts, ruling), &mut world)
         {
+            rehearsal.tell_notes(&world.notes);
             let serves = |server: &str| spec.persist || shared.is_up(server);
             rehearsal.directions = rules::direct(policy, &facts, ruling.expressions(), &world, serves);
             rehearsal.tell_directions();
@@ -99,6 +100,17 @@ impl Rehearsal {
             self.pool = None;
         }
         goes_on
+    }
+
+    /// What rules would keep about it.
+    fn tell_notes(&mut self, notes: &Notes) {
+        let text = |value: &Value| String::from_utf8_lossy(&value.clone().into_text()).escape_debug().to_string();
+        let variables = notes.variables().map(|(variable, value)| format!("{variable} is {}", text(value)));
+        let captures = notes.captures().map(|(slot, value)| format!("capture {slot} is {}", text(value)));
+        let kept: Vec<String> = variables.chain(captures).collect();
+        if !kept.is_empty() {
+            self.steps.push(format!("kept: {}", kept.join(", ")));
+        }
     }
 
     fn tell_directions(&mut self) {

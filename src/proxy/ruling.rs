@@ -119,9 +119,8 @@ impl Ruling {
                 named.extend(pools.get(name).map(|pool| (name.to_owned(), Arc::clone(pool))));
             }
         }
-        let conditions = || policies().flat_map(|policy| &policy.rules).filter_map(|rule| rule.when.as_ref());
         let admitted = PerSecond::default();
-        for figure in conditions().flat_map(Condition::figures) {
+        for figure in policies().flat_map(|policy| &policy.rules).flat_map(Rule::figures) {
             let pool = |name: &str| named.iter().find(|(known, _)| known == name).map(|(_, pool)| pool);
             let rate = match figure {
                 Figure::Service(ServiceFigure::SessionRate) => Some(&admitted),

@@ -59,7 +59,7 @@ pub fn decide<'a>(
     world: &mut dyn Effects,
 ) -> Outcome<'a> {
     let known = facts.known(stage == Stage::Route && !policy.routes_wait);
-    if policy.of(stage).nth(from).is_some_and(is_asked_anew) {
+    if from > 0 && policy.of(stage).nth(from).is_some_and(is_asked_anew) {
         // As in HAProxy, which begins anew: rules that did not wait see what has come meanwhile.
         for rule in policy.of(stage).take(from) {
             let holds = |condition| condition::holds(condition, known, expressions, world) == Answer::Yes;

@@ -54,6 +54,11 @@ impl Notes {
         self.variables.is_empty() && self.captures.is_empty()
     }
 
+    /// The captures that were made, by their places.
+    pub fn captures(&self) -> impl Iterator<Item = (usize, &Value)> {
+        self.captures.iter().enumerate().filter_map(|(slot, value)| Some((slot, value.as_ref()?)))
+    }
+
     /// The variables and what they hold.
     pub fn variables(&self) -> impl Iterator<Item = &(Variable, Value)> {
         self.variables.iter()

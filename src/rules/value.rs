@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::condition::{Expressions, Known, World, matches, number, text};
 use crate::model::Key;
+use crate::model::rule::Text;
 use crate::model::value::{Comparison, Converter, Expression, Map, Origin, Value};
 
 /// It is not known yet.
@@ -21,6 +22,9 @@ pub(super) fn evaluate(
     let mut value = match &expression.of {
         Origin::Address(end) => Some(Value::Address(known.facts.address(*end).ip())),
         Origin::Number(quantity) => number(quantity, known, world)?.map(Value::Number),
+        Origin::Text(of @ (Text::Heard { .. } | Text::Counted { .. })) => {
+            text(*of, known)?.filter(|bytes| !bytes.is_empty()).map(|bytes| Value::Bytes(bytes.into()))
+        }
         Origin::Text(of) => text(*of, known)?.map(Value::text),
         Origin::Variable(variable, default) => {
             world.variable(variable).or_else(|| default.as_ref().map(|text| Value::text(text.as_bytes())))
@@ -43,7 +47,8 @@ pub(super) fn compare(value: &Value, is: &Comparison, expressions: &Expressions)
             value.number().is_some_and(|number| ranges.iter().any(|range| range.contains(&number)))
         }
         Comparison::Texts { ignore_case, patterns } => {
-            matches(&value.clone().into_text(), *ignore_case, patterns, expressions)
+            let fits = |text: &[u8]| matches(text, *ignore_case, patterns, expressions);
+            matches!(value, Value::Bytes(bytes) if fits(bytes)) || fits(&value.clone().into_text())
         }
     }
 }
@@ -56,9 +61,11 @@ fn convert(converter: &Converter, value: Value, expressions: &Expressions, world
         Converter::Length => Value::Number(value.into_text().len() as i64),
         Converter::Mask(v4, v6) => Value::Address(Key::network(value.address()?, *v4, *v6)),
         Converter::Bytes { offset, length } => {
-            let text = value.into_text();
-            let rest = text.get(*offset..)?;
-            Value::text(length.and_then(|length| rest.get(..length)).unwrap_or(rest))
+            let is_text = !matches!(value, Value::Bytes(_));
+            let all = if let Value::Bytes(bytes) = value { bytes } else { value.into_text() };
+            let rest = all.get(*offset..)?;
+            let part = length.and_then(|length| rest.get(..length)).unwrap_or(rest).into();
+            if is_text { Value::Text(part) } else { Value::Bytes(part) }
         }
         Converter::Part { index, delimiters, words } => {
             let text = value.into_text();

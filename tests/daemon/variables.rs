@@ -188,3 +188,138 @@ fn variables_are_haproxys() {
     assert_eq!(ours[0], ["other 127.0.0.1 - - 7011 - 127.0.0.1 berlin AB \"\" \"berlin\""]);
     assert_eq!(ours[5], ["bk_www.example.org Www.Example.org", "plain -", "plain -"]);
 }
+
+#[test]
+fn values_and_what_is_made_of_them_are_haproxys() {
+    let named = hello("Www.Example.org");
+    let said: &[&[u8]] = &[&named, OTHER, b""];
+    let wait = " tcp-request content reject if { req.ssl_hello_type 2 }\n";
+    let keep = |values: &[&str]| -> String {
+        let set = |(n, value): (usize, &&str)| format!(" tcp-request content set-var(txn.v{n}) {value}\n");
+        let shown: Vec<String> = (0..values.len()).map(|n| format!("%[var(txn.v{n})]")).collect();
+        let set: String = values.iter().enumerate().map(set).collect();
+        format!("{wait}{set} default_backend plain\n log-format 'fe {}'", shown.join(" "))
+    };
+    let map = "/tmp/vipgate-names-of-variables.map";
+    std::fs::write(
+        map,
+        "www.example.org one\nWww.Example.org two\nexample.org three\n10.0.0.0/8 net\n127.0.0.0/8 here\n",
+    )
+    .unwrap();
+    let samples = keep(&[
+        "always_true",
+        "int(-7)",
+        "req.len",
+        "req.ssl_ver",
+        "req.ssl_hello_type",
+        "req.ssl_alpn",
+        "nbsrv(plain)",
+        "env(HOME)",
+        "bool(true)",
+        "ipv4(192.0.2.1)",
+        "req.payload(0,4),length",
+        "req.payload_lv(43,1),length",
+        "dst_port,lower",
+        "src,length",
+    ]);
+    let converters = keep(&[
+        "req.ssl_sni,upper",
+        "req.ssl_sni,field(2,.)",
+        "req.ssl_sni,field(-1,.)",
+        "req.ssl_sni,word(1,.)",
+        "req.ssl_sni,bytes(0,3)",
+        "req.ssl_sni,bytes(4)",
+        "req.ssl_sni,bytes(9,99)",
+        "req.ssl_sni,bytes(99)",
+        "req.ssl_sni,length",
+        "src,ipmask(8)",
+        "str(x),concat(-,txn.v0,.)",
+        "str(x),concat(-)",
+        "str(x),concat(,txn.v0)",
+        "req.ssl_sni,field(9,.)",
+        "req.ssl_sni,lower,field(1,.),upper",
+        "str(..a.b),word(1,.)",
+        "str(..a.b),word(-1,.)",
+        "str(..a.b),field(1,.)",
+    ]);
+    let maps = keep(&[
+        &format!("req.ssl_sni,lower,map({map})"),
+        &format!("req.ssl_sni,map({map},none)"),
+        &format!("req.ssl_alpn,map({map},none)"),
+        &format!("req.ssl_sni,lower,map_end({map},none)"),
+        &format!("req.ssl_sni,lower,map_dom({map},none)"),
+        &format!("dst_port,map({map},none)"),
+        &format!("req.ssl_sni,lower,map_sub({map})"),
+    ]);
+    std::fs::write("/tmp/vipgate-nets-of-variables.map", "10.0.0.0/8 net\n127.0.0.0/8 here\n127.0.0.1 host\n").unwrap();
+    let networks = keep(&[
+        "src,map_ip(/tmp/vipgate-nets-of-variables.map)",
+        "ipv4(10.1.2.3),map_ip(/tmp/vipgate-nets-of-variables.map)",
+        "ipv4(192.0.2.1),map_ip(/tmp/vipgate-nets-of-variables.map,other)",
+    ]);
+    let asked = [
+        "var(txn.sni) -m end -i .ORG",
+        "var(txn.p) -m int 1:9999",
+        "var(txn.p) -m str 7015",
+        "var(txn.ip) -m ip 0.0.0.0/0",
+        "var(txn.ip) -m beg 127",
+        "var(txn.none) -m found",
+        "var(txn.none) -m str foo",
+        "var(txn.p) -m len 4",
+        "var(txn.sni),lower -m str www.example.org",
+        "var(txn.sni),lower www.example.org",
+        "var(txn.p) -m bool",
+        "var(txn.p) -m beg 70",
+        "var(txn.sni),length gt 3",
+        "var(txn.sni) -m int 3",
+        "var(txn.sni) -m ip 127.0.0.1",
+        "var(txn.num) -m int 12",
+        "var(txn.addr) -m ip 192.0.2.0/24",
+        "var(txn.none,some) -m str some",
+        "var(txn.sni),field(1,.) -m str Www",
+        "src,ipmask(8) 127.0.0.0",
+        "req.ssl_sni,field(2,.),lower -m str example",
+        "var(txn.ip) -m int 0:99999999999",
+        "var(txn.sni) -m reg ^W.*g$",
+    ];
+    let tests: String = asked
+        .iter()
+        .enumerate()
+        .map(|(n, asked)| format!(" tcp-request content set-var(txn.t{n}) int(1) if {{ {asked} }}\n"))
+        .collect();
+    let shown: Vec<String> = (0..asked.len()).map(|n| format!("{n}=%[var(txn.t{n})]")).collect();
+    let tests = format!(
+        "{wait} tcp-request content set-var(txn.sni) req.ssl_sni\n tcp-request content set-var(txn.p) dst_port\n\
+         \x20tcp-request content set-var(txn.ip) src\n tcp-request content set-var(txn.num) str(12)\n\
+         \x20tcp-request content set-var(txn.addr) str(192.0.2.7)\n{tests} default_backend plain\n log-format 'fe {}'",
+        shown.join(" ")
+    );
+    let told = format!(
+        "{wait} tcp-request content set-var(txn.sni) req.ssl_sni\n default_backend plain\n\
+         \x20log-format 'fe %[var(txn.sni),map({map},none)] %[var(txn.none),map({map},none)] %[src,ipmask(16)] %[str(abc),upper] \
+         %{{+Q}}[var(txn.sni),lower] %{{+X}}[var(txn.sni),length] %{{+Q,+E}}[var(txn.none)]'"
+    );
+    // One for all, set by whoever came.
+    let process = format!(
+        "{wait} tcp-request content set-var(proc.last) req.ssl_sni\n default_backend plain\n log-format 'fe %[var(proc.last)]'"
+    );
+    let chosen = format!(
+        "{wait} tcp-request content set-var(txn.sni) req.ssl_sni,lower\n use_backend %[var(txn.sni),map_end(/tmp/vipgate-pools-of-variables.map,other)]\n\
+         \x20default_backend plain\n log-format 'fe %b'"
+    );
+    std::fs::write("/tmp/vipgate-pools-of-variables.map", ".example.org net\n").unwrap();
+    let ours = compare(
+        "",
+        &[
+            (&samples, said),
+            (&converters, said),
+            (&maps, said),
+            (&networks, &[OTHER]),
+            (&tests, said),
+            (&told, said),
+            (&process, said),
+            (&chosen, said),
+        ],
+    );
+    assert_eq!(ours[7], ["net", "plain", "plain"]);
+}

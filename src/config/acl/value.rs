@@ -336,7 +336,7 @@ pub(in crate::config) fn show(expression: &Expression) -> String {
         Origin::Variable(variable, None) => format!("var({variable})"),
         Origin::Variable(variable, Some(default)) => format!("var({variable},{default})"),
         Origin::Capture(slot) => format!("capture.req.hdr({slot})"),
-        Origin::Constant(Value::Text(text)) => format!("str({})", String::from_utf8_lossy(text)),
+        Origin::Constant(Value::Text(text) | Value::Bytes(text)) => format!("str({})", String::from_utf8_lossy(text)),
         Origin::Constant(Value::Number(number)) => format!("int({number})"),
         Origin::Constant(Value::Address(address)) if address.is_ipv4() => format!("ipv4({address})"),
         Origin::Constant(Value::Address(address)) => format!("ipv6({address})"),

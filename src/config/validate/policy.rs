@@ -13,7 +13,7 @@ use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Quantity, Rule, Slot, SourceTable, Stage, Term, Test,
     Text,
 };
-use crate::model::value::{CaptureSlots, Scope};
+use crate::model::value::{CaptureSlots, Expression, Scope};
 use crate::model::{Networks, Policy, Prefix, Server};
 
 /// More captures than this no line of a log has.
@@ -196,22 +196,19 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
         let message = "a rule of this stage cannot know what the client says: it is as if it said nothing";
         findings.warning(rule.at, message, "make it a `content` rule");
     }
-    let mut tables = Vec::new();
     match &rule.value.action {
         Action::Set { variable, .. } if early && matches!(variable.scope, Scope::Transaction | Scope::Request) => {
             let message = format!("`{variable}` is gone again when this stage is over: nothing reads it");
             findings.warning(rule.at, message, "keep it in `sess.`, or make it a `content` rule");
         }
         Action::Pool(pool) => pool_exists(pool, rule.at, known, findings),
-        Action::Track { table, .. } => tables.push(table),
         _ => {}
     }
     conditions_exist(rule.value.when.iter(), rule.at, known, findings);
-    tables.extend(rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test {
-        Test::Number(Quantity::Counter { table, .. }, _) => table.as_ref(),
-        _ => None,
-    }));
-    for table in tables {
+    if let Some(Quantity::Figure(figure)) = rule.value.action.value().and_then(Expression::quantity) {
+        figure_exists(figure, rule.at, known, findings);
+    }
+    for table in rule.value.tables() {
         match known.tables.get(table) {
             Some(found) if policy.tables.iter().all(|there| there.name != found.name) => {
                 policy.tables.push(found.clone())
@@ -239,14 +236,15 @@ pub(super) fn conditions_exist<'c>(
     known: &Known<'_>,
     findings: &mut Findings<'_>,
 ) {
-    for test in conditions.flat_map(Condition::tests) {
-        match test {
-            Test::ServerUp { pool, server } => {
+    for condition in conditions {
+        for test in condition.tests() {
+            if let Test::ServerUp { pool, server } = test {
                 pool_exists(pool, at, known, findings);
                 server_exists(pool, server, at, known, findings);
             }
-            Test::Number(Quantity::Figure(figure), _) => figure_exists(figure, at, known, findings),
-            _ => {}
+        }
+        for figure in condition.quantities().filter_map(Quantity::figure) {
+            figure_exists(figure, at, known, findings);
         }
     }
 }

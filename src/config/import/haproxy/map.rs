@@ -54,6 +54,11 @@ impl<'t> Expression<'t> {
         Some(Self { before, fetch, method, file: Some(file), default, after })
     }
 
+    /// Whether some connections have nothing to look up: addresses and ports all have.
+    fn may_be_missing(&self) -> bool {
+        self.fetch.starts_with("var(") || !["ip", map::NUMBER].contains(&self.method)
+    }
+
     /// The values that make these names.
     fn made_from<'n>(&self, names: &'n [String]) -> String {
         let middle = |name: &'n String| name.strip_prefix(self.before)?.strip_suffix(self.after);
@@ -132,7 +137,15 @@ impl Translator<'_> {
             rules.push((expression.name(value), Some(both(when, tests))));
         }
         let default = expression.default.map_or_else(String::new, |default| expression.name(default));
-        rules.push((default, when.cloned()));
+        if expression.default.is_some() && expression.may_be_missing() {
+            // As in HAProxy, the map says nothing of what is not there.
+            let words = [expression.fetch, "-m", "found"].map(|text| Word { text: text.to_owned(), at: name.at });
+            let found = self.in_scope(proxy, |scope| acl::tests(name.at, &words, scope)).map_err(Diagnostic::from)?;
+            rules.push((default, Some(both(when, found))));
+            rules.push((String::new(), when.cloned()));
+        } else {
+            rules.push((default, when.cloned()));
+        }
         let rule = |(pool, when)| Located::new(Rule { stage: Stage::Route, action: Action::Pool(pool), when }, at);
         proxy.rules.rules.extend(rules.into_iter().map(rule));
         proxy.rules.mapped.push(at);

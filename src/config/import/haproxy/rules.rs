@@ -61,17 +61,8 @@ impl RulesSaid {
 
     /// The tables that rules name.
     pub(super) fn tables(&self) -> impl Iterator<Item = (&String, Location)> {
-        self.rules.iter().chain(&self.of_pool).flat_map(|rule| {
-            let asked = rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test {
-                Test::Number(crate::model::rule::Quantity::Counter { table, .. }, _) => table.as_ref(),
-                _ => None,
-            });
-            let tracked = match &rule.value.action {
-                Action::Track { table, .. } => Some(table),
-                _ => None,
-            };
-            tracked.into_iter().chain(asked).map(|table| (table, rule.at))
-        })
+        let rules = self.rules.iter().chain(&self.of_pool);
+        rules.flat_map(|rule| rule.value.tables().map(|table| (table, rule.at)))
     }
 
     fn captures_raw(&self) -> raw::Captures {
