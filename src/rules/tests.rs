@@ -391,7 +391,7 @@ fn variables_wait_natively_and_begin_anew() {
     let rules = [set(false), content(Action::Accept, hello)];
     assert_eq!(decide(&rules, 0, first, &mut world), Some(1));
     assert_eq!(decide(&rules, 1, all, &mut world), None);
-    assert_eq!(held(&world), Some(Value::text(b"GET")));
+    assert_eq!(held(&world), Some(Value::Bytes((*b"GET").into())));
     let capture = Action::Capture { slot: Some(2), length: 2, value: of(Origin::Variable(variable.clone(), None)) };
     assert_eq!(
         decide(&[content(capture, None), content(Action::Unset(variable.clone()), None)], 0, b"", &mut world),

@@ -321,5 +321,8 @@ fn values_and_what_is_made_of_them_are_haproxys() {
             (&chosen, said),
         ],
     );
+    for name in ["names", "nets", "pools"] {
+        let _removed = std::fs::remove_file(format!("/tmp/vipgate-{name}-of-variables.map"));
+    }
     assert_eq!(ours[7], ["net", "plain", "plain"]);
 }
