@@ -85,6 +85,7 @@ fn collect(kind: &'static str, value: &toml::Value, seen: &mut HashSet<(&'static
             "route" if kind == "the file" => "a route",
             "route" if kind == "[[service]]" => "a service's route",
             "limits" => "limits",
+            "captures" => "captures",
             "source" => "a source",
             "source-table" => "[[source-table]]",
             "resolver" if kind == "the file" => "[[resolver]]",

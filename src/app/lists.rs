@@ -3,7 +3,7 @@
 use super::node::Node;
 use crate::control::Reply;
 use crate::control::lists::{ListAction, ListEntry, ListEntryView, ListFound, ListView};
-use crate::model::converted::{How, Kind, ListName};
+use crate::model::list::{How, Kind, ListName};
 use crate::rules::lists::{Finding, ListError, Overview, Row, Which};
 
 impl Node {

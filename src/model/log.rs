@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::expression::{Expression, LogLine};
+use super::list::{Kind, Lookup};
+use super::value::Variable;
+
 /// What is logged, how, and where to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -153,7 +157,29 @@ pub enum ConnectionLine {
     /// HAProxy's `option tcplog`.
     Tcp,
     /// HAProxy's `log-format`.
-    Custom(String),
+    Custom(LogLine),
+}
+
+impl ConnectionLine {
+    /// The expressions that it tells.
+    pub fn samples(&self) -> impl Iterator<Item = &Expression> {
+        let line = match self {
+            Self::Custom(line) => Some(line),
+            Self::AsLog | Self::Connect | Self::Tcp => None,
+        };
+        line.into_iter().flat_map(|line| line.samples.iter().map(|(_, sample)| sample))
+    }
+
+    /// Whether it tells what a variable holds.
+    #[must_use]
+    pub fn reads(&self, variable: &Variable) -> bool {
+        self.samples().any(|sample| sample.variables().any(|read| read == variable))
+    }
+
+    /// The lists that it asks, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        self.samples().flat_map(Expression::lookups)
+    }
 }
 
 /// What `%[...]` in a line can be about.

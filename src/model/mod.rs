@@ -9,9 +9,10 @@ mod check_presets;
 mod check_result;
 mod command;
 mod control;
-pub mod converted;
 mod estate;
+pub mod expression;
 pub mod figure;
+pub mod list;
 mod log;
 mod name;
 mod net;
@@ -32,6 +33,7 @@ mod socket;
 mod source_table;
 mod stick;
 mod track;
+pub mod value;
 mod vrrp;
 
 use std::time::Duration;
@@ -160,13 +162,14 @@ impl Config {
     }
 
     /// The lists that its rules ask, and what they have.
-    pub fn lookups(&self) -> impl Iterator<Item = (&converted::Lookup, converted::Kind)> {
+    pub fn lookups(&self) -> impl Iterator<Item = (&list::Lookup, list::Kind)> {
         let of_services = self.services.iter().filter_map(|service| service.policy.as_ref());
         let of_pools = self.pools.iter().filter_map(|pool| pool.policy.as_ref());
         let sticks = self.pools.iter().flat_map(|pool| &pool.stick).filter_map(|rule| rule.when.as_ref());
         let pages = self.pages.iter().flat_map(Page::conditions);
         let policies = of_services.chain(of_pools).flat_map(|policy| policy.lookups());
-        policies.chain(sticks.chain(pages).flat_map(rule::Condition::lookups))
+        let lines = self.services.iter().flat_map(|service| service.log_line.lookups());
+        policies.chain(lines).chain(sticks.chain(pages).flat_map(rule::Condition::lookups))
     }
 
     /// Whether a server sees connections from other addresses than this node's.

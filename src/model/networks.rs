@@ -6,7 +6,7 @@ use super::net::{Family, Prefix};
 
 /// A set of networks that tells in logarithmic time whether an address is in one of them, and whether the longest of
 /// those was taken in or left out.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Networks {
     listed: Vec<Prefix>,
     /// Where the answer changes, ascending; it holds up to the next such place. Before the first it is no.

@@ -5,10 +5,12 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::converted::{Converted, Is, Kind, Lookup, Naming, Subject};
+use super::expression::{Expression, Is, Naming};
 use super::figure::Figure;
+use super::list::{Kind, Lookup};
 use super::networks::Networks;
 pub use super::source_table::SourceTable;
+use super::value::{CaptureSlots, Variable};
 
 /// The rules of a service, or those of a pool, which have no other stages than [`Stage::Content`] and [`Stage::Server`].
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,8 @@ pub struct Policy {
     pub tables: Vec<SourceTable>,
     /// New connections a second; beyond it, clients wait in the listen queue (HAProxy's `rate-limit sessions`).
     pub sessions_per_second: Option<u32>,
+    /// How many captures its connections have.
+    pub captures: CaptureSlots,
 }
 
 /// One rule: what happens to a connection that meets its condition.
@@ -74,6 +78,26 @@ pub enum Action {
         slot: Slot,
         /// Which counter.
         counter: Purpose,
+    },
+    /// Keeps a value in a variable; where there is none the variable stays as it is (HAProxy's `set-var`).
+    Set {
+        /// The variable.
+        variable: Variable,
+        /// What it is set to.
+        value: Expression,
+        /// The rule waits for what the client has to say for it. HAProxy's never does.
+        waits: bool,
+    },
+    /// The variable has no value any more (`unset-var`).
+    Unset(Variable),
+    /// Keeps the beginning of a value for the line of the connection, and waits for it (`capture`).
+    Capture {
+        /// The place it has there; none: the next one.
+        slot: Option<u16>,
+        /// So many bytes at most.
+        length: u16,
+        /// What is kept.
+        value: Expression,
     },
     /// The connection goes to the pool of this name.
     Pool(String),
@@ -187,19 +211,19 @@ pub enum Test {
         /// How it may be.
         patterns: Vec<Pattern>,
     },
+    /// A value that rules kept or that is made of what is known.
+    Value {
+        /// What is looked at.
+        of: Expression,
+        /// How it may be.
+        is: Is,
+    },
     /// A server is up (`srv_is_up`).
     ServerUp {
         /// Its pool.
         pool: String,
         /// Its name there.
         server: String,
-    },
-    /// What is made of something is as it has to be.
-    Converted {
-        /// What is looked at, and what is made of it.
-        what: Converted,
-        /// What it has to be.
-        is: Is,
     },
 }
 
@@ -303,6 +327,15 @@ pub enum Text {
         /// So many.
         length: Option<usize>,
     },
+    /// What follows its own length in what the client says first (`req.payload_lv`).
+    Counted {
+        /// Bytes before the length.
+        offset: usize,
+        /// Bytes of the length, 1 to 4.
+        size: usize,
+    },
+    /// The user whom the cookie in an RDP client's request names (`req.rdp_cookie(mstshash)`).
+    RdpUser,
     /// The method of an HTTP request (`method`).
     Method,
     /// The path of an HTTP request, without its query (`path`).
@@ -340,6 +373,7 @@ impl Policy {
             routes_wait: true,
             tables: Vec::new(),
             sessions_per_second: None,
+            captures: CaptureSlots::default(),
         }
     }
 
@@ -355,14 +389,11 @@ impl Policy {
             _ => None,
         });
         let named = self.namings().flat_map(|naming| naming.known.iter().map(String::as_str));
-        let asked = self.conditions().flat_map(Condition::tests);
-        sent.chain(named).chain(asked.filter_map(|test| match test {
+        let up = self.conditions().flat_map(Condition::tests).filter_map(|test| match test {
             Test::ServerUp { pool, .. } => Some(pool.as_str()),
-            _ => match test.quantity() {
-                Some(Quantity::Figure(figure)) => figure.pool(),
-                _ => None,
-            },
-        }))
+            _ => None,
+        });
+        sent.chain(named).chain(up).chain(self.rules.iter().flat_map(Rule::figures).filter_map(Figure::pool))
     }
 
     /// The names of pools that are made from the connection.
@@ -380,8 +411,7 @@ impl Policy {
 
     /// The lists that its rules ask, and what they have.
     pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
-        let values = self.namings().flat_map(Naming::values);
-        self.conditions().flat_map(Condition::lookups).chain(values.flat_map(Converted::lookups))
+        self.rules.iter().flat_map(Rule::lookups)
     }
 
     /// Whether there is no pool for a connection that no rule leads to one.
@@ -401,8 +431,46 @@ impl Rule {
     /// Whether what the client says may change what it comes to.
     #[must_use]
     pub fn listens(&self) -> bool {
-        let named = matches!(&self.action, Action::Named(naming) if naming.values().any(Converted::listens));
-        named || self.when.as_ref().is_some_and(Condition::listens)
+        self.when.as_ref().is_some_and(Condition::listens) || self.action.values().any(Expression::listens)
+    }
+
+    /// The numbers that it asks for.
+    pub fn quantities(&self) -> impl Iterator<Item = &Quantity> {
+        let asked = self.when.iter().flat_map(Condition::quantities);
+        asked.chain(self.action.values().filter_map(Expression::quantity))
+    }
+
+    /// The tables that it names.
+    pub fn tables(&self) -> impl Iterator<Item = &String> {
+        let tracked = if let Action::Track { table, .. } = &self.action { Some(table) } else { None };
+        let asked = self.quantities().filter_map(|quantity| match quantity {
+            Quantity::Counter { table, .. } => table.as_ref(),
+            _ => None,
+        });
+        tracked.into_iter().chain(asked)
+    }
+
+    /// The numbers about the process that it asks for.
+    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
+        self.quantities().filter_map(Quantity::figure)
+    }
+
+    /// The lists that it asks, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        let of_values = self.action.values().flat_map(Expression::lookups);
+        self.when.iter().flat_map(Condition::lookups).chain(of_values)
+    }
+}
+
+impl Action {
+    /// The values that it works out.
+    pub fn values(&self) -> impl Iterator<Item = &Expression> {
+        let (kept, named) = match self {
+            Self::Set { value, .. } | Self::Capture { value, .. } => (Some(value), None),
+            Self::Named(naming) => (None, Some(naming)),
+            _ => (None, None),
+        };
+        kept.into_iter().chain(named.into_iter().flat_map(Naming::values))
     }
 }
 
@@ -418,10 +486,11 @@ impl Condition {
         self.any.iter().flatten().flat_map(|term| term.any.iter())
     }
 
-    /// The numbers about the process that it asks for.
-    pub fn figures(&self) -> impl Iterator<Item = &Figure> {
-        self.tests().filter_map(|test| match test.quantity() {
-            Some(Quantity::Figure(figure)) => Some(figure),
+    /// The numbers that it asks for.
+    pub fn quantities(&self) -> impl Iterator<Item = &Quantity> {
+        self.tests().filter_map(|test| match test {
+            Test::Number(quantity, _) => Some(quantity),
+            Test::Value { of, .. } => of.quantity(),
             _ => None,
         })
     }
@@ -430,9 +499,7 @@ impl Condition {
     pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
         self.tests()
             .flat_map(|test| match test {
-                Test::Converted { what, is } => {
-                    Some(what.lookups().chain(is.lookup().map(|lookup| (lookup, Kind::Text))))
-                }
+                Test::Value { of, is } => Some(of.lookups().chain(is.lookup().map(|lookup| (lookup, Kind::Text)))),
                 _ => None,
             })
             .flatten()
@@ -440,6 +507,12 @@ impl Condition {
 }
 
 impl Quantity {
+    /// What it says about the process.
+    #[must_use]
+    pub fn figure(&self) -> Option<&Figure> {
+        if let Self::Figure(figure) = self { Some(figure) } else { None }
+    }
+
     /// Whether what the client says may change it.
     #[must_use]
     pub fn listens(&self) -> bool {
@@ -448,23 +521,13 @@ impl Quantity {
 }
 
 impl Test {
-    /// The number that it asks for.
-    #[must_use]
-    pub fn quantity(&self) -> Option<&Quantity> {
-        match self {
-            Self::Number(quantity, _) => Some(quantity),
-            Self::Converted { what: Converted { of: Subject::Number(quantity), .. }, .. } => Some(quantity),
-            _ => None,
-        }
-    }
-
     /// Whether what the client says may change the answer.
     #[must_use]
     pub fn listens(&self) -> bool {
         match self {
             Self::Ended | Self::Http | Self::Text { .. } => true,
             Self::Number(quantity, _) => quantity.listens(),
-            Self::Converted { what, .. } => what.listens(),
+            Self::Value { of, .. } => of.listens(),
             Self::Always(_) | Self::Address(..) | Self::ServerUp { .. } => false,
         }
     }

@@ -93,7 +93,7 @@ impl Asked<'_> {
     /// Whether a condition holds for this request now.
     fn meets(&self, condition: &Condition, version: &Version) -> bool {
         let facts = Facts::new(self.ends.client, self.ends.local, self.line.as_bytes(), true);
-        rules::holds(condition, &facts, &version.expressions, self)
+        rules::holds(condition, &facts, &version.matchers, self)
     }
 }
 

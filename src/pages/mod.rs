@@ -21,7 +21,7 @@ use self::connections::Connections;
 use crate::model::Page;
 use crate::model::page::PageListen;
 use crate::model::rule::Condition;
-use crate::rules::{Expressions, Lists, World};
+use crate::rules::{Lists, Matchers, World};
 use crate::stats::Snapshot;
 
 pub use self::listener::BindError;
@@ -68,7 +68,7 @@ struct Served {
 #[derive(Debug)]
 struct Version {
     page: Page,
-    expressions: Expressions,
+    matchers: Matchers,
 }
 
 #[derive(Debug)]
@@ -180,10 +180,10 @@ impl Listening {
 
 impl Version {
     fn of(page: Page, lists: &Lists) -> Self {
-        let mut expressions = Expressions::default();
-        expressions.add(page.conditions());
-        expressions.ask(page.conditions().flat_map(Condition::lookups), lists);
-        Self { page, expressions }
+        let mut matchers = Matchers::default();
+        matchers.add(page.conditions());
+        matchers.ask(page.conditions().flat_map(Condition::lookups), lists);
+        Self { page, matchers }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Reset, State};
 use super::inspect::leave_silently;
-use super::journal::{Ended, OpenCounts, Phase};
+use super::journal::{Ended, Noted, OpenCounts, Phase};
 use super::relay::Side;
 use super::slab::Key;
 use crate::model;
@@ -141,6 +141,11 @@ impl Connection {
             client: self.client,
             destination: self.destination,
             sni: self.ruled.as_ref().and_then(|ruled| ruled.server_name.as_deref()),
+            noted: Noted {
+                own: self.ruled.as_ref().and_then(|ruled| ruled.notes.as_deref()),
+                told: Some(&service.told),
+                global: Some(&service.global),
+            },
             server_address: server.and_then(|server| self.server_address(server)),
             reason,
             phase: match (self.connected, self.dispatched) {

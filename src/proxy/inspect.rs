@@ -46,7 +46,7 @@ pub(super) fn admit(
     let mut ruled = None;
     let facts = Facts::unheard(client, destination);
     let mut around = Around { service, ruling, source: client.ip(), ruled: &mut ruled, now };
-    match rules::decide(ruling.policy(), Stage::Connection, 0, &facts, ruling.expressions(), &mut around) {
+    match rules::decide(ruling.policy(), Stage::Connection, 0, &facts, ruling.matchers(), &mut around) {
         Outcome::Reject(denial) => Err(denial),
         Outcome::Pass | Outcome::Pool(_) | Outcome::Nowhere | Outcome::Wait { .. } => Ok(ruled),
     }
@@ -107,7 +107,7 @@ impl Connection {
         let facts = Facts::unheard(self.client, self.destination);
         let mut around = Around { service, ruling, source: self.client.ip(), ruled: &mut self.ruled, now: context.now };
         if let Outcome::Reject(denial) =
-            rules::decide(ruling.policy(), Stage::Session, 0, &facts, ruling.expressions(), &mut around)
+            rules::decide(ruling.policy(), Stage::Session, 0, &facts, ruling.matchers(), &mut around)
         {
             return ending(Stage::Session, denial);
         }
@@ -175,7 +175,7 @@ impl Connection {
                 None => Some(ruling.policy()),
             };
             let outcome = match rules {
-                Some(rules) => rules::decide(rules, *stage, *from, &facts, ruling.expressions(), &mut around),
+                Some(rules) => rules::decide(rules, *stage, *from, &facts, ruling.matchers(), &mut around),
                 None => Outcome::Pass,
             };
             match outcome {
@@ -210,7 +210,7 @@ impl Connection {
         let shared = pool_of(&binding, around.ruled.as_deref());
         let serves = |server: &str| pool.persist || shared.is_up(server);
         let mut directions = match &pool.policy {
-            Some(policy) => match rules::direct(policy, &facts, ruling.expressions(), &around, serves) {
+            Some(policy) => match rules::direct(policy, &facts, ruling.matchers(), &around, serves) {
                 Some(directions) => directions,
                 None => return Verdict::Keep,
             },
@@ -235,7 +235,7 @@ impl Connection {
         }
         let keeps_sessions = matches!(pool.affinity, Affinity::Tls(_));
         if let Some((kind, rules)) = pool.stick_rules() {
-            match stick::keys(rules, kind, &facts, ruling.expressions()) {
+            match stick::keys(rules, kind, &facts, ruling.matchers()) {
                 None if !ended => return Verdict::Keep,
                 known => self.stick_keys = Some(Arc::new(known.unwrap_or_default())),
             }
@@ -253,6 +253,9 @@ impl Connection {
             let ruled = self.ruled.get_or_insert_default();
             ruled.server_name = hello.server_name.take().map(String::into_boxed_str);
             ruled.offer = keeps_sessions.then(|| offer(hello));
+        }
+        if let Some(ruled) = &mut self.ruled {
+            ruled.settle_notes(&service.spec.log_line);
         }
         let Inspecting { mut upstream, .. } = *inspecting;
         upstream.restart(context.now);

@@ -5,8 +5,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::shared::Global;
 use crate::balance::Ahead;
 use crate::model;
+use crate::model::expression::Expression;
+use crate::model::figure::Figure;
+use crate::model::rule::{Counted, Counter};
+use crate::model::value::{Scope, Value, Variable};
+use crate::rules::{self, Facts, Matchers, Notes, World};
 use crate::stats::EndReason;
 
 /// Keeps the log of connections. Called on the workers' threads: it must not block.
@@ -40,6 +46,8 @@ pub struct Ended<'a> {
     pub destination: SocketAddr,
     /// The name in the client's TLS hello, where rules asked for it.
     pub sni: Option<&'a str>,
+    /// What rules have noted.
+    pub noted: Noted<'a>,
     pub server_address: Option<SocketAddr>,
     pub reason: EndReason,
     /// How far it came.
@@ -65,6 +73,16 @@ pub struct Ended<'a> {
     pub open: OpenCounts,
 }
 
+/// What rules have noted about a connection: its captures, and the variables that its line tells.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Noted<'a> {
+    pub(super) own: Option<&'a Notes>,
+    /// What its line asks.
+    pub(super) told: Option<&'a Matchers>,
+    /// For the variables of the process.
+    pub(super) global: Option<&'a Global>,
+}
+
 /// How far a connection came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -84,6 +102,44 @@ pub struct OpenCounts {
     pub service: u64,
     pub pool: u64,
     pub server: u64,
+}
+
+impl Noted<'_> {
+    /// What an expression comes to now.
+    #[must_use]
+    pub fn value(&self, of: &Expression, facts: &Facts<'_>) -> Option<Value<'static>> {
+        match self.told {
+            Some(told) => rules::value(of, facts, told, self),
+            None => rules::value(of, facts, &Matchers::default(), self),
+        }
+    }
+}
+
+/// Beside what is noted there is nothing to be asked.
+impl World for Noted<'_> {
+    fn figure(&self, _: &Figure) -> i64 {
+        0
+    }
+
+    fn is_up(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
+    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
+        None
+    }
+
+    fn variable(&self, variable: &Variable) -> Option<Value<'static>> {
+        match variable.scope {
+            Scope::Process => self.global?.variables().variable(variable).cloned(),
+            Scope::Session | Scope::Transaction => self.own?.variable(variable).cloned(),
+            Scope::Request => None,
+        }
+    }
+
+    fn capture(&self, slot: u16) -> Option<Value<'static>> {
+        self.own?.capture(slot).cloned()
+    }
 }
 
 impl Ended<'_> {

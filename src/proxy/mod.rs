@@ -40,13 +40,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-pub use journal::{Ended, Journal, OpenCounts, Phase};
+pub use journal::{Ended, Journal, Noted, OpenCounts, Phase};
 pub use listener::{BindError, BindReason};
 pub use lookout::Lookout;
 pub use operate::{Observed, OperateError, ServerView, ServiceExplanation};
@@ -60,7 +60,7 @@ use crate::model::{Pool, Service};
 use crate::os::port_owner::PortOwner;
 use crate::os::tcp::Listener;
 use crate::os::uring::Ring;
-use crate::rules::Lists;
+use crate::rules::{Lists, Matchers};
 use crate::stats::Registry;
 use journal::Slot;
 use listener::{ListenKey, PortOwners};
@@ -125,6 +125,7 @@ impl Proxy {
             workers: mailboxes,
             open: AtomicU64::new(0),
             limit: Gate::new(u64::MAX),
+            variables: Mutex::default(),
         });
         let mut threads = Vec::new();
         let mut rings = if io_uring { rings(global.workers.len()) } else { Vec::new() }.into_iter();
@@ -304,7 +305,9 @@ impl Proxy {
             if !self.services.get(&spec.name).is_some_and(same) {
                 let running = self.services.get(&spec.name).map(Arc::as_ref);
                 let (pool, global) = (Arc::clone(pool), Arc::clone(&self.global));
-                let service = ServiceShared::new(spec.clone(), pool, ruling, running, global);
+                let mut told = Matchers::default();
+                told.ask(spec.log_line.lookups(), &self.lists);
+                let service = ServiceShared::new(spec.clone(), pool, (ruling, told), running, global);
                 self.services.insert(spec.name.clone(), Arc::new(service));
             }
         }

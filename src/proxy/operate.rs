@@ -96,7 +96,7 @@ impl Proxy {
             let pool = pool.spec();
             let (kind, rules) = pool.stick_rules()?;
             let ruling = self.services.get(service)?.ruling.as_ref()?;
-            Some(stick::keys(rules, kind, &facts, ruling.expressions()).unwrap_or_default())
+            Some(stick::keys(rules, kind, &facts, ruling.matchers()).unwrap_or_default())
         });
         let (offer, keys) = (offer.as_ref(), keys.as_ref());
         let hashes = shared.is_some_and(|pool| pool.spec().algorithm == Algorithm::Sni);

@@ -7,8 +7,9 @@ use super::Proxy;
 use super::ruling::{Around, Ruling};
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, Directions, Persistence, Purpose, Slot, Stage};
+use crate::model::value::{Scope, Value, Variable};
 use crate::model::{Key, Policy};
-use crate::rules::{self, Effects, Facts, Outcome, World};
+use crate::rules::{self, Effects, Facts, Notes, Outcome, World};
 
 /// What rules would make of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl Proxy {
         let Some(ruling) = &service.ruling else { return Some(rehearsal) };
         let mut nothing = None;
         let around = Around { service, ruling, source: client.ip(), ruled: &mut nothing, now: Instant::now() };
-        let mut world = Onlooker { around, tracked: [None; Slot::COUNT] };
+        let mut world = Onlooker { around, tracked: [None; Slot::COUNT], notes: Notes::default() };
         for stage in [Stage::Connection, Stage::Session, Stage::Content, Stage::Route] {
             let facts = if stage < Stage::Content {
                 Facts::unheard(client, destination)
@@ -54,8 +55,9 @@ impl Proxy {
             && let Some(policy) = &spec.policy
             && rehearsal.play((policy, " of the pool"), Stage::Content, (&facts, ruling), &mut world)
         {
+            rehearsal.tell_notes(&world.notes);
             let serves = |server: &str| spec.persist || shared.is_up(server);
-            rehearsal.directions = rules::direct(policy, &facts, ruling.expressions(), &world, serves);
+            rehearsal.directions = rules::direct(policy, &facts, ruling.matchers(), &world, serves);
             rehearsal.tell_directions();
         }
         Some(rehearsal)
@@ -81,7 +83,7 @@ impl Rehearsal {
             Stage::Route => "pool",
             Stage::Server => "server",
         };
-        let (step, goes_on) = match rules::decide(policy, stage, 0, facts, ruling.expressions(), world) {
+        let (step, goes_on) = match rules::decide(policy, stage, 0, facts, ruling.matchers(), world) {
             Outcome::Pass if stage == Stage::Route => {
                 (format!("{name} rules: none holds, so it is the service's own"), true)
             }
@@ -99,6 +101,17 @@ impl Rehearsal {
             self.pool = None;
         }
         goes_on
+    }
+
+    /// What rules would keep about it.
+    fn tell_notes(&mut self, notes: &Notes) {
+        let text = |value: &Value<'_>| String::from_utf8_lossy(&value.as_text()).escape_debug().to_string();
+        let variables = notes.variables().map(|(variable, value)| format!("{variable} is {}", text(value)));
+        let captures = notes.captures().map(|(slot, value)| format!("capture {slot} is {}", text(value)));
+        let kept: Vec<String> = variables.chain(captures).collect();
+        if !kept.is_empty() {
+            self.steps.push(format!("kept: {}", kept.join(", ")));
+        }
     }
 
     fn tell_directions(&mut self) {
@@ -121,6 +134,8 @@ struct Onlooker<'a> {
     around: Around<'a>,
     /// The tables in which the source would be tracked.
     tracked: [Option<(&'a str, IpAddr)>; Slot::COUNT],
+    /// What would be noted about it.
+    notes: Notes,
 }
 
 impl World for Onlooker<'_> {
@@ -152,6 +167,15 @@ impl World for Onlooker<'_> {
         };
         Some(self.around.counter_of(source, table, counter).unwrap_or(0) + more)
     }
+
+    fn variable(&self, variable: &Variable) -> Option<Value<'static>> {
+        let process = || self.around.variable(variable).filter(|_| variable.scope == Scope::Process);
+        self.notes.variable(variable).cloned().or_else(process)
+    }
+
+    fn capture(&self, slot: u16) -> Option<Value<'static>> {
+        self.notes.capture(slot).cloned()
+    }
 }
 
 impl Effects for Onlooker<'_> {
@@ -169,4 +193,12 @@ impl Effects for Onlooker<'_> {
     }
 
     fn increment(&mut self, _: Slot, _: Purpose) {}
+
+    fn set(&mut self, variable: &Variable, value: Option<Value<'static>>) {
+        self.notes.set(variable, value);
+    }
+
+    fn put(&mut self, slot: u16, value: Value<'static>) {
+        self.notes.put(slot, value);
+    }
 }

@@ -11,14 +11,15 @@ use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
 use crate::model::figure::{Figure, PoolFigure, ServiceFigure};
 use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Rule, Slot, SourceTable, Stage};
-use crate::model::{self, Affinity, Algorithm, Key, Policy, Pool, Service, StickRule};
-use crate::rules::{Counters, Effects, Expressions, Held, Lists, Source, World};
+use crate::model::value::{Scope, Value, Variable};
+use crate::model::{self, Affinity, Algorithm, ConnectionLine, Key, Policy, Pool, Service, StickRule};
+use crate::rules::{Counters, Effects, Held, Lists, Matchers, Notes, Source, World};
 
 /// The rules of a service, ready to be asked.
 #[derive(Debug)]
 pub(super) struct Ruling {
     policy: Arc<Policy>,
-    expressions: Expressions,
+    matchers: Matchers,
     /// The pools its rules name, or can name, in the order of their names.
     pools: Vec<(String, Arc<PoolShared>)>,
     tables: Vec<Arc<TableShared>>,
@@ -65,6 +66,8 @@ pub(super) struct Ruled {
     pub(super) rdp_user: Option<KeyHash>,
     /// What the rules of its pool say about its server.
     pub(super) directions: Option<Arc<Directions>>,
+    /// Its variables and captures, where rules keep any.
+    pub(super) notes: Option<Box<Notes>>,
     /// The sources that it counts for, until it is dropped.
     tracked: [Option<Tracked>; Slot::COUNT],
 }
@@ -127,9 +130,8 @@ impl Ruling {
             .filter(|(name, _)| can_be(name))
             .map(|(name, pool)| (name.clone(), Arc::clone(pool)))
             .collect();
-        let conditions = || policies().flat_map(|policy| &policy.rules).filter_map(|rule| rule.when.as_ref());
         let admitted = PerSecond::default();
-        for figure in conditions().flat_map(Condition::figures) {
+        for figure in policies().flat_map(|policy| &policy.rules).flat_map(Rule::figures) {
             let pool = |name: &str| named.iter().find(|(known, _)| known == name).map(|(_, pool)| pool);
             let rate = match figure {
                 Figure::Service(ServiceFigure::SessionRate) => Some(&admitted),
@@ -140,11 +142,11 @@ impl Ruling {
             let _kept = rate.map(|rate| rate.keep(now));
         }
         let mut late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
-        let mut expressions = Expressions::default();
-        expressions.add(conditions());
-        expressions.add(wants.sticks.iter());
+        let mut matchers = Matchers::default();
+        matchers.add(policies().flat_map(|policy| policy.conditions()));
+        matchers.add(wants.sticks.iter());
         let of_sticks = wants.sticks.iter().flat_map(Condition::lookups);
-        expressions.ask(policies().flat_map(|policy| policy.lookups()).chain(of_sticks), lists);
+        matchers.ask(policies().flat_map(|policy| policy.lookups()).chain(of_sticks), lists);
         let mut counted: Vec<Arc<TableShared>> = Vec::new();
         for spec in policies().flat_map(|policy| &policy.tables) {
             if !counted.iter().any(|table| table.name == spec.name) {
@@ -152,7 +154,7 @@ impl Ruling {
             }
         }
         Self {
-            expressions,
+            matchers,
             pools: named,
             tables: counted,
             admitted,
@@ -184,8 +186,8 @@ impl Ruling {
         &self.policy
     }
 
-    pub(super) fn expressions(&self) -> &Expressions {
-        &self.expressions
+    pub(super) fn matchers(&self) -> &Matchers {
+        &self.matchers
     }
 
     /// The pools that it sends connections to or looks at.
@@ -247,6 +249,10 @@ impl Around<'_> {
         self.ruling.tables.iter().find(|table| table.name == name)
     }
 
+    fn notes(&self) -> Option<&Notes> {
+        self.ruled.as_ref()?.notes.as_deref()
+    }
+
     fn held(&self, slot: Slot) -> Option<&Tracked> {
         self.ruled.as_ref()?.tracked.get(slot.index())?.as_ref()
     }
@@ -272,6 +278,17 @@ impl World for Around<'_> {
             (Counted::Source, table) => self.counter_of(self.source, table?, counter),
         }
     }
+
+    fn variable(&self, variable: &Variable) -> Option<Value<'static>> {
+        match variable.scope {
+            Scope::Process => self.service.global.variables().variable(variable).cloned(),
+            Scope::Session | Scope::Transaction | Scope::Request => self.notes()?.variable(variable).cloned(),
+        }
+    }
+
+    fn capture(&self, slot: u16) -> Option<Value<'static>> {
+        self.notes()?.capture(slot).cloned()
+    }
 }
 
 impl Effects for Around<'_> {
@@ -295,6 +312,29 @@ impl Effects for Around<'_> {
 
     fn increment(&mut self, slot: Slot, counter: Purpose) {
         let _new = self.counter(Counted::Tracked(slot), None, Counter::Increment(counter));
+    }
+
+    fn set(&mut self, variable: &Variable, value: Option<Value<'static>>) {
+        match variable.scope {
+            Scope::Process => self.service.global.variables().set(variable, value),
+            Scope::Session | Scope::Transaction | Scope::Request => {
+                self.ruled.get_or_insert_default().notes.get_or_insert_default().set(variable, value);
+            }
+        }
+    }
+
+    fn put(&mut self, slot: u16, value: Value<'static>) {
+        self.ruled.get_or_insert_default().notes.get_or_insert_default().put(slot, value);
+    }
+}
+
+impl Ruled {
+    /// What no line of a connection tells is forgotten: its server is chosen.
+    pub(super) fn settle_notes(&mut self, line: &ConnectionLine) {
+        if let Some(notes) = &mut self.notes {
+            notes.settle(|variable| line.reads(variable));
+        }
+        self.notes.take_if(|notes| notes.is_empty());
     }
 }
 

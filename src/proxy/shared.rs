@@ -19,6 +19,7 @@ use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, Se
 use crate::model::rule::Directions;
 use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
+use crate::rules::{Matchers, Notes};
 use crate::stats::{Health, PoolStats, Registry, ServerStats, ServiceStats};
 
 /// The process as a whole.
@@ -32,6 +33,8 @@ pub(super) struct Global {
     pub(super) open: AtomicU64,
     pub(super) limit: Gate,
     pub(super) journal: Slot,
+    /// The variables of the process, which rules of all connections set.
+    pub(super) variables: Mutex<Notes>,
 }
 
 /// A limit on something that is counted, and whether anybody waits for it to have room.
@@ -49,6 +52,8 @@ pub(super) struct ServiceShared {
     pub(super) pool: Arc<PoolShared>,
     /// Its rules, if it has any.
     pub(super) ruling: Option<Ruling>,
+    /// What the lines of its connections ask.
+    pub(super) told: Matchers,
     pub(super) global: Arc<Global>,
     /// Shared by all versions of the service: connections of an older one make room for those of a newer.
     limit: Arc<Gate>,
@@ -194,6 +199,11 @@ impl Global {
             worker.resume();
         }
     }
+
+    /// Nothing panics while it holds the lock.
+    pub(super) fn variables(&self) -> MutexGuard<'_, Notes> {
+        self.variables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ServiceShared {
@@ -201,14 +211,14 @@ impl ServiceShared {
     pub(super) fn new(
         spec: model::Service,
         pool: Arc<PoolShared>,
-        ruling: Option<Ruling>,
+        (ruling, told): (Option<Ruling>, Matchers),
         running: Option<&Self>,
         global: Arc<Global>,
     ) -> Self {
         let limit = running.map_or_else(|| Arc::new(Gate::new(0)), |running| Arc::clone(&running.limit));
         limit.set(spec.max_connections.map_or(u64::MAX, u64::from));
         let stats = running.map_or_else(|| global.registry.service(&spec.name), |running| Arc::clone(&running.stats));
-        Self { spec, stats, pool, ruling, global, limit }
+        Self { spec, stats, pool, ruling, told, global, limit }
     }
 
     /// Takes a place for one more connection, in the process and in the service. None: nothing may be accepted now, and

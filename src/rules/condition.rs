@@ -9,12 +9,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::converted::{self, Asked, Open};
+use super::expression::{self, Asked, Open};
 use super::lists::{Index, Lists};
 use crate::model::Policy;
-use crate::model::converted::{Is, Kind, Lookup};
+use crate::model::expression::Is;
 use crate::model::figure::Figure;
+use crate::model::list::{Kind, Lookup};
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
+use crate::model::value::{Value, Variable};
 use crate::wire::http_request;
 use crate::wire::rdp;
 use crate::wire::tls::client_hello::{self, ClientHello, Heard};
@@ -57,11 +59,19 @@ pub trait World {
     fn is_up(&self, pool: &str, server: &str) -> bool;
     /// A counter of a source; none: it is not counted.
     fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64>;
+    /// What a variable holds. Whoever keeps none has none.
+    fn variable(&self, _: &Variable) -> Option<Value<'static>> {
+        None
+    }
+    /// What was captured.
+    fn capture(&self, _: u16) -> Option<Value<'static>> {
+        None
+    }
 }
 
 /// What a policy compares with: its regular expressions, compiled, and the lists that it asks.
 #[derive(Debug, Default)]
-pub struct Expressions {
+pub struct Matchers {
     /// Those for which upper and lower case differ.
     exact: HashMap<String, Regex>,
     /// Those for which they are the same.
@@ -73,8 +83,8 @@ pub struct Expressions {
 /// A larger program than this is no pattern of a person's.
 const LARGEST_EXPRESSION: usize = 1 << 20;
 
-impl Expressions {
-    /// Those of a policy, with lists as they were read. What cannot be compiled never matches; [`Expressions::check`] tells
+impl Matchers {
+    /// Those of a policy, with lists as they were read. What cannot be compiled never matches; [`Matchers::check`] tells
     /// beforehand.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
@@ -105,8 +115,8 @@ impl Expressions {
     /// Those of further conditions.
     pub fn add<'c>(&mut self, conditions: impl Iterator<Item = &'c Condition>) {
         for test in conditions.flat_map(Condition::tests) {
-            let (Test::Text { ignore_case, patterns, .. }
-            | Test::Converted { is: Is::Like { ignore_case, patterns }, .. }) = test
+            let (Test::Text { ignore_case, patterns, .. } | Test::Value { is: Is::Like { ignore_case, patterns }, .. }) =
+                test
             else {
                 continue;
             };
@@ -114,8 +124,8 @@ impl Expressions {
                 if let Pattern::Regex(text) = pattern
                     && let Ok(regex) = compile(text, *ignore_case)
                 {
-                    let expressions = if *ignore_case { &mut self.folded } else { &mut self.exact };
-                    expressions.insert(text.clone(), regex);
+                    let regexes = if *ignore_case { &mut self.folded } else { &mut self.exact };
+                    regexes.insert(text.clone(), regex);
                 }
             }
         }
@@ -127,8 +137,8 @@ impl Expressions {
     }
 
     fn matches(&self, text: &str, ignore_case: bool, bytes: &[u8]) -> bool {
-        let expressions = if ignore_case { &self.folded } else { &self.exact };
-        expressions.get(text).is_some_and(|regex| regex.is_match(bytes))
+        let regexes = if ignore_case { &self.folded } else { &self.exact };
+        regexes.get(text).is_some_and(|regex| regex.is_match(bytes))
     }
 }
 
@@ -176,6 +186,14 @@ impl<'a> Facts<'a> {
     /// What the client has said so far.
     pub(super) fn heard(&self) -> &[u8] {
         self.heard
+    }
+
+    /// What follows its own length, which has so many bytes.
+    pub(super) fn counted(&self, offset: usize, size: usize) -> Option<&'a [u8]> {
+        let digits = self.heard.get(offset..offset.saturating_add(size))?;
+        let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        let start = offset.saturating_add(size);
+        self.heard.get(start..start.saturating_add(length))
     }
 
     /// Whether it will say no more.
@@ -230,7 +248,7 @@ impl Known<'_, '_> {
     }
 
     /// No, once nothing can change it any more.
-    fn no_or_unknown(self) -> Answer {
+    pub(super) fn no_or_unknown(self) -> Answer {
         if self.is_all { Answer::No } else { Answer::Unknown }
     }
 }
@@ -250,18 +268,13 @@ impl Answer {
 }
 
 /// Whether a condition holds. As in HAProxy, parts that cannot change the answer are not asked.
-pub(super) fn holds(
-    condition: &Condition,
-    known: Known<'_, '_>,
-    expressions: &Expressions,
-    world: &dyn World,
-) -> Answer {
-    let line = |terms: &Vec<Term>| all(terms.iter().map(|term| term_holds(term, known, expressions, world)));
+pub(super) fn holds(condition: &Condition, known: Known<'_, '_>, matchers: &Matchers, world: &dyn World) -> Answer {
+    let line = |terms: &Vec<Term>| all(terms.iter().map(|term| term_holds(term, known, matchers, world)));
     any(condition.any.iter().map(line)).negated(condition.negated)
 }
 
-fn term_holds(term: &Term, known: Known<'_, '_>, expressions: &Expressions, world: &dyn World) -> Answer {
-    any(term.any.iter().map(|test| test_holds(test, known, expressions, world))).negated(term.negated)
+fn term_holds(term: &Term, known: Known<'_, '_>, matchers: &Matchers, world: &dyn World) -> Answer {
+    any(term.any.iter().map(|test| test_holds(test, known, matchers, world))).negated(term.negated)
 }
 
 fn any(answers: impl Iterator<Item = Answer>) -> Answer {
@@ -280,7 +293,7 @@ fn all(answers: impl Iterator<Item = Answer>) -> Answer {
     any(answers.map(|answer| answer.negated(true))).negated(true)
 }
 
-fn test_holds(test: &Test, known: Known<'_, '_>, expressions: &Expressions, world: &dyn World) -> Answer {
+fn test_holds(test: &Test, known: Known<'_, '_>, matchers: &Matchers, world: &dyn World) -> Answer {
     match test {
         Test::Always(holds) => Answer::of(*holds),
         Test::Ended if known.is_all => Answer::Yes,
@@ -288,9 +301,9 @@ fn test_holds(test: &Test, known: Known<'_, '_>, expressions: &Expressions, worl
         Test::Http => http_request::is_whole(known.facts.heard).map_or_else(|| known.no_or_unknown(), Answer::of),
         Test::Address(end, networks) => Answer::of(networks.contains(known.facts.address(*end).ip())),
         Test::Number(quantity, ranges) => number_holds(quantity, ranges, known, world),
-        Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, known, expressions),
+        Test::Text { of, ignore_case, patterns } => text_holds(*of, *ignore_case, patterns, known, matchers),
+        Test::Value { of, is } => expression::holds(of, is, known, Asked { matchers, world }),
         Test::ServerUp { pool, server } => Answer::of(world.is_up(pool, server)),
-        Test::Converted { what, is } => converted::holds(what, is, known, Asked { expressions, world }),
     }
 }
 
@@ -301,11 +314,9 @@ fn number_holds(
     world: &dyn World,
 ) -> Answer {
     let inside = |number: i64| ranges.iter().any(|range| range.contains(&number));
-    // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
-    if *quantity == Quantity::HeardBytes && inside(known.facts.heard.len() as i64) {
-        return Answer::Yes;
-    }
     match number(quantity, known, world) {
+        // More bytes may bring it into a range. That it is in one decides, though more may take it out again.
+        Ok(value) if *quantity == Quantity::HeardBytes && !value.is_some_and(inside) => known.no_or_unknown(),
         Ok(value) => Answer::of(value.is_some_and(inside)),
         Err(Open) => known.no_or_unknown(),
     }
@@ -316,12 +327,11 @@ pub(super) fn address(end: End, known: Known<'_, '_>) -> IpAddr {
     known.facts.address(end).ip()
 }
 
-/// A number; none: there is nothing that it could be of.
+/// A number, as it is so far; none: there is nothing that it could be of.
 pub(super) fn number(quantity: &Quantity, known: Known<'_, '_>, world: &dyn World) -> Result<Option<i64>, Open> {
     Ok(match quantity {
         Quantity::Port(end) => Some(i64::from(known.facts.address(*end).port())),
-        Quantity::HeardBytes if known.is_all => Some(known.facts.heard.len() as i64),
-        Quantity::HeardBytes => return Err(Open),
+        Quantity::HeardBytes => Some(known.facts.heard.len() as i64),
         Quantity::HelloType | Quantity::HelloVersion => known.facts.hello().ok_or(Open)?.map(|hello| match quantity {
             Quantity::HelloVersion => i64::from(hello.version >> 8) << 16 | i64::from(hello.version & 0xff),
             _ => 1,
@@ -338,21 +348,15 @@ pub(super) fn number(quantity: &Quantity, known: Known<'_, '_>, world: &dyn Worl
     })
 }
 
-fn text_holds(
-    of: Text,
-    ignore_case: bool,
-    patterns: &[Pattern],
-    known: Known<'_, '_>,
-    expressions: &Expressions,
-) -> Answer {
+fn text_holds(of: Text, ignore_case: bool, patterns: &[Pattern], known: Known<'_, '_>, matchers: &Matchers) -> Answer {
     // Of protocols, which are several, one does.
     if of == Text::Protocol
         && let Some(hello) = known.facts.hello().flatten()
     {
-        return Answer::of(hello.protocols.iter().any(|name| matches(name, ignore_case, patterns, expressions)));
+        return Answer::of(hello.protocols.iter().any(|name| matches(name, ignore_case, patterns, matchers)));
     }
     let holds = match text(of, known) {
-        Ok(text) => text.is_some_and(|text| matches(text, ignore_case, patterns, expressions)),
+        Ok(text) => text.is_some_and(|text| matches(text, ignore_case, patterns, matchers)),
         Err(Open) => return known.no_or_unknown(),
     };
     // Of all that comes: what does not match yet may do so with more.
@@ -380,14 +384,19 @@ pub(super) fn text<'f>(of: Text, known: Known<'f, '_>) -> Result<Option<&'f [u8]
         Text::Heard { offset, length: None } => {
             Some(facts.heard.get(offset..).filter(|bytes| !bytes.is_empty()).ok_or(Open)?)
         }
+        Text::Counted { offset, size } => Some(facts.counted(offset, size).ok_or(Open)?),
+        Text::RdpUser => match facts.rdp_request() {
+            rdp::Heard::Part => return Err(Open),
+            said => said.user(),
+        },
     })
 }
 
-pub(super) fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], expressions: &Expressions) -> bool {
+pub(super) fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], matchers: &Matchers) -> bool {
     let folded = fold(text, ignore_case);
     patterns.iter().any(|pattern| match pattern {
         // Whether case counts in it was said when it was compiled.
-        Pattern::Regex(wanted) => expressions.matches(wanted, ignore_case, text),
+        Pattern::Regex(wanted) => matchers.matches(wanted, ignore_case, text),
         _ => fits(pattern, ignore_case, &folded),
     })
 }
@@ -410,7 +419,7 @@ pub(super) fn fits(pattern: &Pattern, ignore_case: bool, text: &[u8]) -> bool {
 /// Whether a text is as one of the patterns wants it; for texts that are known when a file is read. No regular expressions.
 #[must_use]
 pub fn text_is(text: &[u8], ignore_case: bool, patterns: &[Pattern]) -> bool {
-    matches(text, ignore_case, patterns, &Expressions::default())
+    matches(text, ignore_case, patterns, &Matchers::default())
 }
 
 pub(super) fn fold(text: &[u8], ignore_case: bool) -> Cow<'_, [u8]> {

@@ -1,6 +1,6 @@
 //! What a stick table knows a connection by.
 
-use super::Expressions;
+use super::Matchers;
 use super::condition::{Answer, Facts, World, holds};
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, End};
@@ -9,11 +9,10 @@ use crate::wire::rdp;
 
 /// A connection's keys in a table of this type. None: the client has to say more first.
 #[must_use]
-pub fn keys(rules: &[StickRule], kind: KeyType, facts: &Facts<'_>, expressions: &Expressions) -> Option<StickKeys> {
+pub fn keys(rules: &[StickRule], kind: KeyType, facts: &Facts<'_>, matchers: &Matchers) -> Option<StickKeys> {
     let mut keys = StickKeys::default();
     for rule in rules {
-        let answer =
-            rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, facts.known(false), expressions, &Alone));
+        let answer = rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, facts.known(false), matchers, &Alone));
         match answer {
             Answer::No => continue,
             Answer::Unknown => return None,
@@ -62,17 +61,12 @@ fn sample(sample: &Sample, facts: &Facts<'_>) -> Result<Option<Key>, Open> {
         },
         Fetch::Payload { offset, length: 0 } => bytes(heard.get(offset..).filter(|bytes| !bytes.is_empty())),
         Fetch::Payload { offset, length } => bytes(heard.get(offset..offset.saturating_add(length))),
-        Fetch::PayloadOfLength { offset, size } => {
-            let Some(digits) = heard.get(offset..offset.saturating_add(size)) else { return bytes(None) };
-            let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-            let start = offset.saturating_add(size);
-            bytes(heard.get(start..start.saturating_add(length)))
-        }
+        Fetch::PayloadOfLength { offset, size } => bytes(facts.counted(offset, size)),
     }
 }
 
 /// Conditions of stick rules ask for nothing but the connection itself.
-struct Alone;
+pub(super) struct Alone;
 
 impl World for Alone {
     fn figure(&self, _: &Figure) -> i64 {
@@ -111,7 +105,7 @@ mod tests {
             StickRule { key: Sample { fetch: source, mask: Some((24, 64)) }, ..rule(StickAction::Match, source) };
         let rules =
             [network, rule(StickAction::Store, Fetch::Address(End::Destination)), rule(StickAction::On, source)];
-        let keys = keys(&rules, KeyType::Ipv4, &facts(b"", true), &Expressions::default()).unwrap();
+        let keys = keys(&rules, KeyType::Ipv4, &facts(b"", true), &Matchers::default()).unwrap();
         let address = |text: &str| Key::Address(text.parse().unwrap());
         assert_eq!(keys.matches, [address("192.0.2.0"), address("192.0.2.77")]);
         assert_eq!(keys.stores, [address("203.0.113.1"), address("192.0.2.77")]);
@@ -120,8 +114,7 @@ mod tests {
     #[test]
     fn what_the_client_says_is_waited_for() {
         let keys = |fetch, kind, heard: &'static [u8], ended| {
-            let keys =
-                super::keys(&[rule(StickAction::On, fetch)], kind, &facts(heard, ended), &Expressions::default());
+            let keys = super::keys(&[rule(StickAction::On, fetch)], kind, &facts(heard, ended), &Matchers::default());
             keys.map(|keys| keys.stores)
         };
         let payload = Fetch::Payload { offset: 1, length: 2 };

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::Networks;
+use crate::model::expression::Origin;
 use crate::model::figure::{Figure, PoolFigure};
 use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Persistence, Quantity, SourceTable, Term, Text};
 
@@ -29,6 +30,8 @@ impl Effects for Still {
 
     fn track(&mut self, _: Slot, _: &str, _: Option<(u8, u8)>) {}
     fn increment(&mut self, _: Slot, _: Purpose) {}
+    fn set(&mut self, _: &Variable, _: Option<Value<'static>>) {}
+    fn put(&mut self, _: u16, _: Value<'static>) {}
 }
 
 fn if_all(tests: impl IntoIterator<Item = (bool, Test)>) -> Option<Condition> {
@@ -47,7 +50,7 @@ fn facts(heard: &[u8], ended: bool) -> Facts<'_> {
 fn answer(test: Test, heard: &[u8], ended: bool) -> Answer {
     let condition = if_all([(false, test)]).unwrap();
     let policy = Policy { rules: vec![content(Action::Accept, Some(condition.clone()))], ..Policy::new() };
-    condition::holds(&condition, facts(heard, ended).known(false), &Expressions::of(&policy), &Still)
+    condition::holds(&condition, facts(heard, ended).known(false), &Matchers::of(&policy), &Still)
 }
 
 fn number(quantity: Quantity, range: std::ops::RangeInclusive<i64>) -> Test {
@@ -142,7 +145,7 @@ fn texts_match_as_their_method_says() {
     assert_eq!(heard(three, b"xSS", Pattern::Exact(b"SSH".into())), Answer::Unknown);
     assert_eq!(heard(three, b"xSSH", Pattern::Exact(b"SSH".into())), Answer::Yes);
     assert_eq!(heard(three, b"xGET", Pattern::Exact(b"SSH".into())), Answer::No);
-    assert!(Expressions::check("a(").is_err() && Expressions::check("a{1000}{1000}{1000}").is_err());
+    assert!(Matchers::check("a(").is_err() && Matchers::check("a{1000}{1000}{1000}").is_err());
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn conditions_are_lines_of_terms() {
     let open = |negated| (negated, number(Quantity::HeardBytes, 1..=1));
     let ask = |lines: Vec<Option<Condition>>, negated| {
         let any = lines.into_iter().flatten().flat_map(|condition| condition.any).collect();
-        condition::holds(&Condition { negated, any }, facts(b"", false).known(false), &Expressions::default(), &Still)
+        condition::holds(&Condition { negated, any }, facts(b"", false).known(false), &Matchers::default(), &Still)
     };
     assert_eq!(ask(vec![if_all([yes(), no()]), if_all([yes()])], false), Answer::Yes);
     assert_eq!(ask(vec![if_all([yes(), no()])], true), Answer::Yes);
@@ -165,8 +168,8 @@ fn conditions_are_lines_of_terms() {
 
 fn run(rules: Vec<Rule>, heard: &[u8], ended: bool) -> Outcome<'static> {
     let policy = Box::leak(Box::new(Policy { rules, ..Policy::new() }));
-    let expressions = Expressions::of(policy);
-    decide(policy, Stage::Content, 0, &facts(heard, ended), &expressions, &mut Still)
+    let matchers = Matchers::of(policy);
+    decide(policy, Stage::Content, 0, &facts(heard, ended), &matchers, &mut Still)
 }
 
 #[test]
@@ -203,7 +206,7 @@ fn routes_that_do_not_wait_have_content_rules_wait_for_them() {
     let rules = [content(Action::Accept, tls(false))].into_iter().chain(routes).collect();
     let policy = Policy { rules, routes_wait: false, ..Policy::new() };
     let ask = |stage, heard: &'static [u8], ended| {
-        decide(&policy, stage, 0, &facts(heard, ended), &Expressions::of(&policy), &mut Still)
+        decide(&policy, stage, 0, &facts(heard, ended), &Matchers::of(&policy), &mut Still)
     };
     assert_eq!(ask(Stage::Content, b"", false), Outcome::Wait { from: 0 });
     assert_eq!(ask(Stage::Content, b"\x16\x03", false), Outcome::Wait { from: 0 });
@@ -213,7 +216,7 @@ fn routes_that_do_not_wait_have_content_rules_wait_for_them() {
     assert_eq!(ask(Stage::Route, b"\x16\x03", false), Outcome::Pool("plain".into()), "no hello yet is none");
     assert_eq!(ask(Stage::Route, hello().leak(), false), Outcome::Pool("long".into()));
     let natively = Policy { routes_wait: true, ..policy.clone() };
-    let waits = decide(&natively, Stage::Route, 0, &facts(b"GET", false), &Expressions::of(&natively), &mut Still);
+    let waits = decide(&natively, Stage::Route, 0, &facts(b"GET", false), &Matchers::of(&natively), &mut Still);
     assert_eq!(waits, Outcome::Wait { from: 0 });
 }
 
@@ -226,7 +229,7 @@ fn the_first_rule_for_a_server_that_serves_directs() {
     let ours = || if_all([(false, Test::Address(End::Source, Networks::new(vec!["10.0.0.0/8".parse().unwrap()])))]);
     let direct = |rules: Vec<Rule>, heard, ended| {
         let policy = Policy { rules, ..Policy::new() };
-        direct(&policy, &facts(heard, ended), &Expressions::of(&policy), &Still, |server| server != "down")
+        direct(&policy, &facts(heard, ended), &Matchers::of(&policy), &Still, |server| server != "down")
     };
     let server = |name: &str| Some(Directions { server: Some(name.to_owned()), persistence: None });
     assert_eq!(direct(vec![], b"", false), Some(Directions::default()));
@@ -334,4 +337,83 @@ fn sources_are_listed_and_those_without_a_connection_forgotten() {
     let held = counters.hold(unknown, later).unwrap();
     counters.release(held, later);
     assert_eq!(counters.len(later + Duration::from_secs(1800)), 1);
+}
+
+/// Notes what rules keep.
+#[derive(Default)]
+struct Noting(Notes);
+
+impl World for Noting {
+    fn figure(&self, figure: &Figure) -> i64 {
+        Still.figure(figure)
+    }
+    fn is_up(&self, pool: &str, server: &str) -> bool {
+        Still.is_up(pool, server)
+    }
+    fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64> {
+        Still.counter(of, table, counter)
+    }
+    fn variable(&self, variable: &Variable) -> Option<Value<'static>> {
+        self.0.variable(variable).cloned()
+    }
+}
+
+impl Effects for Noting {
+    fn is_pool(&self, _: &str) -> bool {
+        false
+    }
+
+    fn track(&mut self, _: Slot, _: &str, _: Option<(u8, u8)>) {}
+    fn increment(&mut self, _: Slot, _: Purpose) {}
+    fn set(&mut self, variable: &Variable, value: Option<Value<'static>>) {
+        self.0.set(variable, value);
+    }
+    fn put(&mut self, slot: u16, value: Value<'static>) {
+        self.0.put(slot, value);
+    }
+}
+
+#[test]
+fn variables_wait_natively_and_begin_anew() {
+    let variable = Variable::parse("txn.x").unwrap();
+    let of = |of| Expression { of, then: Vec::new() };
+    let set = |waits| {
+        let value = of(Origin::Text(Text::Heard { offset: 0, length: Some(3) }));
+        content(Action::Set { variable: variable.clone(), value, waits }, None)
+    };
+    let hello = if_all([(false, Test::Number(Quantity::HelloType, vec![1..=1]))]);
+    let decide = |rules: &[Rule], from, heard: &[u8], world: &mut Noting| -> Option<usize> {
+        let policy = Policy { rules: rules.to_vec(), ..Policy::new() };
+        match super::decide(&policy, Stage::Content, from, &facts(heard, false), &Matchers::default(), world) {
+            Outcome::Wait { from } => Some(from),
+            _ => None,
+        }
+    };
+    let held = |world: &Noting| world.variable(&variable);
+    let (first, all) = (b"\x16\x03".as_slice(), b"GET / HTTP/1.1\r\n".as_slice());
+    let mut world = Noting::default();
+    assert_eq!(decide(&[set(true)], 0, first, &mut world), Some(0), "natively it waits");
+    assert_eq!(decide(&[set(false)], 0, first, &mut world), None);
+    assert_eq!(held(&world), None, "where there is no value the variable stays");
+    // An acceptance that could not change anything but for what is noted meanwhile.
+    let rules = [set(false), content(Action::Accept, hello)];
+    assert_eq!(decide(&rules, 0, first, &mut world), Some(1));
+    assert_eq!(decide(&rules, 1, all, &mut world), None);
+    assert_eq!(held(&world), Some(Value::Bytes(b"GET".into())));
+    let capture = Action::Capture { slot: Some(2), length: 2, value: of(Origin::Variable(variable.clone(), None)) };
+    assert_eq!(
+        decide(&[content(capture, None), content(Action::Unset(variable.clone()), None)], 0, b"", &mut world),
+        None
+    );
+    assert_eq!((world.0.capture(2), held(&world)), (Some(&Value::text(b"GE")), None));
+    let early = Rule {
+        stage: Stage::Session,
+        ..content(
+            Action::Set { variable: variable.clone(), value: of(Origin::Address(End::Source)), waits: false },
+            None,
+        )
+    };
+    let policy = Policy { rules: vec![early], ..Policy::new() };
+    let _ = super::decide(&policy, Stage::Session, 0, &facts(b"", false), &Matchers::default(), &mut world);
+    assert_eq!(held(&world), None, "`txn` begins when the client is listened to");
 }

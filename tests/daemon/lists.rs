@@ -1,7 +1,7 @@
 //! Maps and files of patterns, asked and changed at the control socket, beside HAProxy.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::path::Path;
 
 use netns_tests::wait::until_true;
@@ -270,4 +270,46 @@ fn the_next_connection_goes_by_what_was_changed_and_a_reload_reads_the_files_aga
     let reload = daemon.vipgate(&["reload"]);
     assert!(reload.code != Some(0) && reload.err.contains("the value `nonsense` of `5`"), "{}", reload.err);
     assert_eq!(seen(), ["one", "two", "one", "one"]);
+}
+
+#[test]
+fn variables_and_log_lines_go_by_what_was_changed() {
+    let (files, servers) = (Files::new(), [greets("one"), greets("two")]);
+    let (here, there) = (own_ip(), own_ip());
+    let log = UdpSocket::bind((own_ip(), 0)).unwrap();
+    log.set_read_timeout(Some(PATIENCE)).unwrap();
+    let config = |ip| {
+        let lines = files.line(
+            " log global\n log-format 'told %[var(sess.n)] %[dst_port,map_int(FILES/ports.map,none),upper]'\n\
+             \x20tcp-request connection set-var(sess.n) dst_port,map_int(FILES/ports.map,none)\n default_backend rest\n",
+        );
+        let to_log = format!("global\n log {} local0\n", log.local_addr().unwrap());
+        let text = files.config(ip, servers).replacen("global\n", &to_log, 1);
+        text.replacen(" default_backend rest\n", &lines, 1)
+    };
+    let told = |ip| {
+        let _greeted = greeting(ip, 7001);
+        let mut buffer = [0; 1024];
+        loop {
+            let count = log.recv(&mut buffer).unwrap();
+            if let Some((_, line)) = String::from_utf8_lossy(&buffer[..count]).split_once("told ") {
+                return line.trim_end().to_owned();
+            }
+        }
+    };
+    let haproxy = Haproxy::start(&config(there));
+    let daemon = start(&config(here), |_, _| {});
+    let ours = (here, daemon.dir.path().join("admin.sock"));
+    let theirs = haproxy.as_ref().map(|haproxy| (there, haproxy.socket("admin")));
+    for (ip, socket) in theirs.iter().chain([&ours]) {
+        let change = |line: &str| assert_eq!(ask(socket, &files.line(line)), "\n", "{line}");
+        assert_eq!(told(*ip), "one ONE");
+        change("set map FILES/ports.map 7001 two");
+        assert_eq!(told(*ip), "two TWO");
+        change("clear map FILES/ports.map");
+        assert_eq!(told(*ip), "none NONE");
+    }
+    files.0.write("ports.map", "7001 three\n");
+    assert_eq!(daemon.vipgate(&["reload"]).code, Some(0));
+    until_true("the file", PATIENCE, || told(here) == "three THREE");
 }

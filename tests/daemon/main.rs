@@ -23,4 +23,5 @@ mod states;
 mod stats_socket;
 mod support;
 mod tools;
+mod variables;
 mod verbs;

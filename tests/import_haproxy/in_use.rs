@@ -119,7 +119,7 @@ fn acls_that_need_not_be_written_tell_http_from_anything_else() {
         ("HTTP_URL_ABS", "the ACL `HTTP_URL_ABS` asks for parts of an HTTP request, which are not read in TCP mode"),
         ("http", "there is no ACL called `http`"),
         ("{ hdr_beg(host) www }", "`hdr_beg` is part of an HTTP request, which is not read in TCP mode"),
-        ("{ rdp_cookie(x) y }", "`rdp_cookie`: of the cookies of RDP, `mstshash` is read, and only as a key"),
+        ("{ rdp_cookie(x) y }", "`rdp_cookie`: of the cookies of RDP only `mstshash` is read"),
     ] {
         assert_eq!(found(&format!(" tcp-request content reject if {name}")), [format!("error 4: {message}")]);
     }
@@ -141,7 +141,7 @@ fn a_silent_drop_sends_nothing_whatever_its_ttl() {
 #[test]
 fn what_clients_cannot_be_known_by_is_named() {
     for (key, why) in [
-        ("rdp_cookie(msts)", "`rdp_cookie`: of the cookies of RDP, `mstshash` is read, and only as a key"),
+        ("rdp_cookie(msts)", "`rdp_cookie`: of the cookies of RDP only `mstshash` is read"),
         ("hdr(x)", "`hdr` is part of an HTTP request, which is not read in TCP mode"),
         ("fe_name", "`fe_name` cannot be asked yet"),
     ] {

@@ -23,8 +23,10 @@ fn bare(address: SocketAddr) -> String {
 /// The line of a connection that has ended at `now`; `tcplog` where the service names no format.
 pub(super) fn end(ended: &Ended<'_>, now: SystemTime) -> String {
     match &ended.service.log_line {
-        ConnectionLine::Custom(format) => format::line(format, ended, now),
-        ConnectionLine::AsLog | ConnectionLine::Connect | ConnectionLine::Tcp => format::line(TCPLOG, ended, now),
+        ConnectionLine::Custom(line) => format::line((&line.format, &line.samples), ended, now),
+        ConnectionLine::AsLog | ConnectionLine::Connect | ConnectionLine::Tcp => {
+            format::line((TCPLOG, &[]), ended, now)
+        }
     }
 }
 
@@ -33,7 +35,7 @@ pub(super) mod tests {
     use super::*;
     use crate::balance::Ahead;
     use crate::os::clock::LocalTime;
-    use crate::proxy::{OpenCounts, Phase};
+    use crate::proxy::{Noted, OpenCounts, Phase};
     use crate::stats::EndReason;
     use std::time::Duration;
 
@@ -45,6 +47,7 @@ pub(super) mod tests {
             client: ([192, 0, 2, 9], 48986).into(),
             destination: ([192, 0, 2, 100], 22).into(),
             sni: None,
+            noted: Noted::default(),
             server_address: Some(([10, 0, 0, 1], 2222).into()),
             reason: EndReason::Complete,
             phase: Phase::Data,

@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::SystemTime;
 
 use crate::model::LogSample;
+use crate::model::expression::Expression;
 use crate::os::clock::LocalTime;
 use crate::proxy::Ended;
+use crate::rules::{Facts, World as _};
 
 /// How values are written: `%{+Q}b`, or `%{+Q}o` for all that follow.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,19 +17,23 @@ struct Flags {
     quote: bool,
     /// Addresses and ports are written in hexadecimal digits.
     hex: bool,
+    /// Quotes, backslashes and closing brackets have a backslash before them.
+    escape: bool,
 }
 
 /// A line under way.
 struct Line<'a> {
     out: String,
+    /// Its expressions.
+    samples: &'a [(String, Expression)],
     flags: Flags,
     ended: &'a Ended<'a>,
     now: SystemTime,
 }
 
 /// The line of a connection that has ended at `now`. What says nothing about TCP is missing: `-`, or in quotes nothing.
-pub(super) fn line(format: &str, ended: &Ended<'_>, now: SystemTime) -> String {
-    let mut line = Line { out: String::with_capacity(160), flags: Flags::default(), ended, now };
+pub(super) fn line((format, samples): (&str, &[(String, Expression)]), ended: &Ended<'_>, now: SystemTime) -> String {
+    let mut line = Line { out: String::with_capacity(160), samples, flags: Flags::default(), ended, now };
     let mut all = Flags::default();
     let mut rest = format;
     while let Some((text, after)) = rest.split_once('%') {
@@ -73,7 +79,8 @@ impl Flags {
                 "-Q" => self.quote = false,
                 "+X" => self.hex = true,
                 "-X" => self.hex = false,
-                // `E`: what it escapes is in no value here.
+                "+E" => self.escape = true,
+                "-E" => self.escape = false,
                 _ => {}
             }
         }
@@ -126,6 +133,41 @@ impl Line<'_> {
         }
     }
 
+    /// `%[var(txn.sni)]`
+    fn expression(&mut self, name: &str) {
+        let ended = self.ended;
+        let facts = Facts::unheard(ended.client, ended.destination);
+        let sample = self.samples.iter().find(|(known, _)| known == name);
+        let value = sample.and_then(|(_, of)| ended.noted.value(of, &facts));
+        match value.as_ref().map(|value| value.as_text()).filter(|text| !text.is_empty()) {
+            Some(text) => {
+                let safe = escaped(&text, if self.flags.escape { b"\"\\]" } else { b"" });
+                self.text(&safe);
+            }
+            None => self.missing(),
+        }
+    }
+
+    /// All captures: between braces, or one after the other.
+    fn captures(&mut self, of_servers: bool, listed: bool) {
+        let ended = self.ended;
+        let slots = ended.service.policy.as_ref().map(|policy| policy.captures).unwrap_or_default();
+        let count = if of_servers { slots.response } else { slots.request };
+        let capture = |slot: u16| ended.noted.capture(slot).filter(|_| !of_servers);
+        let captures =
+            (0..count).map(|slot| capture(slot).map(|value| hex_escaped(&value.as_text())).unwrap_or_default());
+        let captures: Vec<String> = captures.collect();
+        if !listed && count > 0 {
+            self.text(&format!("{{{}}}", captures.join("|")));
+        }
+        for (place, capture) in captures.iter().enumerate().filter(|_| listed) {
+            if place > 0 {
+                self.out.push(' ');
+            }
+            self.text_or_none(Some(capture.as_str()).filter(|capture| !capture.is_empty()));
+        }
+    }
+
     fn of_server(&mut self, write: impl FnOnce(&mut Self, SocketAddr)) {
         match self.ended.server_address {
             Some(address) => write(self, address),
@@ -145,7 +187,7 @@ impl Line<'_> {
             Some(LogSample::Pool) => self.text(ended.pool),
             Some(LogSample::Server) => self.text_or_none(ended.server),
             Some(LogSample::ServerName) => self.text_or_none(ended.sni),
-            None => self.missing(),
+            None => self.expression(name),
         }
     }
 
@@ -184,6 +226,10 @@ impl Line<'_> {
             "Tq" | "TR" | "Tr" => self.out.push_str("-1"),
             "B" => self.plain(format_args!("{so_far}{}", ended.bytes_out)),
             "U" => self.plain(ended.bytes_in),
+            "hr" => self.captures(false, false),
+            "hrl" => self.captures(false, true),
+            "hs" => self.captures(true, false),
+            "hsl" => self.captures(true, true),
             "ts" | "tsc" => self.plain(ended.termination()),
             "ac" => self.plain(open.process),
             "fc" => self.plain(open.service),
@@ -200,6 +246,39 @@ impl Line<'_> {
     }
 }
 
+/// As HAProxy writes captures: what has a meaning there, and what is no printable ASCII, as `#` and two digits.
+fn hex_escaped(text: &[u8]) -> String {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\"#{|}".contains(byte);
+    let mut out = String::with_capacity(text.len());
+    for byte in text {
+        if plain(byte) {
+            out.push(char::from(*byte));
+        } else {
+            let _written = write!(out, "#{byte:02X}");
+        }
+    }
+    out
+}
+
+/// A text of the client's: no character in it ends the line. Those of `before` have a backslash before them.
+fn escaped(text: &[u8], before: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                let _written = write!(out, "#{:02X}", u32::from(c));
+                continue;
+            }
+            if u8::try_from(c).is_ok_and(|byte| before.contains(&byte)) {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+        out.extend(chunk.invalid().iter().map(|byte| format!("#{byte:02X}")));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::connection::tests::ended;
@@ -208,7 +287,7 @@ mod tests {
 
     fn said(format: &str) -> String {
         let service = Service::new("fe", "be");
-        line(format, &Ended { sni: Some("a.example"), ..ended(&service) }, SystemTime::UNIX_EPOCH)
+        line((format, &[]), &Ended { sni: Some("a.example"), ..ended(&service) }, SystemTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! What a condition names (`acl NAME ...`) is put in its place, so that a rule stands alone. Natively an ACL in braces can
 //! have several tests with `||` between two, which HAProxy does not have: that is how an ACL of several lines is written.
 
-mod converted;
+mod converter;
+mod expression;
 mod figure;
 mod page;
 mod pattern;
@@ -12,6 +13,7 @@ mod show;
 mod stick;
 mod template;
 mod test;
+mod variable;
 
 use std::collections::HashMap;
 use std::io;
@@ -22,13 +24,15 @@ use super::diagnostic::Diagnostic;
 use super::import::Word;
 use super::source::Location;
 use crate::model::rule::{Action, Condition, Denial, Persistence, Purpose, Rule, Slot, Stage, Term, Test};
+use crate::model::value::Variable;
 
-pub(super) use converted::naming;
+pub(super) use expression::{expression, log_line, naming};
 pub(super) use page::{page_rule, show_page_rule};
 use predefined::predefined;
 pub(super) use show::{condition as show_condition, show};
 pub(super) use stick::{show_stick, stick, stick_rule};
 pub(super) use test::tests;
+pub(super) use variable::named;
 
 /// What is wrong with a rule, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +68,8 @@ pub(super) struct Scope<'a> {
     pub(super) read: &'a dyn Fn(&Path) -> io::Result<String>,
     /// The value of an environment variable.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
+    /// What a variable of the process holds from the beginning on.
+    pub(super) initially: &'a dyn Fn(&Variable) -> Option<Arc<str>>,
 }
 
 /// Names of the stages in native rules.
@@ -136,12 +142,15 @@ pub(super) fn staged(stage: Stage, at: Location, words: &[Word], scope: &Scope<'
         }
         (name, rest) if name.starts_with("track-sc") => track(first, rest, scope)?,
         (name, []) if name.starts_with("sc-inc-gpc") => increment(first)?,
-        (other, _) => {
-            return Err(Fault::new(
-                first.at,
-                format!("`{other}` is not an action: accept, reject, silent-drop, track-sc0 and sc-inc-gpc0(0) are"),
-            ));
-        }
+        (other, rest) => match variable::action(first, rest, stage, scope)? {
+            Some(action) => action,
+            None => {
+                let message = format!(
+                    "`{other}` is not an action: accept, reject, silent-drop, track-sc0, sc-inc-gpc0(0), set-var(NAME), unset-var(NAME) and capture are"
+                );
+                return Err(Fault::new(first.at, message));
+            }
+        },
     };
     Ok(Rule { stage, action, when })
 }
@@ -162,7 +171,7 @@ fn track(word: &Word, rest: &[Word], scope: &Scope<'_>) -> Result<Action, Fault>
     let mask = match key.text.strip_prefix("src") {
         Some("") => None,
         rest => {
-            let bits = rest.and_then(|rest| rest.strip_prefix(",ipmask(")?.strip_suffix(')')).and_then(converted::mask);
+            let bits = rest.and_then(|rest| rest.strip_prefix(",ipmask(")?.strip_suffix(')')).and_then(converter::mask);
             let message = || format!("`{}` cannot be tracked: `src` and `src,ipmask(24,64)` can", key.text);
             Some(bits.ok_or_else(|| Fault::new(key.at, message()))?)
         }

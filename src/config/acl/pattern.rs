@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 
 use super::Fault;
-use super::converted::never_matches;
+use super::expression::never_matches;
 use crate::config::import::Word;
 use crate::model::Networks;
 use crate::model::rule::Pattern;
-use crate::rules::{Expressions, lists};
+use crate::rules::{Matchers, lists};
 
 /// The words after a fetch.
 pub(super) struct Patterns<'w> {
@@ -178,7 +178,7 @@ impl<'w> Patterns<'w> {
                     None => return Err(Fault::new(word.at, "a length is a number or a range, such as 3:9")),
                 },
                 "reg" => {
-                    Expressions::check(&word.text).map_err(|error| {
+                    Matchers::check(&word.text).map_err(|error| {
                         let message = format!("`{}` is not a regular expression: {error}", word.text);
                         Fault::new(word.at, message)
                     })?;

@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 
 use data_encoding::HEXLOWER;
 
-use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, converted, figure};
+use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, converter, expression, figure, variable};
 use crate::model::Networks;
-use crate::model::converted::Is;
+use crate::model::expression::Is;
 use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
 };
@@ -16,7 +16,7 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
     let stage = STAGES.iter().find(|(_, stage)| *stage == rule.stage).map_or("", |(name, _)| name);
     let action = match (&rule.action, rule.stage) {
         (Action::Pool(pool), _) => format!("{USE_POOL} {}", quoted(pool)),
-        (Action::Named(naming), _) => format!("{USE_POOL} {}", quoted(&converted::show_naming(naming))),
+        (Action::Named(naming), _) => format!("{USE_POOL} {}", quoted(&expression::show_naming(naming))),
         (Action::Server(server), _) => format!("{USE_SERVER} {}", quoted(server)),
         (Action::Persistence(persistence), _) => {
             let name = PERSISTENCE.iter().find(|(_, known)| known == persistence).map_or("", |(name, _)| name);
@@ -32,6 +32,9 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
         }
         (Action::Increment { slot, counter }, _) => {
             format!("{stage} sc-inc-{}({})", purpose(*counter), slot.index())
+        }
+        (action @ (Action::Set { .. } | Action::Unset(_) | Action::Capture { .. }), _) => {
+            format!("{stage} {}", variable::show_action(action).unwrap_or_default())
         }
     };
     match &rule.when {
@@ -65,17 +68,17 @@ fn test(test: &Test) -> String {
         Test::Text { of, ignore_case, patterns } => {
             format!("{}{}{}", text(*of), if *ignore_case { " -i" } else { "" }, texts(patterns))
         }
-        Test::Converted { what, is } => {
+        Test::Value { of, is } => {
             let is = match is {
                 Is::Found => " -m found".to_owned(),
-                Is::Listed(lookup) => converted::show_lookup(lookup),
+                Is::Listed(lookup) => converter::show_lookup(lookup),
                 Is::In(listed) => format!(" -m ip {}", networks(listed)),
                 Is::Within(ranges) => format!(" -m int {}", numbers(ranges, |number| number.to_string())),
                 Is::Like { ignore_case, patterns } => {
                     format!("{}{}", if *ignore_case { " -i" } else { "" }, texts(patterns))
                 }
             };
-            format!("{}{is}", quoted(&converted::show_converted(what)))
+            format!("{}{is}", quoted(&expression::show_expression(of)))
         }
     }
 }
@@ -103,6 +106,8 @@ pub(super) fn text(of: Text) -> String {
         Text::Method => "method".to_owned(),
         Text::Path => "path".to_owned(),
         Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
+        Text::Counted { offset, size } => format!("req.payload_lv({offset},{size})"),
+        Text::RdpUser => "req.rdp_cookie(mstshash)".to_owned(),
     }
 }
 

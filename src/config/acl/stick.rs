@@ -4,6 +4,7 @@ use super::test::not_there;
 use super::{Fault, Scope, split};
 use crate::config::import::Word;
 use crate::config::source::Location;
+use crate::model::expression::{Expression, Origin};
 use crate::model::rule::{Condition, End, Quantity, Test};
 use crate::model::{Fetch, Sample, StickAction, StickRule};
 
@@ -46,12 +47,24 @@ pub(in crate::config) fn stick(
 fn is_of_the_connection(test: &Test) -> bool {
     match test {
         Test::ServerUp { .. } => false,
-        Test::Number(quantity, _) => matches!(quantity, Quantity::Port(_)) || quantity.listens(),
-        Test::Converted { .. } => {
-            test.quantity().is_none_or(|quantity| matches!(quantity, Quantity::Port(_)) || quantity.listens())
-        }
+        Test::Value { of, .. } => is_of_the_client(of),
+        Test::Number(quantity, _) => is_of_a_client(quantity),
         Test::Always(_) | Test::Ended | Test::Http | Test::Address(..) | Test::Text { .. } => true,
     }
+}
+
+/// Nothing is noted yet where stick rules are asked.
+fn is_of_the_client(value: &Expression) -> bool {
+    value.variables().next().is_none()
+        && match &value.of {
+            Origin::Number(quantity) => is_of_a_client(quantity),
+            Origin::Variable(..) | Origin::Capture(_) => false,
+            Origin::Address(_) | Origin::Text(_) | Origin::Constant(_) => true,
+        }
+}
+
+fn is_of_a_client(quantity: &Quantity) -> bool {
+    matches!(quantity, Quantity::Port(_)) || quantity.listens()
 }
 
 /// `FETCH[,ipmask(BITS[,BITS])][,lower]`

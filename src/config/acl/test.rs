@@ -1,10 +1,11 @@
 //! One test: what is looked at (a "sample fetch") and what it has to be.
 
 use super::pattern::{self, Patterns};
-use super::{Fault, Scope, converted, figure, purpose, slot};
+use super::{Fault, Scope, converter, expression, figure, purpose, slot, variable};
 use crate::config::import::Word;
 use crate::config::source::Location;
 use crate::model::ServerRef;
+use crate::model::expression::{Expression, Origin};
 use crate::model::rule::{Counted, Counter, End, Quantity, Test, Text};
 use crate::rules;
 
@@ -18,8 +19,10 @@ pub(super) enum Fetch {
     Text(Text, &'static str),
     /// Bytes that are no text: how they are compared has to be said.
     Bytes(Text),
-    /// A text that is known already.
-    Constant(Option<String>),
+    /// A variable of the environment, which is known already.
+    Environment(Option<String>),
+    /// What rules have kept, or what stands there.
+    Origin(Origin),
     Truth(Test),
 }
 
@@ -28,16 +31,17 @@ pub(in crate::config) fn tests(at: Location, words: &[Word], scope: &Scope<'_>) 
     let Some((first, rest)) = words.split_first() else { return Err(Fault::new(at, "a test is missing here")) };
     let (name, chain) = converters(&first.text);
     let fetch = fetch(name, scope).map_err(|message| Fault::new(first.at, message))?;
-    let lower = chain == Some("lower");
-    let steps = match chain.filter(|_| !lower) {
-        Some(chain) => converted::steps(chain, first, scope)?,
+    // What is compared in small letters need not be made of them.
+    let lower = chain == Some("lower") && matches!(fetch, Fetch::Text(..) | Fetch::Environment(_));
+    let then = match chain.filter(|_| !lower) {
+        Some(chain) => converter::converters(chain, first, scope)?,
         None => Vec::new(),
     };
     let patterns = pattern::read(first, rest)?;
-    if steps.is_empty() && patterns.files.is_empty() && patterns.number.is_none() {
+    if then.is_empty() && patterns.files.is_empty() && patterns.number.is_none() {
         return test(fetch, patterns, lower, first);
     }
-    converted::tests((fetch, steps), patterns, lower, first, scope)
+    expression::tests((fetch, then), patterns, lower, first, scope)
 }
 
 /// Parts of HTTP requests.
@@ -76,9 +80,6 @@ pub(super) fn converters(text: &str) -> (&str, Option<&str>) {
 }
 
 pub(super) fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Word) -> Result<Vec<Test>, Fault> {
-    if lower && !matches!(fetch, Fetch::Text(..) | Fetch::Constant(_)) {
-        return Err(Fault::new(word.at, "`lower` goes with texts only"));
-    }
     let none_given = |what: &str| none_given(what, word);
     match fetch {
         Fetch::Truth(test) => {
@@ -117,7 +118,8 @@ pub(super) fn test(fetch: Fetch, patterns: Patterns<'_>, lower: bool, word: &Wor
             }
             Ok(vec![Test::Text { of, ignore_case, patterns: list }])
         }
-        Fetch::Constant(value) => {
+        Fetch::Origin(of) => Ok(vec![expression::compared(Expression { of, then: Vec::new() }, &patterns, word)?]),
+        Fetch::Environment(value) => {
             let (list, ignore_case) = patterns.texts(Some("str"), lower, word)?;
             let holds = value.is_some_and(|value| rules::text_is(value.as_bytes(), ignore_case, &list));
             Ok(vec![Test::Always(holds)])
@@ -150,6 +152,9 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
     {
         return Ok(fetch);
     }
+    if let Some(origin) = variable::origin(name, inside, scope)? {
+        return Ok(Fetch::Origin(origin));
+    }
     if let Some(figure) = figure::read(name, &arguments, scope)? {
         return Ok(Fetch::Number(Quantity::Figure(figure)));
     }
@@ -164,6 +169,7 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         "req.ssl_ver" | "req_ssl_ver" => Fetch::Version,
         "req.ssl_sni" | "req_ssl_sni" => Fetch::Text(Text::ServerName, "str"),
         "req.ssl_alpn" => Fetch::Text(Text::Protocol, "str"),
+        "req.rdp_cookie" | "req_rdp_cookie" | "rdp_cookie" if inside == "mstshash" => Fetch::Text(Text::RdpUser, "str"),
         "req.payload" | "payload" => {
             let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
             match numbers.as_deref() {
@@ -172,8 +178,15 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
                 _ => return Err(format!("`{name}` wants an offset and a length, as in `{name}(0,4)`")),
             }
         }
+        "req.payload_lv" | "payload_lv" => {
+            let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
+            match numbers.as_deref() {
+                Some([offset, size @ 1..=4]) => Fetch::Bytes(Text::Counted { offset: *offset, size: *size }),
+                _ => return Err(format!("`{name}` wants an offset and the size of a length, as in `{name}(43,1)`")),
+            }
+        }
         "env" => match arguments.as_slice() {
-            [variable] => Fetch::Constant((scope.variable)(variable)),
+            [variable] => Fetch::Environment((scope.variable)(variable)),
             _ => return Err("`env` wants the name of a variable, as in `env(HOME)`".to_owned()),
         },
         "srv_is_up" => {
@@ -187,8 +200,8 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         other => return Err(not_there(other)),
     };
     let most = match name {
-        "req.payload" | "payload" => 2,
-        "srv_is_up" | "env" => 1,
+        "req.payload" | "payload" | "req.payload_lv" | "payload_lv" => 2,
+        "srv_is_up" | "env" | "req.rdp_cookie" | "req_rdp_cookie" | "rdp_cookie" => 1,
         _ => 0,
     };
     if arguments.len() > most {
@@ -221,7 +234,7 @@ pub(super) fn not_there(name: &str) -> String {
     if OF_REQUESTS.contains(&plain.unwrap_or(name)) {
         format!("`{name}` is part of an HTTP request, which is not read in TCP mode")
     } else if name.contains("rdp_cookie") {
-        format!("`{name}`: of the cookies of RDP, `mstshash` is read, and only as a key")
+        format!("`{name}`: of the cookies of RDP only `mstshash` is read")
     } else {
         match name {
             "dst_conn" => {

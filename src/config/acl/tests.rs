@@ -9,6 +9,7 @@ use crate::config::source::Sources;
 fn read(text: &str) -> Result<Rule, String> {
     let at = Location::new(Sources::new().add("t", text), 0..text.len());
     let files = |path: &Path| match path.to_str() {
+        Some("/names") => Ok("a.example one\nb.example two\n10.0.0.0/8 net\n".to_owned()),
         Some("/networks") => Ok("# ours\n10.0.0.0/8\n\n  192.168.0.0/16\n".to_owned()),
         Some("/map") => Ok("a.example web\nB.example\tmail\n".to_owned()),
         _ => Err(io::ErrorKind::NotFound.into()),
@@ -17,8 +18,14 @@ fn read(text: &str) -> Result<Rule, String> {
         ("two".to_owned(), Ok(Arc::from([Test::Always(true), Test::Always(false)]))),
         ("broken".to_owned(), Err(Fault::new(at, "no such thing"))),
     ]);
-    let scope =
-        Scope { acls: &acls, own: None, of_requests: false, read: &files, variable: &|name| Some(name.to_owned()) };
+    let scope = Scope {
+        acls: &acls,
+        own: None,
+        of_requests: false,
+        read: &files,
+        variable: &|name| Some(name.to_owned()),
+        initially: &|_| None,
+    };
     rule(&cut(text, at).unwrap(), at, &scope).map_err(|fault| fault.message)
 }
 
@@ -54,6 +61,20 @@ fn what_is_written_out_is_the_same_rule() {
         "use-pool files if { fe_conn 0:9 } { be_conn(a) 10: } { nbsrv(a) 0:1 } { srv_is_up(a/s1) }",
         "use-pool files if { src_conn_cur(t) 3 } { src_conn_cnt(t) 3 } { sc0_conn_rate 3 } { src_get_gpc0(t) 1 }",
         "use-pool files if { src_inc_gpc0(t) 3: } { sc1_clr_gpc1 1 }",
+        "connection set-var(sess.net) src,ipmask(24,64)",
+        "session unset-var(sess.net) if { dst_port 80 }",
+        "content set-var(txn.sni) req.ssl_sni,lower",
+        "content set-var-now(txn.sni) req.ssl_sni,lower,map_dom(/names,none)",
+        "content set-var(req.x) var(proc.x,here),upper,field(-1,.),word(2,.-),bytes(0,3),bytes(2)",
+        "content set-var(req.x) 'str(a b),concat(-,txn.sni,.)'",
+        "content set-var(txn.n) int(-3)",
+        "content set-var(txn.a) ipv6(2001:db8::1)",
+        "content set-var(txn.p) req.payload_lv(43,1),length",
+        "content capture req.ssl_sni len 50",
+        "content capture req.rdp_cookie(mstshash) len 20 id 3 if { req.len 1: }",
+        "use-pool files if { var(txn.sni),lower -i -m end -- .example }",
+        "use-pool files if { var(txn.n) -m int 3:9 } { var(txn.a) -m ip 10.0.0.0/8 } !{ var(txn.x) -m found }",
+        "use-pool files if { capture.req.hdr(0) -m str -- a } { src,ipmask(8,128) -m ip 10.0.0.0/32 }",
         "use-no-pool",
         "use-server s1 if { req.ssl_sni -i -m str -- a.example }",
         "use-server 'it'\\''s'",
@@ -102,15 +123,15 @@ fn other_ways_to_say_it() {
         ),
         (
             "use-pool web-%[req.ssl_sni,lower,map_dom(/map,x)]-%[dst_port] if { req.ssl_sni,map(/map) -m found }",
-            "use-pool web-%[req.ssl_sni,lower,map_dom_str(/map,x)]-%[dst_port] if { req.ssl_sni,map_str_str(/map) -m found }",
+            "use-pool web-%[req.ssl_sni,lower,map_dom(/map,x)]-%[dst_port] if { req.ssl_sni,map_str(/map) -m found }",
         ),
         (
             "connection reject if { src,ipmask(24) 10.0.0.0 } { dst_port,map_str_str(/map) -i -m beg a } !{ src -u 7 192.0.2.1 }",
-            "connection reject if { src,ipmask(24,128) -m ip 10.0.0.0/32 } { dst_port,map_str_str(/map) -i -m beg -- a } !{ src -m ip -u 7 -- 192.0.2.1 }",
+            "connection reject if { src,ipmask(24,128) -m ip 10.0.0.0/32 } { dst_port,map_str(/map) -i -m beg -- a } !{ src -m ip -u 7 -- 192.0.2.1 }",
         ),
         (
             "content reject if { req.ssl_sni,word(-1,.-) -m reg ^x } { req.ssl_sni,field(2,.,0),upper X } { req.ssl_sni -i -M -f /map }",
-            "content reject if { req.ssl_sni,word(-1,.-,1) -m reg -- ^x } { req.ssl_sni,field(2,.,0),upper -m str -- X } { req.ssl_sni -i -m str -M -f /map }",
+            "content reject if { req.ssl_sni,word(-1,.-) -m reg -- ^x } { req.ssl_sni,field(2,.,0),upper -m str -- X } { req.ssl_sni -i -m str -M -f /map }",
         ),
         ("connection track-sc0 src,ipmask(24,64) table t", "connection track-sc0 src,ipmask(24,64) table t"),
         ("use-pool a if { env(HOME) -m beg HO }", "use-pool a if { always_true }"),
@@ -156,13 +177,28 @@ fn mistakes_are_named() {
         ("connection reject if { src,map_str_ip(/map) -m found }", "the value `web` of `a.example` is not an address"),
         ("connection reject if { req.ssl_sni,field(0,.) a }", "`field(0,.)` wants a place and separators"),
         ("connection reject if { req.ssl_sni,map(/map) }", "is compared with nothing"),
-        ("connection reject if { always_true,map(/map) a }", "goes with no converters"),
+        ("connection reject if { wait_end,map(/map) a }", "cannot be kept, converted or looked up"),
         ("connection reject if { src -u x 10.0.0.0 }", "`x` is not a number for `-u`"),
         ("connection reject if { src -u 7 x }", "`x` is not a network"),
         ("connection reject if { req.ssl_ver -f /map }", "patterns of a list cannot be compared so"),
         ("use-pool %[req.ssl_sni", "is not closed with `]`"),
-        ("use-pool %[always_true]", "cannot be part of a name"),
+        ("use-pool %[wait_end]", "cannot be kept, converted or looked up"),
         ("connection track-sc0 src,ipmask(x) table t", "`src,ipmask(x)` cannot be tracked"),
+        ("connection reject if { var(sess.x) foo }", "say how `var(sess.x)` is compared"),
+        ("connection reject if { var(x) -m str foo }", "`x` is not a variable's name"),
+        ("connection reject if { var(txn.x) -m str }", "is compared with nothing"),
+        ("content set-var(txn.x)", "wants a value after it"),
+        ("content set-var(foo.x) src", "`foo.x` is not a variable's name"),
+        ("content set-var txn.x src", "`set-var` wants a variable"),
+        ("content set-var(txn.x) src dst", "`dst` cannot stand here"),
+        ("content set-var(txn.x) src,bytes(x)", "`bytes(x)` wants a place"),
+        ("content set-var(txn.x) src,map(/none)", "`/none` cannot be read"),
+        ("content set-var(txn.x) wait_end", "cannot be kept, converted or looked up"),
+        ("session set-var(sess.x) req.ssl_sni", "make it a `content` rule"),
+        ("content unset-var(txn.x) src", "`src` cannot stand here"),
+        ("content capture src", "wants what to keep and how much"),
+        ("content capture src len 0", "`0` is not a number from 1 on"),
+        ("session capture src len 9", "`capture` is for `content` rules"),
         ("connection reject if { dst_port 80x }", "`80x` is not a whole number"),
         ("connection reject if { dst_port gt 1:2 }", "`gt` and a range do not go together"),
         ("connection reject if { dst_port 9:8 }", "ends before it begins"),
@@ -197,7 +233,8 @@ fn page(text: &str) -> Result<crate::model::page::PageRule, String> {
         _ => Err(io::ErrorKind::NotFound.into()),
     };
     let (acls, variable) = (HashMap::new(), |_: &str| None);
-    let scope = Scope { acls: &acls, own: None, of_requests: true, read: &files, variable: &variable };
+    let scope =
+        Scope { acls: &acls, own: None, of_requests: true, read: &files, variable: &variable, initially: &|_| None };
     page_rule(&cut(text, at).unwrap(), at, &scope).map_err(|fault| fault.message)
 }
 

@@ -15,7 +15,7 @@ pub const ALL: &[&Keys] = &[
     &TOP, &GLOBAL, &LOG, &LOG_TARGET, &STATS, &STATISTICS, &PAGE, &MONITOR, &STATS_SOCKET, &SCRIPTS, &NOTIFY_TARGETS, &FIFO, &MAIL, &ROUTER, &ADDRESS, &ANNOUNCE, &PEER, &HMAC, &VMAC,
     &NOTIFY, &COMMAND, &GROUP, &TRACK, &TRACKER, &PROCESS, &GATEWAY, &ROUTE_CHECK, &ROUTE, &RULE, &SERVICE, &LISTEN, &POOL,
     &TABLE, &CHECK, &CHECK_TLS, &CHECK_HTTP, &CHECK_REDIS, &CHECK_POSTGRES, &CHECK_MYSQL, &CHECK_SMTP, &CHECK_COMMAND, &CHECK_STEP,
-    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &KEEPALIVE, &SOURCE, &LIMITS, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &NAME_SERVER, &HOLD,
+    &CHECK_CONNECT, &CHECK_REQUEST, &CHECK_HEADER, &AGENT, &SERVER, &KEEPALIVE, &SOURCE, &LIMITS, &CAPTURES, &POOL_ROUTE, &SOURCE_TABLE, &RESOLVER, &NAME_SERVER, &HOLD,
     &PEER_GROUP, &MEMBER,
 ];
 
@@ -165,9 +165,11 @@ pub(super) const SERVICE: Keys = Keys {
         "inspect-delay",
         "routes-wait",
         "connections-per-second",
+        "captures",
     ],
 };
 pub(super) const LIMITS: Keys = Keys { table: "limits", keys: &["concurrent", "connections-per-second", "sources"] };
+pub(super) const CAPTURES: Keys = Keys { table: "captures", keys: &["request", "response"] };
 pub(super) const POOL_ROUTE: Keys = Keys { table: "a service's route", keys: &["sni", "ports", "from", "pool"] };
 pub(super) const SOURCE_TABLE: Keys = Keys {
     table: "[[source-table]]",

@@ -3,7 +3,9 @@
 use toml::de::DeValue;
 
 use super::keys;
+use super::policy::in_scope;
 use super::reader::{Decoder, Value};
+use crate::config::acl;
 use crate::config::raw::{Located, Log, LogTarget};
 use crate::config::words;
 use crate::model::ConnectionLine;
@@ -48,7 +50,11 @@ impl Decoder<'_> {
         Some(match text.as_str() {
             "connect" => ConnectionLine::Connect,
             "tcplog" => ConnectionLine::Tcp,
-            other if other.contains('%') => ConnectionLine::Custom(text),
+            other if other.contains('%') => {
+                let (line, faults) = in_scope(false, |scope| acl::log_line(other, value.at, scope));
+                faults.into_iter().for_each(|fault| self.error(fault.at, fault.message));
+                ConnectionLine::Custom(line)
+            }
             other => {
                 self.error(
                     value.at,

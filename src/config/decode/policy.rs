@@ -9,9 +9,9 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::files;
 use crate::config::import::Word;
 use crate::config::import::haproxy::cut;
-use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
+use crate::config::raw::{Captures, Limits, Located, Policy, PoolRoute, SourceTable};
 use crate::config::source::Location;
-use crate::model::rule::{Rule, Stage};
+use crate::model::rule::{Action, Rule, Stage};
 use crate::model::{PortRange, Prefix, StickRule};
 
 impl Decoder<'_> {
@@ -25,7 +25,16 @@ impl Decoder<'_> {
             inspect_delay: self.field(fields, "inspect-delay", Self::duration),
             routes_wait: self.field(fields, "routes-wait", Self::boolean),
             sessions_per_second: self.field(fields, "connections-per-second", Self::number),
+            captures: self.field(fields, "captures", Self::captures),
         }
+    }
+
+    fn captures(&mut self, value: Value<'_>, key: &str) -> Option<Captures> {
+        let fields = self.table(value, key, &[&keys::CAPTURES])?;
+        Some(Captures {
+            request: self.field(fields, "request", Self::number),
+            response: self.field(fields, "response", Self::number),
+        })
     }
 
     fn network(&mut self, value: Value<'_>, key: &str) -> Option<Located<Prefix>> {
@@ -54,6 +63,10 @@ impl Decoder<'_> {
     /// One of `server-rules`.
     pub(super) fn pool_rule(&mut self, value: Value<'_>, key: &str) -> Option<Located<Rule>> {
         let rule = self.policy_rule(value, key)?;
+        if matches!(rule.value.action, Action::Capture { .. }) {
+            let error = Diagnostic::error(rule.at, "captures are of services: a pool has none");
+            self.diagnostics.push(error.help("write it in the `rules` of a service"));
+        }
         if !matches!(rule.value.stage, Stage::Content | Stage::Server) {
             let message = "a pool cannot have this rule: it is asked when its pool is chosen";
             let error = Diagnostic::error(rule.at, message);
@@ -79,11 +92,11 @@ impl Decoder<'_> {
         read: impl FnOnce(&[Word], Location, &Scope<'_>) -> Result<T, Fault>,
     ) -> Option<Located<T>> {
         let text = self.text(value, key)?;
-        let acls = HashMap::new();
-        let variable = |name: &str| std::env::var(name).ok();
-        let scope = Scope { acls: &acls, own: None, of_requests, read: &files::list, variable: &variable };
         let words = cut(text, value.at).map_err(|message| (value.at, message));
-        match words.and_then(|words| read(&words, value.at, &scope).map_err(|fault| (fault.at, fault.message))) {
+        let read = |scope: &Scope<'_>| {
+            words.and_then(|words| read(&words, value.at, scope).map_err(|fault| (fault.at, fault.message)))
+        };
+        match in_scope(of_requests, read) {
             Ok(read) => Some(Located::new(read, value.at)),
             Err((at, message)) => {
                 self.error(at, message);
@@ -124,4 +137,13 @@ impl Decoder<'_> {
             bytes_out_period: self.field(fields, "bytes-out-period", Self::duration),
         })
     }
+}
+
+/// With nothing that a text could refer to without saying it.
+pub(super) fn in_scope<T>(of_requests: bool, read: impl FnOnce(&Scope<'_>) -> T) -> T {
+    let acls = HashMap::new();
+    let variable = |name: &str| std::env::var(name).ok();
+    let scope =
+        Scope { acls: &acls, own: None, of_requests, read: &files::list, variable: &variable, initially: &|_| None };
+    read(&scope)
 }

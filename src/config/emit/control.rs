@@ -34,7 +34,7 @@ pub(super) fn connection_line(line: &ConnectionLine) -> String {
         ConnectionLine::AsLog => quoted(""),
         ConnectionLine::Connect => quoted("connect"),
         ConnectionLine::Tcp => quoted("tcplog"),
-        ConnectionLine::Custom(text) => quoted(text),
+        ConnectionLine::Custom(line) => quoted(&line.format),
     }
 }
 

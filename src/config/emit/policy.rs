@@ -2,7 +2,7 @@
 
 use super::{Keys, display, duration, list, quoted, timeout};
 use crate::config::acl;
-use crate::config::raw::{Limits, Located, Policy, PoolRoute, SourceTable};
+use crate::config::raw::{Captures, Limits, Located, Policy, PoolRoute, SourceTable};
 use crate::model::rule::Rule;
 
 pub(super) fn policy(raw: &Policy, lines: &mut Keys) {
@@ -15,6 +15,14 @@ pub(super) fn policy(raw: &Policy, lines: &mut Keys) {
     lines.maybe("inspect-delay", &raw.inspect_delay, duration);
     lines.maybe("routes-wait", &raw.routes_wait, bool::to_string);
     lines.maybe("connections-per-second", &raw.sessions_per_second, u64::to_string);
+    lines.maybe("captures", &raw.captures, captures);
+}
+
+fn captures(raw: &Captures) -> String {
+    let mut keys = Keys::new("");
+    keys.maybe("request", &raw.request, u64::to_string);
+    keys.maybe("response", &raw.response, u64::to_string);
+    keys.inline()
 }
 
 /// Rules, a line each.

@@ -39,7 +39,7 @@ pub use names::{Hold, ResolveWhen, Resolver, ServerNaming};
 pub use notify::{Command, Fifo, Mail, MailServer, Notify, NotifyTargets, Scripts};
 pub use page::{Monitor, Page, Statistics, Stats, User};
 pub use peers::{Member, PeerGroup};
-pub use policy::{Limits, Policy, PoolRoute, SourceTable};
+pub use policy::{Captures, Limits, Policy, PoolRoute, SourceTable};
 pub use router::{Announce, Hmac, Peer, SyncGroup, VirtualAddress, VirtualRouter, Vmac};
 pub use routing::{Route, Rule};
 pub use socket::{KeepAlive, ListenTuning, Source};

@@ -26,6 +26,17 @@ pub struct Policy {
     pub routes_wait: Maybe<bool>,
     /// New connections a second (HAProxy's `rate-limit sessions`).
     pub sessions_per_second: Maybe<u64>,
+    /// Places for captures beside those that rules fill.
+    pub captures: Maybe<Captures>,
+}
+
+/// `captures` of a service: see [`model::value::CaptureSlots`](crate::model::value::CaptureSlots).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Captures {
+    /// What clients say.
+    pub request: Maybe<u64>,
+    /// What servers say.
+    pub response: Maybe<u64>,
 }
 
 /// `limits` of a service: see [`model::rule::SourceTable`](crate::model::rule::SourceTable).

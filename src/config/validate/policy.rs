@@ -8,12 +8,17 @@ use super::findings::{Findings, Unique};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, Located};
 use crate::config::source::Location;
+use crate::model::expression::Expression;
 use crate::model::figure::Figure;
 use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Quantity, Rule, Slot, SourceTable, Stage, Term, Test,
     Text,
 };
+use crate::model::value::{CaptureSlots, Scope};
 use crate::model::{Networks, Policy, Prefix, Server};
+
+/// More captures than this no line of a log has.
+const MOST_CAPTURES: u16 = 1000;
 
 /// The tables of counters, by name.
 pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<String, SourceTable> {
@@ -103,6 +108,7 @@ pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findi
     }
     let rules = said.rules.iter().map(|rule| self::rule(rule, raw.pool.is_some(), known, findings));
     policy.rules.extend(rules.collect::<Vec<_>>());
+    policy.captures = capture_slots(&said.captures, &mut policy.rules, findings);
     for rule in &said.rules {
         names(rule, known, &mut policy, findings);
     }
@@ -113,13 +119,30 @@ pub(super) fn policy(raw: &raw::Service, known: &Known<'_>, findings: &mut Findi
     policy.routes_wait = said.routes_wait.is_none_or(|wait| wait.value);
     policy.sessions_per_second =
         findings.optional_number(&said.sessions_per_second, "connections-per-second", 1..=u64::from(u32::MAX));
-    if policy.rules.is_empty() && policy.sessions_per_second.is_none() {
+    if policy.rules.is_empty() && policy.sessions_per_second.is_none() && policy.captures == CaptureSlots::default() {
         return None;
     }
     if raw.pool.is_none() {
         policy.rules.push(Rule { stage: Stage::Route, action: Action::Nowhere, when: None });
     }
     Some(Arc::new(policy))
+}
+
+/// Gives a place to every capture that names none, the next one, and says how many there are.
+fn capture_slots(said: &raw::Maybe<raw::Captures>, rules: &mut [Rule], findings: &mut Findings<'_>) -> CaptureSlots {
+    let (mut next, mut count) = (0, 0);
+    for rule in rules {
+        if let Action::Capture { slot, .. } = &mut rule.action {
+            next = 1 + *slot.get_or_insert(next);
+            count = next.max(count);
+        }
+    }
+    let said = said.as_ref().map(|said| &said.value);
+    let mut least = |of: fn(&raw::Captures) -> &raw::Maybe<u64>, key| {
+        said.map_or(0, |said| findings.number(of(said), key, 0..=u64::from(MOST_CAPTURES), 0))
+    };
+    let (request, response) = (least(|said| &said.request, "request"), least(|said| &said.response, "response"));
+    CaptureSlots { request: count.max(request), response }
 }
 
 /// The first pool that a rule sends connections to: stands for a service that has none of its own.
@@ -209,26 +232,27 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
         let message = "a rule of this stage cannot know what the client says: it is as if it said nothing";
         findings.warning(rule.at, message, "make it a `content` rule");
     }
-    let mut tables = Vec::new();
     match &rule.value.action {
+        Action::Set { variable, .. } if early && matches!(variable.scope, Scope::Transaction | Scope::Request) => {
+            let message = format!("`{variable}` is gone again when this stage is over: nothing reads it");
+            findings.warning(rule.at, message, "keep it in `sess.`, or make it a `content` rule");
+        }
         Action::Pool(pool) => pool_exists(pool, rule.at, known, findings),
-        Action::Track { table, .. } => tables.push(table),
         _ => {}
     }
     conditions_exist(rule.value.when.iter(), rule.at, known, findings);
-    tables.extend(rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test.quantity() {
-        Some(Quantity::Counter { table, .. }) => table.as_ref(),
-        _ => None,
-    }));
-    for test in rule.value.when.iter().flat_map(Condition::tests) {
-        let Some(Quantity::Counter { table: Some(table), counter, .. }) = test.quantity() else { continue };
+    for quantity in rule.value.quantities() {
+        let Quantity::Counter { table: Some(table), counter, .. } = quantity else { continue };
         if known.tables.get(table).is_some_and(|table| !table.keeps(*counter)) {
             let message = format!("table `{table}` does not count what this asks for: it never holds");
             let remedy = "give it `session-period`, `bytes-in-period`, `bytes-out-period` (`store sess_rate(10s)`, ..)";
             findings.warning(rule.at, message, remedy);
         }
     }
-    for table in tables {
+    for figure in rule.value.action.values().filter_map(Expression::quantity).filter_map(Quantity::figure) {
+        figure_exists(figure, rule.at, known, findings);
+    }
+    for table in rule.value.tables() {
         match known.tables.get(table) {
             Some(found) if policy.tables.iter().all(|there| there.name != found.name) => {
                 policy.tables.push(found.clone())
@@ -256,17 +280,15 @@ pub(super) fn conditions_exist<'c>(
     known: &Known<'_>,
     findings: &mut Findings<'_>,
 ) {
-    for test in conditions.flat_map(Condition::tests) {
-        match test {
-            Test::ServerUp { pool, server } => {
+    for condition in conditions {
+        for test in condition.tests() {
+            if let Test::ServerUp { pool, server } = test {
                 pool_exists(pool, at, known, findings);
                 server_exists(pool, server, at, known, findings);
             }
-            _ => {
-                if let Some(Quantity::Figure(figure)) = test.quantity() {
-                    figure_exists(figure, at, known, findings);
-                }
-            }
+        }
+        for figure in condition.quantities().filter_map(Quantity::figure) {
+            figure_exists(figure, at, known, findings);
         }
     }
 }

@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::super::condition;
-use super::pattern::{Compiled, Constant};
+use super::pattern::Compiled;
 use crate::model::Prefix;
-use crate::model::converted::How;
+use crate::model::list::How;
 use crate::model::rule::Pattern;
+use crate::model::value::Value;
 
 /// The patterns of a list in one way of comparing them: one value for its whole life, which another one takes the place of.
 #[derive(Debug, Default)]
 pub(in crate::rules) struct Index {
     places: Places,
     /// Of each entry.
-    values: Vec<Constant>,
+    values: Vec<Value<'static>>,
 }
 
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Default for Places {
 
 impl Index {
     /// Of these, in their order: of equal ones the first counts.
-    pub(super) fn new(how: How, folded: bool, entries: impl Iterator<Item = (Compiled, Constant)>) -> Self {
+    pub(super) fn new(how: How, folded: bool, entries: impl Iterator<Item = (Compiled, Value<'static>)>) -> Self {
         let (patterns, values): (Vec<_>, Vec<_>) = entries.unzip();
         let numbered = || patterns.iter().enumerate();
         let places = match how {
@@ -114,7 +115,7 @@ impl Index {
     }
 
     /// The value of an entry.
-    pub(in crate::rules) fn value(&self, place: usize) -> Option<&Constant> {
+    pub(in crate::rules) fn value(&self, place: usize) -> Option<&Value<'static>> {
         self.values.get(place)
     }
 }

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::model::converted::{How, Kind, List, ListName, Lookup};
+use crate::model::list::{How, Kind, List, ListName, Lookup};
+use crate::model::value::Value;
 pub(super) use index::Index;
 use pattern::Compiled;
-pub(super) use pattern::Constant;
+pub(super) use pattern::value;
 pub use pattern::{check, hex, network, number};
 
 /// The lists of all rules. One value for the life of the process.
@@ -40,7 +41,7 @@ struct Entry {
     key: String,
     value: String,
     /// For each of the uses.
-    compiled: Vec<(Compiled, Constant)>,
+    compiled: Vec<(Compiled, Value<'static>)>,
 }
 
 /// A way in which rules ask a list.
@@ -428,10 +429,10 @@ impl Entry {
 }
 
 impl Use {
-    fn compile(&self, key: &str, value: &str) -> Result<(Compiled, Constant), ListError> {
+    fn compile(&self, key: &str, value: &str) -> Result<(Compiled, Value<'static>), ListError> {
         let pattern = Compiled::of(self.how, self.ignore_case, key);
         let pattern = pattern.map_err(|why| ListError::Pattern { how: self.how, text: key.to_owned(), why })?;
-        let value = Constant::of(self.values, value).ok_or_else(|| ListError::Value(value.to_owned()))?;
+        let value = pattern::value(self.values, value).ok_or_else(|| ListError::Value(value.to_owned()))?;
         Ok((pattern, value))
     }
 }

@@ -1,6 +1,5 @@
 //! One pattern of a list, ready to be compared, and how patterns are written.
 
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -8,8 +7,9 @@ use regex::bytes::Regex;
 
 use super::super::condition;
 use crate::model::Prefix;
-use crate::model::converted::{How, Kind};
+use crate::model::list::{How, Kind};
 use crate::model::rule::Pattern;
+use crate::model::value::Value;
 
 /// A pattern of a list. Texts are in small letters where case does not count.
 #[derive(Debug, Clone)]
@@ -18,14 +18,6 @@ pub(super) enum Compiled {
     Regex(Regex),
     Network(Prefix),
     Range(RangeInclusive<i64>),
-}
-
-/// A value of a list, or what is looked up there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::rules) enum Constant {
-    Text(Box<[u8]>),
-    Number(i64),
-    Address(IpAddr),
 }
 
 impl Compiled {
@@ -50,14 +42,12 @@ impl Compiled {
     }
 }
 
-impl Constant {
-    /// What is written, as a value of this kind.
-    pub(in crate::rules) fn of(kind: Kind, text: &str) -> Option<Self> {
-        match kind {
-            Kind::Text => Some(Self::Text(text.as_bytes().into())),
-            Kind::Number => number(text).ok().map(Self::Number),
-            Kind::Address => text.parse().ok().map(Self::Address),
-        }
+/// What is written, as a value of this kind.
+pub(in crate::rules) fn value(kind: Kind, text: &str) -> Option<Value<'static>> {
+    match kind {
+        Kind::Text => Some(Value::text(text.as_bytes())),
+        Kind::Number => number(text).ok().map(Value::Number),
+        Kind::Address => text.parse().ok().map(Value::Address),
     }
 }
 
@@ -65,15 +55,15 @@ impl Constant {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn check(how: How, values: Option<Kind>, (pattern, value): (&str, &str)) -> Result<(), String> {
+pub fn check(how: How, values: Option<Kind>, (pattern, written): (&str, &str)) -> Result<(), String> {
     Compiled::of(how, false, pattern)?;
     let kind = match values {
         None => return Ok(()),
         Some(kind) => kind,
     };
-    Constant::of(kind, value).map(drop).ok_or_else(|| {
+    value(kind, written).map(drop).ok_or_else(|| {
         let what = if kind == Kind::Number { "a whole number" } else { "an address" };
-        format!("the value `{value}` of `{pattern}` is not {what}")
+        format!("the value `{written}` of `{pattern}` is not {what}")
     })
 }
 

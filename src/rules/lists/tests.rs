@@ -18,7 +18,7 @@ fn pair(key: &str, value: &str) -> Vec<(String, String)> {
 fn text(index: &ArcSwap<Index>, text: &str) -> Option<String> {
     let index = index.load();
     match index.value(index.of_text(text.as_bytes())?)? {
-        Constant::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        Value::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
         other => Some(format!("{other:?}")),
     }
 }
@@ -60,7 +60,7 @@ fn patterns_are_compared_as_in_haproxy() {
         let address: IpAddr = address.parse().unwrap();
         let index = index.load();
         let value = index.of_address(address).and_then(|place| index.value(place));
-        assert_eq!(value, expected.map(Constant::Number).as_ref(), "{address}");
+        assert_eq!(value, expected.map(Value::Number).as_ref(), "{address}");
     }
     let numbers = list("p", false, &[("80", ""), ("443:445", ""), ("9000:", "")]);
     let index = lists.index(&lookup(&numbers, How::Number), Kind::Text).load_full();

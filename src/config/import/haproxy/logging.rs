@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use super::proxy::Proxy;
 use super::{Translator, value};
+use crate::config::acl;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::import::haproxy::grammar::{Prefix, Statement};
 use crate::config::raw::{Located, Log, LogTarget, Maybe};
 use crate::config::source::Location;
 use crate::config::words;
-use crate::model::{ConnectionLine, LogSample};
+use crate::model::ConnectionLine;
 
 /// What a proxy says of its log, or inherits.
 #[derive(Debug, Clone, Default)]
@@ -128,15 +129,14 @@ impl Translator<'_> {
     }
 
     /// `log-format <text>`
-    pub(super) fn log_format(&mut self, statement: &Statement, arguments: &[Word], said: &mut LogSaid) {
+    pub(super) fn log_format(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         if let Some(word) = self.one(statement, arguments) {
-            let samples = word.text.split("%[").skip(1).filter_map(|rest| rest.split_once(']'));
-            for (sample, _) in samples.filter(|(sample, _)| LogSample::named(sample).is_none()) {
-                let message = format!("`%[{sample}]` has no value here: lines have `-` in its place");
-                let warning = Diagnostic::warning(word.at, message);
-                self.findings.push(warning.help("variables such as `%ci`, `%b` and `%ts` have theirs"));
+            let (line, faults) = self.in_scope(proxy, |scope| acl::log_line(&word.text, word.at, scope));
+            for fault in faults {
+                let warning = Diagnostic::warning(fault.at, format!("{}: lines have `-` in its place", fault.message));
+                self.findings.push(warning.help("variables such as `%ci`, `%b` and `%ts` have their values"));
             }
-            said.line = Some(Located::new(ConnectionLine::Custom(word.text.clone()), word.at));
+            proxy.log.line = Some(Located::new(ConnectionLine::Custom(line), word.at));
         }
     }
 

@@ -7,7 +7,8 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::import::Word;
 use crate::config::raw::Located;
 use crate::config::source::Location;
-use crate::model::converted::{How, Map, Naming, Step};
+use crate::model::expression::{Converter, Map, Naming};
+use crate::model::list::How;
 use crate::model::rule::{Action, Condition, Rule, Stage};
 
 impl Proxy {
@@ -47,9 +48,11 @@ impl Translator<'_> {
 
 /// Of each map that is asked for small letters only, a key that has others.
 fn capitals(naming: &Naming) -> impl Iterator<Item = &String> {
-    let pairs = naming.values().flat_map(|value| value.steps.windows(2));
+    let pairs = naming.values().flat_map(|value| value.then.windows(2));
     let maps = pairs.filter_map(|pair| match pair {
-        [Step::Lower, Step::Map(Map { lookup, .. })] if lookup.how != How::Regex => Some(&lookup.list.entries),
+        [Converter::Lower, Converter::Map(Map { lookup, .. })] if lookup.how != How::Regex => {
+            Some(&lookup.list.entries)
+        }
         _ => None,
     });
     maps.filter_map(|entries| {

@@ -26,15 +26,18 @@ mod source;
 mod state;
 mod stick;
 mod value;
+mod variable;
 mod words;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::keywords::{self, Keyword, Status};
 use super::{Findings, Surroundings, Word};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::raw::{self, Located};
 use crate::config::source::{Location, SourceId, Sources};
+use crate::model::value::Variable;
 use grammar::{Prefix, Section, Statement};
 use proxy::{Kind, Proxy};
 use socket::SocketsSaid;
@@ -84,6 +87,8 @@ struct Translator<'a> {
     sockets: SocketsSaid,
     /// Whether servers are verified where nothing is said (`ssl-server-verify`).
     verify_servers: bool,
+    /// What variables of the process hold from the beginning on.
+    constants: HashMap<Variable, Arc<str>>,
     /// Findings that inherited settings would repeat.
     told: HashSet<(Location, String)>,
 }
@@ -104,6 +109,7 @@ impl<'a> Translator<'a> {
             states: state::StateFiles::default(),
             sockets: SocketsSaid::default(),
             verify_servers: true,
+            constants: HashMap::new(),
             told: HashSet::new(),
         }
     }
@@ -215,6 +221,7 @@ impl<'a> Translator<'a> {
                     self.local_peer = self.one(statement, arguments).map(|word| word.text.clone());
                 }
                 "log" => self.global_log(statement, arguments, at),
+                "set-var" => self.constant(statement, arguments),
                 "log-tag" => {
                     let value = self.one(statement, arguments).map(|word| Located::new(word.text.clone(), word.at));
                     self.log_table(at).tag = value;

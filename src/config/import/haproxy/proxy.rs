@@ -358,7 +358,8 @@ impl Translator<'_> {
                         self.findings.push(warning.help("lines about servers have the tag of `global`"));
                     }
                 }
-                "log-format" => self.log_format(statement, arguments, &mut proxy.log),
+                "log-format" => self.log_format(statement, arguments, proxy),
+                "declare capture" => self.declare_capture(statement, arguments, &mut proxy.rules),
                 "mode" => self.mode(statement, arguments, proxy),
                 "disabled" => proxy.disabled = true,
                 "enabled" => proxy.disabled = false,

@@ -13,7 +13,8 @@ use crate::config::import::Word;
 use crate::config::import::keywords::{self, Status};
 use crate::config::raw::{self, Listen, Located, Maybe};
 use crate::config::source::Location;
-use crate::model::rule::{Action, Condition, End, Quantity, Rule, Stage, Term, Test};
+use crate::model::rule::{Action, Condition, End, Rule, Stage, Term, Test};
+use crate::model::value::CaptureSlots;
 use crate::model::{Networks, Prefix};
 
 /// What a proxy says about who is turned away and where the others go.
@@ -32,6 +33,10 @@ pub(super) struct RulesSaid {
     pub(super) all_mapped: bool,
     /// A `use_backend` was refused, which has been told.
     pub(super) refused: bool,
+    /// Places for captures, filled and unfilled ones.
+    captures: CaptureSlots,
+    /// Some of them are declared by themselves.
+    declared: Maybe<()>,
 }
 
 impl RulesSaid {
@@ -55,17 +60,16 @@ impl RulesSaid {
 
     /// The tables that rules name.
     pub(super) fn tables(&self) -> impl Iterator<Item = (&String, Location)> {
-        self.rules.iter().chain(&self.of_pool).flat_map(|rule| {
-            let asked = rule.value.when.iter().flat_map(Condition::tests).filter_map(|test| match test.quantity() {
-                Some(Quantity::Counter { table, .. }) => table.as_ref(),
-                _ => None,
-            });
-            let tracked = match &rule.value.action {
-                Action::Track { table, .. } => Some(table),
-                _ => None,
-            };
-            tracked.into_iter().chain(asked).map(|table| (table, rule.at))
-        })
+        let rules = self.rules.iter().chain(&self.of_pool);
+        rules.flat_map(|rule| rule.value.tables().map(|table| (table, rule.at)))
+    }
+
+    fn captures_raw(&self) -> raw::Captures {
+        let CaptureSlots { request, response } = self.captures;
+        let some = |slots: u16| {
+            self.declared.filter(|_| slots > 0).map(|declared| Located::new(u64::from(slots), declared.at))
+        };
+        raw::Captures { request: some(request), response: some(response) }
     }
 
     /// Whether one of the rules asks for what clients say.
@@ -144,6 +148,7 @@ impl Translator<'_> {
             of_requests: proxy.is_page,
             read: &|path: &Path| around.read(path),
             variable: &|name: &str| around.variable(name),
+            initially: &|variable| self.constants.get(variable).cloned(),
         };
         read(&scope)
     }
@@ -216,14 +221,24 @@ impl Translator<'_> {
         if keyword.name == "expect-proxy" {
             return self.expect_proxy(statement, &arguments[1..], proxy);
         }
-        let arguments = self.without_ttl(arguments);
+        let arguments = Self::taken_at_once(&self.without_ttl(arguments));
         match self.in_scope(proxy, |scope| acl::staged(stage, statement.at(), &arguments, scope)) {
+            Ok(rule) if proxy.kind == Kind::Backend && matches!(rule.action, Action::Capture { .. }) => {
+                let error = Diagnostic::error(statement.at(), "captures are of frontends: a backend has none");
+                self.findings.push(error.help("write it in the `frontend`"));
+            }
             Ok(rule) if proxy.is_page => self.admission(rule, statement.at(), proxy),
             // Asked once the pool has been chosen.
             Ok(rule) if proxy.kind == Kind::Backend => {
                 proxy.rules.of_pool.push(Located::new(rule, statement.at()));
             }
-            Ok(rule) => proxy.rules.rules.push(Located::new(rule, statement.at())),
+            Ok(mut rule) => {
+                if let Action::Capture { slot, .. } = &mut rule.action {
+                    *slot = Some(proxy.rules.captures.request);
+                    proxy.rules.captures.request += 1;
+                }
+                proxy.rules.rules.push(Located::new(rule, statement.at()));
+            }
             Err(fault) => self.fault(fault),
         }
     }
@@ -263,7 +278,7 @@ impl Translator<'_> {
     /// The rules of a service.
     pub(super) fn policy(&mut self, proxy: &Proxy) -> raw::Policy {
         let said = &proxy.rules;
-        if said.rules.is_empty() && said.sessions_per_second.is_none() {
+        if said.rules.is_empty() && said.sessions_per_second.is_none() && said.declared.is_none() {
             return raw::Policy::default();
         }
         let at = said.rules.first().map_or(proxy.at, |rule| rule.at);
@@ -281,7 +296,45 @@ impl Translator<'_> {
             routes_wait: has_listening_routes.then_some(Located::new(false, at)),
             inspect_delay: Some(said.inspect_delay.unwrap_or(no_delay)),
             sessions_per_second: said.sessions_per_second,
+            captures: said.declared.map(|declared| declared.map(|()| said.captures_raw())),
             ..raw::Policy::default()
+        }
+    }
+
+    /// HAProxy's `set-var` waits for nothing.
+    fn taken_at_once(arguments: &[Word]) -> Vec<Word> {
+        let mut arguments = arguments.to_vec();
+        if let Some(word) = arguments.first_mut()
+            && let Some(variable) = word.text.strip_prefix("set-var(")
+        {
+            word.text = format!("set-var-now({variable}");
+        }
+        arguments
+    }
+
+    /// `declare capture request len 40`: a place that nothing fills in TCP mode, but that counts and is written.
+    pub(super) fn declare_capture(&mut self, statement: &Statement, arguments: &[Word], said: &mut RulesSaid) {
+        let [direction, len, length, rest @ ..] = arguments else {
+            self.findings.error(statement.at(), "`declare capture` wants a direction and a length: `request len 40`");
+            return;
+        };
+        let slots = match direction.as_str() {
+            "request" => &mut said.captures.request,
+            "response" => &mut said.captures.response,
+            _ => {
+                let message = format!("`{}` is neither `request` nor `response`", direction.text);
+                self.findings.error(direction.at, message);
+                return;
+            }
+        };
+        if len.text != "len" || length.text.parse::<u16>().map_or(true, |length| length == 0) {
+            self.findings.error(length.at, "`declare capture` wants a length above 0: `len 40`");
+            return;
+        }
+        *slots += 1;
+        said.declared = Some(Located::new((), statement.at()));
+        if let Some(more) = rest.first() {
+            self.findings.warning(more.at, format!("`{}` has no effect here", more.text));
         }
     }
 

@@ -1,42 +1,69 @@
-//! What is made of something that is looked at (HAProxy's converters), and the lists in which that is looked up.
+//! What rules work out about a connection (HAProxy's sample expressions), and what that has to be or becomes part of.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::list::{Kind, Lookup};
 use super::networks::Networks;
 use super::rule::{End, Pattern, Quantity, Text};
+use super::value::{Value, Variable};
 
-/// Something that is looked at, and what is made of it, step by step.
+/// Something that is looked at, and what is made of it, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Converted {
+pub struct Expression {
     /// What is looked at.
-    pub of: Subject,
+    pub of: Origin,
     /// What is made of it.
-    pub steps: Vec<Step>,
+    pub then: Vec<Converter>,
 }
 
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
-    /// An address.
+pub enum Origin {
+    /// The address of an end of the client's connection (`src`, `dst`).
     Address(End),
     /// A number.
     Number(Quantity),
     /// A text.
     Text(Text),
+    /// A variable, and what counts where it holds nothing (`var`).
+    Variable(Variable, Option<Arc<str>>),
+    /// A capture (`capture.req.hdr`).
+    Capture(u16),
+    /// What stands there (`str`, `int`).
+    Constant(Value<'static>),
 }
 
-/// One converter.
+/// What makes a value of another one. Where a text is wanted, addresses and numbers are written; where it cannot be done there
+/// is no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum Converter {
     /// In small letters (`lower`).
     Lower,
     /// In capital letters (`upper`).
     Upper,
+    /// The length of the text, in bytes (`length`).
+    Length,
     /// The network of an address: so many bits of an IPv4 one, so many of an IPv6 one (`ipmask`).
     Mask(u8, u8),
-    /// A part of a text.
+    /// A part of a text, by its place (`bytes`).
+    Bytes {
+        /// Bytes before it.
+        offset: usize,
+        /// So many; none: all from there on.
+        length: Option<usize>,
+    },
+    /// A part of a text, by what separates it (`field`, `word`).
     Part(Part),
+    /// With texts around it, and a variable before the second one (`concat`).
+    Concat {
+        /// Before the variable.
+        before: Arc<str>,
+        /// What stands between.
+        variable: Option<Variable>,
+        /// After it.
+        after: Arc<str>,
+    },
     /// What a list has for it.
     Map(Map),
 }
@@ -63,73 +90,6 @@ pub struct Map {
     pub values: Kind,
     /// What there is for everything that the list does not have.
     pub default: Option<String>,
-}
-
-/// A list, and how something is looked up in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lookup {
-    /// The list. Shared: it may be long.
-    pub list: Arc<List>,
-    /// How its patterns are compared.
-    pub how: How,
-    /// Upper and lower case are the same.
-    pub ignore_case: bool,
-}
-
-/// Patterns, or keys and values, that can be changed while the process runs, as they are when it reads its configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct List {
-    /// What it is called.
-    pub name: ListName,
-    /// Each pattern has a value.
-    pub is_map: bool,
-    /// Patterns and their values, which are empty where there are none.
-    pub entries: Vec<(String, String)>,
-}
-
-/// What a list is called.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ListName {
-    /// A list that is read from this file.
-    File(String),
-    /// One that stands in a rule and has been given this number (`-u`).
-    Number(u32),
-}
-
-/// How patterns are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum How {
-    /// The whole text.
-    Exact,
-    /// The whole text, written in hexadecimal digits.
-    Binary,
-    /// How it begins; the longest pattern counts.
-    Begin,
-    /// How it ends.
-    End,
-    /// What it contains.
-    Contains,
-    /// What it contains between dots, colons, slashes or its ends.
-    Domain,
-    /// A regular expression.
-    Regex,
-    /// How many bytes it has.
-    Length,
-    /// A number, or a range of numbers.
-    Number,
-    /// A network; the longest counts.
-    Address,
-}
-
-/// What a value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A text.
-    Text,
-    /// A whole number.
-    Number,
-    /// An address.
-    Address,
 }
 
 /// What something has to be.
@@ -167,42 +127,69 @@ pub enum NamePiece {
     /// As it stands.
     Text(String),
     /// What comes of this.
-    Value(Converted),
+    Value(Expression),
 }
 
-impl Converted {
+/// The line of a connection in HAProxy's `log-format`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// As it was written.
+    pub format: String,
+    /// The expressions in it that only rules or the connection can tell, by their text.
+    pub samples: Arc<[(String, Expression)]>,
+}
+
+impl Expression {
     /// Whether what the client says may change it.
     #[must_use]
     pub fn listens(&self) -> bool {
         match &self.of {
-            Subject::Address(_) => false,
-            Subject::Number(quantity) => quantity.listens(),
-            Subject::Text(_) => true,
+            Origin::Number(quantity) => quantity.listens(),
+            Origin::Text(_) => true,
+            Origin::Address(_) | Origin::Variable(..) | Origin::Capture(_) | Origin::Constant(_) => false,
         }
     }
 
-    /// The lists that it asks.
-    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
-        self.maps().map(|map| (&map.lookup, map.values))
+    /// The number that it begins with.
+    #[must_use]
+    pub fn quantity(&self) -> Option<&Quantity> {
+        if let Origin::Number(quantity) = &self.of { Some(quantity) } else { None }
     }
 
-    /// The maps among its steps.
-    pub fn maps(&self) -> impl Iterator<Item = &Map> {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Map(map) => Some(map),
-            Step::Lower | Step::Upper | Step::Mask(..) | Step::Part(_) => None,
+    /// The variables it reads.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        let first = if let Origin::Variable(variable, _) = &self.of { Some(variable) } else { None };
+        let further = self.then.iter().filter_map(|converter| match converter {
+            Converter::Concat { variable, .. } => variable.as_ref(),
+            _ => None,
+        });
+        first.into_iter().chain(further)
+    }
+
+    /// The lists that it asks, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        self.then.iter().filter_map(|converter| match converter {
+            Converter::Map(map) => Some((&map.lookup, map.values)),
+            _ => None,
         })
     }
 
-    /// What comes of it.
+    /// What comes of it; none: whatever a variable holds.
     #[must_use]
-    pub fn kind(&self) -> Kind {
-        match (self.steps.last(), &self.of) {
-            (Some(Step::Lower | Step::Upper | Step::Part(_)), _) | (None, Subject::Text(_)) => Kind::Text,
-            (Some(Step::Mask(..)), _) | (None, Subject::Address(_)) => Kind::Address,
-            (Some(Step::Map(map)), _) => map.values,
-            (None, Subject::Number(_)) => Kind::Number,
-        }
+    pub fn kind(&self) -> Option<Kind> {
+        Some(match self.then.last() {
+            Some(Converter::Lower | Converter::Upper | Converter::Part(_) | Converter::Concat { .. }) => Kind::Text,
+            Some(Converter::Bytes { .. }) => Kind::Text,
+            Some(Converter::Length) => Kind::Number,
+            Some(Converter::Mask(..)) => Kind::Address,
+            Some(Converter::Map(map)) => map.values,
+            None => match &self.of {
+                Origin::Address(_) | Origin::Constant(Value::Address(_)) => Kind::Address,
+                Origin::Number(_) | Origin::Constant(Value::Number(_)) => Kind::Number,
+                Origin::Text(_) | Origin::Capture(_) | Origin::Constant(Value::Text(_) | Value::Bytes(_)) => Kind::Text,
+                Origin::Variable(..) => return None,
+            },
+        })
     }
 }
 
@@ -219,7 +206,7 @@ impl Is {
 
 impl Naming {
     /// The values in it.
-    pub fn values(&self) -> impl Iterator<Item = &Converted> {
+    pub fn values(&self) -> impl Iterator<Item = &Expression> {
         self.pieces.iter().filter_map(|piece| match piece {
             NamePiece::Text(_) => None,
             NamePiece::Value(value) => Some(value),
@@ -261,18 +248,9 @@ impl Naming {
     /// The list that says the one value in it.
     fn map(&self) -> Option<&Map> {
         let mut values = self.values();
-        match (values.next()?.steps.last(), values.next()) {
-            (Some(Step::Map(map)), None) => Some(map),
+        match (values.next()?.then.last(), values.next()) {
+            (Some(Converter::Map(map)), None) => Some(map),
             _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for ListName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => f.write_str(path),
-            Self::Number(number) => write!(f, "#{number}"),
         }
     }
 }

@@ -1,0 +1,328 @@
+//! Variables and captures of connections: HAProxy and vipgate on the same file.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use super::imported::{Haproxy, config, servers, start};
+use super::support::{PATIENCE, own_ip};
+
+/// A client's TLS hello with this name.
+fn hello(name: &str) -> Vec<u8> {
+    let host = [&[0][..], &(name.len() as u16).to_be_bytes(), name.as_bytes()].concat();
+    let list = [&(host.len() as u16).to_be_bytes()[..], &host].concat();
+    let extension = [&[0, 0][..], &(list.len() as u16).to_be_bytes(), &list].concat();
+    let extensions = [&(extension.len() as u16).to_be_bytes()[..], &extension].concat();
+    let body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0], &extensions].concat();
+    let message = [&[1, 0][..], &(body.len() as u16).to_be_bytes(), &body].concat();
+    [&[22, 3, 1][..], &(message.len() as u16).to_be_bytes(), &message].concat()
+}
+
+/// The lines of one after the other who says this, a while after it was accepted.
+fn told(ip: IpAddr, port: u16, udp: &UdpSocket, said: &[&[u8]]) -> Vec<String> {
+    let line = |said: &&[u8]| {
+        let mut stream = TcpStream::connect((ip, port)).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        // Who is turned away may be closed by now.
+        let _turned_away = stream.write_all(said).and_then(|()| stream.shutdown(Shutdown::Write));
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ended = stream.read_to_end(&mut Vec::new());
+        let mut buffer = [0; 4096];
+        udp.set_read_timeout(Some(PATIENCE)).unwrap();
+        loop {
+            let count = udp.recv(&mut buffer).unwrap();
+            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            if let Some((_, line)) = text.split_once("]: fe ") {
+                return line.trim_end().replace(&ip.to_string(), "HERE");
+            }
+        }
+    };
+    said.iter().map(line).collect()
+}
+
+/// What both log about the clients of these frontends, each of which has lines of its own after its `bind`.
+#[track_caller]
+fn compare(global: &str, frontends: &[(&str, &[&[u8]])]) -> Vec<Vec<String>> {
+    let seen = |theirs: bool| -> Option<Vec<Vec<String>>> {
+        let (ip, servers) = (own_ip(), servers());
+        let closer = TcpListener::bind((servers, 7105)).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in closer.incoming().flatten() {
+                let _all = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        let udp = UdpSocket::bind((own_ip(), 0)).unwrap();
+        let mut text = config(ip, servers).replacen(
+            "global\n",
+            &format!("global\n log {} len 4096 local0\n{global}", udp.local_addr().unwrap()),
+            1,
+        );
+        text = text.replace("defaults\n", "defaults\n log global\n");
+        for (index, (lines, _)) in frontends.iter().enumerate() {
+            let port = 7011 + index;
+            text += &format!("frontend fe{port}\n bind {ip}:{port}\n tcp-request inspect-delay 600ms\n{lines}\n");
+        }
+        for name in ["plain", "other", "net", "bk_www.example.org"] {
+            text += &format!("backend {name}\n server s1 {servers}:7105\n");
+        }
+        text += &format!(
+            "backend asks\n tcp-request content set-var(txn.late) req.ssl_sni\n tcp-request content set-var(txn.mine) dst_port\n\
+             \x20use-server s2 if {{ var(txn.late) -m beg www }}\n server s1 {servers}:7105\n server s2 {servers}:7105\n"
+        );
+        let (_theirs, _ours) =
+            if theirs { (Some(Haproxy::start(&text)?), None) } else { (None, Some(start(&text, |_, _| {}))) };
+        let of = |(index, (_, said)): (usize, &(&str, &[&[u8]]))| told(ip, 7011 + index as u16, &udp, said);
+        Some(frontends.iter().enumerate().map(of).collect())
+    };
+    let ours = seen(false).unwrap();
+    if let Some(theirs) = seen(true) {
+        for (index, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
+            assert_eq!(theirs, ours, "HAProxy, then vipgate: {}", frontends[index].0);
+        }
+    }
+    ours
+}
+
+const OTHER: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+#[test]
+fn captures_are_haproxys() {
+    let named = hello("Www.Example.org");
+    let said: &[&[u8]] = &[&named, OTHER, b""];
+    let ours = compare(
+        "",
+        &[
+            (
+                " declare capture request len 40\n declare capture response len 9\n tcp-request content capture req.ssl_sni len 10\n\
+                 \x20tcp-request content capture src len 20\n default_backend plain\n\
+                 \x20log-format 'fe %hr %hrl [%hs] [%hsl] %{+Q}hr %{+Q}hrl %[capture.req.hdr(0)] %[capture.req.hdr(1),lower] %[capture.req.hdr(7)]'",
+                said,
+            ),
+            (" default_backend plain\n log-format 'fe [%hr] [%hrl] [%hs] [%hsl] %{+Q}hr'", &[OTHER]),
+            (
+                " tcp-request content capture req.payload(0,18) len 40\n tcp-request content capture req.len len 2\n\
+                 \x20default_backend plain\n log-format 'fe %hr %hrl %{+Q}hr'",
+                &[b"a {b}|\"c#]\\ \xe9\n1234567", OTHER, b"few"],
+            ),
+            (
+                " tcp-request content capture src len 40\n tcp-request content reject if { req.len gt 0 }\n\
+                 \x20default_backend plain\n log-format 'fe %hr %ts'",
+                &[OTHER],
+            ),
+            (
+                " tcp-request content capture req.ssl_sni len 40 if { req.ssl_hello_type 1 }\n\
+                 \x20use_backend other if { capture.req.hdr(0) -m end -i .EXAMPLE.ORG }\n default_backend plain\n\
+                 \x20log-format 'fe %b %hr'",
+                said,
+            ),
+        ],
+    );
+    assert_eq!(
+        ours[0][0],
+        "{|Www.Exampl|127.0.0.1} - Www.Exampl 127.0.0.1 [{}] [-] \"{|Www.Exampl|127.0.0.1}\" \"\" \"Www.Exampl\" \"127.0.0.1\" - www.exampl -"
+    );
+    assert_eq!(
+        ours[2][0],
+        "{a #7Bb#7D#7C#22c#23]\\ #E9#0A1234|21} a #7Bb#7D#7C#22c#23]\\ #E9#0A1234 21 \"{a #7Bb#7D#7C#22c#23]\\ #E9#0A1234|21}\""
+    );
+}
+
+#[test]
+fn variables_are_haproxys() {
+    let named = hello("Www.Example.org");
+    let said: &[&[u8]] = &[&named, OTHER, b""];
+    let ours = compare(
+        " set-var proc.site str(berlin)\n set-var proc.kept str(Ab),lower\n",
+        &[
+            // How long they live, and what is not there.
+            (
+                " tcp-request connection set-var(sess.c) src\n tcp-request connection set-var(sess.d) str(foo)\n\
+                 \x20tcp-request connection set-var(txn.c) src\n tcp-request session set-var(sess.s) dst_port\n\
+                 \x20tcp-request session unset-var(sess.d) if { dst_port gt 1 }\n tcp-request content set-var(req.r) src\n\
+                 \x20tcp-request content set-var(txn.r) var(req.r)\n tcp-request content set-var(txn.p) var(proc.site)\n\
+                 \x20use_backend other if { var(req.r) -m ip 0.0.0.0/0 } { var(txn.none) -m found } || { var(sess.s) -m str 7011 }\n\
+                 \x20default_backend plain\n\
+                 \x20log-format 'fe %b %[var(sess.c)] %[var(txn.c)] %[var(sess.d)] %[var(sess.s)] %[var(req.r)] %[var(txn.r)] %[var(txn.p)] %[var(proc.kept),upper] %{+Q}[var(txn.none)] %{+Q}[var(txn.p)]'",
+                &[OTHER],
+            ),
+            // Nobody waits for a variable's sake.
+            (
+                " tcp-request content set-var(txn.sni) req.ssl_sni\n default_backend plain\n log-format 'fe %[var(txn.sni)]'",
+                said,
+            ),
+            // What waits looks at all from the beginning on, but not where it waits for what it captures.
+            (
+                " tcp-request content set-var(txn.a) req.ssl_sni\n tcp-request content set-var(txn.len) req.len\n\
+                 \x20tcp-request content accept if { req.ssl_hello_type 1 }\n tcp-request content set-var(txn.b) str(none)\n\
+                 \x20default_backend plain\n log-format 'fe %[var(txn.a)] %[var(txn.len)] %[var(txn.b)]'",
+                said,
+            ),
+            (
+                " tcp-request content set-var(txn.a) req.ssl_sni\n tcp-request content capture req.ssl_sni len 9\n\
+                 \x20tcp-request content set-var(txn.b) req.ssl_sni\n default_backend plain\n\
+                 \x20log-format 'fe %[var(txn.a)] %hr %[var(txn.b)]'",
+                said,
+            ),
+            // A value that is not there changes nothing.
+            (
+                " tcp-request content reject if { req.ssl_hello_type 2 }\n tcp-request content set-var(sess.x) req.len\n\
+                 \x20tcp-request content set-var(sess.x) src if { req.ssl_hello_type 1 }\n\
+                 \x20tcp-request content set-var(sess.x) req.payload(0,5000)\n default_backend plain\n\
+                 \x20log-format 'fe %[var(sess.x)]'",
+                &[&named, OTHER],
+            ),
+            // A backend's name.
+            (
+                " tcp-request content reject if { req.ssl_hello_type 2 }\n tcp-request content set-var(txn.sni) req.ssl_sni\n\
+                 \x20use_backend bk_%[var(txn.sni),lower]\n default_backend plain\n log-format 'fe %b %[var(txn.sni)]'",
+                said,
+            ),
+            // A backend that sets them, and chooses by them.
+            (
+                " tcp-request content capture req.ssl_sni len 40\n default_backend asks\n\
+                 \x20log-format 'fe %b/%s %[var(txn.mine)] %[var(txn.late)]'",
+                &[&hello("www.example.org"), OTHER],
+            ),
+        ],
+    );
+    assert_eq!(ours[0], ["other 127.0.0.1 - - 7011 - 127.0.0.1 berlin AB \"\" \"berlin\""]);
+    assert_eq!(ours[5], ["bk_www.example.org Www.Example.org", "plain -", "plain -"]);
+}
+
+#[test]
+fn values_and_what_is_made_of_them_are_haproxys() {
+    let named = hello("Www.Example.org");
+    let said: &[&[u8]] = &[&named, OTHER, b""];
+    let wait = " tcp-request content reject if { req.ssl_hello_type 2 }\n";
+    let keep = |values: &[&str]| -> String {
+        let set = |(n, value): (usize, &&str)| format!(" tcp-request content set-var(txn.v{n}) {value}\n");
+        let shown: Vec<String> = (0..values.len()).map(|n| format!("%[var(txn.v{n})]")).collect();
+        let set: String = values.iter().enumerate().map(set).collect();
+        format!("{wait}{set} default_backend plain\n log-format 'fe {}'", shown.join(" "))
+    };
+    let map = "/tmp/vipgate-names-of-variables.map";
+    std::fs::write(
+        map,
+        "www.example.org one\nWww.Example.org two\nexample.org three\n10.0.0.0/8 net\n127.0.0.0/8 here\n",
+    )
+    .unwrap();
+    let samples = keep(&[
+        "always_true",
+        "int(-7)",
+        "req.len",
+        "req.ssl_ver",
+        "req.ssl_hello_type",
+        "req.ssl_alpn",
+        "nbsrv(plain)",
+        "env(HOME)",
+        "bool(true)",
+        "ipv4(192.0.2.1)",
+        "req.payload(0,4),length",
+        "req.payload_lv(43,1),length",
+        "dst_port,lower",
+        "src,length",
+    ]);
+    let converters = keep(&[
+        "req.ssl_sni,upper",
+        "req.ssl_sni,field(2,.)",
+        "req.ssl_sni,field(-1,.)",
+        "req.ssl_sni,word(1,.)",
+        "req.ssl_sni,bytes(0,3)",
+        "req.ssl_sni,bytes(4)",
+        "req.ssl_sni,bytes(9,99)",
+        "req.ssl_sni,bytes(99)",
+        "req.ssl_sni,length",
+        "src,ipmask(8)",
+        "str(x),concat(-,txn.v0,.)",
+        "str(x),concat(-)",
+        "str(x),concat(,txn.v0)",
+        "req.ssl_sni,field(9,.)",
+        "req.ssl_sni,lower,field(1,.),upper",
+        "str(..a.b),word(1,.)",
+        "str(..a.b),word(-1,.)",
+        "str(..a.b),field(1,.)",
+    ]);
+    let maps = keep(&[
+        &format!("req.ssl_sni,lower,map({map})"),
+        &format!("req.ssl_sni,map({map},none)"),
+        &format!("req.ssl_alpn,map({map},none)"),
+        &format!("req.ssl_sni,lower,map_end({map},none)"),
+        &format!("req.ssl_sni,lower,map_dom({map},none)"),
+        &format!("dst_port,map({map},none)"),
+        &format!("req.ssl_sni,lower,map_sub({map})"),
+    ]);
+    std::fs::write("/tmp/vipgate-nets-of-variables.map", "10.0.0.0/8 net\n127.0.0.0/8 here\n127.0.0.1 host\n").unwrap();
+    let networks = keep(&[
+        "src,map_ip(/tmp/vipgate-nets-of-variables.map)",
+        "ipv4(10.1.2.3),map_ip(/tmp/vipgate-nets-of-variables.map)",
+        "ipv4(192.0.2.1),map_ip(/tmp/vipgate-nets-of-variables.map,other)",
+    ]);
+    let asked = [
+        "var(txn.sni) -m end -i .ORG",
+        "var(txn.p) -m int 1:9999",
+        "var(txn.p) -m str 7015",
+        "var(txn.ip) -m ip 0.0.0.0/0",
+        "var(txn.ip) -m beg 127",
+        "var(txn.none) -m found",
+        "var(txn.none) -m str foo",
+        "var(txn.p) -m len 4",
+        "var(txn.sni),lower -m str www.example.org",
+        "var(txn.sni),lower www.example.org",
+        "var(txn.p) -m bool",
+        "var(txn.p) -m beg 70",
+        "var(txn.sni),length gt 3",
+        "var(txn.sni) -m int 3",
+        "var(txn.sni) -m ip 127.0.0.1",
+        "var(txn.num) -m int 12",
+        "var(txn.addr) -m ip 192.0.2.0/24",
+        "var(txn.none,some) -m str some",
+        "var(txn.sni),field(1,.) -m str Www",
+        "src,ipmask(8) 127.0.0.0",
+        "req.ssl_sni,field(2,.),lower -m str example",
+        "var(txn.ip) -m int 0:99999999999",
+        "var(txn.sni) -m reg ^W.*g$",
+    ];
+    let tests: String = asked
+        .iter()
+        .enumerate()
+        .map(|(n, asked)| format!(" tcp-request content set-var(txn.t{n}) int(1) if {{ {asked} }}\n"))
+        .collect();
+    let shown: Vec<String> = (0..asked.len()).map(|n| format!("{n}=%[var(txn.t{n})]")).collect();
+    let tests = format!(
+        "{wait} tcp-request content set-var(txn.sni) req.ssl_sni\n tcp-request content set-var(txn.p) dst_port\n\
+         \x20tcp-request content set-var(txn.ip) src\n tcp-request content set-var(txn.num) str(12)\n\
+         \x20tcp-request content set-var(txn.addr) str(192.0.2.7)\n{tests} default_backend plain\n log-format 'fe {}'",
+        shown.join(" ")
+    );
+    let told = format!(
+        "{wait} tcp-request content set-var(txn.sni) req.ssl_sni\n default_backend plain\n\
+         \x20log-format 'fe %[var(txn.sni),map({map},none)] %[var(txn.none),map({map},none)] %[src,ipmask(16)] %[str(abc),upper] \
+         %{{+Q}}[var(txn.sni),lower] %{{+X}}[var(txn.sni),length] %{{+Q,+E}}[var(txn.none)]'"
+    );
+    // One for all, set by whoever came.
+    let process = format!(
+        "{wait} tcp-request content set-var(proc.last) req.ssl_sni\n default_backend plain\n log-format 'fe %[var(proc.last)]'"
+    );
+    let chosen = format!(
+        "{wait} tcp-request content set-var(txn.sni) req.ssl_sni,lower\n use_backend %[var(txn.sni),map_end(/tmp/vipgate-pools-of-variables.map,other)]\n\
+         \x20default_backend plain\n log-format 'fe %b'"
+    );
+    std::fs::write("/tmp/vipgate-pools-of-variables.map", ".example.org net\n").unwrap();
+    let ours = compare(
+        "",
+        &[
+            (&samples, said),
+            (&converters, said),
+            (&maps, said),
+            (&networks, &[OTHER]),
+            (&tests, said),
+            (&told, said),
+            (&process, said),
+            (&chosen, said),
+        ],
+    );
+    for name in ["names", "nets", "pools"] {
+        let _removed = std::fs::remove_file(format!("/tmp/vipgate-{name}-of-variables.map"));
+    }
+    assert_eq!(ours[7], ["net", "plain", "plain"]);
+}
