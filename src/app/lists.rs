@@ -111,7 +111,9 @@ fn refusal(error: &ListError, maps: bool) -> Reply {
             format!("Unknown {} identifier. Please use #<id> or <file>.", if maps { "map" } else { "ACL" })
         }
         ListError::Pattern { how: How::Address, text, .. } => format!("'{text}' is not a valid IPv4 or IPv6 address."),
-        ListError::Pattern { how: How::Number, text, .. } => format!("'{text}' is not a number."),
+        ListError::Pattern { how: How::Number, text, .. } => {
+            format!("'{text}' is not a {}.", if text.contains(':') { "valid number range" } else { "number" })
+        }
         ListError::Pattern { why, .. } => why.clone(),
         ListError::Value(value) => format!("unable to parse '{value}'."),
         ListError::Version => "Version number out of range.".to_owned(),

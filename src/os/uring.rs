@@ -105,7 +105,10 @@ impl Ring {
         let mut queue = self.ring.submission();
         for (entry, number) in entries.zip(0..Self::ROOM) {
             // SAFETY: valid for as long as the caller promises, which is until all that the kernel takes are complete.
-            unsafe { queue.push(&entry.user_data(number as u64)) }.map_err(io::Error::other)?;
+            if unsafe { queue.push(&entry.user_data(number as u64)) }.is_err() {
+                // What is in the queue is made below: nothing may stay in it for longer than it is valid.
+                break;
+            }
             self.results.push(None);
         }
         drop(queue);

@@ -49,7 +49,7 @@ pub struct Passed {
     pub sessions: u64,
     /// Those within their period.
     pub session_rate: u64,
-    /// Bytes brought and got by connections that have ended.
+    /// Bytes brought and got; those of an open connection are counted every few seconds.
     pub bytes: [u64; 2],
     /// Those within their periods.
     pub byte_rates: [u64; 2],

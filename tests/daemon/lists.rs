@@ -176,6 +176,28 @@ add map FILES/names.map <<\\nk5 v5\\nk6   v6 v7\\n
 show map FILES/names.map
 get map FILES/names.map k6
 add acl FILES/banned.lst <<\\n192.0.2.1\\n
+add map FILES/names.map <<\\nk7\\n
+add map FILES/names.map k7 v7;add map FILES/names.map <<\\nk8 v8\\n
+add map FILES/names.map k v <<\\nk9 v9\\n
+show map FILES/names.map
+prepare map FILES/names.map
+add map @2 FILES/names.map k7 next
+set map FILES/names.map k7 both
+show map FILES/names.map
+show map @2 FILES/names.map
+del map FILES/names.map k7
+show map FILES/names.map
+show map @2 FILES/names.map
+set map FILES/names.map #0x0 v
+commit map @2
+add map FILES/weights.map 9:5 1
+add map FILES/networks.map ::ffff:192.0.3.0/120 mapped
+get map FILES/networks.map 192.0.3.1
+add acl FILES/banned.lst ::ffff:192.0.3.0/120
+get acl FILES/banned.lst 192.0.3.1
+get acl FILES/banned.lst 192.0.4.1
+add map FILES/names.map <<\\nk10 v10\\n  \\nprepare map FILES/names.map\\n
+prepare map FILES/names.map
 ";
 
 /// References of entries are each one's own.

@@ -57,7 +57,7 @@ pub(super) struct Client {
     pub(super) access: Access,
     pub(super) timeout: Duration,
     pub(super) prompt: bool,
-    /// What stands behind the line that is answered, up to an empty line.
+    /// What stands behind the line whose last command is answered, up to an empty line.
     pub(super) payload: Option<String>,
 }
 
@@ -80,13 +80,17 @@ impl Client {
         let (reader, mut writer) = tokio::io::split(stream);
         let mut reader = BufReader::new(reader);
         while let Ok(Some(line)) = self.read_line(&mut reader).await {
-            self.payload = None;
+            let mut payload = None;
             if line.trim_end().ends_with("<<") {
-                let Some(payload) = self.read_payload(&mut reader, &mut writer).await else { return };
-                self.payload = Some(payload);
+                payload = self.read_payload(&mut reader, &mut writer).await;
+                if payload.is_none() {
+                    return;
+                }
             }
             let line = line.trim_end().strip_suffix("<<").unwrap_or(&line);
-            for command in words::commands(line) {
+            let mut commands = words::commands(line).into_iter().peekable();
+            while let Some(command) = commands.next() {
+                self.payload = if commands.peek().is_none() { payload.take() } else { None };
                 let answer = match verbs::answer(&command, &mut self).await {
                     Turn::Say(answer) => answer,
                     Turn::HangUp(last) => {
@@ -116,7 +120,8 @@ impl Client {
         Ok((line.pop() == Some(b'\n')).then(|| String::from_utf8_lossy(&line).into_owned()))
     }
 
-    /// A payload ends with an empty line. None: so does the client, or it has no end.
+    /// A payload ends with an empty line, and not with one of spaces, behind which more of it may follow. None: so does the
+    /// client, or it has no end.
     async fn read_payload<R, W>(&self, reader: &mut BufReader<R>, writer: &mut W) -> Option<String>
     where
         R: AsyncRead + Unpin,
@@ -128,7 +133,7 @@ impl Client {
                 write(writer, "+ ").await.ok()?;
             }
             match self.read_line(reader).await {
-                Ok(Some(line)) if line.trim_end().is_empty() => return Some(payload),
+                Ok(Some(line)) if line.trim_end_matches('\r').is_empty() => return Some(payload),
                 Ok(Some(line)) if payload.len() + line.len() < PAYLOAD_LIMIT => {
                     payload.push_str(&line);
                     payload.push('\n');

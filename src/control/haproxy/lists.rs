@@ -54,8 +54,7 @@ pub(super) async fn answer(of: Of, deed: Deed, words: &[&str], payload: Option<&
             Deed::Show => overview(of, shared).await,
             Deed::Prepare => unknown(),
             Deed::Commit if version.is_none() => "Missing version number.\n".to_owned(),
-            Deed::Commit => unknown(),
-            Deed::Clear => format!("Missing {} identifier.\n", of.name()),
+            Deed::Clear | Deed::Commit => format!("Missing {} identifier.\n", of.name()),
             Deed::Find => missing_key(of),
             Deed::Remove => missing_parameters(of),
             Deed::Add | Deed::Set => usage(of, deed),
@@ -76,7 +75,10 @@ pub(super) async fn answer(of: Of, deed: Deed, words: &[&str], payload: Option<&
         (Deed::Set, [key, value, ..]) => ListAction::Set { which: which(key), value: (*value).to_owned() },
         (Deed::Set, _) => return usage(of, deed),
         (Deed::Add, words) => match (of, words, payload) {
-            (Of::Maps, [], Some(payload)) => ListAction::Add { version, entries: lines(payload) },
+            (Of::Maps, _, Some(payload)) => match lines(payload) {
+                Ok(entries) => ListAction::Add { version, entries },
+                Err(key) => return format!("Missing value for key '{key}'.\n"),
+            },
             (Of::Maps, [key, value, ..], None) => {
                 ListAction::Add { version, entries: vec![((*key).to_owned(), (*value).to_owned())] }
             }
@@ -86,6 +88,7 @@ pub(super) async fn answer(of: Of, deed: Deed, words: &[&str], payload: Option<&
             _ => return usage(of, deed),
         },
     };
+    let by_number = matches!(&action, ListAction::Set { which: ListEntry::Number(_), .. });
     let request = Request::List { maps: of == Of::Maps, name: name.to_owned(), action };
     match server::call(&shared.calls, request).await {
         Reply::ListEntries { entries } => entries.iter().map(|entry| line(entry, of)).collect(),
@@ -95,6 +98,7 @@ pub(super) async fn answer(of: Of, deed: Deed, words: &[&str], payload: Option<&
             _ => String::new(),
         },
         Reply::Failed { text, .. } => match (deed, text.as_str()) {
+            (Deed::Set, "Key not found.") if by_number => "key or pattern not found.\n".to_owned(),
             (Deed::Set, "Key not found.") => "entry not found.\n".to_owned(),
             _ => format!("{}\n", text.replace("'prepare map'", &format!("'prepare {}'", of.word()))),
         },
@@ -133,14 +137,13 @@ fn which(word: &str) -> ListEntry {
     }
 }
 
-/// A key and its value a line.
-fn lines(payload: &str) -> Vec<(String, String)> {
+/// A key and its value a line. The error is a key without one.
+fn lines(payload: &str) -> Result<Vec<(String, String)>, &str> {
     let lines = payload.lines().map(str::trim).filter(|line| !line.is_empty());
-    let pair = |line: &str| {
-        let (key, value) = line.split_once([' ', '\t']).unwrap_or((line, ""));
-        (key.to_owned(), value.trim_start().to_owned())
+    let pair = |line: &'_ str| {
+        line.split_once([' ', '\t']).map(|(key, value)| (key.to_owned(), value.trim_start().to_owned()))
     };
-    lines.map(pair).collect()
+    lines.map(|line| pair(line).ok_or(line)).collect()
 }
 
 /// Where it is used is not told: rules stand alone, whatever file they come from.

@@ -1,9 +1,11 @@
 //! Lists of patterns, and of keys with values, which can be changed while connections ask them: a change makes a new index
-//! of the list and publishes it, so that who asks never waits.
+//! of the list, which shares with the one before what has not changed, and publishes it, so that who asks never waits.
 
 mod index;
 mod pattern;
+mod pieces;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -14,10 +16,14 @@ pub(super) use index::Index;
 use pattern::Compiled;
 pub(super) use pattern::value;
 pub use pattern::{check, hex, network, number};
+use pieces::ByKey;
 
 /// The lists of all rules. One value for the life of the process.
 #[derive(Debug, Default)]
 pub struct Lists(Mutex<Vec<Live>>);
+
+/// A way of asking a list, and what its values are.
+type Wanted<'l> = (&'l Lookup, Kind);
 
 /// A list as it is now.
 #[derive(Debug)]
@@ -25,7 +31,10 @@ struct Live {
     name: ListName,
     number: u32,
     is_map: bool,
-    entries: Vec<Entry>,
+    /// By their numbers, which is the order in which they came.
+    entries: BTreeMap<u64, Entry>,
+    /// Of every version, by their patterns.
+    by_key: ByKey<Box<str>>,
     uses: Vec<Use>,
     /// Of the entries that are asked; those of others wait until they are committed.
     current: u32,
@@ -36,12 +45,9 @@ struct Live {
 
 #[derive(Debug)]
 struct Entry {
-    number: u64,
     version: u32,
     key: String,
     value: String,
-    /// For each of the uses.
-    compiled: Vec<(Compiled, Value<'static>)>,
 }
 
 /// A way in which rules ask a list.
@@ -50,7 +56,9 @@ struct Use {
     how: How,
     ignore_case: bool,
     values: Kind,
-    index: Arc<ArcSwap<Index>>,
+    /// As it will be published.
+    index: Index,
+    published: Arc<ArcSwap<Index>>,
 }
 
 /// A list as it is shown.
@@ -97,7 +105,7 @@ pub struct Finding {
 /// Which entries are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// Those of this pattern.
+    /// Those of this pattern, of every version.
     Key(String),
     /// The one of this number.
     Number(u64),
@@ -136,32 +144,36 @@ pub enum ListError {
 impl Lists {
     /// What a configuration that comes into force has: what was changed since the lists were read is forgotten. Returns the
     /// lists that were there and are others now.
-    pub fn load<'l>(&self, wanted: impl Iterator<Item = (&'l Lookup, Kind)>) -> Vec<ListName> {
-        let mut old = std::mem::take(&mut *self.lock());
-        let mut lists: Vec<Live> = Vec::new();
-        let mut others = Vec::new();
+    pub fn load<'l>(&self, wanted: impl Iterator<Item = Wanted<'l>>) -> Vec<ListName> {
+        let mut wanted_lists: Vec<(&Arc<List>, Vec<Wanted<'_>>)> = Vec::new();
         for (lookup, values) in wanted {
-            let named = |live: &Live| live.name == lookup.list.name;
-            let place = lists.iter().position(named).unwrap_or_else(|| {
-                let known = old.iter().position(named);
-                let mut live = known.map_or_else(|| Live::new(&lookup.list.name), |place| old.swap_remove(place));
-                if live.reset(&lookup.list) && known.is_some() {
-                    others.push(live.name.clone());
-                }
-                lists.push(live);
-                lists.len() - 1
-            });
-            if let Some(live) = lists.get_mut(place) {
+            match wanted_lists.iter_mut().find(|(list, _)| list.name == lookup.list.name) {
+                Some((_, lookups)) => lookups.push((lookup, values)),
+                None => wanted_lists.push((&lookup.list, vec![(lookup, values)])),
+            }
+        }
+        let mut lists = self.lock();
+        let mut old = std::mem::take(&mut *lists);
+        let mut others = Vec::new();
+        for (list, lookups) in wanted_lists {
+            let known = old.iter().position(|live| live.name == list.name);
+            let mut live = known.map_or_else(|| Live::new(&list.name), |place| old.swap_remove(place));
+            // What nobody asks any more has no say in what a pattern may be.
+            live.uses.retain(|one| lookups.iter().any(|(lookup, values)| one.is(lookup, *values)));
+            if live.reset(list) && known.is_some() {
+                others.push(live.name.clone());
+            }
+            for (lookup, values) in lookups {
                 live.is_map |= lookup.list.is_map;
                 live.index(lookup, values);
             }
+            lists.push(live);
         }
-        let given: Vec<u32> = lists.iter().filter_map(|live| live.given()).collect();
+        let given: Vec<u32> = lists.iter().filter_map(Live::given).collect();
         let mut free = (0..).filter(|number| !given.contains(number));
-        for live in &mut lists {
+        for live in &mut *lists {
             live.number = live.given().or_else(|| free.next()).unwrap_or_default();
         }
-        *self.lock() = lists;
         others
     }
 
@@ -190,7 +202,8 @@ impl Lists {
     pub fn entries(&self, maps: bool, name: &str, version: Option<u32>) -> Result<Vec<Row>, ListError> {
         self.with(maps, name, |live| {
             let version = version.unwrap_or(live.current);
-            Ok(live.entries.iter().filter(|entry| entry.version == version).map(Entry::row).collect())
+            let of_version = live.entries.iter().filter(|(_, entry)| entry.version == version);
+            Ok(of_version.map(|(number, entry)| entry.row(*number)).collect())
         })
     }
 
@@ -212,12 +225,10 @@ impl Lists {
             if version > live.newest.max(live.current) {
                 return Err(ListError::Future);
             }
-            let new: Vec<Entry> =
-                entries.iter().map(|(key, value)| live.entry(version, key, value)).collect::<Result<_, _>>()?;
-            for mut entry in new {
-                entry.number = live.next_entry;
-                live.next_entry += 1;
-                live.entries.push(entry);
+            let compiled: Vec<_> =
+                entries.iter().map(|(key, value)| live.compile(key, value)).collect::<Result<_, _>>()?;
+            for ((key, value), compiled) in entries.iter().zip(compiled) {
+                live.push(version, key, value, compiled.into_iter().map(Some));
             }
             live.publish();
             Ok(())
@@ -228,11 +239,12 @@ impl Lists {
     pub fn set(&self, maps: bool, name: &str, which: &Which, value: &str) -> Result<(), ListError> {
         self.with(maps, name, |live| {
             let meant = live.meant(which)?;
-            for place in meant {
-                let Some(entry) = live.entries.get(place) else { continue };
-                let new = Entry { number: entry.number, ..live.entry(entry.version, &entry.key, value)? };
-                if let Some(entry) = live.entries.get_mut(place) {
-                    *entry = new;
+            let constants: Vec<_> = live.uses.iter().map(|one| one.constant(value)).collect::<Result<_, _>>()?;
+            for number in meant {
+                let Some(entry) = live.entries.get_mut(&number) else { continue };
+                value.clone_into(&mut entry.value);
+                for (one, constant) in live.uses.iter_mut().zip(&constants) {
+                    one.index.set(number, constant.clone());
                 }
             }
             live.publish();
@@ -243,11 +255,9 @@ impl Lists {
     /// Takes entries away.
     pub fn remove(&self, maps: bool, name: &str, which: &Which) -> Result<(), ListError> {
         self.with(maps, name, |live| {
-            let numbers: Vec<u64> = {
-                let meant = live.meant(which)?;
-                meant.into_iter().filter_map(|place| Some(live.entries.get(place)?.number)).collect()
-            };
-            live.entries.retain(|entry| !numbers.contains(&entry.number));
+            for number in live.meant(which)?.into_iter().rev() {
+                live.remove(number);
+            }
             live.publish();
             Ok(())
         })
@@ -257,8 +267,7 @@ impl Lists {
     pub fn clear(&self, maps: bool, name: &str, version: Option<u32>) -> Result<(), ListError> {
         self.with(maps, name, |live| {
             let version = version.unwrap_or(live.current);
-            live.entries.retain(|entry| entry.version != version);
-            live.publish();
+            live.retain(|entry| entry.version != version);
             Ok(())
         })
     }
@@ -278,8 +287,7 @@ impl Lists {
                 return Err(ListError::Version);
             }
             live.current = version;
-            live.entries.retain(|entry| entry.version >= version);
-            live.publish();
+            live.retain(|entry| entry.version >= version);
             Ok(())
         })
     }
@@ -313,7 +321,8 @@ impl Live {
             name: name.clone(),
             number: 0,
             is_map: false,
-            entries: Vec::new(),
+            entries: BTreeMap::new(),
+            by_key: ByKey::default(),
             uses: Vec::new(),
             current: 0,
             newest: 0,
@@ -331,81 +340,107 @@ impl Live {
 
     /// As it was read. Returns whether it was something else.
     fn reset(&mut self, list: &List) -> bool {
-        let has = self.entries.iter().map(|entry| (&entry.key, &entry.value));
-        (self.current, self.newest, self.is_map) = (0, 0, list.is_map);
-        let is_same = self.entries.iter().all(|entry| entry.version == 0)
+        let has = self.entries.values().map(|entry| (&entry.key, &entry.value));
+        let is_same = self.current == 0
+            && self.entries.values().all(|entry| entry.version == 0)
             && has.eq(list.entries.iter().map(|(key, value)| (key, value)));
+        (self.current, self.newest, self.is_map) = (0, 0, list.is_map);
         if is_same {
             return false;
         }
-        self.entries.clear();
+        (self.entries, self.by_key) = (BTreeMap::new(), ByKey::default());
         for (key, value) in &list.entries {
-            // What is wrong with one was told when the list was read.
-            if let Ok(mut entry) = self.entry(0, key, value) {
-                entry.number = self.next_entry;
-                self.next_entry += 1;
-                self.entries.push(entry);
-            }
+            // They are put into the indices together.
+            self.push(0, key, value, std::iter::empty());
         }
-        self.publish();
+        self.fill();
         true
     }
 
     fn index(&mut self, lookup: &Lookup, values: Kind) -> Arc<ArcSwap<Index>> {
-        let Lookup { how, ignore_case, .. } = *lookup;
-        let same = |one: &&Use| (one.how, one.ignore_case, one.values) == (how, ignore_case, values);
-        if let Some(known) = self.uses.iter().find(same) {
-            return Arc::clone(&known.index);
+        if let Some(known) = self.uses.iter().find(|one| one.is(lookup, values)) {
+            return Arc::clone(&known.published);
         }
-        let new = Use { how, ignore_case, values, index: Arc::default() };
-        self.entries.retain_mut(|entry| match new.compile(&entry.key, &entry.value) {
-            Ok(compiled) => {
-                entry.compiled.push(compiled);
-                true
-            }
-            // It was told when the list was read.
-            Err(_) => false,
-        });
-        let index = Arc::clone(&new.index);
+        let Lookup { how, ignore_case, .. } = *lookup;
+        let mut new = Use { how, ignore_case, values, index: Index::default(), published: Arc::default() };
+        new.fill(&self.entries, self.current);
+        let published = Arc::clone(&new.published);
         self.uses.push(new);
-        self.publish();
-        index
+        published
     }
 
-    /// A new entry, without its number.
-    fn entry(&self, version: u32, key: &str, value: &str) -> Result<Entry, ListError> {
-        let compiled = self.uses.iter().map(|one| one.compile(key, value)).collect::<Result<_, _>>()?;
-        Ok(Entry { number: 0, version, key: key.to_owned(), value: value.to_owned(), compiled })
+    /// What an entry is in each of the uses.
+    fn compile(&self, key: &str, value: &str) -> Result<Vec<(Compiled, Value<'static>)>, ListError> {
+        self.uses.iter().map(|one| one.compile(key, value)).collect()
+    }
+
+    /// Adds an entry, and what it is in each of the uses.
+    fn push(
+        &mut self,
+        version: u32,
+        key: &str,
+        value: &str,
+        compiled: impl Iterator<Item = Option<(Compiled, Value<'static>)>>,
+    ) {
+        let number = self.next_entry;
+        self.next_entry += 1;
+        self.by_key.push(key.into(), number);
+        self.entries.insert(number, Entry { version, key: key.to_owned(), value: value.to_owned() });
+        if version == self.current {
+            for (one, compiled) in self.uses.iter_mut().zip(compiled) {
+                if let Some((pattern, value)) = compiled {
+                    one.index.push(number, pattern, value);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, number: u64) {
+        let Some(entry) = self.entries.remove(&number) else { return };
+        self.by_key.remove(&*entry.key, number);
+        for one in &mut self.uses {
+            if let Ok(pattern) = one.pattern(&entry.key) {
+                one.index.remove(number, &pattern);
+            }
+        }
+    }
+
+    /// Keeps these entries only, and publishes those of the version that is asked.
+    fn retain(&mut self, stays: impl Fn(&Entry) -> bool) {
+        self.entries.retain(|_, entry| stays(entry));
+        self.by_key = ByKey::default();
+        for (number, entry) in &self.entries {
+            self.by_key.push(entry.key.as_str().into(), *number);
+        }
+        self.fill();
+    }
+
+    fn fill(&mut self) {
+        for one in &mut self.uses {
+            one.fill(&self.entries, self.current);
+        }
     }
 
     fn publish(&self) {
-        for (place, one) in self.uses.iter().enumerate() {
-            let asked = self.entries.iter().filter(|entry| entry.version == self.current);
-            let compiled = asked.filter_map(|entry| entry.compiled.get(place).cloned());
-            one.index.store(Arc::new(Index::new(one.how, one.ignore_case, compiled)));
-        }
+        self.uses.iter().for_each(Use::publish);
     }
 
-    /// Places of the entries that are meant among those that are asked; for a number, among all.
-    fn meant(&self, which: &Which) -> Result<Vec<usize>, ListError> {
-        let is_meant = |entry: &Entry| match which {
-            Which::Key(key) => entry.version == self.current && entry.key == *key,
-            Which::Number(number) => entry.number == *number,
+    /// Numbers of the entries that are meant, ascending.
+    fn meant(&self, which: &Which) -> Result<Vec<u64>, ListError> {
+        let meant = match which {
+            Which::Key(key) => self.by_key.all(key.as_str()),
+            Which::Number(number) => self.entries.contains_key(number).then_some(*number).into_iter().collect(),
         };
-        let meant = self.entries.iter().enumerate().filter(|(_, entry)| is_meant(entry));
-        let meant: Vec<usize> = meant.map(|(place, _)| place).collect();
         if meant.is_empty() { Err(ListError::NoEntry) } else { Ok(meant) }
     }
 
     fn finding(&self, one: &Use, key: &str) -> Finding {
-        let index = one.index.load();
-        let place = match one.how {
-            How::Address => key.parse().ok().and_then(|address| index.of_address(address)),
-            How::Number => number(key).ok().and_then(|number| index.of_number(number)),
-            _ => index.of_text(key.as_bytes()),
+        let found = match one.how {
+            How::Address => key.parse().ok().and_then(|address| one.index.of_address(address)),
+            How::Number => number(key).ok().and_then(|number| one.index.of_number(number)),
+            _ => one.index.of_text(key.as_bytes()),
         };
-        let mut asked = self.entries.iter().filter(|entry| entry.version == self.current);
-        let row = place.and_then(|place| asked.nth(place)).map(Entry::row);
+        let row = found.and_then(|number| Some(self.entries.get(&number)?.row(number)));
         Finding { how: one.how, ignore_case: one.ignore_case, values: one.values, row }
     }
 
@@ -423,17 +458,42 @@ impl Live {
 }
 
 impl Entry {
-    fn row(&self) -> Row {
-        Row { number: self.number, key: self.key.clone(), value: self.value.clone() }
+    fn row(&self, number: u64) -> Row {
+        Row { number, key: self.key.clone(), value: self.value.clone() }
     }
 }
 
 impl Use {
+    fn is(&self, lookup: &Lookup, values: Kind) -> bool {
+        (self.how, self.ignore_case, self.values) == (lookup.how, lookup.ignore_case, values)
+    }
+
     fn compile(&self, key: &str, value: &str) -> Result<(Compiled, Value<'static>), ListError> {
+        Ok((self.pattern(key)?, self.constant(value)?))
+    }
+
+    fn pattern(&self, key: &str) -> Result<Compiled, ListError> {
         let pattern = Compiled::of(self.how, self.ignore_case, key);
-        let pattern = pattern.map_err(|why| ListError::Pattern { how: self.how, text: key.to_owned(), why })?;
-        let value = pattern::value(self.values, value).ok_or_else(|| ListError::Value(value.to_owned()))?;
-        Ok((pattern, value))
+        pattern.map_err(|why| ListError::Pattern { how: self.how, text: key.to_owned(), why })
+    }
+
+    fn constant(&self, value: &str) -> Result<Value<'static>, ListError> {
+        pattern::value(self.values, value).ok_or_else(|| ListError::Value(value.to_owned()))
+    }
+
+    /// Publishes the entries of a version. What is wrong with one was told when the list was read.
+    fn fill(&mut self, entries: &BTreeMap<u64, Entry>, version: u32) {
+        self.index = Index::new(self.how, self.ignore_case);
+        for (number, entry) in entries.iter().filter(|(_, entry)| entry.version == version) {
+            if let Ok((pattern, value)) = self.compile(&entry.key, &entry.value) {
+                self.index.push(*number, pattern, value);
+            }
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.published.store(Arc::new(self.index.clone()));
     }
 }
 

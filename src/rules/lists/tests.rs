@@ -64,7 +64,7 @@ fn patterns_are_compared_as_in_haproxy() {
     }
     let numbers = list("p", false, &[("80", ""), ("443:445", ""), ("9000:", "")]);
     let index = lists.index(&lookup(&numbers, How::Number), Kind::Text).load_full();
-    assert_eq!([80, 444, 446, 70_000].map(|number| index.of_number(number)), [Some(0), Some(1), None, Some(2)]);
+    assert_eq!([80, 444, 446, 70_000].map(|number| index.of_number(number)), [Some(1), Some(2), None, Some(3)]);
 }
 
 #[test]
@@ -111,6 +111,92 @@ fn a_version_takes_the_place_of_the_one_before_at_once() {
     assert_eq!((text(&index, "a"), text(&index, "b").as_deref()), (None, Some("two")));
     let overview = lists.overview(true);
     assert_eq!(overview.iter().map(|list| (list.current, list.newest, list.count)).collect::<Vec<_>>(), [(1, 1, 1)]);
+    // What is in a version that is not asked any more counts for nothing when the list is read anew.
+    lists.clear(true, "m", None).unwrap();
+    lists.add(true, "m", Some(0), &pair("a", "one")).unwrap();
+    lists.load([(&asked, Kind::Text)].into_iter());
+    assert_eq!(text(&index, "a").as_deref(), Some("one"));
+}
+
+#[test]
+fn a_pattern_is_set_and_removed_in_every_version() {
+    let lists = Lists::default();
+    let names = list("m", true, &[("a", "one")]);
+    let asked = lookup(&names, How::Exact);
+    lists.load([(&asked, Kind::Text)].into_iter());
+    let index = lists.index(&asked, Kind::Text);
+    assert_eq!(lists.prepare(true, "m"), Ok(1));
+    lists.add(true, "m", Some(1), &[pair("a", "next"), pair("b", "next")].concat()).unwrap();
+    lists.set(true, "m", &Which::Key("a".into()), "both").unwrap();
+    lists.remove(true, "m", &Which::Key("b".into())).unwrap();
+    let values =
+        |version| lists.entries(true, "m", version).unwrap().into_iter().map(|row| row.value).collect::<Vec<_>>();
+    assert_eq!((values(None), values(Some(1))), (vec!["both".to_owned()], vec!["both".to_owned()]));
+    assert_eq!(text(&index, "a").as_deref(), Some("both"));
+    lists.remove(true, "m", &Which::Key("a".into())).unwrap();
+    assert_eq!((text(&index, "a"), values(Some(1))), (None, vec![]));
+}
+
+#[test]
+fn a_list_that_is_asked_in_another_way_has_all_of_its_patterns() {
+    let lists = Lists::default();
+    let networks = list("m", true, &[("192.0.2.0/24", "1")]);
+    let before = lookup(&networks, How::Address);
+    lists.load([(&before, Kind::Number)].into_iter());
+    let names = list("m", true, &[("a", "one"), ("192.0.2.0/24", "two")]);
+    let after = lookup(&names, How::Exact);
+    lists.load([(&after, Kind::Text)].into_iter());
+    assert_eq!(text(&lists.index(&after, Kind::Text), "a").as_deref(), Some("one"));
+    lists.add(true, "m", None, &pair("b", "three")).unwrap();
+    assert_eq!(lists.find(true, "m", "b").unwrap().len(), 1);
+}
+
+#[test]
+fn patterns_are_changed_however_they_are_compared() {
+    for (how, [first, second], asked) in [
+        (How::Exact, ["a", "a"], "a"),
+        (How::Binary, ["61", "61"], "a"),
+        (How::Begin, ["ab", "a"], "abc"),
+        (How::End, ["b", "ab"], "ab"),
+        (How::Regex, ["^a", "b$"], "ab"),
+    ] {
+        let lists = Lists::default();
+        let names = list("m", true, &[(first, "1"), (second, "2")]);
+        let lookup = lookup(&names, how);
+        lists.load([(&lookup, Kind::Text)].into_iter());
+        let index = lists.index(&lookup, Kind::Text);
+        let mut seen = vec![text(&index, asked)];
+        for number in [1, 2] {
+            lists.remove(true, "m", &Which::Number(number)).unwrap();
+            seen.push(text(&index, asked));
+        }
+        lists.add(true, "m", None, &pair(second, "3")).unwrap();
+        lists.set(true, "m", &Which::Number(3), "4").unwrap();
+        seen.push(text(&index, asked));
+        assert_eq!(seen, [Some("1".to_owned()), Some("2".to_owned()), None, Some("4".to_owned())], "{how:?}");
+    }
+    let lists = Lists::default();
+    let networks = list("n", false, &[("10.0.0.0/8", ""), ("10.1.0.0/16", "")]);
+    let lookup = lookup(&networks, How::Address);
+    lists.load([(&lookup, Kind::Text)].into_iter());
+    let index = lists.index(&lookup, Kind::Text);
+    let found = || index.load().of_address("10.1.2.3".parse().unwrap());
+    assert_eq!(found(), Some(2));
+    lists.remove(false, "n", &Which::Key("10.1.0.0/16".into())).unwrap();
+    assert_eq!(found(), Some(1));
+}
+
+#[test]
+fn an_ipv4_address_is_found_among_ipv6_networks_if_no_ipv4_one_has_it() {
+    let lists = Lists::default();
+    let networks =
+        list("n", false, &[("::ffff:192.0.2.0/120", ""), ("::ffff:198.51.100.1", ""), ("192.0.2.128/25", "")]);
+    let index = lists.index(&lookup(&networks, How::Address), Kind::Text).load_full();
+    let found = |address: &str| index.of_address(address.parse().unwrap());
+    assert_eq!(
+        ["192.0.2.7", "::ffff:192.0.2.7", "192.0.2.200", "198.51.100.1", "192.0.3.1"].map(found),
+        [Some(1), Some(1), Some(3), Some(2), None]
+    );
 }
 
 #[test]
