@@ -111,6 +111,7 @@ fn standing_in_words(standing: Standing) -> &'static str {
         Standing::Down => "is down",
         Standing::Maintenance => "is in maintenance",
         Standing::Draining => "drains: only clients that it has",
+        Standing::Stopping => "its checks ask for no new clients: only those that it has",
         Standing::Weightless => "has weight 0: only clients that it has",
         Standing::Backup => "is a backup that is not needed",
         Standing::FailedOver => "waits: the backups serve on (failback = \"never\")",

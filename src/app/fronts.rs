@@ -84,7 +84,16 @@ impl Node {
         self.fronts = fronts;
         self.shared.registry.service(name).set_status(status);
         self.refresh_serving();
-        tracing::info!(target: "vipgate", "{name}: {text}, by an operator");
+        // In HAProxy's words, which its users' tools know.
+        match change {
+            ServiceChange::State { state: ServiceState::Open } => tracing::warn!("Resumed frontend {name}."),
+            ServiceChange::State { state: ServiceState::Paused } => tracing::warn!("Paused frontend {name}."),
+            ServiceChange::State { state: ServiceState::Stopped } => {
+                let served = self.shared.registry.service(name).accepted.load(std::sync::atomic::Ordering::Relaxed);
+                tracing::warn!("Proxy {name} stopped (cumulated conns: FE: {served}, BE: 0).");
+            }
+            ServiceChange::MaxConnections { .. } => tracing::info!("{name}: {text}, by an operator"),
+        }
         Reply::done(format!("{name}: {text}"))
     }
 }

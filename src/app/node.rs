@@ -43,6 +43,7 @@ use crate::proxy::{Proxy, Unanswered};
 use crate::spawner::Spawner;
 use crate::speaker::foreign::ForeignSpeaker;
 use crate::speaker::{Notice, Speaker};
+use crate::stats::Health;
 use crate::track::{self, Trackers};
 
 /// The control thread's heartbeat, and how often it looks after the guardian and a drain.
@@ -234,7 +235,11 @@ impl Node {
     fn checked(&mut self, event: probe::Event) -> Flow {
         match event {
             probe::Event::Transition(transition) => {
-                self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
+                let status = self.shared.registry.server(&transition.pool, &transition.server).status();
+                // In maintenance nobody looks whether it is up, and afterwards it is taken for up.
+                if status.health != Health::Disabled {
+                    self.proxy.set_server_up(&transition.pool, &transition.server, transition.up);
+                }
                 self.tell_server(&transition);
                 self.keeper.hurry();
             }

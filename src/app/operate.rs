@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::node::Node;
 use super::tunings::{Place, Tune};
-use super::wishes::log_state;
 use crate::balance::{TableEntry, WeightChange};
 use crate::control::Reply;
 use crate::control::operate::{
@@ -63,8 +62,7 @@ impl Node {
         }
         let text = format!("{pool}/{server}: {}", in_words(&change));
         let stats = self.shared.registry.server(pool, server);
-        let state = || stats.status().admin.unwrap_or_default();
-        let before = state();
+        let before = stats.status().admin;
         let done = match change {
             ServerChange::Health { health } => self.overrule(pool, server, Overrule::Health(wish(health))),
             ServerChange::AgentHealth { up } => self.overrule(pool, server, Overrule::Agent(up)),
@@ -81,9 +79,9 @@ impl Node {
         if let Err(refusal) = done {
             return refusal;
         }
-        match state() {
-            now if now == before => tracing::info!(target: "vipgate", "{text}, by an operator"),
-            now => log_state((pool, server), before, now, ", by an operator"),
+        // Another state has lines of its own.
+        if stats.status().admin == before {
+            tracing::info!(target: "vipgate", "{text}, by an operator");
         }
         self.refresh_serving();
         Reply::done(text)

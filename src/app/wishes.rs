@@ -61,55 +61,30 @@ impl Node {
         }
         let status = || self.shared.registry.server(pool, server).status();
         let now = status().admin.unwrap_or_default();
-        let wanted = match (*wants, now) {
-            (Wants::Order(Order::Ready), _) => AdminState::Ready,
-            (Wants::Order(Order::Drain), _) => AdminState::Drain,
-            (Wants::Order(Order::Maintenance), _) => AdminState::Maintenance,
-            // What an administrator set stands over what an answer 404 asks for.
-            (Wants::NoNewClients(true), AdminState::Ready) => AdminState::Drain,
-            (Wants::NoNewClients(false), AdminState::Drain) => AdminState::Ready,
-            (Wants::NoNewClients(_), state) => state,
-            (Wants::Order(Order::Percent(percent)), _) => {
+        let wanted = match *wants {
+            Wants::NoNewClients(stopping) => return self.proxy.set_server_stopping(pool, server, stopping),
+            Wants::Order(Order::Ready) => AdminState::Ready,
+            Wants::Order(Order::Drain) => AdminState::Drain,
+            Wants::Order(Order::Maintenance) => AdminState::Maintenance,
+            Wants::Order(Order::Percent(percent)) => {
                 let _known = self.proxy.set_server_weight(pool, server, WeightChange::Percent(percent));
                 let weight = status().weight;
                 return self.orders.note(pool, server, |order| order.weight = weight);
             }
-            (Wants::Order(Order::MaxConnections(limit)), _) => {
+            Wants::Order(Order::MaxConnections(limit)) => {
                 let limit = Some(limit).filter(|limit| *limit > 0);
                 let _known = self.proxy.set_server_limit(pool, server, limit);
                 let limit = status().limit;
                 return self.orders.note(pool, server, |order| order.limit = limit);
             }
         };
-        if matches!(wants, Wants::Order(_)) {
-            self.orders.note(pool, server, |order| order.state = Some(wanted));
-        }
+        self.orders.note(pool, server, |order| order.state = Some(wanted));
         if wanted == now {
             return;
         }
         let _known = self.proxy.set_server_admin(pool, server, wanted);
         // In maintenance it is not checked.
         self.refresh_checks();
-        log_state((pool, server), now, wanted, "");
-    }
-}
-
-/// Writes to the log what somebody, or something, set a server to.
-pub(super) fn log_state((pool, server): (&str, &str), before: AdminState, now: AdminState, by: &str) {
-    let words = state_in_words(before, now);
-    match now {
-        AdminState::Maintenance => tracing::warn!("Server {pool}/{server} {words}{by}"),
-        AdminState::Ready | AdminState::Drain => tracing::info!("Server {pool}/{server} {words}{by}"),
-    }
-}
-
-/// In HAProxy's words, which its users' tools know.
-fn state_in_words(before: AdminState, now: AdminState) -> &'static str {
-    match now {
-        AdminState::Ready if before == AdminState::Drain => "is UP (leaving forced drain)",
-        AdminState::Ready => "is UP/READY (leaving forced maintenance)",
-        AdminState::Drain => "enters drain state",
-        AdminState::Maintenance => "is going DOWN for maintenance",
     }
 }
 
@@ -117,14 +92,6 @@ fn state_in_words(before: AdminState, now: AdminState) -> &'static str {
 mod tests {
     use super::*;
     use crate::control::operate::ServerState;
-
-    #[test]
-    fn states_are_told_in_haproxys_words() {
-        use AdminState::{Drain, Maintenance, Ready};
-        assert_eq!(state_in_words(Drain, Ready), "is UP (leaving forced drain)");
-        assert_eq!(state_in_words(Maintenance, Ready), "is UP/READY (leaving forced maintenance)");
-        assert_eq!(state_in_words(Ready, Maintenance), "is going DOWN for maintenance");
-    }
 
     #[test]
     fn what_an_operator_sets_is_the_agent_s_no_longer() {

@@ -24,7 +24,11 @@ pub(super) struct Candidate {
     pub(super) floor: Option<u32>,
     /// As its checks found it.
     pub(super) up: bool,
+    /// Its checks pass and ask for no new clients.
+    pub(super) stopping: bool,
     pub(super) admin: AdminState,
+    /// What is in force for the one that it tracks.
+    pub(super) followed: AdminState,
     /// In force now.
     pub(super) weight: u16,
     /// What the configuration says; what is in force may differ until the next reload that changes it.
@@ -50,6 +54,8 @@ impl Candidate {
             configured_limit: spec.max_connections,
             floor: spec.min_connections,
             up: true,
+            stopping: false,
+            followed: AdminState::Ready,
             admin: if spec.disabled { AdminState::Maintenance } else { AdminState::Ready },
             weight: spec.weight,
             configured_weight: spec.weight,
@@ -67,6 +73,8 @@ impl Candidate {
     pub(super) fn reconfigured(&self, spec: &model::Server) -> Self {
         let mut new = Self::new(self.id, spec);
         new.up = self.up || self.judged && !new.judged;
+        new.stopping = self.stopping && new.judged;
+        new.followed = if spec.track.is_some() { self.followed } else { AdminState::Ready };
         new.risen = self.risen;
         if self.configured_disabled == spec.disabled {
             new.admin = self.admin;
@@ -80,14 +88,19 @@ impl Candidate {
         new
     }
 
+    /// What it may do as far as administrators are concerned.
+    pub(super) fn allowed(&self) -> AdminState {
+        self.admin.max(self.followed)
+    }
+
     /// Whether it serves the clients it has.
     pub(super) fn in_service(&self) -> bool {
-        self.up && self.admin != AdminState::Maintenance
+        self.up && self.allowed() != AdminState::Maintenance
     }
 
     /// Whether it may get new clients.
     pub(super) fn is_eligible(&self) -> bool {
-        self.up && self.admin == AdminState::Ready && self.weight > 0
+        self.up && !self.stopping && self.allowed() == AdminState::Ready && self.weight > 0
     }
 
     /// It came back into service.

@@ -54,6 +54,8 @@ pub enum Standing {
     Maintenance,
     /// An administrator lets it serve only the clients it has.
     Draining,
+    /// Its checks ask for no new clients.
+    Stopping,
     /// Weight 0: only the clients it has.
     Weightless,
     /// A backup, which others make unnecessary.
@@ -302,9 +304,10 @@ impl Pool {
             bounds.is_some_and(|bounds| loads(position) >= bounds[position])
         };
         match group {
-            _ if candidate.admin == AdminState::Maintenance => Standing::Maintenance,
+            _ if candidate.allowed() == AdminState::Maintenance => Standing::Maintenance,
             _ if !candidate.up => Standing::Down,
-            _ if candidate.admin == AdminState::Drain => Standing::Draining,
+            _ if candidate.allowed() == AdminState::Drain => Standing::Draining,
+            _ if candidate.stopping => Standing::Stopping,
             _ if candidate.weight == 0 => Standing::Weightless,
             _ if request.exclude.contains(&candidate.id) => Standing::Excluded,
             Some(group) if !self.is_in(&group, position) => {

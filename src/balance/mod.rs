@@ -23,6 +23,6 @@ pub use hash::{Hash, HashPlan};
 pub use maglev::KeyHash;
 pub use pool::{Choice, Pool, Refusal, Request};
 pub use queue::{Ahead, Ticket};
-pub use state::{ServerState, TableEntry, WeightChange};
+pub use state::{Followed, ServerState, TableEntry, WeightChange};
 pub use sticky::{Pin, SharedTable};
 pub use tls::{Learned, Lesson, Offer};

@@ -251,7 +251,10 @@ impl Pool {
 
     /// Sets a server's health; false when it had that already, or is not known.
     pub fn set_up(&mut self, server: &str, up: bool, now: Instant) -> bool {
-        self.change(server, now, |candidate| std::mem::replace(&mut candidate.up, up) != up)
+        self.change(server, now, |candidate| {
+            candidate.stopping &= up;
+            std::mem::replace(&mut candidate.up, up) != up
+        })
     }
 
     /// Changes a server, which starts without savings and debts if that was a change.

@@ -18,8 +18,12 @@ pub struct ServerState {
     pub id: ServerId,
     /// Set by an administrator.
     pub admin: AdminState,
+    /// What is in force for the one that it tracks.
+    pub followed: AdminState,
     /// As its checks found it; up without a check.
     pub up: bool,
+    /// Its checks pass and ask for no new clients.
+    pub stopping: bool,
     /// Used only when no other is usable.
     pub backup: bool,
     /// In force, 0 to 256.
@@ -58,6 +62,31 @@ pub struct TableEntry {
     pub flows: u32,
 }
 
+/// What a server has from the one that it tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Followed {
+    /// It is up.
+    pub up: bool,
+    /// It is, and asks for no new clients.
+    pub stopping: bool,
+    /// What it may do.
+    pub allowed: AdminState,
+}
+
+impl ServerState {
+    /// What it may do as far as administrators are concerned.
+    #[must_use]
+    pub fn allowed(&self) -> AdminState {
+        self.admin.max(self.followed)
+    }
+
+    /// What those have from it that track it.
+    #[must_use]
+    pub fn to_follow(&self) -> Followed {
+        Followed { up: self.up, stopping: self.stopping, allowed: self.allowed() }
+    }
+}
+
 impl WeightChange {
     fn apply(self, configured: u16) -> u16 {
         match self {
@@ -78,7 +107,9 @@ impl Pool {
             name: candidate.name.clone(),
             id: candidate.id,
             admin: candidate.admin,
+            followed: candidate.followed,
             up: candidate.up,
+            stopping: candidate.stopping,
             backup: candidate.backup,
             weight: candidate.weight,
             configured_weight: candidate.configured_weight,
@@ -105,6 +136,24 @@ impl Pool {
     /// Sets a server's administrative state; false when it had that already, or is not known.
     pub fn set_admin(&mut self, server: &str, admin: AdminState, now: Instant) -> bool {
         self.change(server, now, |candidate| std::mem::replace(&mut candidate.admin, admin) != admin)
+    }
+
+    /// Sets whether a server that is up takes new clients; false when that was so already, or it is not known.
+    pub fn set_stopping(&mut self, server: &str, stopping: bool, now: Instant) -> bool {
+        self.change(server, now, |candidate| {
+            let stopping = stopping && candidate.up;
+            std::mem::replace(&mut candidate.stopping, stopping) != stopping
+        })
+    }
+
+    /// A server is as the one that it tracks; false when it was already, or is not known.
+    pub fn follow(&mut self, server: &str, followed: Followed, now: Instant) -> bool {
+        let Followed { up, stopping, allowed } = followed;
+        self.change(server, now, |candidate| {
+            let before = (candidate.up, candidate.stopping, candidate.followed);
+            (candidate.up, candidate.stopping, candidate.followed) = (up, stopping && up, allowed);
+            before != (candidate.up, candidate.stopping, candidate.followed)
+        })
     }
 
     /// Sets a server's weight until a reload changes the configured one. False when it had that already, or is not known.

@@ -284,7 +284,7 @@ pub enum Counter {
     SessionCount,
     /// Those within the table's time (`sess_rate`).
     SessionRate,
-    /// What its connections that have ended brought, in units of 1024 bytes (`kbytes_in`).
+    /// What its connections brought so far, in units of 1024 bytes (`kbytes_in`).
     KilobytesIn,
     /// What they got (`kbytes_out`).
     KilobytesOut,

@@ -120,8 +120,8 @@ impl ServerPort {
     }
 }
 
-/// What an administrator lets a server do, HAProxy's administrative state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+/// What an administrator lets a server do, HAProxy's administrative state: the greater, the less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum AdminState {
     /// Serve.
     #[default]

@@ -2,6 +2,7 @@
 
 use crate::model::CheckResult;
 use crate::stats::human;
+use crate::stats::server_line::{Line, ServerLine};
 
 use super::outcome::Outcome;
 use super::roster::{Change, Finding};
@@ -31,12 +32,8 @@ pub(super) fn log(finding: &Finding) {
     }
     match finding.change {
         Change::Nothing => {}
-        Change::Up | Change::Stopping | Change::Resumed => tracing::info!("{}", state_line(finding)),
-        Change::Down => {
-            tracing::warn!("{}", state_line(finding));
-            if finding.usable == (0, 0) {
-                tracing::error!("backend {} has no server available!", finding.pool);
-            }
+        Change::Up | Change::Stopping | Change::Resumed | Change::Down => {
+            state_lines(finding).iter().for_each(Line::log);
         }
         Change::Starved => tracing::warn!(
             "health checks cannot be made: {}; servers keep their state until they can. More descriptors or ports are \
@@ -48,29 +45,20 @@ pub(super) fn log(finding: &Finding) {
 
 /// `Server b/s1 is DOWN, reason: Layer4 connection problem, info: "Connection refused", check duration: 0ms. ...`. The
 /// reason is left out where the result had a line of its own.
-pub(super) fn state_line(finding: &Finding) -> String {
-    let kind = if finding.backup { "Backup Server" } else { "Server" };
-    let (active, backup) = finding.usable;
-    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
-    let state = match finding.change {
-        Change::Up | Change::Resumed => "UP",
-        Change::Stopping => "stopping",
-        Change::Down | Change::Nothing | Change::Starved => "DOWN",
-    };
-    let (left, sessions) = if state == "DOWN" {
-        ("left", format!("{} sessions active, 0 requeued, 0 remaining in queue.", finding.sessions))
-    } else {
-        ("online", "0 sessions requeued, 0 total in queue.".to_owned())
-    };
+pub(super) fn state_lines(finding: &Finding) -> Vec<Line> {
     let reason = match finding {
         Finding { by_hand: true, .. } => ", changed from CLI".to_owned(),
         Finding { logged: true, .. } => String::new(),
         _ => format!(", {}", cause(&finding.outcome)),
     };
-    format!(
-        "{kind} {}/{} is {state}{reason}. {active} active and {backup} backup servers {left}.{on_backup} {sessions}",
-        finding.pool, finding.server,
-    )
+    let Finding { pool, server, backup, usable, sessions, .. } = finding;
+    let line = ServerLine { pool, server, backup: *backup, usable: *usable, sessions: *sessions };
+    match finding.change {
+        Change::Up | Change::Resumed => vec![line.online(&format!("is UP{reason}"))],
+        Change::Stopping => vec![line.online(&format!("is stopping{reason}"))],
+        Change::Down => line.down(&format!("is DOWN{reason}")),
+        Change::Nothing | Change::Starved => Vec::new(),
+    }
 }
 
 /// `Health check for server b/s1 failed, reason: ..., status: 2/3 UP.`, HAProxy's `option log-health-checks`.

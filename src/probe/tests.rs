@@ -1,3 +1,4 @@
+use crate::stats::server_line::Line;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use super::*;
@@ -152,6 +153,13 @@ fn later_checks_vary_by_the_spread() {
     assert!(seen.iter().any(|wait| *wait < 1900) && seen.iter().any(|wait| *wait > 2100), "{seen:?}");
 }
 
+/// The first line that a finding is worth.
+fn state_line(finding: &Finding) -> String {
+    match report::state_lines(finding).swap_remove(0) {
+        Line::Info(text) | Line::Warning(text) | Line::Error(text) => text,
+    }
+}
+
 #[test]
 fn log_lines_are_haproxys() {
     use CheckResult::{L4Connection as Failed, L4Ok as Passed, L4Timeout as TimedOut};
@@ -161,7 +169,7 @@ fn log_lines_are_haproxys() {
     bench.registry.server("b", "s1").open.store(3, std::sync::atomic::Ordering::Relaxed);
     let (_, finding) = bench.next(Failed);
     assert_eq!(
-        report::state_line(&finding),
+        state_line(&finding),
         "Server b/s1 is DOWN, reason: Layer4 connection problem, info: \"Connection refused\", check duration: 0ms. \
          0 active and 1 backup servers left. Running on backup. 3 sessions active, 0 requeued, 0 remaining in queue."
     );
@@ -172,7 +180,7 @@ fn log_lines_are_haproxys() {
     );
     let (_, finding) = bench.next(Passed);
     assert_eq!(
-        report::state_line(&finding),
+        state_line(&finding),
         "Server b/s1 is UP, reason: Layer4 check passed, check duration: 0ms. 1 active and 1 backup servers online. \
          0 sessions requeued, 0 total in queue."
     );
@@ -187,9 +195,7 @@ fn log_lines_are_haproxys() {
     alone.backup = true;
     let mut bench = Bench::new(vec![alone]);
     let (_, finding) = bench.next(TimedOut);
-    assert!(
-        report::state_line(&finding).starts_with("Backup Server b/s9 is DOWN, reason: Layer4 timeout, check duration")
-    );
+    assert!(state_line(&finding).starts_with("Backup Server b/s9 is DOWN, reason: Layer4 timeout, check duration"));
     assert_eq!(finding.usable, (0, 0));
 }
 
@@ -455,7 +461,7 @@ fn observed_errors_are_told_in_haproxys_words() {
     let on_error = OnError::MarkDown;
     let observed = Observation { pool: "b".into(), server: "s1".into(), errors: 2, on_error };
     let finding = bench.roster.observe(&observed, bench.now).unwrap();
-    let line = report::state_line(&finding);
+    let line = state_line(&finding);
     let expected = "Server b/s1 is DOWN, reason: Health analyze, \
                     info: \"Detected 2 consecutive errors, last one was: L4 unsuccessful connection\"";
     assert!(line.starts_with(expected), "{line}");

@@ -29,6 +29,7 @@ mod ruling;
 mod session;
 mod shared;
 mod slab;
+mod states;
 mod steering;
 mod stick;
 mod timer;

@@ -1,7 +1,6 @@
 //! What an administrator looks at and changes while the proxy runs. All of it survives a reload, by name, unless the new
 //! configuration says something else about the same thing than the former one did.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use super::{Proxy, Rehearsal};
 use crate::balance::{Explanation, KeyHash, Offer, ServerState, TableEntry, WeightChange};
 use crate::model::Algorithm;
 use crate::model::rule::SourceTable;
-use crate::model::{AdminState, Key, OnError, OnMarkedDown, OnMarkedUp, ServerPort, ServerRef};
+use crate::model::{Key, OnError, ServerPort};
 use crate::rules::{Facts, Source, stick};
 use crate::stats::{EndReason, ServerStats};
 
@@ -110,38 +109,6 @@ impl Proxy {
     #[must_use]
     pub fn servers(&self, pool: &str) -> Option<Vec<ServerView>> {
         self.pools.get(pool).map(|pool| pool.views(Instant::now()))
-    }
-
-    /// A check changed its mind about a server, and about those that track it. Connections are reset where the servers say
-    /// so.
-    pub fn set_server_up(&self, pool: &str, server: &str, up: bool) {
-        let Some(shared) = self.pools.get(pool) else { return };
-        let now = Instant::now();
-        if shared.change(now, |balance| balance.set_up(server, up, now)) {
-            self.on_marked(pool, shared, server, up);
-            self.tell_trackers(pool, server);
-        }
-    }
-
-    /// Sets what a server may do. In maintenance it counts as down, also for those that track it: connections are reset
-    /// where the servers say so. `Ready` for an active server ends a fail-over that would not end by itself.
-    pub fn set_server_admin(&self, pool: &str, server: &str, admin: AdminState) -> Result<(), OperateError> {
-        let (shared, _) = self.find(pool, server)?;
-        let now = Instant::now();
-        let served = shared.lock().balance.is_in_service(server);
-        shared.change(now, |balance| {
-            let changed = balance.set_admin(server, admin, now);
-            if admin == AdminState::Ready && !balance.is_backup(server) {
-                balance.fail_back();
-            }
-            changed
-        });
-        let serves = shared.lock().balance.is_in_service(server);
-        if served != serves {
-            self.on_marked(pool, shared, server, serves);
-            self.tell_trackers(pool, server);
-        }
-        Ok(())
     }
 
     /// Sets a server's weight.
@@ -250,51 +217,12 @@ impl Proxy {
         }
     }
 
-    /// What a server that came or went does to connections.
-    fn on_marked(&self, pool: &str, shared: &PoolShared, server: &str, up: bool) {
-        let spec = shared.spec();
-        let Some(said) = spec.server(server) else { return };
-        let stats = |server: &str| self.global.registry.server(pool, server);
-        if !up && said.on_marked_down == OnMarkedDown::ShutdownSessions {
-            self.reset_server(&stats(server), EndReason::ServerDown, drop);
-        }
-        if up && said.on_marked_up == OnMarkedUp::ShutdownBackupSessions && !said.backup {
-            for backup in spec.servers.iter().filter(|server| server.backup) {
-                self.reset_server(&stats(&backup.name), EndReason::FailedBack, drop);
-            }
-        }
-    }
-
-    /// Those that track a server are as it is.
-    fn tell_trackers(&self, pool: &str, server: &str) {
-        let up = self.pools.get(pool).is_some_and(|pool| pool.lock().balance.is_in_service(server));
-        for (name, shared) in &self.pools {
-            for tracker in &shared.spec().servers {
-                let follows = tracker.track.as_ref().is_some_and(|at| at.pool == pool && at.server == server);
-                if follows {
-                    let changed = shared.show_tracked(&tracker.name, up, &format!("{pool}/{server}"), Instant::now());
-                    self.set_server_up(name, &tracker.name, up);
-                    if changed {
-                        log_tracked(name, &tracker.name, (pool, server), up, &shared.views(Instant::now()));
-                    }
-                }
-            }
-        }
-    }
-
-    /// After a reload, those that track a server are as it is.
-    pub(super) fn follow_tracked(&self) {
-        let tracked: BTreeSet<ServerRef> = self
-            .pools
-            .values()
-            .flat_map(|pool| pool.spec().servers.iter().filter_map(|server| server.track.clone()).collect::<Vec<_>>())
-            .collect();
-        for ServerRef { pool, server } in tracked {
-            self.tell_trackers(&pool, &server);
-        }
-    }
-
-    fn reset_server(&self, stats: &Arc<ServerStats>, reason: EndReason, done: impl FnOnce(u64) + Send + 'static) {
+    pub(super) fn reset_server(
+        &self,
+        stats: &Arc<ServerStats>,
+        reason: EndReason,
+        done: impl FnOnce(u64) + Send + 'static,
+    ) {
         let report = Arc::new(Report::new(Box::new(done)));
         for worker in &self.global.workers {
             let (stats, report) = (Arc::clone(stats), Arc::clone(&report));
@@ -306,32 +234,11 @@ impl Proxy {
         self.pools.get(pool).ok_or_else(|| OperateError::NoPool(pool.to_owned()))
     }
 
-    fn find(&self, pool: &str, server: &str) -> Result<(&Arc<PoolShared>, Arc<ServerStats>), OperateError> {
+    pub(super) fn find(&self, pool: &str, server: &str) -> Result<(&Arc<PoolShared>, Arc<ServerStats>), OperateError> {
         let shared = self.find_pool(pool)?;
         let found =
             shared.lock().servers.iter().find(|known| known.name == server).map(|known| Arc::clone(&known.stats));
         let missing = || OperateError::NoServer { pool: pool.to_owned(), server: server.to_owned() };
         Ok((shared, found.ok_or_else(missing)?))
-    }
-}
-
-/// In HAProxy's words, which its users' tools know.
-fn log_tracked(pool: &str, name: &str, (of, tracked): (&str, &str), up: bool, servers: &[ServerView]) {
-    let usable =
-        |backup: bool| servers.iter().filter(|view| view.state.eligible && view.state.backup == backup).count();
-    let (active, backup) = (usable(false), usable(true));
-    let kind = if servers.iter().any(|view| view.state.name == name && view.state.backup) { "Backup " } else { "" };
-    let on_backup = if active == 0 && backup > 0 { " Running on backup." } else { "" };
-    let (state, left) = if up { ("UP", "online") } else { ("DOWN", "left") };
-    let line = format!(
-        "{kind}Server {pool}/{name} is {state} via {of}/{tracked}. {active} active and {backup} backup servers {left}.{on_backup}"
-    );
-    if up {
-        tracing::info!("{line}");
-    } else {
-        tracing::warn!("{line}");
-        if active + backup == 0 {
-            tracing::error!("backend {pool} has no server available!");
-        }
     }
 }

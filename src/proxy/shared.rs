@@ -15,7 +15,9 @@ use super::operate::{Observed, ServerView};
 use super::queue::Waiter;
 use super::returning::Unanswered;
 use super::ruling::Ruling;
-use crate::balance::{self, Choice, Explanation, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, Ticket};
+use crate::balance::{
+    self, Choice, Explanation, Followed, KeyHash, Offer, Pin, Refusal, ServerId, ServerState, Ticket,
+};
 use crate::model::rule::Directions;
 use crate::model::{self, StickKeys};
 use crate::os::tcp::ConnectOptions;
@@ -324,23 +326,23 @@ impl PoolShared {
         changed
     }
 
-    /// Publishes the health of a server that has it from another one; true when it went up or down by that. A new one is
-    /// taken for up.
-    pub(super) fn show_tracked(&self, server: &str, up: bool, tracked: &str, now: Instant) -> bool {
+    /// Publishes the health of a server that has it from another one. A new one is taken for up.
+    pub(super) fn show_tracked(&self, server: &str, followed: Followed, tracked: &str, now: Instant) {
         let server = self.lock().servers.iter().find(|known| known.name == server).cloned();
-        let Some(server) = server else { return false };
-        let health = if up { Health::Up } else { Health::Down };
-        let mut changed = false;
+        let Some(server) = server else { return };
+        let health = if followed.up { Health::Up } else { Health::Down };
+        let mut fell = false;
         server.stats.update_status(|status| {
             let before = std::mem::replace(&mut status.health, health);
-            changed = (before == Health::Down) == up;
+            fell = health == Health::Down && before != Health::Down;
             if before != health {
                 status.since = Some(now);
             }
             status.reason = format!("tracks {tracked}");
+            status.tracks = Some(tracked.to_owned());
+            status.stopping = followed.stopping;
         });
-        server.stats.downs.fetch_add(u64::from(changed && !up), Ordering::Relaxed);
-        changed
+        server.stats.downs.fetch_add(u64::from(fell), Ordering::Relaxed);
     }
 
     /// New connections to a server go there from now on.
@@ -478,6 +480,7 @@ impl PoolState {
         for (server, state) in self.servers.iter().zip(self.balance.servers(now)) {
             server.stats.update_status(|status| {
                 status.admin = Some(state.admin);
+                status.followed = state.followed;
                 let place = self.places.get(&server.name);
                 status.place = place.map(|place| (place.address, place.port));
                 status.weight = (state.weight != state.configured_weight).then_some(state.weight);

@@ -225,7 +225,12 @@ fn last_session(seconds: Option<f64>) -> String {
 /// `UP`, `UP 2/3` on its way down, `DOWN 1/2` on its way up, as HAProxy counts it.
 fn status(server: &ServerSnapshot) -> String {
     match (server.health, server.counter) {
-        (Health::Disabled, _) => "MAINT".to_owned(),
+        (Health::Disabled, _) => match &server.follows {
+            Some((tracked, state)) if state == crate::model::AdminState::Maintenance.label() => {
+                format!("MAINT (via {tracked})")
+            }
+            _ => "MAINT".to_owned(),
+        },
         (Health::Down, _) if server.agent_down => "DOWN (agent)".to_owned(),
         (Health::Up | Health::Unchecked, _) if server.stopping => "NOLB".to_owned(),
         (Health::Up | Health::Unchecked, _) if server.draining => "DRAIN".to_owned(),

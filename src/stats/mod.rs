@@ -13,6 +13,7 @@ mod pulse;
 mod registry;
 mod router;
 pub mod rows;
+pub mod server_line;
 mod sight;
 mod snapshot;
 mod times;

@@ -172,6 +172,10 @@ pub struct ServerStatus {
     pub certificate_expires: Option<SystemTime>,
     /// What an administrator lets it do; none: what the configuration says.
     pub admin: Option<AdminState>,
+    /// What is in force for the server that it tracks.
+    pub followed: AdminState,
+    /// That server, as `pool/server`.
+    pub tracks: Option<String>,
     /// Weight set while it runs; none: the configured one.
     pub weight: Option<u16>,
     /// Most connections it may have open, 0 for any number; none: what the configuration says.

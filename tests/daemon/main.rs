@@ -19,6 +19,7 @@ mod reloading;
 mod rising;
 mod signals;
 mod starting;
+mod state_lines;
 mod states;
 mod stats_socket;
 mod support;

@@ -170,6 +170,16 @@ fn a_server_follows_the_one_it_tracks() {
     assert_eq!(two(&running), ["s1", "s2"]);
     running.proxy.set_server_admin("pool", "s1", AdminState::Maintenance).unwrap();
     assert!(!running.proxy.ready("web"));
+    // Nor are new clients sent to a server whose example drains, or whose checks ask for none.
+    running.proxy.set_server_admin("pool", "s1", AdminState::Drain).unwrap();
+    assert!(!running.proxy.ready("web"));
+    running.proxy.set_server_admin("pool", "s1", AdminState::Ready).unwrap();
+    running.proxy.set_server_stopping("pool", "s1", true);
+    assert!(!running.proxy.ready("web"));
+    // What went down asks for nothing any more.
+    running.proxy.set_server_up("pool", "s1", false);
+    running.proxy.set_server_up("pool", "s1", true);
+    assert_eq!(two(&running), ["s1", "s2"]);
 }
 
 #[test]

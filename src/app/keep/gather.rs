@@ -67,9 +67,7 @@ fn keep(
     now: Instant,
 ) -> Option<Server> {
     let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
-    // What its checks ask for is theirs to take back.
-    let asked_for = status.stopping && status.admin == Some(AdminState::Drain);
-    let state = status.admin.filter(|state| *state != configured && !asked_for).map(|state| match state {
+    let state = status.admin.filter(|state| *state != configured).map(|state| match state {
         AdminState::Ready => ServerState::Ready,
         AdminState::Drain => ServerState::Drain,
         AdminState::Maintenance => ServerState::Maint,

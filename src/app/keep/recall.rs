@@ -10,7 +10,7 @@ use crate::app::node::Node;
 use crate::app::operate::admin;
 use crate::app::wishes::Given;
 use crate::control::operate::ServerChange;
-use crate::model::{self, AdminState};
+use crate::model;
 use crate::probe::{AgentWord, Overrule, Recalled, is_believed};
 use crate::stats::{LastCheck, LastCheckSnapshot};
 
@@ -78,8 +78,7 @@ impl Node {
         for (pool, server) in &places {
             self.proxy.set_server_up(pool, server, self.prober.is_up(pool, server));
             if self.shared.registry.server(pool, server).status().stopping {
-                // It is known: the configuration has it.
-                let _ = self.proxy.set_server_admin(pool, server, AdminState::Drain);
+                self.proxy.set_server_stopping(pool, server, true);
             }
         }
     }

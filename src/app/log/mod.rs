@@ -254,7 +254,7 @@ impl<S: Subscriber> Layer<S> for Forward {
 }
 
 /// Who tells of servers.
-const OF_SERVERS: [&str; 3] = ["vipgate::probe", "vipgate::proxy::operate", "vipgate::app::wishes"];
+const OF_SERVERS: [&str; 2] = ["vipgate::probe", "vipgate::stats::server_line"];
 
 /// As HAProxy ranks them: a server that goes down is an alert, one that comes back a notice.
 fn severity(meta: &Metadata<'_>) -> Severity {

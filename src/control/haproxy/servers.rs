@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Shared;
-use crate::model::{CheckResult, Config, NameKind};
+use crate::model::{AdminState, CheckResult, Config, NameKind};
 use crate::stats::csv::proxies;
 use crate::stats::{Health, PoolSnapshot, ServerSnapshot, Snapshot};
 
@@ -84,9 +84,14 @@ fn state_line(
         Health::Up | Health::Unchecked if server.stopping => 3,
         Health::Up | Health::Unchecked => 2,
     };
-    // Forced maintenance, maintenance by configuration, forced drain.
-    let admin =
-        u8::from(maintenance) | u8::from(initially_disabled) << 2 | u8::from(server.draining && !server.stopping) << 3;
+    // Forced or inherited maintenance, maintenance by configuration, forced or inherited drain.
+    let forced = |state: AdminState| u8::from(server.admin == state.label());
+    let inherited = |state: AdminState| u8::from(server.follows.as_ref().is_some_and(|(_, own)| own == state.label()));
+    let admin = forced(AdminState::Maintenance)
+        | inherited(AdminState::Maintenance) << 1
+        | u8::from(initially_disabled) << 2
+        | forced(AdminState::Drain) << 3
+        | inherited(AdminState::Drain) << 4;
     let check = configured.and_then(|server| server.check.as_ref());
     let (status, result) = match server.last_check.as_ref().filter(|_| check.is_some()) {
         Some(last) => check_numbers(last.result),

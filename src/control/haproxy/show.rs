@@ -81,8 +81,10 @@ impl Wanted {
         proxy.is_none_or(|name| row.get("pxname") == name || row.get("iid") == name)
             && self.kinds & (1 << row.kind.number()) != 0
             && (self.server == -1 || row.kind != RowKind::Server || row.get("sid") == self.server.to_string())
-            && !(self.only_up && row.kind == RowKind::Server && (status.starts_with("DOWN") || status == "MAINT"))
-            && !(self.no_maintenance && row.kind == RowKind::Server && status == "MAINT")
+            && !(self.only_up
+                && row.kind == RowKind::Server
+                && (status.starts_with("DOWN") || status.starts_with("MAINT")))
+            && !(self.no_maintenance && row.kind == RowKind::Server && status.starts_with("MAINT"))
     }
 }
 

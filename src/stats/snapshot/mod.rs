@@ -170,6 +170,12 @@ pub struct ServerSnapshot {
     /// Its checks pass and ask for no new clients.
     #[serde(default)]
     pub stopping: bool,
+    /// What an administrator set it to: `ready`, `drain`, `maint`.
+    #[serde(default)]
+    pub admin: String,
+    /// The server that it tracks, as `pool/server`, and what is in force for that, where it is not `ready`.
+    #[serde(default)]
+    pub follows: Option<(String, String)>,
     /// What its agent said last.
     #[serde(default)]
     pub agent: Option<LastCheckSnapshot>,
@@ -385,7 +391,8 @@ impl ServerSnapshot {
         let status = stats.status();
         // The configuration says whether it is checked at all; before its first check a server is taken for up.
         let configured = if server.disabled { AdminState::Maintenance } else { AdminState::Ready };
-        let admin = status.admin.unwrap_or(configured);
+        let own = status.admin.unwrap_or(configured);
+        let admin = own.max(status.followed);
         let judged = server.check.is_some() || server.agent.is_some() || server.track.is_some();
         let health = match (admin == AdminState::Maintenance, judged, status.health) {
             (true, _, _) => Health::Disabled,
@@ -416,6 +423,9 @@ impl ServerSnapshot {
             since_seconds: status.since.map(|since| ago(since, now)),
             last_check: status.last_check.map(|check| LastCheckSnapshot::of(check, now)),
             stopping: status.stopping,
+            admin: own.label().to_owned(),
+            follows: (status.tracks.filter(|_| status.followed > AdminState::Ready))
+                .map(|tracked| (tracked, status.followed.label().to_owned())),
             agent: status.agent.map(|said| LastCheckSnapshot::of(said, now)),
             agent_down: status.agent_down,
             certificate_expires: status.certificate_expires.map(unix_seconds),
