@@ -66,8 +66,8 @@ pub fn decide<'a>(
 ) -> Outcome<'a> {
     let known = facts.known(stage == Stage::Route && !policy.routes_wait);
     if from > 0 && policy.of(stage).nth(from).is_some_and(is_asked_anew) {
-        // As in HAProxy, which begins anew: rules that did not wait see what has come meanwhile.
-        for rule in policy.of(stage).take(from) {
+        // As in HAProxy, which begins anew: rules that did not wait see what has come meanwhile. Nothing is counted twice.
+        for rule in policy.of(stage).take(from).filter(|rule| keeps(rule)) {
             let holds = |condition| condition::holds(condition, known, matchers, world) == Answer::Yes;
             if rule.when.as_ref().is_none_or(holds) {
                 let _known = note(rule, known, matchers, world);
@@ -215,6 +215,11 @@ pub fn direct(
 /// Whether a rule is there to let the client wait (`accept if WAIT_END`).
 fn is_delay(rule: &Rule) -> bool {
     rule.when.iter().flat_map(|condition| condition.tests()).any(|test| matches!(test, Test::Ended))
+}
+
+/// Whether it keeps something, or forgets it.
+fn keeps(rule: &Rule) -> bool {
+    matches!(rule.action, Action::Set { .. } | Action::Unset(_) | Action::Capture { .. })
 }
 
 /// Whether it waited for what its condition asks, rather than for what it captures.

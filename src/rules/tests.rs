@@ -339,9 +339,9 @@ fn sources_are_listed_and_those_without_a_connection_forgotten() {
     assert_eq!(counters.len(later + Duration::from_secs(1800)), 1);
 }
 
-/// Notes what rules keep.
+/// Notes what rules keep, and how often they count.
 #[derive(Default)]
-struct Noting(Notes);
+struct Noting(Notes, std::cell::Cell<u32>);
 
 impl World for Noting {
     fn figure(&self, figure: &Figure) -> i64 {
@@ -351,6 +351,7 @@ impl World for Noting {
         Still.is_up(pool, server)
     }
     fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64> {
+        self.1.set(self.1.get() + u32::from(matches!(counter, Counter::Increment(_))));
         Still.counter(of, table, counter)
     }
     fn variable(&self, variable: &Variable) -> Option<Value<'static>> {
@@ -400,6 +401,13 @@ fn variables_wait_natively_and_begin_anew() {
     assert_eq!(decide(&rules, 0, first, &mut world), Some(1));
     assert_eq!(decide(&rules, 1, all, &mut world), None);
     assert_eq!(held(&world), Some(Value::Bytes(b"GET".into())));
+    // What rules before it count is not counted again.
+    let quantity =
+        Quantity::Counter { of: Counted::Source, table: None, counter: Counter::Increment(Purpose::Gpc0) };
+    let counts = content(Action::Reject(Denial::Rule), if_all([(false, Test::Number(quantity, vec![99..=100]))]));
+    let rules = [vec![counts], rules.to_vec()].concat();
+    assert_eq!((decide(&rules, 0, first, &mut world), decide(&rules, 2, all, &mut world)), (Some(2), None));
+    assert_eq!(world.1.get(), 1);
     let capture = Action::Capture { slot: Some(2), length: 2, value: of(Origin::Variable(variable.clone(), None)) };
     assert_eq!(
         decide(&[content(capture, None), content(Action::Unset(variable.clone()), None)], 0, b"", &mut world),
