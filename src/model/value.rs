@@ -40,6 +40,9 @@ pub struct Variable {
     pub name: Arc<str>,
 }
 
+/// More captures than this no line of a log has.
+pub const MOST_CAPTURES: u16 = 1000;
+
 /// Places for captures, of which not every one needs to be filled by a rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CaptureSlots {

@@ -1,6 +1,7 @@
 //! Variables and captures: the actions that keep values in them, and what reads them.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::expression::{expression, show_expression};
@@ -9,7 +10,7 @@ use super::{Fault, Scope};
 use crate::config::import::Word;
 use crate::model::expression::{Expression, Origin};
 use crate::model::rule::{Action, Stage};
-use crate::model::value::{Value, Variable};
+use crate::model::value::{MOST_CAPTURES, Value, Variable};
 use crate::rules::lists;
 
 /// HAProxy's `set-var`: it takes what is there when the rule is reached, and waits for nothing.
@@ -36,16 +37,17 @@ pub(super) fn action(first: &Word, rest: &[Word], stage: Stage, scope: &Scope<'_
             if stage != Stage::Content {
                 return Err(Fault::new(first.at, "`capture` is for `content` rules"));
             }
-            let number = |word: &Word, least: u16| {
-                let parsed = word.text.parse().ok().filter(|number| *number >= least);
-                parsed.ok_or_else(|| Fault::new(word.at, format!("`{}` is not a number from {least} on", word.text)))
+            let number = |word: &Word, known: RangeInclusive<u16>| {
+                let parsed = word.text.parse().ok().filter(|number| known.contains(number));
+                let wrong = || format!("`{}` is not a number from {} to {}", word.text, known.start(), known.end());
+                parsed.ok_or_else(|| Fault::new(word.at, wrong()))
             };
             let slot = match id {
                 [] => None,
-                [id, slot] if id.text == "id" => Some(number(slot, 0)?),
+                [id, slot] if id.text == "id" => Some(number(slot, 0..=MOST_CAPTURES - 1)?),
                 [more, ..] => return Err(misplaced(more)),
             };
-            Action::Capture { slot, length: number(length, 1)?, value: expression(value, scope)? }
+            Action::Capture { slot, length: number(length, 1..=u16::MAX)?, value: expression(value, scope)? }
         }
         (CAPTURE, ..) => {
             return Err(Fault::new(

@@ -14,11 +14,8 @@ use crate::model::rule::{
     Action, Condition, Counted, Counter, Denial, End, Pattern, Quantity, Rule, Slot, SourceTable, Stage, Term, Test,
     Text,
 };
-use crate::model::value::{CaptureSlots, Scope};
+use crate::model::value::{CaptureSlots, MOST_CAPTURES, Scope};
 use crate::model::{Networks, Policy, Prefix, Server};
-
-/// More captures than this no line of a log has.
-const MOST_CAPTURES: u16 = 1000;
 
 /// The tables of counters, by name.
 pub(super) fn tables(raw: &raw::Config, findings: &mut Findings<'_>) -> HashMap<String, SourceTable> {
@@ -133,7 +130,7 @@ fn capture_slots(said: &raw::Maybe<raw::Captures>, rules: &mut [Rule], findings:
     let (mut next, mut count) = (0, 0);
     for rule in rules {
         if let Action::Capture { slot, .. } = &mut rule.action {
-            next = 1 + *slot.get_or_insert(next);
+            next = slot.get_or_insert(next).saturating_add(1);
             count = next.max(count);
         }
     }
