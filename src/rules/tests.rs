@@ -402,8 +402,7 @@ fn variables_wait_natively_and_begin_anew() {
     assert_eq!(decide(&rules, 1, all, &mut world), None);
     assert_eq!(held(&world), Some(Value::Bytes(b"GET".into())));
     // What rules before it count is not counted again.
-    let quantity =
-        Quantity::Counter { of: Counted::Source, table: None, counter: Counter::Increment(Purpose::Gpc0) };
+    let quantity = Quantity::Counter { of: Counted::Source, table: None, counter: Counter::Increment(Purpose::Gpc0) };
     let counts = content(Action::Reject(Denial::Rule), if_all([(false, Test::Number(quantity, vec![99..=100]))]));
     let rules = [vec![counts], rules.to_vec()].concat();
     assert_eq!((decide(&rules, 0, first, &mut world), decide(&rules, 2, all, &mut world)), (Some(2), None));
