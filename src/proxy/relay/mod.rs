@@ -316,7 +316,7 @@ fn pump_rounds<S: Transport>(
     workspace: &mut Workspace<S::Pipe>,
 ) -> Pumped {
     for _ in 0..READS {
-        if flow.waits() && !flush(to, flow) {
+        if flow.waits() && !flush(to, flow, workspace) {
             return Pumped::Idle;
         }
         match flow.stage {
@@ -384,12 +384,21 @@ fn write<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>, bytes: &[
 }
 
 /// Writes kept bytes; true when none are left.
-fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>) -> bool {
+fn flush<S: Transport>(to: &mut Endpoint<S>, flow: &mut Flow<S::Pipe>, workspace: &mut Workspace<S::Pipe>) -> bool {
     if flow.deferred.is_some() {
         return false;
     }
     let Some(mut pending) = flow.pending.take() else { return splice::flush(to, flow) };
     if to.ready.writable {
+        // Such as what a client said while it was listened to: it goes with that of others.
+        if pending.sent == 0
+            && pending.bytes.len() <= FEW
+            && let Some(range) = workspace.leave(&pending.bytes)
+        {
+            to.socket.about_to_send(flow.stage == Stage::Ended);
+            flow.deferred = Some(range);
+            return false;
+        }
         pending.sent += to.send(&pending.bytes[pending.sent..], flow);
     }
     if pending.sent < pending.bytes.len() && flow.stage != Stage::Broken {

@@ -293,6 +293,27 @@ fn few_bytes_are_left_to_a_shell_that_writes_for_many() {
 }
 
 #[test]
+fn what_a_client_said_to_the_listener_is_left_to_the_shell_too() {
+    let (client, server) = (Fake::new(), Fake::new());
+    let mut relay = relay(&client, &server).beginning_with(b"hello".into());
+    let mut desk = Desk::new(64);
+    desk.set_defers(true);
+    arrive(&client, b"more", Then::Silence);
+    relay.set_ready(Side::Client, READABLE);
+    assert_eq!(relay.step(&mut desk), Step::Wait);
+    assert_eq!((client.calls(), server.calls()), (vec![], vec![Call::AboutToSend]));
+    // What finds no room is kept, and goes first.
+    server.room.set(2);
+    assert!(write_deferred(&mut relay, Side::Server, &desk) && relay.is_blocked(Side::Server));
+    server.room.set(9);
+    relay.set_ready(Side::Server, OPEN);
+    desk.forget_deferred();
+    assert_eq!((step_and_write(&mut relay, &mut desk), relay.deferred(Side::Server).is_some()), (Step::Wait, false));
+    assert_eq!(step_and_write(&mut relay, &mut desk), Step::Wait);
+    assert_eq!((relay.bytes_to_server(), &server.sent.borrow()[..]), (9, &b"hellomore"[..]));
+}
+
+#[test]
 fn where_half_the_room_is_taken_bytes_are_written_at_once() {
     let (client, server) = (Fake::new(), Fake::new());
     let (mut relay, mut desk) = (relay(&client, &server), Desk::new(64));

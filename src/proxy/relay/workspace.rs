@@ -55,6 +55,13 @@ impl<P> Workspace<P> {
         Some(range)
     }
 
+    /// Leaves a copy of these bytes to the shell in the same way.
+    pub(super) fn leave(&mut self, bytes: &[u8]) -> Option<Range<usize>> {
+        let range = self.defer(bytes.len())?;
+        self.scratch[range.clone()].copy_from_slice(bytes);
+        Some(range)
+    }
+
     pub(super) fn big(&self) -> usize {
         BIG.min(self.scratch.len())
     }
