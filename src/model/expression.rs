@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use super::list::{Kind, Lookup};
 use super::networks::Networks;
-use super::rule::{End, Pattern, Quantity, Text};
+use super::rule::{Counter, End, Pattern, Quantity, Text};
 use super::value::{Value, Variable};
+
+/// A text that is put together has this many bytes at most, one less than HAProxy's `tune.bufsize`: one that a variable of
+/// the process holds could grow with every connection.
+pub const LONGEST_TEXT: usize = 16_383;
 
 /// Something that is looked at, and what is made of it, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +59,7 @@ pub enum Converter {
     },
     /// A part of a text, by what separates it (`field`, `word`).
     Part(Part),
-    /// With texts around it, and a variable before the second one (`concat`).
+    /// With texts around it, and a variable before the second one (`concat`); of more than [`LONGEST_TEXT`] bytes the first.
     Concat {
         /// Before the variable.
         before: Arc<str>,
@@ -66,6 +70,88 @@ pub enum Converter {
     },
     /// What a list has for it.
     Map(Map),
+    /// A number made of it and of another one (`add`, `mod`).
+    Compute(Operation, Operand),
+    /// A number made of it alone (`bool`, `neg`).
+    Alter(Alteration),
+    /// A hash of its bytes (`crc32`).
+    Digest(Digest),
+    /// Its bytes, written as text (`hex`).
+    Encode(Encoding),
+    /// What a table counts for it as a source, 0 where it does not know it (`table_conn_rate`).
+    Counted {
+        /// The table.
+        table: String,
+        /// Which counter; none: whether it knows it (`in_table`).
+        counter: Option<Counter>,
+    },
+}
+
+/// Two numbers become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// The sum. What is too great or too small becomes the greatest or smallest there is, also of the following.
+    Add,
+    /// The difference.
+    Subtract,
+    /// The product.
+    Multiply,
+    /// The quotient; by 0 the greatest number there is.
+    Divide,
+    /// The remainder; by 0 it is 0.
+    Remainder,
+    /// The bits of both.
+    And,
+    /// The bits of either.
+    Or,
+    /// The bits of just one.
+    Xor,
+}
+
+/// The second number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operand {
+    /// It stands there.
+    Number(i64),
+    /// What a variable holds; where it holds no number, nothing comes of it.
+    Variable(Variable),
+}
+
+/// One number becomes another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alteration {
+    /// 1, or 0 for 0 (`bool`).
+    Bool,
+    /// 0, or 1 for 0 (`not`).
+    Not,
+    /// With the other sign (`neg`).
+    Negative,
+    /// With all bits turned over (`cpl`).
+    Complement,
+    /// 1 for even ones (`even`).
+    Even,
+    /// 1 for odd ones (`odd`).
+    Odd,
+}
+
+/// A hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    /// That of Ethernet and gzip.
+    Crc32,
+    /// Dan Bernstein's.
+    Djb2,
+    /// That of the sdbm library.
+    Sdbm,
+}
+
+/// Bytes as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// Two hexadecimal digits a byte, in capital letters (`hex`).
+    Hex,
+    /// RFC 4648 (`base64`).
+    Base64,
 }
 
 /// A part of a text (`field`, `word`).
@@ -161,9 +247,18 @@ impl Expression {
         let first = if let Origin::Variable(variable, _) = &self.of { Some(variable) } else { None };
         let further = self.then.iter().filter_map(|converter| match converter {
             Converter::Concat { variable, .. } => variable.as_ref(),
+            Converter::Compute(_, Operand::Variable(variable)) => Some(variable),
             _ => None,
         });
         first.into_iter().chain(further)
+    }
+
+    /// The tables that it asks for what is before it, and what for.
+    pub fn counted(&self) -> impl Iterator<Item = (&String, Option<Counter>)> {
+        self.then.iter().filter_map(|converter| match converter {
+            Converter::Counted { table, counter } => Some((table, *counter)),
+            _ => None,
+        })
     }
 
     /// The lists that it asks, and what they have.
@@ -174,13 +269,24 @@ impl Expression {
         })
     }
 
+    /// Whether it is true or false: 1 or 0.
+    #[must_use]
+    pub fn is_truth(&self) -> bool {
+        use Alteration::{Bool, Even, Not, Odd};
+        matches!(
+            self.then.last(),
+            Some(Converter::Alter(Bool | Not | Even | Odd) | Converter::Counted { counter: None, .. })
+        )
+    }
+
     /// What comes of it; none: whatever a variable holds.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         Some(match self.then.last() {
             Some(Converter::Lower | Converter::Upper | Converter::Part(_) | Converter::Concat { .. }) => Kind::Text,
-            Some(Converter::Bytes { .. }) => Kind::Text,
-            Some(Converter::Length) => Kind::Number,
+            Some(Converter::Bytes { .. } | Converter::Encode(_)) => Kind::Text,
+            Some(Converter::Length | Converter::Compute(..) | Converter::Alter(_)) => Kind::Number,
+            Some(Converter::Digest(_) | Converter::Counted { .. }) => Kind::Number,
             Some(Converter::Mask(..)) => Kind::Address,
             Some(Converter::Map(map)) => map.values,
             None => match &self.of {

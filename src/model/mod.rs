@@ -62,7 +62,7 @@ pub use rule::Policy;
 pub use server::{AdminState, Observe, OnError, OnMarkedDown, OnMarkedUp, Server, ServerPort, ServerRef};
 pub use service::Service;
 pub use socket::{KeepAlive, ListenTuning, ProxyVersion, Source, Transparent};
-pub use stick::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRule};
+pub use stick::{Key, KeyType, StickAction, StickKeys, StickRule};
 pub use track::{
     ArgumentsMatch, FileCheck, GatewayCheck, ProbeMethod, ProcessCheck, RouteCheck, ScriptCheck, Track, TrackState,
     Tracked, Tracker, Watched,
@@ -165,11 +165,11 @@ impl Config {
     pub fn lookups(&self) -> impl Iterator<Item = (&list::Lookup, list::Kind)> {
         let of_services = self.services.iter().filter_map(|service| service.policy.as_ref());
         let of_pools = self.pools.iter().filter_map(|pool| pool.policy.as_ref());
-        let sticks = self.pools.iter().flat_map(|pool| &pool.stick).filter_map(|rule| rule.when.as_ref());
+        let sticks = self.pools.iter().flat_map(|pool| &pool.stick).flat_map(StickRule::lookups);
         let pages = self.pages.iter().flat_map(Page::conditions);
         let policies = of_services.chain(of_pools).flat_map(|policy| policy.lookups());
         let lines = self.services.iter().flat_map(|service| service.log_line.lookups());
-        policies.chain(lines).chain(sticks.chain(pages).flat_map(rule::Condition::lookups))
+        policies.chain(lines).chain(sticks).chain(pages.flat_map(rule::Condition::lookups))
     }
 
     /// Whether a server sees connections from other addresses than this node's.

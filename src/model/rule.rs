@@ -249,6 +249,8 @@ pub enum Quantity {
     HelloVersion,
     /// 1 for a cookie in an RDP client's request, which has one at most (`req.rdp_cookie_cnt`).
     RdpCookies,
+    /// One that nobody knows beforehand, below this; none: any of 32 bits (`rand`).
+    Random(Option<u32>),
     /// Something about the process.
     Figure(Figure),
     /// A counter of a source.
@@ -443,11 +445,17 @@ impl Rule {
     /// The tables that it names.
     pub fn tables(&self) -> impl Iterator<Item = &String> {
         let tracked = if let Action::Track { table, .. } = &self.action { Some(table) } else { None };
-        let asked = self.quantities().filter_map(|quantity| match quantity {
-            Quantity::Counter { table, .. } => table.as_ref(),
+        tracked.into_iter().chain(self.counted().map(|(table, _)| table))
+    }
+
+    /// The tables that it asks, and what for; none: whether they know somebody.
+    pub fn counted(&self) -> impl Iterator<Item = (&String, Option<Counter>)> {
+        let by_name = self.quantities().filter_map(|quantity| match quantity {
+            Quantity::Counter { table, counter, .. } => Some((table.as_ref()?, Some(*counter))),
             _ => None,
         });
-        tracked.into_iter().chain(asked)
+        let compared = self.when.iter().flat_map(Condition::values);
+        by_name.chain(compared.chain(self.action.values()).flat_map(Expression::counted))
     }
 
     /// The numbers about the process that it asks for.
@@ -484,6 +492,14 @@ impl Condition {
     /// Everything it asks.
     pub fn tests(&self) -> impl Iterator<Item = &Test> {
         self.any.iter().flatten().flat_map(|term| term.any.iter())
+    }
+
+    /// The expressions that it compares.
+    pub fn values(&self) -> impl Iterator<Item = &Expression> {
+        self.tests().filter_map(|test| match test {
+            Test::Value { of, .. } => Some(of),
+            _ => None,
+        })
     }
 
     /// The numbers that it asks for.

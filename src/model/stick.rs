@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use data_encoding::{HEXLOWER_PERMISSIVE, HEXUPPER};
 
+use super::expression::Expression;
+use super::list::{Kind, Lookup};
 use super::net::Prefix;
-use super::rule::{Condition, End};
+use super::rule::Condition;
 
 /// What kind of keys a stick table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,7 +50,7 @@ pub struct StickRule {
     /// What is done with the key.
     pub action: StickAction,
     /// Where the key comes from.
-    pub key: Sample,
+    pub key: Expression,
     /// For whom; none: for everybody.
     pub when: Option<Condition>,
 }
@@ -64,47 +66,16 @@ pub enum StickAction {
     Store,
 }
 
-/// A part of what is known of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
-    /// What it is.
-    pub fetch: Fetch,
-    /// Only so many first bits of an address: of IPv4, of IPv6 (`ipmask`).
-    pub mask: Option<(u8, u8)>,
-}
-
-/// What can be a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fetch {
-    /// An address (`src`, `dst`).
-    Address(End),
-    /// A port (`src_port`, `dst_port`).
-    Port(End),
-    /// The name in the TLS hello (`req.ssl_sni`).
-    ServerName,
-    /// The user whom the cookie in an RDP client's request names (`req.rdp_cookie(mstshash)`).
-    RdpUser,
-    /// What the client sent, from an offset on (`req.payload`).
-    Payload {
-        /// Bytes before it.
-        offset: usize,
-        /// Its length; 0: all there is.
-        length: usize,
-    },
-    /// What follows its own length in what the client sent (`req.payload_lv`).
-    PayloadOfLength {
-        /// Bytes before the length.
-        offset: usize,
-        /// Bytes of the length, 1 to 4.
-        size: usize,
-    },
-}
-
-impl Fetch {
-    /// Whether the client has to be listened to.
+impl StickRule {
+    /// Whether what the client says may change what it comes to.
     #[must_use]
-    pub fn listens(self) -> bool {
-        matches!(self, Self::ServerName | Self::RdpUser | Self::Payload { .. } | Self::PayloadOfLength { .. })
+    pub fn listens(&self) -> bool {
+        self.key.listens() || self.when.as_ref().is_some_and(Condition::listens)
+    }
+
+    /// The lists that it asks, and what they have.
+    pub fn lookups(&self) -> impl Iterator<Item = (&Lookup, Kind)> {
+        self.key.lookups().chain(self.when.iter().flat_map(Condition::lookups))
     }
 }
 

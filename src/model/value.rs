@@ -81,14 +81,25 @@ impl Value<'_> {
         }
     }
 
-    /// As a number, if it is one, or an address of IPv4.
+    /// Its bytes: those of a text, or of an address or a number as networks write them.
+    #[must_use]
+    pub fn as_bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Text(bytes) | Self::Bytes(bytes) => Cow::Borrowed(bytes),
+            Self::Address(IpAddr::V4(address)) => address.octets().to_vec().into(),
+            Self::Address(IpAddr::V6(address)) => address.octets().to_vec().into(),
+            Self::Number(number) => number.to_be_bytes().to_vec().into(),
+        }
+    }
+
+    /// As a number: that of an address of IPv4, or with which a text begins. As in HAProxy, the text `x` is 0.
     #[must_use]
     pub fn number(&self) -> Option<i64> {
         match self {
             Self::Number(number) => Some(*number),
             Self::Address(IpAddr::V4(address)) => Some(u32::from(*address).into()),
             Self::Address(IpAddr::V6(_)) => None,
-            Self::Text(text) | Self::Bytes(text) => std::str::from_utf8(text).ok()?.parse().ok(),
+            Self::Text(text) | Self::Bytes(text) => leading_number(text),
         }
     }
 
@@ -101,6 +112,17 @@ impl Value<'_> {
             Self::Text(text) | Self::Bytes(text) => std::str::from_utf8(text).ok()?.parse().ok(),
         }
     }
+}
+
+/// None of an empty text. What is too great for a number is the greatest there is.
+fn leading_number(text: &[u8]) -> Option<i64> {
+    let (sign, digits) = match text.split_first()? {
+        (b'-', rest) => (-1, rest),
+        (b'+', rest) => (1, rest),
+        _ => (1, text),
+    };
+    let digits = digits.iter().map_while(|byte| char::from(*byte).to_digit(10));
+    Some(digits.fold(0_i64, |number, digit| number.saturating_mul(10).saturating_add(sign * i64::from(digit))))
 }
 
 impl Scope {

@@ -123,6 +123,15 @@ impl Connection {
         !heard.is_empty()
     }
 
+    /// The name of its pool, once that is chosen.
+    fn chosen_pool(&self) -> Option<&str> {
+        match &self.state {
+            State::Greeting(_) => None,
+            State::Inspecting(inspecting) => inspecting.pool.as_ref().map(|pool| pool.name.as_str()),
+            _ => Some(&self.spec.name),
+        }
+    }
+
     /// The line of one that has ended, or, where that is wanted, of one that begins.
     fn log(&self, reason: EndReason, goes_on: bool, now: Instant) {
         let service = &self.binding.service;
@@ -136,7 +145,7 @@ impl Connection {
         let others = |open: u64| open.saturating_sub(u64::from(server.is_some() && !goes_on));
         let ended = Ended {
             service: &service.spec,
-            pool: &self.spec.name,
+            pool: self.chosen_pool(),
             server: server.map(|server| server.name.as_str()),
             client: self.client,
             destination: self.destination,

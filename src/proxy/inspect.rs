@@ -28,7 +28,7 @@ pub(super) struct Inspecting {
     stage: Stage,
     from: usize,
     /// Its pool, once that is chosen: the rules are those of the pool from then on.
-    pool: Option<Arc<Pool>>,
+    pub(super) pool: Option<Arc<Pool>>,
     since: Instant,
     until: Instant,
 }
@@ -234,8 +234,8 @@ impl Connection {
             around.ruled.get_or_insert_default().directions = Some(Arc::new(directions));
         }
         let keeps_sessions = matches!(pool.affinity, Affinity::Tls(_));
-        if let Some((kind, rules)) = pool.stick_rules() {
-            match stick::keys(rules, kind, &facts, ruling.matchers()) {
+        if let Some(rules) = pool.stick_rules() {
+            match stick::keys(rules, &facts, ruling.matchers(), &around) {
                 None if !ended => return Verdict::Keep,
                 known => self.stick_keys = Some(Arc::new(known.unwrap_or_default())),
             }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use super::ruling::random;
 use super::shared::Global;
 use crate::balance::Ahead;
 use crate::model;
@@ -39,7 +40,8 @@ impl fmt::Debug for Slot {
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Ended<'a> {
     pub service: &'a model::Service,
-    pub pool: &'a str,
+    /// None: it had not been chosen yet.
+    pub pool: Option<&'a str>,
     pub server: Option<&'a str>,
     pub client: SocketAddr,
     /// Where the client connected to.
@@ -115,7 +117,7 @@ impl Noted<'_> {
     }
 }
 
-/// Beside what is noted there is nothing to be asked.
+/// Beside what is noted there is nobody to be asked.
 impl World for Noted<'_> {
     fn figure(&self, _: &Figure) -> i64 {
         0
@@ -127,6 +129,10 @@ impl World for Noted<'_> {
 
     fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
         None
+    }
+
+    fn random(&self) -> u32 {
+        random()
     }
 
     fn variable(&self, variable: &Variable) -> Option<Value<'static>> {
@@ -162,6 +168,12 @@ impl Ended<'_> {
             "connection {}",
             if self.goes_on { "established" } else { "ended" }
         );
+    }
+
+    /// What HAProxy calls its backend: its frontend as long as no other is chosen.
+    #[must_use]
+    pub fn proxy(&self) -> &str {
+        self.pool.unwrap_or(&self.service.name)
     }
 
     /// From accept to the established connection; none: there was none.

@@ -13,7 +13,7 @@ use crate::balance::{Explanation, KeyHash, Offer, ServerState, TableEntry, Weigh
 use crate::model::Algorithm;
 use crate::model::rule::SourceTable;
 use crate::model::{Key, OnError, ServerPort};
-use crate::rules::{Facts, Source, stick};
+use crate::rules::Source;
 use crate::stats::{EndReason, ServerStats};
 
 /// Why something could not be changed.
@@ -86,17 +86,10 @@ impl Proxy {
     pub fn explain(&self, service: &str, client: SocketAddr, sni: Option<&str>) -> Option<ServiceExplanation> {
         let listen = self.services.get(service)?.spec.listen.first()?;
         let destination = SocketAddr::new(listen.address, listen.ports.first());
-        let Rehearsal { steps, pool, directions } = self.rehearse(service, client, destination, sni)?;
+        let Rehearsal { steps, pool, directions, keys } = self.rehearse(service, client, destination, sni)?;
         // A client that sends a hello has no session, as far as can be told from its name.
         let offer = sni.map(|_| Offer::default());
         let shared = pool.as_ref().and_then(|pool| self.pools.get(pool));
-        let facts = Facts::told(client, destination, sni);
-        let keys = shared.and_then(|pool| {
-            let pool = pool.spec();
-            let (kind, rules) = pool.stick_rules()?;
-            let ruling = self.services.get(service)?.ruling.as_ref()?;
-            Some(stick::keys(rules, kind, &facts, ruling.matchers()).unwrap_or_default())
-        });
         let (offer, keys) = (offer.as_ref(), keys.as_ref());
         let hashes = shared.is_some_and(|pool| pool.spec().algorithm == Algorithm::Sni);
         let (name, directions) = (sni.filter(|_| hashes).map(KeyHash::of_name), directions.as_ref());

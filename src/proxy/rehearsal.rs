@@ -8,8 +8,8 @@ use super::ruling::{Around, Ruling};
 use crate::model::figure::Figure;
 use crate::model::rule::{Counted, Counter, Directions, Persistence, Purpose, Slot, Stage};
 use crate::model::value::{Scope, Value, Variable};
-use crate::model::{Key, Policy};
-use crate::rules::{self, Effects, Facts, Notes, Outcome, World};
+use crate::model::{Key, Policy, StickKeys};
+use crate::rules::{self, Effects, Facts, Notes, Outcome, World, stick};
 
 /// What rules would make of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Rehearsal {
     pub pool: Option<String>,
     /// What the rules of that pool say about its server.
     pub directions: Option<Directions>,
+    /// What that pool would know it by.
+    pub keys: Option<StickKeys>,
 }
 
 impl Proxy {
@@ -34,7 +36,8 @@ impl Proxy {
         server_name: Option<&str>,
     ) -> Option<Rehearsal> {
         let service = self.services.get(service)?;
-        let mut rehearsal = Rehearsal { steps: Vec::new(), pool: Some(service.spec.pool.clone()), directions: None };
+        let pool = Some(service.spec.pool.clone());
+        let mut rehearsal = Rehearsal { steps: Vec::new(), pool, directions: None, keys: None };
         let Some(ruling) = &service.ruling else { return Some(rehearsal) };
         let mut nothing = None;
         let around = Around { service, ruling, source: client.ip(), ruled: &mut nothing, now: Instant::now() };
@@ -51,14 +54,18 @@ impl Proxy {
         }
         let facts = Facts::told(client, destination, server_name);
         let pool = rehearsal.pool.as_ref().and_then(|name| self.pools.get(name));
-        if let Some((shared, spec)) = pool.map(|shared| (shared, shared.spec()))
-            && let Some(policy) = &spec.policy
-            && rehearsal.play((policy, " of the pool"), Stage::Content, (&facts, ruling), &mut world)
-        {
-            rehearsal.tell_notes(&world.notes);
+        let Some((shared, spec)) = pool.map(|shared| (shared, shared.spec())) else { return Some(rehearsal) };
+        if let Some(policy) = &spec.policy {
+            if !rehearsal.play((policy, " of the pool"), Stage::Content, (&facts, ruling), &mut world) {
+                return Some(rehearsal);
+            }
             let serves = |server: &str| spec.persist || shared.is_up(server);
             rehearsal.directions = rules::direct(policy, &facts, ruling.matchers(), &world, serves);
             rehearsal.tell_directions();
+        }
+        rehearsal.tell_notes(&world.notes);
+        if let Some(rules) = spec.stick_rules() {
+            rehearsal.keys = Some(stick::keys(rules, &facts, ruling.matchers(), &world).unwrap_or_default());
         }
         Some(rehearsal)
     }
@@ -166,6 +173,14 @@ impl World for Onlooker<'_> {
             Counted::Source => (table?, self.around.source),
         };
         Some(self.around.counter_of(source, table, counter).unwrap_or(0) + more)
+    }
+
+    fn counter_of(&self, source: IpAddr, table: &str, counter: Counter) -> Option<u64> {
+        self.around.counter_of(source, table, counter)
+    }
+
+    fn random(&self) -> u32 {
+        self.around.random()
     }
 
     fn variable(&self, variable: &Variable) -> Option<Value<'static>> {

@@ -1,6 +1,7 @@
 //! The rules of a service as its connections ask them: with the pools they lead to, and the tables they count in.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use super::figures::PerSecond;
 use super::shared::{PoolShared, ServiceShared};
 use crate::balance::{KeyHash, Offer};
 use crate::model::figure::{Figure, PoolFigure, ServiceFigure};
-use crate::model::rule::{Condition, Counted, Counter, Directions, Purpose, Rule, Slot, SourceTable, Stage};
+use crate::model::rule::{Counted, Counter, Directions, Purpose, Rule, Slot, SourceTable, Stage};
 use crate::model::value::{Scope, Value, Variable};
 use crate::model::{self, Affinity, Algorithm, ConnectionLine, Key, Policy, Pool, Service, StickRule};
 use crate::rules::{Counters, Effects, Held, Lists, Matchers, Notes, Source, World};
@@ -40,8 +41,8 @@ pub(super) struct Ruling {
 pub(super) struct Wants {
     /// One wants to see the client's hello, and may wait so long for it.
     hello: Option<Duration>,
-    /// When they know clients by more than their addresses.
-    sticks: Vec<Condition>,
+    /// What they know clients by, where that is more than their addresses.
+    sticks: Vec<StickRule>,
     /// Rules of their own.
     policies: Vec<Arc<Policy>>,
 }
@@ -144,8 +145,8 @@ impl Ruling {
         let mut late = policies().flat_map(|policy| &policy.rules).filter(|rule| rule.stage >= Stage::Content);
         let mut matchers = Matchers::default();
         matchers.add(policies().flat_map(|policy| policy.conditions()));
-        matchers.add(wants.sticks.iter());
-        let of_sticks = wants.sticks.iter().flat_map(Condition::lookups);
+        matchers.add(wants.sticks.iter().filter_map(|rule| rule.when.as_ref()));
+        let of_sticks = wants.sticks.iter().flat_map(StickRule::lookups);
         matchers.ask(policies().flat_map(|policy| policy.lookups()).chain(of_sticks), lists);
         let mut counted: Vec<Arc<TableShared>> = Vec::new();
         for spec in policies().flat_map(|policy| &policy.tables) {
@@ -230,6 +231,11 @@ impl Ruling {
     }
 }
 
+/// A number that nobody knows beforehand: every key makes another one of the same text.
+pub(super) fn random() -> u32 {
+    RandomState::new().hash_one(()) as u32
+}
+
 /// What rules see of the process, for one connection.
 pub(super) struct Around<'a> {
     pub(super) service: &'a ServiceShared,
@@ -240,11 +246,6 @@ pub(super) struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// A counter of a source in a table.
-    pub(super) fn counter_of(&self, source: IpAddr, table: &str, counter: Counter) -> Option<u64> {
-        self.table(table)?.lock().of_source(source, counter, self.now)
-    }
-
     fn table(&self, name: &str) -> Option<&Arc<TableShared>> {
         self.ruling.tables.iter().find(|table| table.name == name)
     }
@@ -277,6 +278,14 @@ impl World for Around<'_> {
             (Counted::Tracked(slot), Some(table)) => self.counter_of(self.held(slot)?.source, table, counter),
             (Counted::Source, table) => self.counter_of(self.source, table?, counter),
         }
+    }
+
+    fn counter_of(&self, source: IpAddr, table: &str, counter: Counter) -> Option<u64> {
+        self.table(table)?.lock().of_source(source, counter, self.now)
+    }
+
+    fn random(&self) -> u32 {
+        random()
     }
 
     fn variable(&self, variable: &Variable) -> Option<Value<'static>> {
@@ -353,8 +362,7 @@ pub(super) fn wants_rdp(pool: &model::Pool) -> bool {
 
 /// How long a pool may wait for what its stick rules are about, if that is something that the client says.
 fn stick_wait(pool: &model::Pool) -> Option<Duration> {
-    let asks = |rule: &StickRule| rule.when.as_ref().is_some_and(Condition::listens);
-    pool.stick.iter().any(|rule| rule.key.fetch.listens() || asks(rule)).then(|| Policy::new().inspect_delay)
+    pool.stick.iter().any(StickRule::listens).then(|| Policy::new().inspect_delay)
 }
 
 /// What the rules of a connection's pool say about its server.
@@ -410,11 +418,9 @@ impl Proxy {
             .filter(|(name, _)| by_name.contains(name.as_str()) || namings().any(|naming| naming.can_be(name)));
         let pools: Vec<_> = reached.map(|(_, pool)| pool.spec()).collect();
         let hello = pools.iter().filter_map(|pool| hello_wait(pool).max(stick_wait(pool))).max();
-        let mut rules = pools.iter().flat_map(|pool| &pool.stick).peekable();
-        let sticks_by_rule = rules.peek().is_some();
-        let sticks: Vec<Condition> = rules.filter_map(|rule| rule.when.clone()).collect();
+        let sticks: Vec<StickRule> = pools.iter().flat_map(|pool| &pool.stick).cloned().collect();
         let policies: Vec<Arc<Policy>> = pools.iter().filter_map(|pool| pool.policy.clone()).collect();
-        let wanted = hello.is_some() || sticks_by_rule || !policies.is_empty();
+        let wanted = hello.is_some() || !sticks.is_empty() || !policies.is_empty();
         let none = || wanted.then(|| Arc::new(Policy { inspect_delay: Duration::ZERO, ..Policy::new() }));
         let policy = service.policy.clone().or_else(none)?;
         Some(Ruling::new(&policy, Wants { hello, sticks, policies }, &self.pools, &self.tables, &self.lists, now))

@@ -59,12 +59,37 @@ pub trait World {
     fn is_up(&self, pool: &str, server: &str) -> bool;
     /// A counter of a source; none: it is not counted.
     fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64>;
+    /// A counter of any source in a table; none: it is not counted. Whoever has no tables counts nobody.
+    fn counter_of(&self, _: IpAddr, _table: &str, _: Counter) -> Option<u64> {
+        None
+    }
+    /// A number of 32 bits that nobody knows beforehand. Who draws none has 0.
+    fn random(&self) -> u32 {
+        0
+    }
     /// What a variable holds. Whoever keeps none has none.
     fn variable(&self, _: &Variable) -> Option<Value<'static>> {
         None
     }
     /// What was captured.
     fn capture(&self, _: u16) -> Option<Value<'static>> {
+        None
+    }
+}
+
+/// There is nobody to ask.
+pub(super) struct Nobody;
+
+impl World for Nobody {
+    fn figure(&self, _: &Figure) -> i64 {
+        0
+    }
+
+    fn is_up(&self, _: &str, _: &str) -> bool {
+        false
+    }
+
+    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
         None
     }
 }
@@ -183,27 +208,12 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What the client has said so far.
-    pub(super) fn heard(&self) -> &[u8] {
-        self.heard
-    }
-
     /// What follows its own length, which has so many bytes.
     pub(super) fn counted(&self, offset: usize, size: usize) -> Option<&'a [u8]> {
         let digits = self.heard.get(offset..offset.saturating_add(size))?;
         let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
         let start = offset.saturating_add(size);
         self.heard.get(start..start.saturating_add(length))
-    }
-
-    /// Whether it will say no more.
-    pub(super) fn is_over(&self) -> bool {
-        self.ended
-    }
-
-    /// The name in its hello.
-    pub(super) fn server_name(&self) -> Option<&str> {
-        self.hello().flatten()?.server_name.as_deref()
     }
 
     /// What the bytes are to an RDP server.
@@ -340,6 +350,9 @@ pub(super) fn number(quantity: &Quantity, known: Known<'_, '_>, world: &dyn Worl
             rdp::Heard::Part => return Err(Open),
             said => Some(i64::from(said != rdp::Heard::Other)),
         },
+        Quantity::Random(None) => Some(world.random().into()),
+        // Each as likely as any other.
+        Quantity::Random(Some(below)) => Some((i64::from(world.random()) * i64::from(*below)) >> 32),
         Quantity::Figure(figure) => Some(world.figure(figure)),
         Quantity::Counter { of, table, counter } => {
             let counted = world.counter(*of, table.as_deref(), *counter);

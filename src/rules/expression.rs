@@ -1,11 +1,13 @@
 //! What expressions come to, while perhaps not all is known yet.
 
 use super::condition::{self, Answer, Known, Matchers, World};
-use super::lists;
+use super::{compute, lists};
 use crate::model::Key;
-use crate::model::expression::{Converter, Expression, Is, Map, NamePiece, Naming, Origin, Part};
+use crate::model::expression::{
+    Converter, Expression, Is, LONGEST_TEXT, Map, NamePiece, Naming, Operand, Origin, Part,
+};
 use crate::model::list::{How, Kind, Lookup};
-use crate::model::rule::{Quantity, Text};
+use crate::model::rule::{Counter, Quantity, Text};
 use crate::model::value::Value;
 
 /// It is not known yet.
@@ -115,10 +117,27 @@ fn convert<'a>(converter: &Converter, value: Value<'a>, asked: Asked<'_>) -> Opt
         Converter::Concat { before, variable, after } => {
             let between = variable.as_ref().and_then(|variable| asked.world.variable(variable));
             let between = between.as_ref().map(Value::as_text).unwrap_or_default();
-            let all = [&*value.as_text(), before.as_bytes(), &between, after.as_bytes()];
-            Value::Text(all.concat().into())
+            let mut all = [&*value.as_text(), before.as_bytes(), &between, after.as_bytes()].concat();
+            all.truncate(LONGEST_TEXT);
+            Value::Text(all.into())
         }
         Converter::Map(map) => mapped(&value, map, asked)?,
+        Converter::Compute(operation, operand) => {
+            let second = match operand {
+                Operand::Number(number) => *number,
+                Operand::Variable(variable) => asked.world.variable(variable)?.number()?,
+            };
+            Value::Number(compute::compute(*operation, value.number()?, second))
+        }
+        Converter::Alter(alteration) => Value::Number(compute::alter(*alteration, value.number()?)),
+        Converter::Digest(digest) => Value::Number(compute::digest(*digest, &value.as_bytes()).into()),
+        Converter::Encode(encoding) => Value::Text(compute::encode(*encoding, &value.as_bytes()).into_bytes().into()),
+        Converter::Counted { table, counter } => {
+            // Who has a row has connections counted, be it none.
+            let count = asked.world.counter_of(value.address()?, table, counter.unwrap_or(Counter::Connections));
+            let number = if counter.is_none() { count.is_some().into() } else { count.unwrap_or(0) };
+            Value::Number(i64::try_from(number).unwrap_or(i64::MAX))
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 //! The rules of a service, and the counters of its sources. Pure: what the client has said, what is open and what time it
 //! is are told by the caller.
 
+mod compute;
 mod condition;
 mod counters;
 mod expression;
@@ -153,7 +154,7 @@ pub fn constant(expression: &Expression) -> Option<Value<'static>> {
     let alone = matches!(expression.of, Origin::Constant(_) | Origin::Variable(..));
     let mut matchers = Matchers::default();
     matchers.ask(expression.lookups(), &Lists::default());
-    alone.then(|| value(expression, &Facts::unheard(nobody, nobody), &matchers, &stick::Alone)).flatten()
+    alone.then(|| value(expression, &Facts::unheard(nobody, nobody), &matchers, &condition::Nobody)).flatten()
 }
 
 /// What an expression comes to, by what is known, of which no more will come.

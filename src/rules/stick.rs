@@ -2,27 +2,32 @@
 
 use super::Matchers;
 use super::condition::{Answer, Facts, World, holds};
-use crate::model::figure::Figure;
-use crate::model::rule::{Counted, Counter, End};
-use crate::model::{Fetch, Key, KeyType, Sample, StickAction, StickKeys, StickRule};
-use crate::wire::rdp;
+use super::expression::{self, Asked, Open};
+use crate::model::value::Value;
+use crate::model::{Key, KeyType, StickAction, StickKeys, StickRule};
 
 /// A connection's keys in a table of this type. None: the client has to say more first.
 #[must_use]
-pub fn keys(rules: &[StickRule], kind: KeyType, facts: &Facts<'_>, matchers: &Matchers) -> Option<StickKeys> {
+pub fn keys(
+    (kind, rules): (KeyType, &[StickRule]),
+    facts: &Facts<'_>,
+    matchers: &Matchers,
+    world: &dyn World,
+) -> Option<StickKeys> {
+    let known = facts.known(false);
     let mut keys = StickKeys::default();
     for rule in rules {
-        let answer = rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, facts.known(false), matchers, &Alone));
+        let answer = rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, known, matchers, world));
         match answer {
             Answer::No => continue,
             Answer::Unknown => return None,
             Answer::Yes => {}
         }
-        let key = match sample(&rule.key, facts) {
-            Ok(key) => key.and_then(|key| kind.cast(key)),
+        let value = match expression::value(&rule.key, known, Asked { matchers, world }) {
+            Ok(value) => value,
             Err(Open) => return None,
         };
-        let Some(key) = key else { continue };
+        let Some(key) = value.and_then(|value| key(value, kind)) else { continue };
         if rule.action != StickAction::Match {
             keys.stores.push(key.clone());
         }
@@ -33,61 +38,27 @@ pub fn keys(rules: &[StickRule], kind: KeyType, facts: &Facts<'_>, matchers: &Ma
     Some(keys)
 }
 
-/// It is not known yet.
-struct Open;
-
-fn sample(sample: &Sample, facts: &Facts<'_>) -> Result<Option<Key>, Open> {
-    let end = |end: End| if end == End::Source { facts.client } else { facts.local };
-    let bytes = |bytes: Option<&[u8]>| match bytes {
-        Some(bytes) => Ok(Some(Key::Bytes(bytes.into()))),
-        None if facts.is_over() => Ok(None),
-        None => Err(Open),
+/// A value as a key of a table of this type.
+fn key(value: Value<'_>, kind: KeyType) -> Option<Key> {
+    let key = match kind {
+        KeyType::Ipv4 | KeyType::Ipv6 => Key::from(value.address()?),
+        // As in HAProxy, of a longer one the last 32 bits.
+        KeyType::Integer => Key::Integer(value.number()? as u32),
+        KeyType::Text(_) => Key::Bytes(value.as_text().into_owned().into()),
+        KeyType::Binary(_) => Key::Bytes(value.as_bytes().into_owned().into()),
     };
-    let heard = facts.heard();
-    match sample.fetch {
-        Fetch::Address(of) => {
-            let address = end(of).ip();
-            Ok(Some(Key::from(sample.mask.map_or(address, |(v4, v6)| Key::network(address, v4, v6)))))
-        }
-        Fetch::Port(of) => Ok(Some(Key::Integer(end(of).port().into()))),
-        Fetch::ServerName if facts.is_open() => bytes(None),
-        Fetch::ServerName => {
-            let name = facts.server_name().map(str::to_ascii_lowercase);
-            Ok(name.map(|name| Key::Bytes(name.into_bytes().into())))
-        }
-        Fetch::RdpUser => match facts.rdp_request() {
-            rdp::Heard::Part => bytes(None),
-            said => Ok(said.user().map(|user| Key::Bytes(user.into()))),
-        },
-        Fetch::Payload { offset, length: 0 } => bytes(heard.get(offset..).filter(|bytes| !bytes.is_empty())),
-        Fetch::Payload { offset, length } => bytes(heard.get(offset..offset.saturating_add(length))),
-        Fetch::PayloadOfLength { offset, size } => bytes(facts.counted(offset, size)),
-    }
-}
-
-/// Conditions of stick rules ask for nothing but the connection itself.
-pub(super) struct Alone;
-
-impl World for Alone {
-    fn figure(&self, _: &Figure) -> i64 {
-        0
-    }
-
-    fn is_up(&self, _: &str, _: &str) -> bool {
-        false
-    }
-
-    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
-        None
-    }
+    kind.cast(key)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::condition::Nobody;
     use super::*;
+    use crate::model::expression::{Converter, Expression, Origin};
+    use crate::model::rule::{End, Quantity, Text};
 
-    fn rule(action: StickAction, fetch: Fetch) -> StickRule {
-        StickRule { action, key: Sample { fetch, mask: None }, when: None }
+    fn rule(action: StickAction, of: Origin) -> StickRule {
+        StickRule { action, key: Expression { of, then: Vec::new() }, when: None }
     }
 
     fn facts(heard: &[u8], ended: bool) -> Facts<'_> {
@@ -100,12 +71,12 @@ mod tests {
 
     #[test]
     fn rules_say_what_is_looked_for_and_what_is_stored() {
-        let source = Fetch::Address(End::Source);
-        let network =
-            StickRule { key: Sample { fetch: source, mask: Some((24, 64)) }, ..rule(StickAction::Match, source) };
-        let rules =
-            [network, rule(StickAction::Store, Fetch::Address(End::Destination)), rule(StickAction::On, source)];
-        let keys = keys(&rules, KeyType::Ipv4, &facts(b"", true), &Matchers::default()).unwrap();
+        let source = || Origin::Address(End::Source);
+        let mut network = rule(StickAction::Match, source());
+        network.key.then.push(Converter::Mask(24, 64));
+        let destination = rule(StickAction::Store, Origin::Address(End::Destination));
+        let rules = [network, destination, rule(StickAction::On, source())];
+        let keys = keys((KeyType::Ipv4, &rules), &facts(b"", true), &Matchers::default(), &Nobody).unwrap();
         let address = |text: &str| Key::Address(text.parse().unwrap());
         assert_eq!(keys.matches, [address("192.0.2.0"), address("192.0.2.77")]);
         assert_eq!(keys.stores, [address("203.0.113.1"), address("192.0.2.77")]);
@@ -113,19 +84,24 @@ mod tests {
 
     #[test]
     fn what_the_client_says_is_waited_for() {
-        let keys = |fetch, kind, heard: &'static [u8], ended| {
-            let keys = super::keys(&[rule(StickAction::On, fetch)], kind, &facts(heard, ended), &Matchers::default());
+        let keys = |of: &Origin, kind, heard: &'static [u8], ended| {
+            let rules = [rule(StickAction::On, of.clone())];
+            let keys = super::keys((kind, &rules), &facts(heard, ended), &Matchers::default(), &Nobody);
             keys.map(|keys| keys.stores)
         };
-        let payload = Fetch::Payload { offset: 1, length: 2 };
-        assert_eq!(keys(payload, KeyType::Binary(2), b"ab", false), None);
-        assert_eq!(keys(payload, KeyType::Binary(2), b"ab", true), Some(vec![]));
-        assert_eq!(keys(payload, KeyType::Binary(2), b"abcd", false), Some(vec![bytes(b"bc")]));
-        let counted = Fetch::PayloadOfLength { offset: 1, size: 2 };
-        assert_eq!(keys(counted, KeyType::Text(8), b"x\0\x03ab", false), None);
-        assert_eq!(keys(counted, KeyType::Text(8), b"x\0\x03abcd", false), Some(vec![bytes(b"abc")]));
-        assert_eq!(keys(Fetch::Port(End::Destination), KeyType::Integer, b"", true), Some(vec![Key::Integer(443)]));
-        assert_eq!(keys(Fetch::ServerName, KeyType::Text(8), b"", false), None);
-        assert_eq!(keys(Fetch::ServerName, KeyType::Text(8), b"GET /", false), Some(vec![]));
+        let payload = Origin::Text(Text::Heard { offset: 1, length: Some(2) });
+        assert_eq!(keys(&payload, KeyType::Binary(2), b"ab", false), None);
+        assert_eq!(keys(&payload, KeyType::Binary(2), b"ab", true), Some(vec![]));
+        assert_eq!(keys(&payload, KeyType::Binary(2), b"abcd", false), Some(vec![bytes(b"bc")]));
+        let counted = Origin::Text(Text::Counted { offset: 1, size: 2 });
+        assert_eq!(keys(&counted, KeyType::Text(8), b"x\0\x03ab", false), None);
+        assert_eq!(keys(&counted, KeyType::Text(8), b"x\0\x03abcd", false), Some(vec![bytes(b"abc")]));
+        let port = Origin::Number(Quantity::Port(End::Destination));
+        assert_eq!(keys(&port, KeyType::Integer, b"", true), Some(vec![Key::Integer(443)]));
+        let name = Origin::Text(Text::ServerName);
+        assert_eq!(keys(&name, KeyType::Text(8), b"", false), None);
+        assert_eq!(keys(&name, KeyType::Text(8), b"GET /", false), Some(vec![]));
+        let one = Origin::Constant(Value::Number(-1));
+        assert_eq!(keys(&one, KeyType::Integer, b"", false), Some(vec![Key::Integer(u32::MAX)]));
     }
 }

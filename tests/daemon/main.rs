@@ -22,6 +22,7 @@ mod starting;
 mod state_lines;
 mod states;
 mod stats_socket;
+mod stick_keys;
 mod support;
 mod tools;
 mod variables;

@@ -290,8 +290,13 @@ impl Client {
 
     /// Whether what it says comes back.
     pub(crate) fn echoes(&mut self) -> bool {
-        let mut back = [0; 4];
-        self.0.write_all(b"ping").is_ok() && self.0.read_exact(&mut back).is_ok() && &back == b"ping"
+        self.hears(b"ping")
+    }
+
+    /// Whether this comes back when it says so.
+    pub(crate) fn hears(&mut self, said: &[u8]) -> bool {
+        let mut back = vec![0; said.len()];
+        self.0.write_all(said).is_ok() && self.0.read_exact(&mut back).is_ok() && back == said
     }
 }
 

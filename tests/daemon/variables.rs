@@ -8,7 +8,7 @@ use super::imported::{Haproxy, config, servers, start};
 use super::support::{PATIENCE, own_ip};
 
 /// A client's TLS hello with this name.
-fn hello(name: &str) -> Vec<u8> {
+pub(super) fn hello(name: &str) -> Vec<u8> {
     let host = [&[0][..], &(name.len() as u16).to_be_bytes(), name.as_bytes()].concat();
     let list = [&(host.len() as u16).to_be_bytes()[..], &host].concat();
     let extension = [&[0, 0][..], &(list.len() as u16).to_be_bytes(), &list].concat();
@@ -189,17 +189,104 @@ fn variables_are_haproxys() {
     assert_eq!(ours[5], ["bk_www.example.org Www.Example.org", "plain -", "plain -"]);
 }
 
+const WAIT: &str = " tcp-request content reject if { req.ssl_hello_type 2 }\n";
+
+/// A frontend's lines that keep these values and tell them.
+fn keep(values: &[&str]) -> String {
+    let set = |(n, value): (usize, &&str)| format!(" tcp-request content set-var(txn.v{n}) {value}\n");
+    let shown: Vec<String> = (0..values.len()).map(|n| format!("%[var(txn.v{n})]")).collect();
+    let set: String = values.iter().enumerate().map(set).collect();
+    format!("{WAIT}{set} default_backend plain\n log-format 'fe {}'", shown.join(" "))
+}
+
+#[test]
+fn numbers_hashes_and_counters_are_haproxys() {
+    let named = hello("Www.Example.org");
+    let said: &[&[u8]] = &[&named, OTHER, b""];
+    let port = ["bool", "not", "neg", "cpl", "even", "odd", "hex", "crc32", "djb2", "sdbm", "base64"]
+        .into_iter()
+        .flat_map(|name| ["dst_port", "int(0)", "int(-7)"].map(|of| format!("{of},{name}")));
+    let operations = ["add", "sub", "mul", "div", "mod", "and", "or", "xor"].into_iter().flat_map(|name| {
+        let of = ["dst_port", "int(-7)", "int(9223372036854775807)", "str(12ab)", "str(x)", "str(+5)"];
+        of.into_iter()
+            .flat_map(move |of| ["3", "-2", "0", "9223372036854775807"].map(|by| format!("{of},{name}({by})")))
+    });
+    let texts = [
+        "src",
+        "str(abc)",
+        "str()",
+        "req.payload(0,4)",
+        "req.ssl_sni",
+        "req.payload(0,0),bytes(3,8)",
+        "ipv6(2001:db8::1)",
+    ]
+    .into_iter()
+    .flat_map(|of| ["hex", "base64", "crc32", "djb2", "sdbm", "crc32,mod(100)"].map(|name| format!("{of},{name}")));
+    let further = [
+        "dst_port,sub(txn.v0)",
+        "dst_port,add(txn.v999)",
+        "always_true,not",
+        "always_true,bool",
+        "src,and(255)",
+        "dst_port,hex,length",
+    ];
+    let of = |values: Vec<String>| keep(&values.iter().map(String::as_str).collect::<Vec<_>>());
+    // HAProxy takes what both ways are below 0 for more than there is.
+    let wrong = ["int(-7),add(-2)", "int(-7),sub(3)"];
+    let operations: Vec<String> = operations.filter(|value| !wrong.contains(&value.as_str())).collect();
+    let (first, second) = operations.split_at(operations.len() / 2);
+    let further = ["dst_port"].into_iter().chain(further).map(str::to_owned).collect();
+    let table = " stick-table type ip size 10 expire 1m store conn_cnt,conn_cur,gpc0,gpc0_rate(10s),conn_rate(10s)\n\
+         \x20tcp-request connection track-sc0 src\n tcp-request connection sc-inc-gpc0(0)\n";
+    let counters: Vec<String> =
+        ["in_table", "table_conn_cnt", "table_conn_cur", "table_gpc0", "table_gpc0_rate", "table_conn_rate"]
+            .into_iter()
+            .flat_map(|name| {
+                ["src", "ipv4(192.0.2.1)", "str(x)", "src,ipmask(8)"].map(|of| format!("{of},{name}(fe7016)"))
+            })
+            .collect();
+    let counters = table.to_owned() + &of(counters);
+    let banned = " stick-table type ip size 10 expire 1m store conn_cnt,gpc0\n tcp-request connection track-sc0 src\n\
+         \x20tcp-request content reject if { src,table_conn_cnt(fe7017) gt 2 } || { src,ipmask(8),in_table(fe7017) }\n\
+         \x20tcp-request content reject if { src,crc32,mod(2) -m int 7 } or { rand(10) gt 9 } or { rand(1),bool } or { ssl_fc }\n\
+         \x20use_backend other if { rand(1) eq 0 } { dst_port,mod(2) eq 1 }\n default_backend plain\n log-format 'fe %b %ts'";
+    let ours = compare(
+        "",
+        &[
+            (&of(port.collect()), &[OTHER]),
+            (&of(first.to_vec()), &[OTHER]),
+            (&of(second.to_vec()), &[OTHER]),
+            (&of(texts.collect()), said),
+            (&of(further), &[OTHER]),
+            (&counters, &[OTHER, OTHER]),
+            (banned, &[OTHER, OTHER, OTHER]),
+        ],
+    );
+    assert_eq!(ours[6], ["other --", "other --", "fe7017 PR"]);
+}
+
+#[test]
+fn a_text_that_every_connection_makes_longer_stays_bounded() {
+    let ours = compare(
+        "",
+        &[(
+            &format!(
+                " tcp-request content set-var(proc.long) str(b),concat({},proc.long,)\n default_backend plain\n log-format 'fe %[var(proc.long),length]'",
+                "a".repeat(900)
+            ),
+            &[OTHER; 20],
+        )],
+    );
+    let lengths: Vec<usize> = ours[0].iter().map(|length| length.parse().unwrap()).collect();
+    assert_eq!((lengths[0], lengths[1]), (901, 1802));
+    assert!(lengths.iter().all(|length| *length <= 16_384) && lengths[19] > 16_000, "{lengths:?}");
+}
+
 #[test]
 fn values_and_what_is_made_of_them_are_haproxys() {
     let named = hello("Www.Example.org");
     let said: &[&[u8]] = &[&named, OTHER, b""];
-    let wait = " tcp-request content reject if { req.ssl_hello_type 2 }\n";
-    let keep = |values: &[&str]| -> String {
-        let set = |(n, value): (usize, &&str)| format!(" tcp-request content set-var(txn.v{n}) {value}\n");
-        let shown: Vec<String> = (0..values.len()).map(|n| format!("%[var(txn.v{n})]")).collect();
-        let set: String = values.iter().enumerate().map(set).collect();
-        format!("{wait}{set} default_backend plain\n log-format 'fe {}'", shown.join(" "))
-    };
+    let wait = WAIT;
     let map = "/tmp/vipgate-names-of-variables.map";
     std::fs::write(
         map,

@@ -116,12 +116,12 @@ fn what_is_not_there_is_named() {
 
 #[test]
 fn what_no_log_line_has_is_told() {
-    let format = "defaults\n log-format \"%ci %[var(sess.sni)] %[rand(7)] %[nbsrv(l)] %b\"\nlisten l\n bind :1\n server s 10.0.0.1:1\n";
+    let format = "defaults\n log-format \"%ci %[var(sess.sni)] %[rand(7)] %[req.len] %[nbsrv(l)] %b\"\nlisten l\n bind :1\n server s 10.0.0.1:1\n";
     assert_eq!(
         haproxy_text(format).warnings(),
         [
             "warning 2: `%[nbsrv(l)]` is not known any more when a line is written: lines have `-` in its place",
-            "warning 2: `rand` cannot be asked yet: lines have `-` in its place"
+            "warning 2: `%[req.len]` is not known any more when a line is written: lines have `-` in its place"
         ]
     );
 }

@@ -42,7 +42,7 @@ pub(super) mod tests {
     pub(in crate::app::log) fn ended(service: &Service) -> Ended<'_> {
         Ended {
             service,
-            pool: "be",
+            pool: Some("be"),
             server: Some("s1"),
             client: ([192, 0, 2, 9], 48986).into(),
             destination: ([192, 0, 2, 100], 22).into(),

@@ -26,8 +26,10 @@ pub(super) fn write(ended: &Ended<'_>, time: Option<SystemTime>, out: &mut Strin
         out.push_str(" sni=");
         quote(name, out);
     }
-    out.push_str(" pool=");
-    quote(ended.pool, out);
+    if let Some(pool) = ended.pool {
+        out.push_str(" pool=");
+        quote(pool, out);
+    }
     if let Some(server) = ended.server {
         out.push_str(" server=");
         quote(server, out);

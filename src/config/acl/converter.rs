@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::stick::parts;
 use super::variable::named;
-use super::{Fault, Scope, show};
+use super::{Fault, Scope, numeric, show};
 use crate::config::import::Word;
 use crate::model::expression::{Converter, Map, Part};
 use crate::model::list::{How, Kind, List, ListName, Lookup};
@@ -80,9 +80,11 @@ fn converter(text: &str, word: &Word, scope: &Scope<'_>) -> Result<Converter, Fa
             let list = list(&Word { text: file.trim().to_owned(), at: word.at }, (true, how, values), scope)?;
             Ok(Converter::Map(Map { lookup: Lookup { list, how, ignore_case: false }, values, default }))
         }
-        _ => Err(fault(format!(
-            "the converter `{text}` is not there: lower, upper, length, bytes(0,4), ipmask(24), field(1,.), word(1,.), concat(<,txn.name,>) and maps such as map_reg(/etc/haproxy/names.map) are"
-        ))),
+        _ => numeric::read(name, inside, scope).map_err(fault)?.ok_or_else(|| {
+            fault(format!(
+                "the converter `{text}` is not there: lower, upper, length, bytes(0,4), ipmask(24), field(1,.), word(1,.), concat(<,txn.name,>), hex, base64, crc32, djb2, sdbm, add(1), mod(10) and their like, in_table(clients), table_conn_rate(clients) and maps such as map_reg(/etc/haproxy/names.map) are"
+            ))
+        }),
     }
 }
 
@@ -164,6 +166,10 @@ pub(super) fn show_converter(converter: &Converter) -> String {
             let values = if *values == Kind::Text { "" } else { &format!("_{}", name_of(&VALUES, values)) };
             format!("map_{how}{values}({}{default})", lookup.list.name)
         }
+        Converter::Compute(..) | Converter::Alter(_) | Converter::Digest(_) | Converter::Encode(_) => {
+            numeric::show(converter)
+        }
+        Converter::Counted { .. } => numeric::show(converter),
     }
 }
 

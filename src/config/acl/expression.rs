@@ -54,7 +54,7 @@ pub(super) fn tests(
         // Bytes have to be told how they are compared.
         Fetch::Bytes(_) if is_plain => None,
         Fetch::Text(_, usual) if is_plain => Some(*usual),
-        _ => of.kind().map(usual),
+        _ => usual(&of),
     };
     let method = patterns.method_or(usual, word)?;
     let mut all = Vec::new();
@@ -94,26 +94,30 @@ pub(super) fn tests(
     Ok(all)
 }
 
-/// How something of this kind is compared where nothing is said.
-fn usual(kind: Kind) -> &'static str {
-    match kind {
+/// How something is compared where nothing is said; none: it has to be said, as of what rules have kept.
+fn usual(of: &Expression) -> Option<&'static str> {
+    Some(match of.kind()? {
+        _ if of.is_truth() => "bool",
         Kind::Address => "ip",
         Kind::Number => "int",
         Kind::Text => "str",
-    }
+    })
 }
 
 /// The test of an expression.
 pub(super) fn compared(of: Expression, patterns: &Patterns<'_>, word: &Word) -> Result<Test, Fault> {
-    // What rules have kept can be anything: it has to be said.
-    let method = patterns.method_or(of.kind().map(usual), word)?;
+    let method = patterns.method_or(usual(&of), word)?;
     let is = match method {
         "found" => Is::Found,
         _ if patterns.words.is_empty() && method != "bool" => {
             return Err(test::none_given("patterns, or `-m found`,", word));
         }
         "ip" => Is::In(patterns.networks()?),
-        "int" | "bool" => Is::Within(patterns.numbers(i64::MIN, lists::number)?),
+        "bool" if let Some(more) = patterns.words.first() => {
+            return Err(Fault::new(more.at, format!("`{}` is true or false: nothing can follow", word.text)));
+        }
+        "bool" => Is::Within(vec![1..=i64::MAX, i64::MIN..=-1]),
+        "int" => Is::Within(patterns.numbers(i64::MIN, lists::number)?),
         _ => {
             let small = of.then.last() == Some(&Converter::Lower);
             let (list, ignore_case) = patterns.texts(Some(method), small, word)?;
@@ -179,11 +183,13 @@ pub(in crate::config) fn log_line(text: &str, at: Location, scope: &Scope<'_>) -
 
 /// Whether an expression can be told when the connection has ended.
 fn is_told(expression: &Expression) -> bool {
-    match &expression.of {
-        Origin::Number(quantity) => matches!(quantity, Quantity::Port(_)),
-        Origin::Text(_) => false,
-        Origin::Address(_) | Origin::Variable(..) | Origin::Capture(_) | Origin::Constant(_) => true,
-    }
+    let asks_tables = expression.counted().next().is_some();
+    !asks_tables
+        && match &expression.of {
+            Origin::Number(quantity) => matches!(quantity, Quantity::Port(_) | Quantity::Random(_)),
+            Origin::Text(_) => false,
+            Origin::Address(_) | Origin::Variable(..) | Origin::Capture(_) | Origin::Constant(_) => true,
+        }
 }
 
 /// What stands in `%[..]`, `%{+Q}[..]`.

@@ -6,6 +6,7 @@
 mod converter;
 mod expression;
 mod figure;
+mod numeric;
 mod page;
 mod pattern;
 mod predefined;

@@ -94,6 +94,8 @@ pub(super) fn quantity(quantity: &Quantity) -> String {
         Quantity::HelloType => "req.ssl_hello_type".to_owned(),
         Quantity::HelloVersion => "req.ssl_ver".to_owned(),
         Quantity::RdpCookies => "req.rdp_cookie_cnt".to_owned(),
+        Quantity::Random(None) => "rand".to_owned(),
+        Quantity::Random(Some(below)) => format!("rand({below})"),
         Quantity::Figure(figure) => figure::show(figure),
         Quantity::Counter { of, table, counter } => self::counter(*of, table.as_deref(), *counter),
     }
@@ -116,7 +118,17 @@ fn networks(networks: &Networks) -> String {
 }
 
 fn counter(of: Counted, table: Option<&str>, counter: Counter) -> String {
-    let what = match counter {
+    let what = counted(counter);
+    let table = table.map(|table| format!("({table})")).unwrap_or_default();
+    match of {
+        Counted::Source => format!("src_{what}{table}"),
+        Counted::Tracked(slot) => format!("sc{}_{what}{table}", Slot::index(slot)),
+    }
+}
+
+/// What a table counts, by the name it has after `src_` and `sc0_`.
+pub(super) fn counted(counter: Counter) -> String {
+    match counter {
         Counter::ConnectionCount => "conn_cnt".to_owned(),
         Counter::Connections => "conn_cur".to_owned(),
         Counter::ConnectionRate => "conn_rate".to_owned(),
@@ -131,15 +143,10 @@ fn counter(of: Counted, table: Option<&str>, counter: Counter) -> String {
         Counter::PurposeRate(which) => format!("{}_rate", purpose(which)),
         Counter::Increment(which) => format!("inc_{}", purpose(which)),
         Counter::Clear(which) => format!("clr_{}", purpose(which)),
-    };
-    let table = table.map(|table| format!("({table})")).unwrap_or_default();
-    match of {
-        Counted::Source => format!("src_{what}{table}"),
-        Counted::Tracked(slot) => format!("sc{}_{what}{table}", Slot::index(slot)),
     }
 }
 
-fn purpose(purpose: Purpose) -> &'static str {
+pub(super) fn purpose(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Gpc0 => "gpc0",
         Purpose::Gpc1 => "gpc1",

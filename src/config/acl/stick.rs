@@ -1,12 +1,13 @@
 //! Stick rules: `on src,ipmask(24)`, `match req.ssl_sni if { .. }`.
 
-use super::test::not_there;
+use super::expression::{expression, show_expression};
+use super::show::quoted;
 use super::{Fault, Scope, split};
 use crate::config::import::Word;
 use crate::config::source::Location;
 use crate::model::expression::{Expression, Origin};
-use crate::model::rule::{Condition, End, Quantity, Test};
-use crate::model::{Fetch, Sample, StickAction, StickRule};
+use crate::model::rule::{Condition, Quantity, Test};
+use crate::model::{StickAction, StickRule};
 
 /// The actions by their names.
 const ACTIONS: [(&str, StickAction); 3] =
@@ -31,7 +32,10 @@ pub(in crate::config) fn stick(
 ) -> Result<StickRule, Fault> {
     let (before, when) = split(words, scope)?;
     let key = match before {
-        [word] => sample(&word.text).map_err(|message| Fault::new(word.at, message))?,
+        [word] => expression(word, scope).and_then(|key| {
+            let shared = || format!("clients cannot be known by `{}`, which says nothing about them", word.text);
+            if is_of_the_client(&key) { Ok(key) } else { Err(Fault::new(word.at, shared())) }
+        })?,
         [] => return Err(Fault::new(at, "say what clients are known by, such as `src`")),
         [_, more, ..] => {
             return Err(Fault::new(more.at, format!("`{}` cannot stand here: `if` or `unless` can", more.text)));
@@ -53,60 +57,20 @@ fn is_of_the_connection(test: &Test) -> bool {
     }
 }
 
-/// Nothing is noted yet where stick rules are asked.
+/// Whether it says something about the connection; tables and the process are not asked where clients are known again.
 fn is_of_the_client(value: &Expression) -> bool {
-    value.variables().next().is_none()
+    let asks_tables = value.counted().next().is_some();
+    !asks_tables
         && match &value.of {
             Origin::Number(quantity) => is_of_a_client(quantity),
-            Origin::Variable(..) | Origin::Capture(_) => false,
-            Origin::Address(_) | Origin::Text(_) | Origin::Constant(_) => true,
+            Origin::Address(_) | Origin::Text(_) | Origin::Variable(..) | Origin::Capture(_) | Origin::Constant(_) => {
+                true
+            }
         }
 }
 
 fn is_of_a_client(quantity: &Quantity) -> bool {
     matches!(quantity, Quantity::Port(_)) || quantity.listens()
-}
-
-/// `FETCH[,ipmask(BITS[,BITS])][,lower]`
-fn sample(text: &str) -> Result<Sample, String> {
-    let mut parts = parts(text);
-    let first = parts.next().unwrap_or_default();
-    let (name, arguments) =
-        call(first).or_else(|message| if first.ends_with(')') { Ok((first, Vec::new())) } else { Err(message) })?;
-    let fetch = match (name, arguments.as_slice()) {
-        ("src", []) => Fetch::Address(End::Source),
-        ("dst", []) => Fetch::Address(End::Destination),
-        ("src_port", []) => Fetch::Port(End::Source),
-        ("dst_port", []) => Fetch::Port(End::Destination),
-        ("req.ssl_sni" | "req_ssl_sni", []) => Fetch::ServerName,
-        ("req.rdp_cookie(mstshash)" | "rdp_cookie(mstshash)", []) => Fetch::RdpUser,
-        ("req.payload" | "payload", &[offset, length]) => Fetch::Payload { offset, length },
-        ("req.payload_lv" | "payload_lv", &[offset, size @ 1..=4]) => Fetch::PayloadOfLength { offset, size },
-        _ => {
-            let why = not_there(name.split('(').next().unwrap_or(name));
-            return Err(format!(
-                "clients cannot be known by `{text}` ({why}): src, dst, src_port, dst_port, req.ssl_sni, req.payload(0,4), req.payload_lv(0,2) and req.rdp_cookie(mstshash) are there"
-            ));
-        }
-    };
-    let mut mask = None;
-    for converter in parts {
-        let (name, arguments) = call(converter).unwrap_or((converter, Vec::new()));
-        let bits = |bits: usize, most: u8| u8::try_from(bits).ok().filter(|bits| *bits <= most);
-        mask = match (name, arguments.as_slice(), fetch) {
-            ("ipmask", &[v4], Fetch::Address(_)) => bits(v4, 32).map(|v4| (v4, 128)),
-            ("ipmask", &[v4, v6], Fetch::Address(_)) => bits(v4, 32).zip(bits(v6, 128)),
-            // Names are kept in small letters.
-            ("lower", [], Fetch::ServerName) => continue,
-            _ => None,
-        };
-        if mask.is_none() {
-            return Err(format!(
-                "the converter `{converter}` is not there for `{text}`: ipmask(24) and ipmask(24,64) are, for addresses"
-            ));
-        }
-    }
-    Ok(Sample { fetch, mask })
 }
 
 /// Parts between commas that are in no parentheses.
@@ -118,27 +82,9 @@ pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn call(text: &str) -> Result<(&str, Vec<usize>), String> {
-    let Some((name, arguments)) = text.split_once('(') else { return Ok((text, Vec::new())) };
-    let arguments = arguments.strip_suffix(')').ok_or_else(|| format!("`{text}` is not closed with `)`"))?;
-    let numbers =
-        arguments.split(',').map(|number| number.trim().parse().map_err(|_| format!("`{number}` is no number")));
-    numbers.collect::<Result<_, _>>().map(|numbers| (name, numbers))
-}
-
 /// A rule as text.
 pub(in crate::config) fn show_stick(rule: &StickRule) -> String {
     let action = ACTIONS.iter().find(|(_, action)| *action == rule.action).map_or("", |(name, _)| name);
-    let end = |end: End| if end == End::Source { "src" } else { "dst" };
-    let fetch = match rule.key.fetch {
-        Fetch::Address(of) => end(of).to_owned(),
-        Fetch::Port(of) => format!("{}_port", end(of)),
-        Fetch::ServerName => "req.ssl_sni".to_owned(),
-        Fetch::RdpUser => "req.rdp_cookie(mstshash)".to_owned(),
-        Fetch::Payload { offset, length } => format!("\"req.payload({offset},{length})\""),
-        Fetch::PayloadOfLength { offset, size } => format!("\"req.payload_lv({offset},{size})\""),
-    };
-    let mask = rule.key.mask.map_or(String::new(), |(v4, v6)| format!(",ipmask({v4},{v6})"));
     let when = rule.when.as_ref().map_or(String::new(), |when| format!(" {}", super::show::condition(when)));
-    format!("{action} {fetch}{mask}{when}")
+    format!("{action} {}{when}", quoted(&show_expression(&rule.key)))
 }

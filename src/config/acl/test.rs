@@ -189,19 +189,30 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
             [variable] => Fetch::Environment((scope.variable)(variable)),
             _ => return Err("`env` wants the name of a variable, as in `env(HOME)`".to_owned()),
         },
+        "rand" if scope.of_requests => return Err("`rand` cannot be asked of a page".to_owned()),
+        "rand" => match arguments.as_slice() {
+            [] => Fetch::Number(Quantity::Random(None)),
+            [below] => match below.parse().ok().filter(|below| *below > 0) {
+                Some(below) => Fetch::Number(Quantity::Random(Some(below))),
+                None => return Err(format!("`{below}` is no number that `rand` could stay below")),
+            },
+            _ => return Err("`rand` takes one number, as in `rand(100)`".to_owned()),
+        },
         "srv_is_up" => {
             let ServerRef { pool, server } = figure::server(name, &arguments, scope)?;
             Fetch::Truth(Test::ServerUp { pool, server })
         }
         "always_true" => Fetch::Truth(Test::Always(true)),
         "always_false" => Fetch::Truth(Test::Always(false)),
+        // TLS ends elsewhere.
+        "ssl_fc" => Fetch::Truth(Test::Always(false)),
         "wait_end" => Fetch::Truth(Test::Ended),
         "req.proto_http" | "req_proto_http" => Fetch::Truth(Test::Http),
         other => return Err(not_there(other)),
     };
     let most = match name {
         "req.payload" | "payload" | "req.payload_lv" | "payload_lv" => 2,
-        "srv_is_up" | "env" | "req.rdp_cookie" | "req_rdp_cookie" | "rdp_cookie" => 1,
+        "srv_is_up" | "env" | "rand" | "req.rdp_cookie" | "req_rdp_cookie" | "rdp_cookie" => 1,
         _ => 0,
     };
     if arguments.len() > most {
@@ -219,8 +230,6 @@ fn of_request(name: &str) -> Result<Option<Fetch>, String> {
     Ok(Some(match plain {
         "path" => Fetch::Text(Text::Path, usual),
         "method" => Fetch::Text(Text::Method, usual),
-        // TLS ends elsewhere.
-        "ssl_fc" => Fetch::Truth(Test::Always(false)),
         _ if name.starts_with("req") || OF_REQUESTS.contains(&plain) || name == "payload" => {
             return Err(format!("`{name}` cannot be asked of a request here yet: path and method can"));
         }
@@ -268,23 +277,13 @@ fn counter(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<Option<F
     };
     let general = |prefix: &str| what.strip_prefix(prefix).and_then(purpose);
     let counter = match what {
-        "conn_cnt" => Counter::ConnectionCount,
-        "conn_cur" => Counter::Connections,
-        "conn_rate" => Counter::ConnectionRate,
-        "sess_cnt" => Counter::SessionCount,
-        "sess_rate" => Counter::SessionRate,
-        "kbytes_in" => Counter::KilobytesIn,
-        "kbytes_out" => Counter::KilobytesOut,
-        "bytes_in_rate" => Counter::BytesInRate,
-        "bytes_out_rate" => Counter::BytesOutRate,
         "updt_conn_cnt" if of == Counted::Source => Counter::CountConnection,
         // Who is tracked counts as open himself.
         "trackers" | "tracked" if of != Counted::Source => Counter::Connections,
         _ => {
-            let rate = what.strip_suffix("_rate").and_then(|what| purpose(what.strip_prefix("gpc")?));
-            let found = general("get_gpc").map(Counter::Purpose);
+            let found = counted(what).or_else(|| general("get_gpc").map(Counter::Purpose));
             let found = found.or_else(|| general("inc_gpc").map(Counter::Increment));
-            match found.or_else(|| general("clr_gpc").map(Counter::Clear)).or_else(|| rate.map(Counter::PurposeRate)) {
+            match found.or_else(|| general("clr_gpc").map(Counter::Clear)) {
                 Some(counter) => counter,
                 None => return Ok(None),
             }
@@ -300,4 +299,20 @@ fn counter(name: &str, arguments: &[&str], scope: &Scope<'_>) -> Result<Option<F
     } else {
         Fetch::Number(quantity)
     }))
+}
+
+/// What a table counts, by the name it has there.
+pub(super) fn counted(what: &str) -> Option<Counter> {
+    Some(match what {
+        "conn_cnt" => Counter::ConnectionCount,
+        "conn_cur" => Counter::Connections,
+        "conn_rate" => Counter::ConnectionRate,
+        "sess_cnt" => Counter::SessionCount,
+        "sess_rate" => Counter::SessionRate,
+        "kbytes_in" => Counter::KilobytesIn,
+        "kbytes_out" => Counter::KilobytesOut,
+        "bytes_in_rate" => Counter::BytesInRate,
+        "bytes_out_rate" => Counter::BytesOutRate,
+        _ => return what.strip_suffix("_rate")?.strip_prefix("gpc").and_then(purpose).map(Counter::PurposeRate),
+    })
 }

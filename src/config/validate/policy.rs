@@ -238,9 +238,9 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
         _ => {}
     }
     conditions_exist(rule.value.when.iter(), rule.at, known, findings);
-    for quantity in rule.value.quantities() {
-        let Quantity::Counter { table: Some(table), counter, .. } = quantity else { continue };
-        if known.tables.get(table).is_some_and(|table| !table.keeps(*counter)) {
+    for (table, counter) in rule.value.counted() {
+        let asks_in_vain = |table: &SourceTable| counter.is_some_and(|counter| !table.keeps(counter));
+        if known.tables.get(table).is_some_and(asks_in_vain) {
             let message = format!("table `{table}` does not count what this asks for: it never holds");
             let remedy = "give it `session-period`, `bytes-in-period`, `bytes-out-period` (`store sess_rate(10s)`, ..)";
             findings.warning(rule.at, message, remedy);

@@ -17,11 +17,11 @@ use super::socket;
 use super::track_server;
 use crate::config::raw::{self, Located, Maybe};
 use crate::config::source::Location;
+use crate::model::expression::{Expression, Origin};
 use crate::model::rule::End;
 use crate::model::{
-    Affinity, Agent, Algorithm, Check, Failback, Fetch, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown,
-    OnMarkedUp, Pool, RefuseWith, Sample, Server, ServerPort, Service, Source, StickAction, StickRule, TableSpec,
-    TlsAffinity,
+    Affinity, Agent, Algorithm, Check, Failback, HashType, KeyType, NameKind, Observe, OnError, OnMarkedDown,
+    OnMarkedUp, Pool, RefuseWith, Server, ServerPort, Service, Source, StickAction, StickRule, TableSpec, TlsAffinity,
 };
 
 /// The lowest and highest port that the clients of a pool connect to.
@@ -177,7 +177,7 @@ fn stick(raw: &Maybe<raw::Affinity>) -> Vec<StickRule> {
     let Some(Located { value: raw::Affinity::Table(table), .. }) = raw else { return Vec::new() };
     let plain = StickRule {
         action: StickAction::On,
-        key: Sample { fetch: Fetch::Address(End::Source), mask: None },
+        key: Expression { of: Origin::Address(End::Source), then: Vec::new() },
         when: None,
     };
     let rules: Vec<_> = table.stick.iter().map(|rule| rule.value.clone()).collect();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::tables::{Compare, handle};
+use super::tables::{Compare, handle, shown};
 use super::{Shared, change};
 use crate::control::operate::{SourceTableView, SourceView, TrafficView};
 use crate::control::server;
@@ -16,8 +16,11 @@ pub(super) async fn tables(name: Option<&str>, shared: &Shared) -> Vec<SourceTab
 }
 
 pub(super) fn head(table: &SourceTableView) -> String {
-    let kind = if table.ipv6 { "ipv6" } else { "ip" };
-    format!("# table: {}, type: {kind}, size:{}, used:{}\n", table.name, table.size, table.sources.len())
+    format!("# table: {}, type: {}, size:{}, used:{}\n", table.name, kind(table), table.size, table.sources.len())
+}
+
+fn kind(table: &SourceTableView) -> &'static str {
+    if table.ipv6 { "ipv6" } else { "ip" }
 }
 
 /// The sources of a table: all, or those that filters let through.
@@ -47,9 +50,11 @@ pub(super) async fn clear(table: &SourceTableView, filters: &[&str], shared: &Sh
 /// Counters of connections are kept of every source, whatever the table was said to store.
 fn line(source: &SourceView, table: &SourceTableView) -> String {
     let SourceView { address, connections, open, rate, purpose, .. } = source;
+    let address = address.to_string();
     let mut line = format!(
-        "{:#x}: key={address} use={open} exp={:.0} gpc0={} conn_cnt={connections} conn_rate({:.0})={rate} conn_cur={open}",
-        handle(&address.to_string()),
+        "{:#x}: key={} use={open} exp={:.0} gpc0={} conn_cnt={connections} conn_rate({:.0})={rate} conn_cur={open}",
+        handle(&address),
+        shown(&address, kind(table)),
         source.expires_in_seconds.unwrap_or(0.0) * 1000.0,
         purpose[0],
         table.period_seconds * 1000.0,
@@ -92,7 +97,7 @@ impl Filter {
         let [sessions, brought, got] = table.traffic_seconds.map(|seconds| seconds.is_some());
         match words {
             ["key"] => return Err("Key value expected\n".to_owned()),
-            ["key", key, ..] => return Ok(Self::Key(key.parse().ok())),
+            ["key", key, ..] => return Ok(Self::Key(key.parse().ok().map(|key: IpAddr| key.to_canonical()))),
             _ => {}
         }
         let mut all = Vec::new();

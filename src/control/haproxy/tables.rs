@@ -1,6 +1,7 @@
 //! `show table`, `set table`, `clear table`.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::{Shared, change, show, sources};
@@ -82,12 +83,34 @@ fn entry_line(entry: &TableEntryView, table: &TableView, servers: &[String]) -> 
     format!(
         "{:#x}: key={} use={} exp={:.0} server_id={} server_key={}\n",
         handle(&entry.key),
-        entry.key,
+        shown(&entry.key, &table.kind),
         entry.flows,
         expires * 1000.0,
         number(servers, entry.server.as_deref()),
         entry.server.as_deref().unwrap_or("-"),
     )
+}
+
+/// A key as HAProxy shows it: in a table of both families all addresses are IPv6 ones; texts show no control characters, and
+/// what would end them has a backslash before it.
+pub(super) fn shown<'k>(key: &'k str, kind: &str) -> Cow<'k, str> {
+    match (kind, key.parse::<Ipv4Addr>()) {
+        ("ipv6", Ok(address)) => address.to_ipv6_mapped().to_string().into(),
+        ("string", _) => key.bytes().map(shown_byte).collect::<String>().into(),
+        _ => key.into(),
+    }
+}
+
+fn shown_byte(byte: u8) -> String {
+    match byte {
+        b'\t' => "\\t".to_owned(),
+        b'\n' => "\\n".to_owned(),
+        b'\r' => "\\r".to_owned(),
+        0x1b => "\\e".to_owned(),
+        b' ' | b'=' | b'\\' => format!("\\{}", char::from(byte)),
+        b'!'..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    }
 }
 
 /// Stands where HAProxy shows a pointer: the same for the same client.
