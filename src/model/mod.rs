@@ -8,6 +8,7 @@ mod check;
 mod check_presets;
 mod check_result;
 mod command;
+mod condition;
 mod control;
 mod estate;
 pub mod expression;
