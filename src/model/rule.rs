@@ -86,6 +86,15 @@ pub enum Action {
         /// The rule waits for what the client has to say for it. HAProxy's never does.
         waits: bool,
     },
+    /// Keeps a text in a variable; a value in it that is not there is nothing (HAProxy's `set-var-fmt`).
+    Compose {
+        /// The variable.
+        variable: Variable,
+        /// What it is made of.
+        text: Naming,
+        /// The rule waits for what the client has to say for it. HAProxy's never does.
+        waits: bool,
+    },
     /// The variable has no value any more (`unset-var`).
     Unset(Variable),
     /// Keeps the beginning of a value for the line of the connection, and waits for it (`capture`).
@@ -279,7 +288,7 @@ impl Action {
     pub fn values(&self) -> impl Iterator<Item = &Expression> {
         let (kept, named) = match self {
             Self::Set { value, .. } | Self::Capture { value, .. } => (Some(value), None),
-            Self::Named(naming) => (None, Some(naming)),
+            Self::Named(text) | Self::Compose { text, .. } => (None, Some(text)),
             _ => (None, None),
         };
         kept.into_iter().chain(named.into_iter().flat_map(Naming::values))

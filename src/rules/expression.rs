@@ -48,6 +48,24 @@ pub(super) fn name(naming: &Naming, known: Known<'_, '_>, asked: Asked<'_>) -> R
     Ok(String::from_utf8(name).ok())
 }
 
+/// A text of texts and values, of which those that are not there are nothing; nor are those that are not known yet, unless it
+/// `waits` for them.
+pub(super) fn text(made_of: &Naming, waits: bool, known: Known<'_, '_>, asked: Asked<'_>) -> Result<Vec<u8>, Open> {
+    let mut text = Vec::new();
+    for piece in &made_of.pieces {
+        match piece {
+            NamePiece::Text(plain) => text.extend_from_slice(plain.as_bytes()),
+            NamePiece::Value(of) => match value(of, known, asked) {
+                Ok(value) => text.extend_from_slice(value.as_ref().map(Value::as_text).unwrap_or_default().as_ref()),
+                Err(Open) if waits => return Err(Open),
+                Err(Open) => {}
+            },
+        }
+    }
+    text.truncate(LONGEST_TEXT);
+    Ok(text)
+}
+
 /// What an expression comes to; none: there is no such thing.
 pub(super) fn value<'a>(of: &Expression, known: Known<'a, '_>, asked: Asked<'_>) -> Result<Option<Value<'a>>, Open> {
     // What is not known yet will be, or counts as nothing.

@@ -104,7 +104,7 @@ pub fn decide<'a>(
             (Answer::Yes, Action::Nowhere) => return Outcome::Nowhere,
             (Answer::Yes, Action::Track { slot, table, mask }) => world.track(*slot, table, *mask),
             (Answer::Yes, Action::Increment { slot, counter }) => world.increment(*slot, *counter),
-            (Answer::Yes, Action::Set { .. } | Action::Unset(_) | Action::Capture { .. }) => {
+            (Answer::Yes, Action::Set { .. } | Action::Compose { .. } | Action::Unset(_) | Action::Capture { .. }) => {
                 if note(rule, known, matchers, world).is_err() {
                     return Outcome::Wait { from: place };
                 }
@@ -129,6 +129,12 @@ fn note(rule: &Rule, known: Known<'_, '_>, matchers: &Matchers, world: &mut dyn 
             // Where there is none, the variable stays as it is.
             Ok(_) | Err(_) => {}
         },
+        Action::Compose { variable, text, waits } => {
+            let text = expression::text(text, *waits, known, Asked { matchers, world })?;
+            if lives(variable, rule.stage) {
+                world.set(variable, Some(Value::Text(text.into())));
+            }
+        }
         Action::Unset(variable) => world.set(variable, None),
         Action::Capture { slot, length, value } => {
             if let Some(value) = asked(value, world)? {
@@ -220,18 +226,21 @@ fn is_delay(rule: &Rule) -> bool {
 
 /// Whether it keeps something, or forgets it.
 fn keeps(rule: &Rule) -> bool {
-    matches!(rule.action, Action::Set { .. } | Action::Unset(_) | Action::Capture { .. })
+    matches!(rule.action, Action::Set { .. } | Action::Compose { .. } | Action::Unset(_) | Action::Capture { .. })
 }
 
 /// Whether it waited for what its condition asks, rather than for what it captures.
 fn is_asked_anew(rule: &Rule) -> bool {
-    rule.when.is_some() || !matches!(rule.action, Action::Set { .. } | Action::Capture { .. })
+    rule.when.is_some() || !matches!(rule.action, Action::Set { .. } | Action::Compose { .. } | Action::Capture { .. })
 }
 
 /// Whether all rules from this one on accept, and none that waits no more goes by what the client says.
 fn is_harmless(policy: &Policy, stage: Stage, from: usize) -> bool {
     let routes_need_it = !policy.routes_wait && policy.of(Stage::Route).any(Rule::listens);
-    let sets = |rule: &Rule| matches!(&rule.action, Action::Set { value, waits: false, .. } if value.listens());
+    let sets = |rule: &Rule| {
+        let waits_not = matches!(rule.action, Action::Set { waits: false, .. } | Action::Compose { waits: false, .. });
+        waits_not && rule.action.values().any(Expression::listens)
+    };
     let needed = routes_need_it || policy.of(stage).take(from).any(sets);
     !needed && policy.of(stage).skip(from).all(|rule| rule.action == Action::Accept && !is_delay(rule))
 }

@@ -177,6 +177,24 @@ fn variables_are_haproxys() {
                  \x20use_backend bk_%[var(txn.sni),lower]\n default_backend plain\n log-format 'fe %b %[var(txn.sni)]'",
                 said,
             ),
+            // Texts with values in them.
+            (
+                " tcp-request content reject if { req.ssl_hello_type 2 }\n tcp-request content set-var-fmt(txn.a) a%[req.ssl_sni,lower]b\n\
+                 \x20tcp-request connection set-var-fmt(sess.b) %[src]%[var(txn.none)]:%[dst_port,mod(10)]\n\
+                 \x20tcp-request connection set-var-fmt(txn.c) gone\n tcp-request content set-var-fmt(txn.d) \"%ci %[str(x)] %fp\"\n\
+                 \x20default_backend plain\n log-format 'fe %[var(txn.a)] %[var(sess.b)] %[var(txn.c)] %[var(txn.d)]'",
+                said,
+            ),
+            (
+                " tcp-request content set-var-fmt(txn.a) <%[req.ssl_sni]>\n tcp-request content accept if { req.ssl_hello_type 1 }\n\
+                 \x20default_backend plain\n log-format 'fe %[var(txn.a)]'",
+                said,
+            ),
+            (
+                " tcp-request content set-var-fmt(txn.a) <%[req.ssl_sni]>\n\
+                 \x20default_backend plain\n log-format 'fe %[var(txn.a)]'",
+                &[&named],
+            ),
             // A backend that sets them, and chooses by them.
             (
                 " tcp-request content capture req.ssl_sni len 40\n default_backend asks\n\

@@ -33,7 +33,7 @@ pub(in crate::config) fn show(rule: &Rule) -> String {
         (Action::Increment { slot, counter }, _) => {
             format!("{stage} sc-inc-{}({})", purpose(*counter), slot.index())
         }
-        (action @ (Action::Set { .. } | Action::Unset(_) | Action::Capture { .. }), _) => {
+        (action @ (Action::Set { .. } | Action::Compose { .. } | Action::Unset(_) | Action::Capture { .. }), _) => {
             format!("{stage} {}", variable::show_action(action).unwrap_or_default())
         }
     };

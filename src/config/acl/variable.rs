@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::expression::{expression, show_expression};
+use super::expression::{expression, naming, show_expression, show_naming};
 use super::show::quoted;
 use super::{Fault, Scope};
 use crate::config::import::Word;
-use crate::model::expression::{Expression, Origin};
+use crate::model::expression::{Expression, NamePiece, Origin};
 use crate::model::rule::{Action, Stage};
 use crate::model::value::{MOST_CAPTURES, Value, Variable};
 use crate::rules::lists;
@@ -17,19 +17,31 @@ use crate::rules::lists;
 const SET_NOW: &str = "set-var-now";
 /// Native, and waits for what the client has to say for it.
 const SET: &str = "set-var";
+/// The same of a text with values in it.
+const COMPOSE_NOW: &str = "set-var-fmt-now";
+const COMPOSE: &str = "set-var-fmt";
 const UNSET: &str = "unset-var";
 const CAPTURE: &str = "capture";
 
-/// `set-var(NAME) EXPRESSION`, `unset-var(NAME)`, `capture EXPRESSION len N [id SLOT]`; none: it is another action.
+/// `set-var(NAME) EXPRESSION`, `set-var-fmt(NAME) TEXT`, `unset-var(NAME)`, `capture EXPRESSION len N [id SLOT]`; none: it is another action.
 pub(super) fn action(first: &Word, rest: &[Word], stage: Stage, scope: &Scope<'_>) -> Result<Option<Action>, Fault> {
     let name = first.text.split('(').next().unwrap_or_default();
-    let variable = if [SET, SET_NOW, UNSET].contains(&name) { Some(variable(first, name)?) } else { None };
+    let of_variables = [SET, SET_NOW, COMPOSE, COMPOSE_NOW, UNSET];
+    let variable = if of_variables.contains(&name) { Some(variable(first, name)?) } else { None };
     let action = match (name, rest, variable) {
         (SET | SET_NOW, [value], Some(variable)) => {
             let value = expression(value, scope)?;
             Action::Set { variable, waits: name == SET && value.listens(), value }
         }
-        (SET | SET_NOW, [], _) => {
+        (COMPOSE | COMPOSE_NOW, [text], Some(variable)) => {
+            let at = text.at;
+            let text = naming(text, scope)?;
+            if text.pieces.iter().any(|piece| matches!(piece, NamePiece::Text(text) if text.contains('%'))) {
+                return Err(Fault::new(at, "a `%` can only begin a value here, such as `%[src]`"));
+            }
+            Action::Compose { variable, waits: name == COMPOSE && text.values().any(Expression::listens), text }
+        }
+        (SET | SET_NOW | COMPOSE | COMPOSE_NOW, [], _) => {
             return Err(Fault::new(first.at, format!("`{}` wants a value after it, such as `src`", first.text)));
         }
         (UNSET, [], Some(variable)) => Action::Unset(variable),
@@ -55,7 +67,9 @@ pub(super) fn action(first: &Word, rest: &[Word], stage: Stage, scope: &Scope<'_
                 "`capture` wants what to keep and how much: `capture req.ssl_sni len 50`",
             ));
         }
-        (SET | SET_NOW, [_, more, ..], _) | (UNSET, [more, ..], _) => return Err(misplaced(more)),
+        (SET | SET_NOW | COMPOSE | COMPOSE_NOW, [_, more, ..], _) | (UNSET, [more, ..], _) => {
+            return Err(misplaced(more));
+        }
         _ => return Ok(None),
     };
     if stage < Stage::Content && action.values().any(Expression::listens) {
@@ -128,6 +142,11 @@ pub(super) fn show_action(action: &Action) -> Option<String> {
         Action::Set { variable, value, waits } => {
             let name = if *waits || !value.listens() { SET } else { SET_NOW };
             format!("{name}({variable}) {}", quoted(&show_expression(value)))
+        }
+        Action::Compose { variable, text, waits } => {
+            let waits_or_need_not = *waits || !text.values().any(Expression::listens);
+            let name = if waits_or_need_not { COMPOSE } else { COMPOSE_NOW };
+            format!("{name}({variable}) {}", quoted(&show_naming(text)))
         }
         Action::Unset(variable) => format!("{UNSET}({variable})"),
         Action::Capture { slot, length, value } => {

@@ -230,7 +230,9 @@ fn names(rule: &Located<Rule>, known: &Known<'_>, policy: &mut Policy, findings:
         findings.warning(rule.at, message, "make it a `content` rule");
     }
     match &rule.value.action {
-        Action::Set { variable, .. } if early && matches!(variable.scope, Scope::Transaction | Scope::Request) => {
+        Action::Set { variable, .. } | Action::Compose { variable, .. }
+            if early && matches!(variable.scope, Scope::Transaction | Scope::Request) =>
+        {
             let message = format!("`{variable}` is gone again when this stage is over: nothing reads it");
             findings.warning(rule.at, message, "keep it in `sess.`, or make it a `content` rule");
         }

@@ -301,15 +301,25 @@ impl Translator<'_> {
         }
     }
 
-    /// HAProxy's `set-var` waits for nothing.
+    /// HAProxy's `set-var` waits for nothing, nor does `set-var-fmt`, whose text is that of a log line.
     fn taken_at_once(arguments: &[Word]) -> Vec<Word> {
         let mut arguments = arguments.to_vec();
-        if let Some(word) = arguments.first_mut()
-            && let Some(variable) = word.text.strip_prefix("set-var(")
-        {
-            word.text = format!("set-var-now({variable}");
+        let Some((first, rest)) = arguments.split_first_mut() else { return arguments };
+        if let Some(variable) = first.text.strip_prefix("set-var(") {
+            first.text = format!("set-var-now({variable}");
+        } else if let Some(variable) = first.text.strip_prefix("set-var-fmt(") {
+            first.text = format!("set-var-fmt-now({variable}");
+            if let Some(text) = rest.first_mut() {
+                text.text = Self::with_expressions(&text.text);
+            }
         }
         arguments
+    }
+
+    /// The ends of a connection by the short names that log lines have for them.
+    fn with_expressions(text: &str) -> String {
+        const SHORT: [(&str, &str); 4] = [("%ci", "src"), ("%cp", "src_port"), ("%fi", "dst"), ("%fp", "dst_port")];
+        SHORT.iter().fold(text.to_owned(), |text, (short, long)| text.replace(short, &format!("%[{long}]")))
     }
 
     /// `declare capture request len 40`: a place that nothing fills in TCP mode, but that counts and is written.
