@@ -149,7 +149,11 @@ fn convert<'a>(converter: &Converter, value: Value<'a>, asked: Asked<'_>) -> Opt
         }
         Converter::Alter(alteration) => Value::Number(compute::alter(*alteration, value.number()?)),
         Converter::Digest(digest) => Value::Number(compute::digest(*digest, &value.as_bytes()).into()),
-        Converter::Encode(encoding) => Value::Text(compute::encode(*encoding, &value.as_bytes()).into_bytes().into()),
+        Converter::Encode(encoding) => {
+            let bytes = value.as_bytes();
+            let first = bytes.get(..LONGEST_TEXT / 2).unwrap_or(&bytes);
+            Value::Text(compute::encode(*encoding, first).into_bytes().into())
+        }
         Converter::Counted { table, counter } => {
             // Who has a row has connections counted, be it none.
             let count = asked.world.counter_of(value.address()?, table, counter.unwrap_or(Counter::Connections));

@@ -287,14 +287,21 @@ fn numbers_hashes_and_counters_are_haproxys() {
 fn a_text_that_every_connection_makes_longer_stays_bounded() {
     let ours = compare(
         "",
-        &[(
-            &format!(
-                " tcp-request content set-var(proc.long) str(b),concat({},proc.long,)\n default_backend plain\n log-format 'fe %[var(proc.long),length]'",
-                "a".repeat(900)
+        &[
+            (
+                &format!(
+                    " tcp-request content set-var(proc.long) str(b),concat({},proc.long,)\n default_backend plain\n log-format 'fe %[var(proc.long),length]'",
+                    "a".repeat(900)
+                ),
+                &[OTHER; 20],
             ),
-            &[OTHER; 20],
-        )],
+            (
+                " tcp-request content set-var(proc.hex) var(proc.hex,ab),hex\n default_backend plain\n log-format 'fe %[var(proc.hex),length]'",
+                &[OTHER; 16],
+            ),
+        ],
     );
+    assert_eq!((ours[1][0].as_str(), ours[1][12].as_str()), ("4", "16382"));
     let lengths: Vec<usize> = ours[0].iter().map(|length| length.parse().unwrap()).collect();
     assert_eq!((lengths[0], lengths[1]), (901, 1802));
     assert!(lengths.iter().all(|length| *length <= 16_384) && lengths[19] > 16_000, "{lengths:?}");
