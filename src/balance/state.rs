@@ -209,9 +209,10 @@ impl Pool {
         }
     }
 
-    /// Remembers a server for further keys of a connection, as long as it is one of the pool's.
+    /// Remembers a server for further keys of a connection, as long as it is one of the pool's and its clients are remembered.
     pub fn table_store(&mut self, keys: &[Key], id: ServerId, now: Instant) {
-        let Some(table) = self.stick_table().filter(|_| self.positions.contains_key(&id)) else { return };
+        let sticks = self.positions.get(&id).is_some_and(|position| !self.candidates[*position].non_stick);
+        let Some(table) = self.stick_table().filter(|_| sticks) else { return };
         let mut table = table.lock();
         for key in keys {
             table.set(key.clone(), id, None, now);

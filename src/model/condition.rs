@@ -174,6 +174,20 @@ pub enum Text {
         /// Bytes of the length, 1 to 4.
         size: usize,
     },
+    /// Bytes of what the server says first (`res.payload`), in rules about that; no length: all that has come.
+    Answered {
+        /// Bytes before it.
+        offset: usize,
+        /// So many.
+        length: Option<usize>,
+    },
+    /// What follows its own length in what the server says first (`res.payload_lv`).
+    AnsweredCounted {
+        /// Bytes before the length.
+        offset: usize,
+        /// Bytes of the length, 1 to 4.
+        size: usize,
+    },
     /// The user whom the cookie in an RDP client's request names (`req.rdp_cookie(mstshash)`).
     RdpUser,
     /// The method of an HTTP request (`method`).
@@ -257,12 +271,43 @@ impl Quantity {
     }
 }
 
+impl Text {
+    /// Whether what the client says may change it.
+    #[must_use]
+    pub fn listens(self) -> bool {
+        !matches!(self, Self::Answered { .. } | Self::AnsweredCounted { .. })
+    }
+
+    /// Whether it becomes more as long as somebody goes on.
+    #[must_use]
+    pub fn grows(self) -> bool {
+        matches!(self, Self::Heard { length: None, .. } | Self::Answered { length: None, .. })
+    }
+
+    /// Whether it is bytes, which need not be a text.
+    #[must_use]
+    pub fn is_binary(self) -> bool {
+        !matches!(self, Self::ServerName | Self::Protocol | Self::RdpUser | Self::Method | Self::Path)
+    }
+
+    /// Of what the server says, where it is bytes of what the client says.
+    #[must_use]
+    pub fn answered(self) -> Self {
+        match self {
+            Self::Heard { offset, length } => Self::Answered { offset, length },
+            Self::Counted { offset, size } => Self::AnsweredCounted { offset, size },
+            other => other,
+        }
+    }
+}
+
 impl Test {
     /// Whether what the client says may change the answer.
     #[must_use]
     pub fn listens(&self) -> bool {
         match self {
-            Self::Ended | Self::Http | Self::Text { .. } => true,
+            Self::Ended | Self::Http => true,
+            Self::Text { of, .. } => of.listens(),
             Self::Number(quantity, _) => quantity.listens(),
             Self::Value { of, .. } => of.listens(),
             Self::Always(_) | Self::Address(..) | Self::ServerUp { .. } => false,

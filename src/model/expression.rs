@@ -231,9 +231,18 @@ impl Expression {
     pub fn listens(&self) -> bool {
         match &self.of {
             Origin::Number(quantity) => quantity.listens(),
-            Origin::Text(_) => true,
+            Origin::Text(text) => text.listens(),
             Origin::Address(_) | Origin::Variable(..) | Origin::Capture(_) | Origin::Constant(_) => false,
         }
+    }
+
+    /// Of what the server says, where it is of bytes that the client says.
+    #[must_use]
+    pub fn answered(mut self) -> Self {
+        if let Origin::Text(text) = &mut self.of {
+            *text = text.answered();
+        }
+        self
     }
 
     /// The number that it begins with.

@@ -64,9 +64,17 @@ pub enum StickAction {
     Match,
     /// It is only stored (`stick store-request`).
     Store,
+    /// It is something that the server says, and is stored then (`stick store-response`).
+    StoreAnswer,
 }
 
 impl StickRule {
+    /// Whether it is about what the server says.
+    #[must_use]
+    pub fn is_of_the_answer(&self) -> bool {
+        self.action == StickAction::StoreAnswer
+    }
+
     /// Whether what the client says may change what it comes to.
     #[must_use]
     pub fn listens(&self) -> bool {

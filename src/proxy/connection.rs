@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::greeting::Greeting;
 use super::inspect::Inspecting;
-use super::relay::{Deferred, End, Ready, Relay, Side, Step, Transport};
+use super::relay::{Deferred, End, Listener, Ready, Relay, Side, Step, Transport};
 use super::ruling::Ruled;
 use super::session::{Session, SessionId, SessionPhase};
 use super::shared::{Assigned, PoolShared, ServiceShared};
@@ -285,7 +285,7 @@ impl Connection {
         if !client_spoke {
             context.watch_silence();
         }
-        let relay = relay.following(self.server_flight());
+        let relay = relay.following(self.server_listener());
         self.state = State::Relay(relay);
         if self.binding.service.spec.log_early {
             self.log_early(context.now);
@@ -313,8 +313,10 @@ impl Connection {
                 return Verdict::End(EndReason::Resources, Reset::Both);
             }
         }
-        if let Some(flight) = heard {
-            self.learn(*flight, context.now);
+        match heard.map(|listener| *listener) {
+            Some(Listener::Session(flight)) => self.learn(flight, context.now),
+            Some(Listener::Answer(answer)) => self.store_of(answer, context.now),
+            None => {}
         }
         if self.half_closed && self.closes_at_once() {
             return Verdict::End(EndReason::Complete, Reset::None);

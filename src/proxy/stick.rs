@@ -1,11 +1,16 @@
-//! Stick tables as pools share them.
+//! Stick tables as pools share them, and what servers say that is stored in them.
 
 use std::time::Instant;
 
 use super::Proxy;
+use super::connection::{Connection, State};
+use super::relay::{Answer, Listener};
+use super::tls_session::offer_of;
 use crate::balance::SharedTable;
 use crate::balance::sticky::Bounds;
-use crate::model::Pool;
+use crate::model::{Pool, StickRule};
+use crate::rules::{Facts, stick};
+use crate::wire::tls::server_flight::Flight;
 
 impl Proxy {
     /// A stick table by its name: a pool's own has the pool's.
@@ -30,6 +35,35 @@ impl Proxy {
             table.set_bounds(bounds, now);
             table.lock().keep_changes(replicated);
             shared.lock().balance.use_table(table);
+        }
+    }
+}
+
+impl Connection {
+    /// Who listens to what the server says first, where that can teach anything.
+    pub(super) fn server_listener(&self) -> Option<Box<Listener>> {
+        let stores = || self.spec.stick.iter().any(StickRule::is_of_the_answer);
+        match offer_of(self.ruled.as_deref()) {
+            Some(_) => Some(Box::new(Listener::Session(Flight::default()))),
+            None => stores().then(|| Box::new(Listener::Answer(Answer::default()))),
+        }
+    }
+
+    /// Stores what rules want of an answer, or listens on.
+    pub(super) fn store_of(&mut self, answer: Answer, now: Instant) {
+        let (Some(ruling), Some(rules), Some(assigned)) =
+            (&self.binding.service.ruling, self.spec.stick_rules(), &self.assigned)
+        else {
+            return;
+        };
+        let facts = Facts::answered(self.client, self.destination, answer.said());
+        match stick::answered(rules, &facts, ruling.matchers()) {
+            Some(keys) => self.pool().lock().balance.table_store(&keys, assigned.id, now),
+            None => {
+                if let (State::Relay(relay), Some(listener)) = (&mut self.state, answer.go_on()) {
+                    relay.listen_on(Box::new(listener));
+                }
+            }
         }
     }
 }

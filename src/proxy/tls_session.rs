@@ -52,11 +52,6 @@ fn lesson(offer: &Offer, said: &Said) -> Lesson {
 }
 
 impl Connection {
-    /// What the server says first is to be listened to, where it can teach anything.
-    pub(super) fn server_flight(&self) -> Option<Box<Flight>> {
-        offer_of(self.ruled.as_deref()).map(|_| Box::default())
-    }
-
     /// The server has said all that can be known.
     pub(super) fn learn(&self, flight: Flight, now: Instant) {
         if let (Some(offer), Some(assigned), Some(said)) =

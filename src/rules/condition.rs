@@ -41,6 +41,8 @@ pub struct Facts<'a> {
     pub local: SocketAddr,
     heard: &'a [u8],
     ended: bool,
+    /// What the server has said, where that is what counts.
+    answer: Option<&'a [u8]>,
     hello: OnceCell<Heard>,
 }
 
@@ -181,7 +183,13 @@ impl<'a> Facts<'a> {
     /// With what the client has said so far; `ended`: it will not say more, or not be listened to any longer.
     #[must_use]
     pub fn new(client: SocketAddr, local: SocketAddr, heard: &'a [u8], ended: bool) -> Self {
-        Self { client, local, heard, ended, hello: OnceCell::new() }
+        Self { client, local, heard, ended, answer: None, hello: OnceCell::new() }
+    }
+
+    /// Once the server answers, with what it has said so far.
+    #[must_use]
+    pub fn answered(client: SocketAddr, local: SocketAddr, answer: &'a [u8]) -> Self {
+        Self { answer: Some(answer), ..Self::new(client, local, &[], false) }
     }
 
     /// Of a client that sent a TLS hello with this name, or says nothing at all.
@@ -206,14 +214,6 @@ impl<'a> Facts<'a> {
             Heard::Other => Some(None),
             Heard::Part => None,
         }
-    }
-
-    /// What follows its own length, which has so many bytes.
-    pub(super) fn counted(&self, offset: usize, size: usize) -> Option<&'a [u8]> {
-        let digits = self.heard.get(offset..offset.saturating_add(size))?;
-        let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-        let start = offset.saturating_add(size);
-        self.heard.get(start..start.saturating_add(length))
     }
 
     /// What the bytes are to an RDP server.
@@ -373,8 +373,7 @@ fn text_holds(of: Text, ignore_case: bool, patterns: &[Pattern], known: Known<'_
         Err(Open) => return known.no_or_unknown(),
     };
     // Of all that comes: what does not match yet may do so with more.
-    let may_grow = matches!(of, Text::Heard { length: None, .. });
-    if may_grow && !holds { known.no_or_unknown() } else { Answer::of(holds) }
+    if of.grows() && !holds { known.no_or_unknown() } else { Answer::of(holds) }
 }
 
 /// A text; none: there is nothing that it could be of. Of several protocols, the first.
@@ -391,18 +390,37 @@ pub(super) fn text<'f>(of: Text, known: Known<'f, '_>) -> Result<Option<&'f [u8]
         Text::Protocol => {
             facts.hello().ok_or(Open)?.and_then(|hello| hello.protocols.first()).map(|name| name.as_ref())
         }
-        Text::Heard { offset, length: Some(length) } => {
-            Some(facts.heard.get(offset..offset.saturating_add(length)).ok_or(Open)?)
-        }
-        Text::Heard { offset, length: None } => {
-            Some(facts.heard.get(offset..).filter(|bytes| !bytes.is_empty()).ok_or(Open)?)
-        }
-        Text::Counted { offset, size } => Some(facts.counted(offset, size).ok_or(Open)?),
+        Text::Heard { offset, length } => Some(part(facts.heard, offset, length).ok_or(Open)?),
+        Text::Counted { offset, size } => Some(counted(facts.heard, offset, size).ok_or(Open)?),
+        Text::Answered { offset, length } => match facts.answer {
+            Some(answer) => Some(part(answer, offset, length).ok_or(Open)?),
+            None => None,
+        },
+        Text::AnsweredCounted { offset, size } => match facts.answer {
+            Some(answer) => Some(counted(answer, offset, size).ok_or(Open)?),
+            None => None,
+        },
         Text::RdpUser => match facts.rdp_request() {
             rdp::Heard::Part => return Err(Open),
             said => said.user(),
         },
     })
+}
+
+/// Bytes from a place on; no length: all, if there are any.
+fn part(said: &[u8], offset: usize, length: Option<usize>) -> Option<&[u8]> {
+    match length {
+        Some(length) => said.get(offset..offset.saturating_add(length)),
+        None => said.get(offset..).filter(|bytes| !bytes.is_empty()),
+    }
+}
+
+/// What follows its own length, which has so many bytes.
+fn counted(said: &[u8], offset: usize, size: usize) -> Option<&[u8]> {
+    let digits = said.get(offset..offset.saturating_add(size))?;
+    let length = digits.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+    let start = offset.saturating_add(size);
+    said.get(start..start.saturating_add(length))
 }
 
 pub(super) fn matches(text: &[u8], ignore_case: bool, patterns: &[Pattern], matchers: &Matchers) -> bool {

@@ -7,7 +7,7 @@ use crate::model::expression::{
     Converter, Expression, Is, LONGEST_TEXT, Map, NamePiece, Naming, Operand, Origin, Part,
 };
 use crate::model::list::{How, Kind, Lookup};
-use crate::model::rule::{Counter, Quantity, Text};
+use crate::model::rule::{Counter, Quantity};
 use crate::model::value::Value;
 
 /// It is not known yet.
@@ -85,7 +85,7 @@ fn origin<'a>(of: &Origin, known: Known<'a, '_>, Asked { world, .. }: Asked<'_>)
     Ok(match of {
         Origin::Address(end) => Some(Value::Address(condition::address(*end, known).to_canonical())),
         Origin::Number(quantity) => condition::number(quantity, known, world)?.map(Value::Number),
-        Origin::Text(of @ (Text::Heard { .. } | Text::Counted { .. })) => {
+        Origin::Text(of) if of.is_binary() => {
             condition::text(*of, known)?.filter(|bytes| !bytes.is_empty()).map(|bytes| Value::Bytes(bytes.into()))
         }
         Origin::Text(of) => condition::text(*of, known)?.map(|text| Value::Text(text.into())),
@@ -99,7 +99,10 @@ fn origin<'a>(of: &Origin, known: Known<'a, '_>, Asked { world, .. }: Asked<'_>)
 
 /// Whether it may become more as long as the client goes on.
 fn grows(of: &Origin) -> bool {
-    matches!(of, Origin::Number(Quantity::HeardBytes) | Origin::Text(Text::Heard { length: None, .. }))
+    match of {
+        Origin::Text(text) => text.grows(),
+        _ => *of == Origin::Number(Quantity::HeardBytes),
+    }
 }
 
 fn is_so(value: &Value<'_>, is: &Is, asked: Asked<'_>) -> bool {
@@ -150,9 +153,9 @@ fn convert<'a>(converter: &Converter, value: Value<'a>, asked: Asked<'_>) -> Opt
         Converter::Alter(alteration) => Value::Number(compute::alter(*alteration, value.number()?)),
         Converter::Digest(digest) => Value::Number(compute::digest(*digest, &value.as_bytes()).into()),
         Converter::Encode(encoding) => {
-            let bytes = value.as_bytes();
-            let first = bytes.get(..LONGEST_TEXT / 2).unwrap_or(&bytes);
-            Value::Text(compute::encode(*encoding, first).into_bytes().into())
+            let mut text = compute::encode(*encoding, &value.as_bytes()).into_bytes();
+            text.truncate(LONGEST_TEXT);
+            Value::Text(text.into())
         }
         Converter::Counted { table, counter } => {
             // Who has a row has connections counted, be it none.

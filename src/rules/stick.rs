@@ -1,7 +1,7 @@
 //! What a stick table knows a connection by.
 
 use super::Matchers;
-use super::condition::{Answer, Facts, World, holds};
+use super::condition::{Answer, Facts, Nobody, World, holds};
 use super::expression::{self, Asked, Open};
 use crate::model::value::Value;
 use crate::model::{Key, KeyType, StickAction, StickKeys, StickRule};
@@ -14,20 +14,13 @@ pub fn keys(
     matchers: &Matchers,
     world: &dyn World,
 ) -> Option<StickKeys> {
-    let known = facts.known(false);
     let mut keys = StickKeys::default();
-    for rule in rules {
-        let answer = rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, known, matchers, world));
-        match answer {
-            Answer::No => continue,
-            Answer::Unknown => return None,
-            Answer::Yes => {}
-        }
-        let value = match expression::value(&rule.key, known, Asked { matchers, world }) {
-            Ok(value) => value,
+    for rule in rules.iter().filter(|rule| !rule.is_of_the_answer()) {
+        let key = match key(rule, kind, facts, Asked { matchers, world }) {
+            Ok(Some(key)) => key,
+            Ok(None) => continue,
             Err(Open) => return None,
         };
-        let Some(key) = value.and_then(|value| key(value, kind)) else { continue };
         if rule.action != StickAction::Match {
             keys.stores.push(key.clone());
         }
@@ -38,8 +31,28 @@ pub fn keys(
     Some(keys)
 }
 
+/// What a connection is remembered by once its server has said so much. None: it has to say more first.
+#[must_use]
+pub fn answered((kind, rules): (KeyType, &[StickRule]), facts: &Facts<'_>, matchers: &Matchers) -> Option<Vec<Key>> {
+    let asked = Asked { matchers, world: &Nobody };
+    let keys = rules.iter().filter(|rule| rule.is_of_the_answer()).map(|rule| key(rule, kind, facts, asked));
+    let keys: Result<Vec<_>, Open> = keys.filter_map(Result::transpose).collect();
+    keys.ok()
+}
+
+/// The key of a rule; none: it is for others, or there is no such key.
+fn key(rule: &StickRule, kind: KeyType, facts: &Facts<'_>, asked: Asked<'_>) -> Result<Option<Key>, Open> {
+    let known = facts.known(false);
+    match rule.when.as_ref().map_or(Answer::Yes, |when| holds(when, known, asked.matchers, asked.world)) {
+        Answer::No => return Ok(None),
+        Answer::Unknown => return Err(Open),
+        Answer::Yes => {}
+    }
+    Ok(expression::value(&rule.key, known, asked)?.and_then(|value| cast(value, kind)))
+}
+
 /// A value as a key of a table of this type.
-fn key(value: Value<'_>, kind: KeyType) -> Option<Key> {
+fn cast(value: Value<'_>, kind: KeyType) -> Option<Key> {
     let key = match kind {
         KeyType::Ipv4 | KeyType::Ipv6 => Key::from(value.address()?),
         // As in HAProxy, of a longer one the last 32 bits.
@@ -52,7 +65,6 @@ fn key(value: Value<'_>, kind: KeyType) -> Option<Key> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::condition::Nobody;
     use super::*;
     use crate::model::expression::{Converter, Expression, Origin};
     use crate::model::rule::{End, Quantity, Text};
@@ -103,5 +115,17 @@ mod tests {
         assert_eq!(keys(&name, KeyType::Text(8), b"GET /", false), Some(vec![]));
         let one = Origin::Constant(Value::Number(-1));
         assert_eq!(keys(&one, KeyType::Integer, b"", false), Some(vec![Key::Integer(u32::MAX)]));
+    }
+    #[test]
+    fn what_a_server_says_is_waited_for_and_no_key_before() {
+        let greeting = rule(StickAction::StoreAnswer, Origin::Text(Text::Answered { offset: 2, length: Some(3) }));
+        let rules = [rule(StickAction::On, Origin::Text(Text::Answered { offset: 0, length: None })), greeting];
+        let (client, local) = (([192, 0, 2, 77], 4000).into(), ([203, 0, 113, 1], 443).into());
+        let of = |said: &'static [u8]| {
+            answered((KeyType::Text(9), &rules), &Facts::answered(client, local, said), &Matchers::default())
+        };
+        assert_eq!((of(b""), of(b"abcd"), of(b"abcdef")), (None, None, Some(vec![bytes(b"cde")])));
+        let before = keys((KeyType::Text(9), &rules), &facts(b"hello", false), &Matchers::default(), &Nobody);
+        assert_eq!(before, Some(StickKeys::default()));
     }
 }

@@ -301,7 +301,7 @@ fn a_text_that_every_connection_makes_longer_stays_bounded() {
             ),
         ],
     );
-    assert_eq!((ours[1][0].as_str(), ours[1][12].as_str()), ("4", "16382"));
+    assert_eq!((ours[1][0].as_str(), ours[1][12].as_str()), ("4", "16383"));
     let lengths: Vec<usize> = ours[0].iter().map(|length| length.parse().unwrap()).collect();
     assert_eq!((lengths[0], lengths[1]), (901, 1802));
     assert!(lengths.iter().all(|length| *length <= 16_384) && lengths[19] > 16_000, "{lengths:?}");

@@ -109,6 +109,8 @@ pub(super) fn text(of: Text) -> String {
         Text::Path => "path".to_owned(),
         Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
         Text::Counted { offset, size } => format!("req.payload_lv({offset},{size})"),
+        Text::Answered { offset, length } => format!("res.payload({offset},{})", length.unwrap_or(0)),
+        Text::AnsweredCounted { offset, size } => format!("res.payload_lv({offset},{size})"),
         Text::RdpUser => "req.rdp_cookie(mstshash)".to_owned(),
     }
 }

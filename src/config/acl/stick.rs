@@ -10,14 +10,19 @@ use crate::model::rule::{Condition, Quantity, Test};
 use crate::model::{StickAction, StickRule};
 
 /// The actions by their names.
-const ACTIONS: [(&str, StickAction); 3] =
-    [("on", StickAction::On), ("match", StickAction::Match), ("store-request", StickAction::Store)];
+const ACTIONS: [(&str, StickAction); 4] = [
+    ("on", StickAction::On),
+    ("match", StickAction::Match),
+    ("store-request", StickAction::Store),
+    ("store-response", StickAction::StoreAnswer),
+];
 
 /// A rule with its action. `at` is where it would begin.
 pub(in crate::config) fn stick_rule(words: &[Word], at: Location, scope: &Scope<'_>) -> Result<StickRule, Fault> {
     let Some((first, rest)) = words.split_first() else { return Err(Fault::new(at, "an empty rule")) };
     let Some((_, action)) = ACTIONS.iter().find(|(name, _)| *name == first.text) else {
-        let message = format!("a stick rule cannot begin with `{}`: on, match and store-request can", first.text);
+        let message =
+            format!("a stick rule cannot begin with `{}`: on, match, store-request and store-response can", first.text);
         return Err(Fault::new(first.at, message));
     };
     stick(*action, rest, first.at, scope)
@@ -45,7 +50,13 @@ pub(in crate::config) fn stick(
         let message = format!("a condition of a stick rule can ask for the connection only, not for {asked:?}");
         return Err(Fault::new(at, message));
     }
-    Ok(StickRule { action, key, when })
+    let rule = StickRule { action, key: if action == StickAction::StoreAnswer { key.answered() } else { key }, when };
+    let noted = rule.key.variables().next().is_some() || matches!(rule.key.of, Origin::Capture(_));
+    if rule.is_of_the_answer() && (rule.listens() || noted) {
+        let message = "what a client says, and what rules kept of that, is gone when its server answers: `store-request` stores it";
+        return Err(Fault::new(at, message));
+    }
+    Ok(rule)
 }
 
 fn is_of_the_connection(test: &Test) -> bool {

@@ -170,18 +170,23 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         "req.ssl_sni" | "req_ssl_sni" => Fetch::Text(Text::ServerName, "str"),
         "req.ssl_alpn" => Fetch::Text(Text::Protocol, "str"),
         "req.rdp_cookie" | "req_rdp_cookie" | "rdp_cookie" if inside == "mstshash" => Fetch::Text(Text::RdpUser, "str"),
-        "req.payload" | "payload" => {
+        "req.payload" | "payload" | "res.payload" => {
             let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
             match numbers.as_deref() {
-                Some([offset, 0]) => Fetch::Bytes(Text::Heard { offset: *offset, length: None }),
-                Some([offset, length]) => Fetch::Bytes(Text::Heard { offset: *offset, length: Some(*length) }),
+                Some([offset, length]) => {
+                    let heard = Text::Heard { offset: *offset, length: Some(*length).filter(|length| *length > 0) };
+                    Fetch::Bytes(if name.starts_with("res") { heard.answered() } else { heard })
+                }
                 _ => return Err(format!("`{name}` wants an offset and a length, as in `{name}(0,4)`")),
             }
         }
-        "req.payload_lv" | "payload_lv" => {
+        "req.payload_lv" | "payload_lv" | "res.payload_lv" => {
             let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
             match numbers.as_deref() {
-                Some([offset, size @ 1..=4]) => Fetch::Bytes(Text::Counted { offset: *offset, size: *size }),
+                Some([offset, size @ 1..=4]) => {
+                    let heard = Text::Counted { offset: *offset, size: *size };
+                    Fetch::Bytes(if name.starts_with("res") { heard.answered() } else { heard })
+                }
                 _ => return Err(format!("`{name}` wants an offset and the size of a length, as in `{name}(43,1)`")),
             }
         }
@@ -211,7 +216,7 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         other => return Err(not_there(other)),
     };
     let most = match name {
-        "req.payload" | "payload" | "req.payload_lv" | "payload_lv" => 2,
+        "req.payload" | "payload" | "res.payload" | "req.payload_lv" | "payload_lv" | "res.payload_lv" => 2,
         "srv_is_up" | "env" | "rand" | "req.rdp_cookie" | "req_rdp_cookie" | "rdp_cookie" => 1,
         _ => 0,
     };

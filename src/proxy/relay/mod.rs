@@ -7,6 +7,7 @@
 //! connections at once, few bytes stay in the scratch buffer until it has, see [`Relay::deferred`].
 
 mod endpoint;
+mod listener;
 mod splice;
 mod workspace;
 
@@ -14,10 +15,10 @@ use std::io;
 use std::ops::Range;
 
 pub use endpoint::Ready;
+pub use listener::{Answer, Listener};
 pub use splice::MOST_PIPES;
 pub use workspace::Workspace;
 
-use crate::wire::tls::server_flight::Flight;
 use endpoint::Endpoint;
 use splice::{Held, Pace};
 
@@ -130,7 +131,7 @@ struct Flow<P> {
     stage: Stage,
     bytes: u64,
     /// Who listens to what is read, as long as it wants to.
-    listener: Option<Box<Flight>>,
+    listener: Option<Box<Listener>>,
 }
 
 /// What was read and not yet taken by the other side.
@@ -183,14 +184,19 @@ impl<S: Transport> Relay<S> {
 
     /// With a listener to what the server says first. Nothing is spliced before that has heard enough.
     #[must_use]
-    pub fn following(mut self, listener: Option<Box<Flight>>) -> Self {
+    pub fn following(mut self, listener: Option<Box<Listener>>) -> Self {
         self.to_client.listener = listener;
         self
     }
 
-    /// The listener, once it has heard enough.
-    pub fn take_heard(&mut self) -> Option<Box<Flight>> {
-        self.to_client.listener.take_if(|listener| listener.is_over())
+    /// The listener, once it has heard something worth looking at.
+    pub fn take_heard(&mut self) -> Option<Box<Listener>> {
+        self.to_client.listener.take_if(|listener| listener.has_heard())
+    }
+
+    /// Gives the listener back: it wants to hear more.
+    pub fn listen_on(&mut self, listener: Box<Listener>) {
+        self.to_client.listener = Some(listener);
     }
 
     /// Takes both sockets back, with what was read from them and not written yet.

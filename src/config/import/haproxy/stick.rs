@@ -192,7 +192,7 @@ impl Translator<'_> {
     }
 
     /// `stick store-response <pattern> [table <table>] [{if | unless} <condition>]`. Addresses and ports are the same before
-    /// the server has answered; of what it says, only the half of the TLS idiom is known.
+    /// the server has answered; the other half of the TLS idiom is affinity by TLS sessions.
     pub(super) fn stick_store_response(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
         let Some(pattern) = arguments.first() else { return };
         if pattern.text == TLS_SESSION_ID {
@@ -201,8 +201,7 @@ impl Translator<'_> {
         if matches!(pattern.text.split(',').next(), Some("src" | "dst" | "src_port" | "dst_port")) {
             return self.stick(StickAction::Store, statement, arguments, proxy);
         }
-        let message = format!("`stick store-response {}`: what a server says is not stored", pattern.text);
-        self.findings.push(Diagnostic::warning(pattern.at, message));
+        self.stick(StickAction::StoreAnswer, statement, arguments, proxy);
     }
 
     /// The counters that a table keeps: `conn_rate(10s),conn_cur,gpc0`.
