@@ -53,7 +53,7 @@ impl Answer {
     /// As a listener that wants to hear more; none: there is no room for that.
     #[must_use]
     pub fn go_on(self) -> Option<Listener> {
-        (self.said.len() < MOST_KEPT).then(|| Listener::Answer(Self { has_more: false, ..self }))
+        (self.said.len() < MOST_KEPT).then_some(Listener::Answer(Self { has_more: false, ..self }))
     }
 }
 
