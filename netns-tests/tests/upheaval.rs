@@ -16,7 +16,7 @@ use netns_tests::pair::{FrontPair, PATIENCE, PORTS, VIP};
 use netns_tests::plan::Plan;
 use netns_tests::report::{Table, ms};
 use netns_tests::siege::round_trips;
-use netns_tests::wait::{pass, until_true};
+use netns_tests::wait::{pass, try_until, until_true};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -216,6 +216,8 @@ fn a_gate_that_leaves_under_load_waits_for_nobody() {
         let gone = Instant::now();
         pair.gate(0).wait_end();
         let took = gone.elapsed();
+        // Their thread may see it later than the node ends.
+        let _ = try_until(PATIENCE, || (flows.tally().alive == 0).then_some(()));
         let tally = flows.settle(PATIENCE);
         table.row(&[&round.to_string(), &ms(took), &tally.to_string()]);
         if took >= END {
