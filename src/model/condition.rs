@@ -272,10 +272,16 @@ impl Quantity {
 }
 
 impl Text {
+    /// Whether it is something that the server says.
+    #[must_use]
+    pub fn is_of_the_answer(self) -> bool {
+        matches!(self, Self::Answered { .. } | Self::AnsweredCounted { .. })
+    }
+
     /// Whether what the client says may change it.
     #[must_use]
     pub fn listens(self) -> bool {
-        !matches!(self, Self::Answered { .. } | Self::AnsweredCounted { .. })
+        !self.is_of_the_answer()
     }
 
     /// Whether it becomes more as long as somebody goes on.
@@ -302,6 +308,16 @@ impl Text {
 }
 
 impl Test {
+    /// Whether it is about something that the server says.
+    #[must_use]
+    pub fn is_of_the_answer(&self) -> bool {
+        match self {
+            Self::Text { of, .. } => of.is_of_the_answer(),
+            Self::Value { of, .. } => of.is_of_the_answer(),
+            _ => false,
+        }
+    }
+
     /// Whether what the client says may change the answer.
     #[must_use]
     pub fn listens(&self) -> bool {

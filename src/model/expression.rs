@@ -236,6 +236,12 @@ impl Expression {
         }
     }
 
+    /// Whether it is made of something that the server says.
+    #[must_use]
+    pub fn is_of_the_answer(&self) -> bool {
+        matches!(&self.of, Origin::Text(text) if text.is_of_the_answer())
+    }
+
     /// Of what the server says, where it is of bytes that the client says.
     #[must_use]
     pub fn answered(mut self) -> Self {

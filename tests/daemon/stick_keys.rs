@@ -8,7 +8,7 @@ use super::support::{Client, own_ip};
 use super::variables::hello;
 
 /// Keys, of requests where nothing else is said, and the types of the tables that have them.
-const KEYS: [(&str, &str); 44] = [
+const KEYS: [(&str, &str); 46] = [
     ("src", "ip"),
     ("src,ipmask(24)", "ip"),
     ("src", "ipv6"),
@@ -49,6 +49,8 @@ const KEYS: [(&str, &str); 44] = [
     ("store-response res.payload(0,3) if { res.payload(0,1) -m bin 16 }", "binary len 3"),
     ("store-response res.payload(0,2),bytes(1) unless { res.payload(0,1) -m bin 16 }", "string len 3"),
     ("store-response src", "ip"),
+    ("store-response src if { res.payload(0,1) -m bin 16 }", "ip"),
+    ("store-response src if { res.payload(0,1) -m bin 17 }", "ip"),
     ("store-response src,ipmask(8)", "string len 40"),
     ("store-response res.payload(0,3) if { dst_port 1 }", "binary len 3"),
     ("var(txn.kept)", "string len 40"),

@@ -110,6 +110,10 @@ fn what_is_not_there_is_named() {
     let key =
         told("stick-table type string len 9 size 9\n stick on req.payload(0,9),mqtt_field_value(connect,username)");
     assert!(key.contains("the converter `mqtt_field_value(connect,username)` is not there"), "{key}");
+    let early = told("stick-table type string len 9 size 9\n stick on res.payload(0,9)");
+    assert!(early.contains("`store-response` stores what it says"), "{early}");
+    let late = told("stick-table type string len 9 size 9\n stick store-response res.payload(0,9),concat(,txn.x)");
+    assert!(late.contains("`store-request` stores it"), "{late}");
     let name = told("tcp-request content reject if { ssl_fc_sni_end .a }");
     assert!(name.contains("`req.ssl_sni` is in the hello that passes through"), "{name}");
 }

@@ -50,11 +50,21 @@ pub(in crate::config) fn stick(
         let message = format!("a condition of a stick rule can ask for the connection only, not for {asked:?}");
         return Err(Fault::new(at, message));
     }
-    let rule = StickRule { action, key: if action == StickAction::StoreAnswer { key.answered() } else { key }, when };
+    let key = if action == StickAction::StoreAnswer { key.answered() } else { key };
+    let is_of_the_answer = key.is_of_the_answer() || when.iter().flat_map(Condition::tests).any(Test::is_of_the_answer);
+    let action = match action {
+        // What does not depend on the answer is the same before.
+        StickAction::StoreAnswer if !is_of_the_answer => StickAction::Store,
+        action => action,
+    };
+    let rule = StickRule { action, key, when };
     let noted = rule.key.variables().next().is_some() || matches!(rule.key.of, Origin::Capture(_));
     if rule.is_of_the_answer() && (rule.listens() || noted) {
         let message = "what a client says, and what rules kept of that, is gone when its server answers: `store-request` stores it";
         return Err(Fault::new(at, message));
+    }
+    if is_of_the_answer && !rule.is_of_the_answer() {
+        return Err(Fault::new(at, "a server has not said anything yet: `store-response` stores what it says"));
     }
     Ok(rule)
 }

@@ -191,17 +191,12 @@ impl Translator<'_> {
         proxy.stick.on.get_or_insert(Located::new(Key::TlsSession, statement.at()));
     }
 
-    /// `stick store-response <pattern> [table <table>] [{if | unless} <condition>]`. Addresses and ports are the same before
-    /// the server has answered; the other half of the TLS idiom is affinity by TLS sessions.
+    /// `stick store-response <pattern> [table <table>] [{if | unless} <condition>]`. The half of the TLS idiom is told with the
+    /// other.
     pub(super) fn stick_store_response(&mut self, statement: &Statement, arguments: &[Word], proxy: &mut Proxy) {
-        let Some(pattern) = arguments.first() else { return };
-        if pattern.text == TLS_SESSION_ID {
-            return;
+        if arguments.first().is_some_and(|pattern| pattern.text != TLS_SESSION_ID) {
+            self.stick(StickAction::StoreAnswer, statement, arguments, proxy);
         }
-        if matches!(pattern.text.split(',').next(), Some("src" | "dst" | "src_port" | "dst_port")) {
-            return self.stick(StickAction::Store, statement, arguments, proxy);
-        }
-        self.stick(StickAction::StoreAnswer, statement, arguments, proxy);
     }
 
     /// The counters that a table keeps: `conn_rate(10s),conn_cur,gpc0`.
