@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use vipgate::model::figure::Figure;
 use vipgate::model::page::PageListen;
-use vipgate::model::rule::{Counted, Counter};
 use vipgate::model::{Config, Global, ListenAddress, Page, Pool, Server, Service, Statistics};
 use vipgate::pages::{Pages, Source};
 use vipgate::rules::World;
@@ -41,19 +39,7 @@ fn statistics(page: &mut Page) -> &mut Statistics {
 /// Statistics ask for nothing.
 struct Nothing;
 
-impl World for Nothing {
-    fn figure(&self, _: &Figure) -> i64 {
-        0
-    }
-
-    fn is_up(&self, _: &str, _: &str) -> bool {
-        false
-    }
-
-    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
-        None
-    }
-}
+impl World for Nothing {}
 
 /// One service whose pool has one server, in use or not.
 fn source(disabled: bool, service: &str) -> Source {

@@ -7,7 +7,6 @@ use super::expression::{Expression, Is};
 use super::figure::Figure;
 use super::list::{Kind, Lookup};
 use super::networks::Networks;
-use super::rule::Slot;
 
 /// When a rule holds: one of the lines, of which each is a list of terms that all hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +101,10 @@ pub enum Quantity {
     },
 }
 
+/// One of the sources that a connection counts for, 0 to 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot(u8);
+
 /// Whose counters are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Counted {
@@ -153,6 +156,15 @@ pub enum Purpose {
     Gpc1,
 }
 
+/// Who says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// The client.
+    Client,
+    /// Its server, in rules about that.
+    Server,
+}
+
 /// A text that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Text {
@@ -160,29 +172,19 @@ pub enum Text {
     ServerName,
     /// The first protocol that a TLS client hello offers (`req.ssl_alpn`).
     Protocol,
-    /// Bytes of what the client says first (`req.payload`); no length: all that has come.
+    /// Bytes of what somebody says first (`req.payload`, `res.payload`); no length: all that has come.
     Heard {
+        /// Who.
+        by: Party,
         /// Bytes before it.
         offset: usize,
         /// So many.
         length: Option<usize>,
     },
-    /// What follows its own length in what the client says first (`req.payload_lv`).
+    /// What follows its own length in what somebody says first (`req.payload_lv`, `res.payload_lv`).
     Counted {
-        /// Bytes before the length.
-        offset: usize,
-        /// Bytes of the length, 1 to 4.
-        size: usize,
-    },
-    /// Bytes of what the server says first (`res.payload`), in rules about that; no length: all that has come.
-    Answered {
-        /// Bytes before it.
-        offset: usize,
-        /// So many.
-        length: Option<usize>,
-    },
-    /// What follows its own length in what the server says first (`res.payload_lv`).
-    AnsweredCounted {
+        /// Who.
+        by: Party,
         /// Bytes before the length.
         offset: usize,
         /// Bytes of the length, 1 to 4.
@@ -215,6 +217,23 @@ pub enum Pattern {
     Regex(String),
     /// Its length in bytes is in this range.
     Length(RangeInclusive<i64>),
+}
+
+impl Slot {
+    /// So many there are.
+    pub const COUNT: usize = 3;
+
+    /// The one of this number.
+    #[must_use]
+    pub fn new(number: u8) -> Option<Self> {
+        (usize::from(number) < Self::COUNT).then_some(Self(number))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
 }
 
 impl Condition {
@@ -275,7 +294,7 @@ impl Text {
     /// Whether it is something that the server says.
     #[must_use]
     pub fn is_of_the_answer(self) -> bool {
-        matches!(self, Self::Answered { .. } | Self::AnsweredCounted { .. })
+        matches!(self, Self::Heard { by: Party::Server, .. } | Self::Counted { by: Party::Server, .. })
     }
 
     /// Whether what the client says may change it.
@@ -287,21 +306,21 @@ impl Text {
     /// Whether it becomes more as long as somebody goes on.
     #[must_use]
     pub fn grows(self) -> bool {
-        matches!(self, Self::Heard { length: None, .. } | Self::Answered { length: None, .. })
+        matches!(self, Self::Heard { length: None, .. })
     }
 
     /// Whether it is bytes, which need not be a text.
     #[must_use]
     pub fn is_binary(self) -> bool {
-        !matches!(self, Self::ServerName | Self::Protocol | Self::RdpUser | Self::Method | Self::Path)
+        matches!(self, Self::Heard { .. } | Self::Counted { .. })
     }
 
     /// Of what the server says, where it is bytes of what the client says.
     #[must_use]
     pub fn answered(self) -> Self {
         match self {
-            Self::Heard { offset, length } => Self::Answered { offset, length },
-            Self::Counted { offset, size } => Self::AnsweredCounted { offset, size },
+            Self::Heard { offset, length, .. } => Self::Heard { by: Party::Server, offset, length },
+            Self::Counted { offset, size, .. } => Self::Counted { by: Party::Server, offset, size },
             other => other,
         }
     }

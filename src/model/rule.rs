@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-pub use super::condition::{Condition, Counted, Counter, End, Pattern, Purpose, Quantity, Term, Test, Text};
+pub use super::condition::{
+    Condition, Counted, Counter, End, Party, Pattern, Purpose, Quantity, Slot, Term, Test, Text,
+};
 use super::expression::{Expression, Naming};
 use super::figure::Figure;
 use super::list::{Kind, Lookup};
@@ -149,32 +151,11 @@ pub enum Denial {
     Limit,
 }
 
-/// One of the sources that a connection counts for, 0 to 2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Slot(u8);
-
 impl Directions {
     /// Whether its server is tried although it is down.
     #[must_use]
     pub fn is_forced(&self) -> bool {
         self.persistence == Some(Persistence::Forced)
-    }
-}
-
-impl Slot {
-    /// So many there are.
-    pub const COUNT: usize = 3;
-
-    /// The one of this number.
-    #[must_use]
-    pub fn new(number: u8) -> Option<Self> {
-        (usize::from(number) < Self::COUNT).then_some(Self(number))
-    }
-
-    /// Its number.
-    #[must_use]
-    pub fn index(self) -> usize {
-        usize::from(self.0)
     }
 }
 

@@ -10,8 +10,6 @@ use super::shared::Global;
 use crate::balance::Ahead;
 use crate::model;
 use crate::model::expression::Expression;
-use crate::model::figure::Figure;
-use crate::model::rule::{Counted, Counter};
 use crate::model::value::{Scope, Value, Variable};
 use crate::rules::{self, Facts, Matchers, Notes, World};
 use crate::stats::EndReason;
@@ -119,18 +117,6 @@ impl Noted<'_> {
 
 /// Beside what is noted there is nobody to be asked.
 impl World for Noted<'_> {
-    fn figure(&self, _: &Figure) -> i64 {
-        0
-    }
-
-    fn is_up(&self, _: &str, _: &str) -> bool {
-        false
-    }
-
-    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
-        None
-    }
-
     fn random(&self) -> u32 {
         random()
     }

@@ -8,7 +8,6 @@ use super::Proxy;
 use super::figures::about_pool;
 use super::shared::PoolShared;
 use crate::model::figure::Figure;
-use crate::model::rule::{Counted, Counter};
 use crate::rules::{Lists, World};
 
 /// The pools as they are served now, over reloads.
@@ -36,11 +35,6 @@ impl World for Lookout {
 
     fn is_up(&self, pool: &str, server: &str) -> bool {
         self.pool(pool).is_some_and(|pool| pool.is_up(server))
-    }
-
-    /// No source is tracked.
-    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
-        None
     }
 }
 

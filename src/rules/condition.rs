@@ -15,7 +15,7 @@ use crate::model::Policy;
 use crate::model::expression::Is;
 use crate::model::figure::Figure;
 use crate::model::list::{Kind, Lookup};
-use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Quantity, Term, Test, Text};
+use crate::model::rule::{Condition, Counted, Counter, End, Party, Pattern, Quantity, Term, Test, Text};
 use crate::model::value::{Value, Variable};
 use crate::wire::http_request;
 use crate::wire::rdp;
@@ -53,23 +53,29 @@ pub(super) struct Known<'f, 'a> {
     is_all: bool,
 }
 
-/// What rules ask about the rest of the process.
+/// What rules ask about the rest of the process. Who does not say what he knows of something knows nothing of it.
 pub trait World {
     /// A number about services, pools and servers.
-    fn figure(&self, figure: &Figure) -> i64;
-    /// Whether a server is up.
-    fn is_up(&self, pool: &str, server: &str) -> bool;
+    fn figure(&self, _: &Figure) -> i64 {
+        0
+    }
+    /// Whether a server of a pool is up.
+    fn is_up(&self, _pool: &str, _server: &str) -> bool {
+        false
+    }
     /// A counter of a source; none: it is not counted.
-    fn counter(&self, of: Counted, table: Option<&str>, counter: Counter) -> Option<u64>;
-    /// A counter of any source in a table; none: it is not counted. Whoever has no tables counts nobody.
+    fn counter(&self, _: Counted, _table: Option<&str>, _: Counter) -> Option<u64> {
+        None
+    }
+    /// A counter of any source in a table; none: it is not counted.
     fn counter_of(&self, _: IpAddr, _table: &str, _: Counter) -> Option<u64> {
         None
     }
-    /// A number of 32 bits that nobody knows beforehand. Who draws none has 0.
+    /// A number of 32 bits that nobody knows beforehand.
     fn random(&self) -> u32 {
         0
     }
-    /// What a variable holds. Whoever keeps none has none.
+    /// What a variable holds.
     fn variable(&self, _: &Variable) -> Option<Value<'static>> {
         None
     }
@@ -82,19 +88,7 @@ pub trait World {
 /// There is nobody to ask.
 pub(super) struct Nobody;
 
-impl World for Nobody {
-    fn figure(&self, _: &Figure) -> i64 {
-        0
-    }
-
-    fn is_up(&self, _: &str, _: &str) -> bool {
-        false
-    }
-
-    fn counter(&self, _: Counted, _: Option<&str>, _: Counter) -> Option<u64> {
-        None
-    }
-}
+impl World for Nobody {}
 
 /// What a policy compares with: its regular expressions, compiled, and the lists that it asks.
 #[derive(Debug, Default)]
@@ -205,6 +199,14 @@ impl<'a> Facts<'a> {
             })
         });
         Self { hello: OnceCell::from(hello), ..Self::unheard(client, local) }
+    }
+
+    /// What somebody has said so far; none: that does not count here.
+    fn said(&self, by: Party) -> Option<&'a [u8]> {
+        match by {
+            Party::Client => Some(self.heard),
+            Party::Server => self.answer,
+        }
     }
 
     /// What the bytes are; none while that is open.
@@ -390,16 +392,12 @@ pub(super) fn text<'f>(of: Text, known: Known<'f, '_>) -> Result<Option<&'f [u8]
         Text::Protocol => {
             facts.hello().ok_or(Open)?.and_then(|hello| hello.protocols.first()).map(|name| name.as_ref())
         }
-        Text::Heard { offset, length } => Some(part(facts.heard, offset, length).ok_or(Open)?),
-        Text::Counted { offset, size } => Some(counted(facts.heard, offset, size).ok_or(Open)?),
-        Text::Answered { offset, length } => match facts.answer {
-            Some(answer) => Some(part(answer, offset, length).ok_or(Open)?),
-            None => None,
-        },
-        Text::AnsweredCounted { offset, size } => match facts.answer {
-            Some(answer) => Some(counted(answer, offset, size).ok_or(Open)?),
-            None => None,
-        },
+        Text::Heard { by, offset, length } => {
+            facts.said(by).map(|said| part(said, offset, length).ok_or(Open)).transpose()?
+        }
+        Text::Counted { by, offset, size } => {
+            facts.said(by).map(|said| counted(said, offset, size).ok_or(Open)).transpose()?
+        }
         Text::RdpUser => match facts.rdp_request() {
             rdp::Heard::Part => return Err(Open),
             said => said.user(),

@@ -35,35 +35,41 @@ pub(super) fn holds(of: &Expression, is: &Is, known: Known<'_, '_>, asked: Asked
 
 /// A pool's name; none when a part of it is not there.
 pub(super) fn name(naming: &Naming, known: Known<'_, '_>, asked: Asked<'_>) -> Result<Option<String>, Open> {
-    let mut name = Vec::new();
-    for piece in &naming.pieces {
-        match piece {
-            NamePiece::Text(text) => name.extend_from_slice(text.as_bytes()),
-            NamePiece::Value(of) => match value(of, known, asked)? {
-                Some(value) => name.extend_from_slice(&value.as_text()),
-                None => return Ok(None),
-            },
-        }
-    }
-    Ok(String::from_utf8(name).ok())
+    let pieces: Option<Vec<_>> = pieces(naming, known, asked).collect::<Result<_, Open>>()?;
+    Ok(pieces.and_then(|pieces| String::from_utf8(pieces.concat()).ok()))
 }
 
 /// A text of texts and values, of which those that are not there are nothing; nor are those that are not known yet, unless it
 /// `waits` for them.
-pub(super) fn text(made_of: &Naming, waits: bool, known: Known<'_, '_>, asked: Asked<'_>) -> Result<Vec<u8>, Open> {
-    let mut text = Vec::new();
-    for piece in &made_of.pieces {
-        match piece {
-            NamePiece::Text(plain) => text.extend_from_slice(plain.as_bytes()),
-            NamePiece::Value(of) => match value(of, known, asked) {
-                Ok(value) => text.extend_from_slice(value.as_ref().map(Value::as_text).unwrap_or_default().as_ref()),
-                Err(Open) if waits => return Err(Open),
-                Err(Open) => {}
-            },
-        }
-    }
+pub(super) fn text(
+    made_of: &Naming,
+    waits: bool,
+    known: Known<'_, '_>,
+    asked: Asked<'_>,
+) -> Result<Value<'static>, Open> {
+    let pieces = pieces(made_of, known, asked).map(|piece| match piece {
+        Err(Open) if waits => Err(Open),
+        piece => Ok(piece.ok().flatten().unwrap_or_default()),
+    });
+    Ok(composed(pieces.collect::<Result<Vec<_>, Open>>()?.concat()))
+}
+
+/// The parts of a text; none: it is not there.
+fn pieces(
+    made_of: &Naming,
+    known: Known<'_, '_>,
+    asked: Asked<'_>,
+) -> impl Iterator<Item = Result<Option<Vec<u8>>, Open>> {
+    made_of.pieces.iter().map(move |piece| match piece {
+        NamePiece::Text(text) => Ok(Some(text.as_bytes().to_vec())),
+        NamePiece::Value(of) => Ok(value(of, known, asked)?.map(|value| value.as_text().into_owned())),
+    })
+}
+
+/// A text that was put together.
+fn composed(mut text: Vec<u8>) -> Value<'static> {
     text.truncate(LONGEST_TEXT);
-    Ok(text)
+    Value::Text(text.into())
 }
 
 /// What an expression comes to; none: there is no such thing.
@@ -138,9 +144,7 @@ fn convert<'a>(converter: &Converter, value: Value<'a>, asked: Asked<'_>) -> Opt
         Converter::Concat { before, variable, after } => {
             let between = variable.as_ref().and_then(|variable| asked.world.variable(variable));
             let between = between.as_ref().map(Value::as_text).unwrap_or_default();
-            let mut all = [&*value.as_text(), before.as_bytes(), &between, after.as_bytes()].concat();
-            all.truncate(LONGEST_TEXT);
-            Value::Text(all.into())
+            composed([&*value.as_text(), before.as_bytes(), &between, after.as_bytes()].concat())
         }
         Converter::Map(map) => mapped(&value, map, asked)?,
         Converter::Compute(operation, operand) => {
@@ -152,11 +156,7 @@ fn convert<'a>(converter: &Converter, value: Value<'a>, asked: Asked<'_>) -> Opt
         }
         Converter::Alter(alteration) => Value::Number(compute::alter(*alteration, value.number()?)),
         Converter::Digest(digest) => Value::Number(compute::digest(*digest, &value.as_bytes()).into()),
-        Converter::Encode(encoding) => {
-            let mut text = compute::encode(*encoding, &value.as_bytes()).into_bytes();
-            text.truncate(LONGEST_TEXT);
-            Value::Text(text.into())
-        }
+        Converter::Encode(encoding) => composed(compute::encode(*encoding, &value.as_bytes()).into_bytes()),
         Converter::Counted { table, counter } => {
             // Who has a row has connections counted, be it none.
             let count = asked.world.counter_of(value.address()?, table, counter.unwrap_or(Counter::Connections));

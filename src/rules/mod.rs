@@ -132,7 +132,7 @@ fn note(rule: &Rule, known: Known<'_, '_>, matchers: &Matchers, world: &mut dyn 
         Action::Compose { variable, text, waits } => {
             let text = expression::text(text, *waits, known, Asked { matchers, world })?;
             if lives(variable, rule.stage) {
-                world.set(variable, Some(Value::Text(text.into())));
+                world.set(variable, Some(text));
             }
         }
         Action::Unset(variable) => world.set(variable, None),

@@ -67,7 +67,7 @@ fn cast(value: Value<'_>, kind: KeyType) -> Option<Key> {
 mod tests {
     use super::*;
     use crate::model::expression::{Converter, Expression, Origin};
-    use crate::model::rule::{End, Quantity, Text};
+    use crate::model::rule::{End, Party, Quantity, Text};
 
     fn rule(action: StickAction, of: Origin) -> StickRule {
         StickRule { action, key: Expression { of, then: Vec::new() }, when: None }
@@ -101,11 +101,11 @@ mod tests {
             let keys = super::keys((kind, &rules), &facts(heard, ended), &Matchers::default(), &Nobody);
             keys.map(|keys| keys.stores)
         };
-        let payload = Origin::Text(Text::Heard { offset: 1, length: Some(2) });
+        let payload = Origin::Text(Text::Heard { by: Party::Client, offset: 1, length: Some(2) });
         assert_eq!(keys(&payload, KeyType::Binary(2), b"ab", false), None);
         assert_eq!(keys(&payload, KeyType::Binary(2), b"ab", true), Some(vec![]));
         assert_eq!(keys(&payload, KeyType::Binary(2), b"abcd", false), Some(vec![bytes(b"bc")]));
-        let counted = Origin::Text(Text::Counted { offset: 1, size: 2 });
+        let counted = Origin::Text(Text::Counted { by: Party::Client, offset: 1, size: 2 });
         assert_eq!(keys(&counted, KeyType::Text(8), b"x\0\x03ab", false), None);
         assert_eq!(keys(&counted, KeyType::Text(8), b"x\0\x03abcd", false), Some(vec![bytes(b"abc")]));
         let port = Origin::Number(Quantity::Port(End::Destination));
@@ -118,8 +118,10 @@ mod tests {
     }
     #[test]
     fn what_a_server_says_is_waited_for_and_no_key_before() {
-        let greeting = rule(StickAction::StoreAnswer, Origin::Text(Text::Answered { offset: 2, length: Some(3) }));
-        let rules = [rule(StickAction::On, Origin::Text(Text::Answered { offset: 0, length: None })), greeting];
+        let greeting =
+            rule(StickAction::StoreAnswer, Origin::Text(Text::Heard { by: Party::Server, offset: 2, length: Some(3) }));
+        let rules =
+            [rule(StickAction::On, Origin::Text(Text::Heard { by: Party::Server, offset: 0, length: None })), greeting];
         let (client, local) = (([192, 0, 2, 77], 4000).into(), ([203, 0, 113, 1], 443).into());
         let of = |said: &'static [u8]| {
             answered((KeyType::Text(9), &rules), &Facts::answered(client, local, said), &Matchers::default())

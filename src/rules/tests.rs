@@ -6,7 +6,9 @@ use super::*;
 use crate::model::Networks;
 use crate::model::expression::Origin;
 use crate::model::figure::{Figure, PoolFigure};
-use crate::model::rule::{Condition, Counted, Counter, End, Pattern, Persistence, Quantity, SourceTable, Term, Text};
+use crate::model::rule::{
+    Condition, Counted, Counter, End, Party, Pattern, Persistence, Quantity, SourceTable, Term, Text,
+};
 
 /// A process in which everything is 3.
 struct Still;
@@ -61,7 +63,7 @@ fn text(of: Text, ignore_case: bool, pattern: Pattern) -> Test {
     Test::Text { of, ignore_case, patterns: vec![pattern] }
 }
 
-const ALL: Text = Text::Heard { offset: 0, length: None };
+const ALL: Text = Text::Heard { by: Party::Client, offset: 0, length: None };
 const REJECT: Action = Action::Reject(Denial::Rule);
 
 /// A client hello for `a.example.org`, in one record.
@@ -141,7 +143,7 @@ fn texts_match_as_their_method_says() {
     let heard = |of, heard, pattern| answer(text(of, false, pattern), heard, false);
     assert_eq!(heard(ALL, b"SSH-2", Pattern::Begin(b"SSH-2.0".into())), Answer::Unknown);
     assert_eq!(heard(ALL, b"SSH-2.0-", Pattern::Begin(b"SSH-2.0".into())), Answer::Yes);
-    let three = Text::Heard { offset: 1, length: Some(3) };
+    let three = Text::Heard { by: Party::Client, offset: 1, length: Some(3) };
     assert_eq!(heard(three, b"xSS", Pattern::Exact(b"SSH".into())), Answer::Unknown);
     assert_eq!(heard(three, b"xSSH", Pattern::Exact(b"SSH".into())), Answer::Yes);
     assert_eq!(heard(three, b"xGET", Pattern::Exact(b"SSH".into())), Answer::No);
@@ -379,7 +381,7 @@ fn variables_wait_natively_and_begin_anew() {
     let variable = Variable::parse("txn.x").unwrap();
     let of = |of| Expression { of, then: Vec::new() };
     let set = |waits| {
-        let value = of(Origin::Text(Text::Heard { offset: 0, length: Some(3) }));
+        let value = of(Origin::Text(Text::Heard { by: Party::Client, offset: 0, length: Some(3) }));
         content(Action::Set { variable: variable.clone(), value, waits }, None)
     };
     let hello = if_all([(false, Test::Number(Quantity::HelloType, vec![1..=1]))]);

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::figure::{find, name_of};
 use super::stick::parts;
 use super::variable::named;
 use super::{Fault, Scope, numeric, show};
@@ -114,8 +115,7 @@ fn map_of(name: &str) -> Option<(How, Kind)> {
     }
     let rest = rest.strip_prefix('_')?;
     let (how, values) = rest.split_once('_').unwrap_or((rest, "str"));
-    let how = HOW.iter().find(|(name, _)| *name == how).map(|(_, how)| *how)?;
-    let values = VALUES.iter().find(|(name, _)| *name == values).map(|(_, kind)| *kind)?;
+    let (how, values) = (find(&HOW, how)?, find(&VALUES, values)?);
     (!matches!(how, How::Binary | How::Length)).then_some((how, values))
 }
 
@@ -187,8 +187,4 @@ pub(super) fn show_lookup(lookup: &Lookup) -> String {
         }
     };
     format!("{case} -m {}{patterns}", name_of(&HOW, &lookup.how))
-}
-
-fn name_of<T: PartialEq>(names: &[(&'static str, T)], wanted: &T) -> &'static str {
-    names.iter().find(|(_, known)| known == wanted).map_or("", |(name, _)| name)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::converter::{HOW, converters, list, show_converter};
+use super::figure::find;
 use super::pattern::Patterns;
 use super::test::{self, Fetch, fetch};
 use super::{Fault, Scope, show};
@@ -61,7 +62,7 @@ pub(super) fn tests(
     let files = std::mem::take(&mut patterns.files);
     let number = patterns.number.take();
     if !files.is_empty() || number.is_some() {
-        let how = HOW.iter().find(|(name, _)| *name == method).map(|(_, how)| *how);
+        let how = find(&HOW, method);
         let how = how.filter(|_| !matches!(fetch, Fetch::Version) || !is_plain).ok_or_else(|| {
             Fault::new(word.at, format!("patterns of a list cannot be compared so with `{}`", word.text))
         })?;

@@ -69,10 +69,12 @@ pub(super) fn show(figure: &Figure) -> String {
     }
 }
 
-fn find<T: Copy>(names: &[(&str, T)], name: &str) -> Option<T> {
-    names.iter().find(|(known, _)| *known == name).map(|(_, figure)| *figure)
+/// What has this name.
+pub(super) fn find<T: Clone>(names: &[(&str, T)], name: &str) -> Option<T> {
+    names.iter().find(|(known, _)| *known == name).map(|(_, meant)| meant.clone())
 }
 
-fn name_of<T: PartialEq>(names: &[(&'static str, T)], figure: &T) -> &'static str {
-    names.iter().find(|(_, known)| known == figure).map_or("", |(name, _)| name)
+/// The name that it has.
+pub(super) fn name_of<T: PartialEq>(names: &[(&'static str, T)], meant: &T) -> &'static str {
+    names.iter().find(|(_, known)| known == meant).map_or("", |(name, _)| name)
 }

@@ -1,6 +1,7 @@
 //! Converters that make numbers: `mod(10)`, `crc32`, `table_conn_rate(clients)`; and what bytes are written as, `hex`.
 
 use super::Scope;
+use super::figure::{find, name_of};
 use super::test::counted;
 use super::variable::named;
 use crate::model::expression::{Alteration, Converter, Digest, Encoding, Operand, Operation};
@@ -34,19 +35,19 @@ const ALONE: [(&str, Converter); 11] = [
 
 /// The converter of this name, if there is one.
 pub(super) fn read(name: &str, inside: Option<&str>, scope: &Scope<'_>) -> Result<Option<Converter>, String> {
-    if let Some((_, operation)) = OPERATIONS.iter().find(|(known, _)| *known == name) {
+    if let Some(operation) = find(&OPERATIONS, name) {
         let operand = inside.map(str::trim).filter(|text| !text.is_empty());
         let operand = operand.ok_or_else(|| format!("`{name}` wants a number or a variable, as in `{name}(2)`"))?;
         let number = lists::number(operand).map(Operand::Number);
         let operand = number.or_else(|_| named(operand).map(Operand::Variable));
-        return Ok(Some(Converter::Compute(*operation, operand?)));
+        return Ok(Some(Converter::Compute(operation, operand?)));
     }
-    if let Some((_, converter)) = ALONE.iter().find(|(known, _)| *known == name) {
+    if let Some(converter) = find(&ALONE, name) {
         // Hashes say 0 themselves where they are not mixed once more.
         let is_plain =
             inside.is_none_or(|inside| inside.is_empty() || matches!(converter, Converter::Digest(_)) && inside == "0");
         return if is_plain {
-            Ok(Some(converter.clone()))
+            Ok(Some(converter))
         } else {
             Err(format!("`{name}` takes nothing between parentheses here"))
         };
@@ -80,7 +81,7 @@ fn of_table(what: &str) -> Option<Counter> {
 pub(super) fn show(converter: &Converter) -> String {
     match converter {
         Converter::Compute(operation, operand) => {
-            let name = OPERATIONS.iter().find(|(_, known)| known == operation).map_or("", |(name, _)| name);
+            let name = name_of(&OPERATIONS, operation);
             match operand {
                 Operand::Number(number) => format!("{name}({number})"),
                 Operand::Variable(variable) => format!("{name}({variable})"),
@@ -91,8 +92,6 @@ pub(super) fn show(converter: &Converter) -> String {
             Some(Counter::Purpose(which)) => format!("table_{}({table})", super::show::purpose(*which)),
             Some(counter) => format!("table_{}({table})", super::show::counted(*counter)),
         },
-        _ => {
-            ALONE.iter().find(|(_, known)| known == converter).map_or_else(String::new, |(name, _)| (*name).to_owned())
-        }
+        _ => name_of(&ALONE, converter).to_owned(),
     }
 }

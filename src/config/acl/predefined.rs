@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::model::Networks;
-use crate::model::rule::{End, Pattern, Quantity, Test, Text};
+use crate::model::rule::{End, Party, Pattern, Quantity, Test, Text};
 
 /// The longest of the methods below, with the space after it, fits in. The shortest request is longer.
 const METHOD_BYTES: usize = 8;
@@ -62,7 +62,7 @@ fn version(minor: &str) -> Test {
 
 fn heard(length: Option<usize>, expression: &str) -> Test {
     let patterns = vec![Pattern::Regex(expression.to_owned())];
-    Test::Text { of: Text::Heard { offset: 0, length }, ignore_case: false, patterns }
+    Test::Text { of: Text::Heard { by: Party::Client, offset: 0, length }, ignore_case: false, patterns }
 }
 
 fn loopback() -> Test {

@@ -8,7 +8,8 @@ use super::{PERSISTENCE, STAGES, USE_NO_POOL, USE_POOL, USE_SERVER, converter, e
 use crate::model::Networks;
 use crate::model::expression::Is;
 use crate::model::rule::{
-    Action, Condition, Counted, Counter, Denial, End, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test, Text,
+    Action, Condition, Counted, Counter, Denial, End, Party, Pattern, Purpose, Quantity, Rule, Slot, Stage, Term, Test,
+    Text,
 };
 
 /// A rule in the native language.
@@ -107,11 +108,17 @@ pub(super) fn text(of: Text) -> String {
         Text::Protocol => "req.ssl_alpn".to_owned(),
         Text::Method => "method".to_owned(),
         Text::Path => "path".to_owned(),
-        Text::Heard { offset, length } => format!("req.payload({offset},{})", length.unwrap_or(0)),
-        Text::Counted { offset, size } => format!("req.payload_lv({offset},{size})"),
-        Text::Answered { offset, length } => format!("res.payload({offset},{})", length.unwrap_or(0)),
-        Text::AnsweredCounted { offset, size } => format!("res.payload_lv({offset},{size})"),
+        Text::Heard { by, offset, length } => format!("{}.payload({offset},{})", said(by), length.unwrap_or(0)),
+        Text::Counted { by, offset, size } => format!("{}.payload_lv({offset},{size})", said(by)),
         Text::RdpUser => "req.rdp_cookie(mstshash)".to_owned(),
+    }
+}
+
+/// What somebody says.
+fn said(by: Party) -> &'static str {
+    match by {
+        Party::Client => "req",
+        Party::Server => "res",
     }
 }
 

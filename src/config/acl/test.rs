@@ -6,7 +6,7 @@ use crate::config::import::Word;
 use crate::config::source::Location;
 use crate::model::ServerRef;
 use crate::model::expression::{Expression, Origin};
-use crate::model::rule::{Counted, Counter, End, Quantity, Test, Text};
+use crate::model::rule::{Counted, Counter, End, Party, Quantity, Test, Text};
 use crate::rules;
 
 /// What can be looked at.
@@ -158,6 +158,7 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
     if let Some(figure) = figure::read(name, &arguments, scope)? {
         return Ok(Fetch::Number(Quantity::Figure(figure)));
     }
+    let by = if name.starts_with("res.") { Party::Server } else { Party::Client };
     let fetch = match name {
         "src" => Fetch::Address(End::Source),
         "dst" => Fetch::Address(End::Destination),
@@ -174,8 +175,8 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
             let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
             match numbers.as_deref() {
                 Some([offset, length]) => {
-                    let heard = Text::Heard { offset: *offset, length: Some(*length).filter(|length| *length > 0) };
-                    Fetch::Bytes(if name.starts_with("res") { heard.answered() } else { heard })
+                    let length = Some(*length).filter(|length| *length > 0);
+                    Fetch::Bytes(Text::Heard { by, offset: *offset, length })
                 }
                 _ => return Err(format!("`{name}` wants an offset and a length, as in `{name}(0,4)`")),
             }
@@ -183,10 +184,7 @@ pub(super) fn fetch(text: &str, scope: &Scope<'_>) -> Result<Fetch, String> {
         "req.payload_lv" | "payload_lv" | "res.payload_lv" => {
             let numbers = arguments.iter().map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
             match numbers.as_deref() {
-                Some([offset, size @ 1..=4]) => {
-                    let heard = Text::Counted { offset: *offset, size: *size };
-                    Fetch::Bytes(if name.starts_with("res") { heard.answered() } else { heard })
-                }
+                Some([offset, size @ 1..=4]) => Fetch::Bytes(Text::Counted { by, offset: *offset, size: *size }),
                 _ => return Err(format!("`{name}` wants an offset and the size of a length, as in `{name}(43,1)`")),
             }
         }

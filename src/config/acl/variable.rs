@@ -138,14 +138,14 @@ pub(super) fn origin(name: &str, inside: &str, scope: &Scope<'_>) -> Result<Opti
 
 /// An action that keeps a value, as it is read; none: it is another one.
 pub(super) fn show_action(action: &Action) -> Option<String> {
+    let listens = action.values().any(Expression::listens);
     Some(match action {
         Action::Set { variable, value, waits } => {
-            let name = if *waits || !value.listens() { SET } else { SET_NOW };
+            let name = if *waits || !listens { SET } else { SET_NOW };
             format!("{name}({variable}) {}", quoted(&show_expression(value)))
         }
         Action::Compose { variable, text, waits } => {
-            let waits_or_need_not = *waits || !text.values().any(Expression::listens);
-            let name = if waits_or_need_not { COMPOSE } else { COMPOSE_NOW };
+            let name = if *waits || !listens { COMPOSE } else { COMPOSE_NOW };
             format!("{name}({variable}) {}", quoted(&show_naming(text)))
         }
         Action::Unset(variable) => format!("{UNSET}({variable})"),

@@ -11,6 +11,14 @@ fn lookup(list: &Arc<List>, how: How) -> Lookup {
     Lookup { list: Arc::clone(list), how, ignore_case: false }
 }
 
+/// A list called `m` that is read and asked, and who asks it.
+fn loaded(is_map: bool, entries: &[(&str, &str)], how: How) -> (Lists, Lookup, Arc<ArcSwap<Index>>) {
+    let (lists, asked) = (Lists::default(), lookup(&list("m", is_map, entries), how));
+    lists.load([(&asked, Kind::Text)].into_iter());
+    let index = lists.index(&asked, Kind::Text);
+    (lists, asked, index)
+}
+
 fn pair(key: &str, value: &str) -> Vec<(String, String)> {
     vec![(key.to_owned(), value.to_owned())]
 }
@@ -96,11 +104,7 @@ fn who_asks_sees_each_change() {
 
 #[test]
 fn a_version_takes_the_place_of_the_one_before_at_once() {
-    let lists = Lists::default();
-    let names = list("m", true, &[("a", "one")]);
-    let asked = lookup(&names, How::Exact);
-    lists.load([(&asked, Kind::Text)].into_iter());
-    let index = lists.index(&asked, Kind::Text);
+    let (lists, asked, index) = loaded(true, &[("a", "one")], How::Exact);
     assert_eq!(lists.add(true, "m", Some(1), &pair("b", "two")), Err(ListError::Future));
     assert_eq!(lists.prepare(true, "m"), Ok(1));
     lists.add(true, "m", Some(1), &pair("b", "two")).unwrap();
@@ -120,11 +124,7 @@ fn a_version_takes_the_place_of_the_one_before_at_once() {
 
 #[test]
 fn a_pattern_is_set_and_removed_in_every_version() {
-    let lists = Lists::default();
-    let names = list("m", true, &[("a", "one")]);
-    let asked = lookup(&names, How::Exact);
-    lists.load([(&asked, Kind::Text)].into_iter());
-    let index = lists.index(&asked, Kind::Text);
+    let (lists, _, index) = loaded(true, &[("a", "one")], How::Exact);
     assert_eq!(lists.prepare(true, "m"), Ok(1));
     lists.add(true, "m", Some(1), &[pair("a", "next"), pair("b", "next")].concat()).unwrap();
     lists.set(true, "m", &Which::Key("a".into()), "both").unwrap();
@@ -160,11 +160,7 @@ fn patterns_are_changed_however_they_are_compared() {
         (How::End, ["b", "ab"], "ab"),
         (How::Regex, ["^a", "b$"], "ab"),
     ] {
-        let lists = Lists::default();
-        let names = list("m", true, &[(first, "1"), (second, "2")]);
-        let lookup = lookup(&names, how);
-        lists.load([(&lookup, Kind::Text)].into_iter());
-        let index = lists.index(&lookup, Kind::Text);
+        let (lists, _, index) = loaded(true, &[(first, "1"), (second, "2")], how);
         let mut seen = vec![text(&index, asked)];
         for number in [1, 2] {
             lists.remove(true, "m", &Which::Number(number)).unwrap();
@@ -175,14 +171,10 @@ fn patterns_are_changed_however_they_are_compared() {
         seen.push(text(&index, asked));
         assert_eq!(seen, [Some("1".to_owned()), Some("2".to_owned()), None, Some("4".to_owned())], "{how:?}");
     }
-    let lists = Lists::default();
-    let networks = list("n", false, &[("10.0.0.0/8", ""), ("10.1.0.0/16", "")]);
-    let lookup = lookup(&networks, How::Address);
-    lists.load([(&lookup, Kind::Text)].into_iter());
-    let index = lists.index(&lookup, Kind::Text);
+    let (lists, _, index) = loaded(false, &[("10.0.0.0/8", ""), ("10.1.0.0/16", "")], How::Address);
     let found = || index.load().of_address("10.1.2.3".parse().unwrap());
     assert_eq!(found(), Some(2));
-    lists.remove(false, "n", &Which::Key("10.1.0.0/16".into())).unwrap();
+    lists.remove(false, "m", &Which::Key("10.1.0.0/16".into())).unwrap();
     assert_eq!(found(), Some(1));
 }
 
